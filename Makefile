@@ -1,0 +1,33 @@
+# make demo: the whole job on an embedded data set. make test: every test. make check: style and types.
+# The first of them makes .venv and installs into it; later ones find it ready.
+
+FIND := for p in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; exit; }; done
+READY := .venv/ready
+BIN := .venv/bin
+
+.PHONY: demo test check install clean
+
+demo: $(READY)
+	$(BIN)/deft demo --out runs/demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+install: $(READY)
+
+$(READY): pyproject.toml
+	@python=$$($(FIND)); \
+	if [ -z "$$python" ]; then echo "deft needs Python 3.11 or newer with venv: none of python3 ... python3.14 is (name one with PYTHON=path; on Debian: apt-get install python3-venv)"; exit 2; fi; \
+	"$$python" -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $(READY)
+
+clean:
+	rm -rf .venv runs/demo

@@ -1,0 +1,161 @@
+"""The values that travel between the stages, the few protocols, and the letters every shape is written in.
+
+Letters: N images, K classes without background, J context classes, C channels, H W pixels, h w feature cells,
+M attention maps, P classes present in one image.
+
+Words: *labels* are multi-hot (K,) without background. A *mask* is uint8 (H, W): 0 background, k + 1 for class index
+k, 255 ignore. *Features* (N, C, h, w) come from a backbone, *logits* (N, K) are scores before the sigmoid,
+*activation* is a class map before normalisation, *seeds* are maps in [0, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+BACKGROUND = 0
+IGNORE = 255
+MAX_CLASSES = 254
+
+Progress = Callable[[int, int], None]
+"""Called as ``progress(done, total)`` by anything that takes long."""
+
+
+class InputError(ValueError):
+    """Something the user gave cannot be used: the message says what was expected, what came and what to do.
+
+    The command line prints it without a traceback and exits with 2.
+    """
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image of a data set with all that is known of it."""
+
+    name: str
+    """Unique in its data set; may hold any character a file name may, and ``/`` between folders."""
+    image: NDArray[np.uint8]
+    """RGB, (H, W, 3), upright (EXIF applied)."""
+    labels: NDArray[np.bool_]
+    """Multi-hot, (K,)."""
+    mask: NDArray[np.uint8] | None = None
+    """Ground truth, (H, W): 0 background, k + 1 for class k, 255 ignore; None where unknown."""
+    context: NDArray[np.uint8] | None = None
+    """Context truth, (H, W): 0 object, j + 1 for context j, 255 ignore; None where unknown."""
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Images of one split; everything but ``__getitem__`` is known without decoding an image."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the K classes, without background."""
+
+    @property
+    def contexts(self) -> tuple[str, ...]:
+        """Names of the J context classes, empty where none are known."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Name of each image, unique."""
+
+    @property
+    def labels(self) -> NDArray[np.bool_]:
+        """Multi-hot, (N, K)."""
+
+    @property
+    def context_labels(self) -> NDArray[np.bool_] | None:
+        """Multi-hot, (N, J); None where unknown."""
+
+    @property
+    def scored(self) -> NDArray[np.bool_]:
+        """(N,): the images that have a mask and count in tables (VOC: ``train`` inside ``train_aug``)."""
+
+    @property
+    def groups(self) -> Mapping[str, NDArray[np.bool_]]:
+        """Named parts of the split, each (N,); ``demo:`` has ``aligned`` and ``conflicting``. Usually empty."""
+
+    def fingerprint(self) -> str:
+        """Hex digest that changes when a file, a label or the order changes (sizes and times, not contents)."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Sample: ...
+
+
+@dataclass(frozen=True)
+class Splits:
+    """What ``--data KIND:PATH`` opens: images to learn from and, where there is one, a held-out split."""
+
+    train: Dataset
+    val: Dataset | None
+
+
+@dataclass(frozen=True)
+class SeedMaps:
+    """Maps of the classes present in one image, on a strided grid."""
+
+    classes: tuple[int, ...]
+    """The P class indices, rising, 0-based without background."""
+    maps: Tensor
+    """float32 (P, h, w) in [0, 1]; h = (H - 1) // stride + 1, likewise w."""
+    size: tuple[int, int]
+    """(H, W) of the image."""
+    scores: tuple[float, ...] = ()
+    """The classifier's probability of each of the K classes, in [0, 1]; empty where no classifier was asked."""
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """A mask with the names of its values."""
+
+    mask: NDArray[np.uint8]
+    """(H, W): 0 background, k + 1 for class k, 255 ignore."""
+    classes: tuple[str, ...]
+    """Names of the K classes; ``classes[k]`` is mask value ``k + 1``."""
+    scores: Mapping[str, float] = field(default_factory=dict)
+    """Mean probability of each class found, over its pixels, in [0, 1]."""
+
+    @property
+    def found(self) -> tuple[str, ...]:
+        """Names of the classes in the mask, in order of their values."""
+        return tuple(name for value, name in enumerate(self.classes, 1) if bool((self.mask == value).any()))
+
+
+class Augmentation(Protocol):
+    """Changes a batch of images or features and its labels."""
+
+    def __call__(self, x: Tensor, labels: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Takes and returns x, (N, C, H, W), and labels, float (N, K)."""
+
+
+class HeadModule(Protocol):
+    """The trainable part of a classifier head; an ``nn.Module``."""
+
+    def loss(self, features: Tensor, labels: Tensor, epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
+        """Weighted terms to be summed, by name; features (N, C, h, w), labels float (N, K), epoch 1-based."""
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Class scores before the sigmoid, (N, K)."""
+
+    def activation(self, features: Tensor) -> Tensor:
+        """Class maps of B branches, (N, B, K, h, w), non-negative; summed over scales before :meth:`combine`."""
+
+    def combine(self, activation: Tensor) -> Tensor:
+        """Maps in [0, 1], (K, h, w), of one image's summed activation (B, K, h, w)."""
+
+
+class Head(Protocol):
+    """Settings of a classifier head."""
+
+    def build(self, channels: int, classes: int) -> nn.Module:
+        """A :class:`HeadModule` for features of ``channels`` channels."""
