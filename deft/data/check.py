@@ -1,0 +1,154 @@
+"""Look at everything before work begins, and name each fault with file, line and remedy."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deft.contracts import IGNORE, Dataset, InputError, Progress, Splits
+from deft.data.faults import Fault, Faults
+from deft.data.images import image_size, mask_size, read_image, read_mask
+from deft.data.listed import SIZE_REMEDY, VALUE_REMEDY, ListedImages, mask_fault, size_fault
+from deft.data.opening import read_data
+
+_DARK = 8
+"""A picture whose brightest value is below this looks black; 12-bit data in a 16-bit file is the usual cause."""
+
+
+def check(source: Splits | str, full: bool = True, progress: Progress | None = None) -> list[Fault]:
+    """Name every fault of a data set; nothing is written anywhere.
+
+    Args:
+        source: ``KIND:PATH``, or splits that are open already, whose labels are then known to be sound.
+        full: decode every image and mask. Without it only headers are read: missing files, sizes that differ and
+            files that are no image are found, damage further in is not.
+        progress: called with the number of images done and their total.
+
+    Returns:
+        Faults in order: labels, then images, then classes. Work can start when all are warnings.
+
+    Raises:
+        InputError: ``KIND:PATH`` is no data set at all.
+    """
+    faults = Faults()
+    splits = read_data(source, faults) if isinstance(source, str) else source
+    if splits is None:
+        return faults.all
+    parts = [splits.train] if splits.val is None else [splits.train, splits.val]
+    total = sum(len(part) for part in parts)
+    done = 0
+    with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+        for part in parts:
+            look = _looker(part, full)
+            try:
+                for found in pool.map(look, range(len(part))):
+                    faults.all.extend(found)
+                    done += 1
+                    if progress is not None:
+                        progress(done, total)
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+    where = source if isinstance(source, str) else "data"
+    _check_classes(splits, where, faults)
+    return faults.all
+
+
+def _looker(part: Dataset, full: bool) -> Callable[[int], list[Fault]]:
+    if isinstance(part, ListedImages):
+        return lambda index: _check_listed(part, index, full)
+    return lambda index: _check_any(part, index) if full else []
+
+
+def _check_any(part: Dataset, index: int) -> list[Fault]:
+    """A data set that is no list of files: all that can be seen is whether an image can be had."""
+    try:
+        part[index]
+    except InputError as error:
+        return [Fault(part.names[index], None, str(error), "correct or remove it")]
+    return []
+
+
+def _check_listed(part: ListedImages, index: int, full: bool) -> list[Fault]:
+    faults = Faults()
+    path = part.images[index]
+    try:
+        if full:
+            image = read_image(path)
+            size = image.shape[:2]
+            if int(image.max(initial=0)) < _DARK:
+                faults.warn(path, None, f"looks black: its brightest value is {image.max()} of 255", "check its range")
+        else:
+            size = image_size(path)
+    except InputError as error:
+        faults.all.append(_from_error(error, path))
+        size = None
+    mask = _check_mask(part.masks[index], size, len(part.classes), full, faults)
+    if mask is not None:
+        _compare(mask, part, index, faults)
+    if part.context_masks:
+        _check_mask(part.context_masks[index], size, len(part.contexts), full, faults)
+    return faults.all
+
+
+def _check_mask(
+    path: Path | None, size: tuple[int, ...] | None, num_classes: int, full: bool, faults: Faults
+) -> NDArray[np.uint8] | None:
+    """The mask where it could be decoded; its faults otherwise and besides."""
+    if path is None:
+        return None
+    mask = None
+    try:
+        if full:
+            mask = read_mask(path)
+            came = mask.shape
+            if wrong := mask_fault(mask, num_classes):
+                faults.add(path, None, wrong, VALUE_REMEDY)
+        else:
+            came = mask_size(path)
+    except InputError as error:
+        faults.all.append(_from_error(error, path))
+        return None
+    if size is not None and tuple(came) != tuple(size):
+        faults.add(path, None, size_fault(came, size), SIZE_REMEDY)
+    return mask
+
+
+def _compare(mask: NDArray[np.uint8], part: ListedImages, index: int, faults: Faults) -> None:
+    """Warn where a mask shows what the labels do not say, or shows nothing but "ignore"."""
+    values = np.flatnonzero(np.bincount(mask.ravel(), minlength=256))
+    present = [int(value) - 1 for value in values if 0 < value <= len(part.classes)]
+    path = part.masks[index] or ""
+    for k in present:
+        if not part.labels[index, k]:
+            what = f"the mask shows {part.classes[k]!r}, the labels of {part.names[index]!r} do not name it"
+            faults.warn(path, None, what, "add the label or correct the mask")
+    if not present and IGNORE in values and part.labels[index].any():
+        faults.warn(path, None, "no class but 255, which means ignore", "write k for the k-th class")
+
+
+def _check_classes(splits: Splits, where: str, faults: Faults) -> None:
+    """Fault a split without labels, warn of classes nobody can learn."""
+    train = splits.train
+    if len(train) == 0:
+        if not faults.errors:
+            faults.add(where, None, "no image to train on", "list at least one")
+        return
+    counts = train.labels.sum(axis=0)
+    if not counts.any() and not faults.errors:
+        faults.add(where, None, "no training image has a label", "name for each image what it shows")
+        return
+    for name, count in zip(train.classes, counts, strict=True):
+        if count == 0:
+            faults.warn(where, None, f"class {name!r} has no training image", "add some, or drop the class")
+
+
+def _from_error(error: InputError, path: Path) -> Fault:
+    """The fault that a reader's one-line ``file: what; remedy`` says."""
+    what, _, remedy = str(error).removeprefix(f"{path}: ").rpartition("; ")
+    return Fault(str(path), None, what, remedy)

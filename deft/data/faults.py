@@ -1,0 +1,74 @@
+"""What is wrong with a data set: one value per fault, so that all of them can be named and not only the first."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from deft.contracts import InputError
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing wrong in the user's data, and the way out."""
+
+    file: str
+    """The file or folder to look into, as the user would type it."""
+    line: int | None
+    """1-based line in ``file``; None where the fault is not in a line."""
+    what: str
+    """What was expected and what came."""
+    remedy: str
+    """What to do."""
+    warning: bool = False
+    """True where work can go on."""
+
+    def __str__(self) -> str:
+        """One line: ``file:line: what; remedy``."""
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        return f"{place}: {'warning: ' if self.warning else ''}{self.what}; {self.remedy}"
+
+
+class Faults:
+    """Collects faults while a data set is read."""
+
+    def __init__(self) -> None:
+        """Start without any."""
+        self.all: list[Fault] = []
+
+    def add(self, file: str | os.PathLike[str], line: int | None, what: str, remedy: str) -> None:
+        """Note an error: work cannot start."""
+        self.all.append(Fault(os.fspath(file), line, what, remedy))
+
+    def warn(self, file: str | os.PathLike[str], line: int | None, what: str, remedy: str) -> None:
+        """Note something odd that work can go on with."""
+        self.all.append(Fault(os.fspath(file), line, what, remedy, warning=True))
+
+    @property
+    def errors(self) -> list[Fault]:
+        """The faults that stop work."""
+        return [fault for fault in self.all if not fault.warning]
+
+
+def refuse(faults: Iterable[Fault], spec: str, shown: int = 5) -> None:
+    """Raise :class:`InputError` that lists the first errors; warnings alone pass.
+
+    Args:
+        faults: what was found.
+        spec: the ``KIND:PATH`` that was opened, for the command that lists the rest.
+        shown: number of faults spelled out.
+    """
+    errors = [str(fault) for fault in faults if not fault.warning]
+    if not errors:
+        return
+    more = [f"... and {len(errors) - shown} more: `deft check {spec}` lists them all"] if len(errors) > shown else []
+    raise InputError("\n".join(errors[:shown] + more))
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """``" (nearest: 'cow')"`` for a misspelt word, or an empty string."""
+    folded = {name.casefold(): name for name in known}
+    match = difflib.get_close_matches(word.casefold(), list(folded), n=1, cutoff=0.6)
+    return f" (nearest: {folded[match[0]]!r})" if match else ""

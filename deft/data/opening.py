@@ -1,0 +1,72 @@
+"""``KIND:PATH`` to splits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from deft.contracts import InputError, Splits
+from deft.data.faults import Faults, nearest, refuse
+
+KINDS = ("folder", "voc", "demo")
+
+
+def open_data(spec: str) -> Splits:
+    """Open a data set; names and labels are read, images are not decoded.
+
+    Args:
+        spec: ``folder:PATH``, ``voc:PATH`` or ``demo:`` with its options.
+
+    Returns:
+        Images to learn from and, where there is one, a held-out split.
+
+    Raises:
+        InputError: the specification or the data is wrong; the message names file, line and remedy.
+    """
+    faults = Faults()
+    splits = read_data(spec, faults)
+    refuse(faults.all, spec)
+    if splits is None:
+        raise InputError(f"{spec}: nothing to read; `deft check {spec}` says more")
+    return splits
+
+
+def read_data(spec: str, faults: Faults) -> Splits | None:
+    """Open a data set and collect what is wrong with its labels instead of stopping at it.
+
+    Args:
+        spec: as in :func:`open_data`.
+        faults: takes what is wrong with names and labels.
+
+    Returns:
+        All that could be read, or None.
+
+    Raises:
+        InputError: the specification itself is wrong, or the folder is missing.
+    """
+    kind, colon, place = spec.partition(":")
+    if not colon:
+        guess = "voc" if (Path(spec).expanduser() / "JPEGImages").is_dir() else "folder"
+        raise InputError(f"expected KIND:PATH with KIND one of {', '.join(KINDS)}, got {spec!r}; write {guess}:{spec}")
+    if kind not in KINDS:
+        near = nearest(kind, KINDS)
+        raise InputError(f"unknown kind of data {kind!r} in {spec!r}{near}; use one of {', '.join(KINDS)}")
+    if kind == "demo":
+        from deft.data.demo import open_demo
+
+        return open_demo(place)
+    if not place:
+        raise InputError(f"expected {kind}:PATH, got {spec!r}; write the folder after the colon")
+    path = Path(place).expanduser()
+    if not path.is_dir():
+        what = "is a file" if path.exists() else f"does not exist (looked in {path.absolute().parent})"
+        raise InputError(f"{spec}: expected a folder, {path} {what}; correct the path")
+    try:
+        if kind == "folder":
+            from deft.data.folder import read_folder
+
+            return read_folder(path, faults)
+        from deft.data.voc import read_voc
+
+        return read_voc(path, faults)
+    except PermissionError as error:
+        raise InputError(f"{error.filename}: no permission to read it; ask its owner or change its rights") from None

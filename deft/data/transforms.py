@@ -1,0 +1,169 @@
+"""Training crops: resize, flip, jitter and cut one image and its mask, as pure functions of (image, generator).
+
+The family this toolkit belongs to (PSA, Ahn and Kwak, CVPR 2018; IRN, Ahn et al., CVPR 2019, arXiv:1904.05044) pads a
+crop with zeros *after* normalising, which is the mean colour before it: hence ``fill``. Only the part of the image
+that ends up in the crop is resampled; the pixels are those of resizing the whole image and cutting then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, ImageEnhance
+from torch import Tensor
+
+from deft.contracts import IGNORE
+
+
+@dataclass(frozen=True)
+class TrainCrop:
+    """A random square of a randomly resized image."""
+
+    crop: int
+    """Side of the square, in pixels."""
+    long_side: tuple[int, int] | None = None
+    """Resize so that the long side is uniform in this closed range, in pixels; IRN: (320, 640) for crops of 512."""
+    scale: tuple[float, float] | None = None
+    """Resize by a factor uniform in this range (after ``long_side`` where both are given); IRN's net: (0.5, 1.5)."""
+    flip: bool = True
+    """Mirror every other image."""
+    jitter: float = 0.0
+    """Brightness, contrast and saturation vary by this share, hue by a third of it; PSA 0.3 (hue 0.1)."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be drawn from."""
+        low_side, high_side = self.long_side or (1, 1)
+        low, high = self.scale or (1.0, 1.0)
+        if self.crop < 1 or not 1 <= low_side <= high_side or not 0 < low <= high or not 0 <= self.jitter <= 1:
+            raise ValueError(
+                f"expected crop >= 1, 1 <= long_side[0] <= long_side[1], 0 < scale[0] <= scale[1], 0 <= jitter <= 1, "
+                f"got {self}; correct the field that is out of range"
+            )
+
+    def __call__(
+        self,
+        image: NDArray[np.uint8],
+        mask: NDArray[np.uint8] | None,
+        fill: tuple[int, int, int],
+        rng: np.random.Generator,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Cut one crop.
+
+        Args:
+            image: RGB, uint8 (H, W, 3).
+            mask: uint8 (H, W), or None.
+            fill: colour where the crop lies beyond the image, 0 to 255.
+            rng: the only source of chance; the same draws are made with and without a mask.
+
+        Returns:
+            image uint8 (3, crop, crop), and mask int64 (crop, crop) with 255 beyond the image, or None.
+        """
+        if mask is not None and mask.shape != image.shape[:2]:
+            raise ValueError(f"mask {mask.shape} and image {image.shape[:2]} differ in size; give both at full size")
+        size = self._size(image.shape[0], image.shape[1], rng)
+        rows, columns = _window(size[0], self.crop, rng), _window(size[1], self.crop, rng)
+        mirror = self.flip and bool(rng.random() < 0.5)
+        box = _box(rows, columns, size, (image.shape[0], image.shape[1]))
+        shown = (columns.length, rows.length)
+        part = Image.fromarray(image).resize(shown, Image.Resampling.BICUBIC, box)
+        if self.jitter:
+            part = jitter_colours(part, self.jitter, rng)
+        planes = np.empty((3, self.crop, self.crop), dtype=np.uint8)
+        for plane, value in zip(planes, fill, strict=True):
+            plane[:] = value
+        _place(planes, np.asarray(part).transpose(2, 0, 1), rows, columns, mirror)
+        square = torch.from_numpy(planes)
+        if mask is None:
+            return square, None
+        values = np.full((self.crop, self.crop), IGNORE, dtype=np.int64)
+        nearest = np.ix_(_nearest(rows, size[0], mask.shape[0]), _nearest(columns, size[1], mask.shape[1]))
+        _place(values, mask[nearest], rows, columns, mirror)
+        return square, torch.from_numpy(values)
+
+    def _size(self, height: int, width: int, rng: np.random.Generator) -> tuple[int, int]:
+        """(H, W) of the resized image the crop is cut from."""
+        factor = 1.0
+        if self.long_side is not None:
+            factor = int(rng.integers(self.long_side[0], self.long_side[1], endpoint=True)) / max(height, width)
+        if self.scale is not None:
+            factor *= float(rng.uniform(*self.scale))
+        return max(1, round(height * factor)), max(1, round(width * factor))
+
+
+def to_tensor(image: NDArray[np.uint8]) -> Tensor:
+    """RGB uint8 (H, W, 3) to uint8 (3, H, W), a copy."""
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+def jitter_colours(image: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:
+    """Change brightness, contrast and saturation by factors in 1 +- strength, hue by +- strength / 3 of the circle.
+
+    The four changes come in random order, as in PSA.
+
+    Args:
+        image: RGB.
+        strength: 0 to 1.
+        rng: source of chance.
+    """
+    factors = rng.uniform(1 - strength, 1 + strength, size=3)
+    turn = rng.uniform(-strength, strength) / 3
+    for change in rng.permutation(4):
+        if change == 3:
+            bands = np.array(image.convert("HSV"))
+            bands[..., 0] += np.uint8(round(turn * 256) % 256)  # uint8 wraps, and so does the circle of hues
+            image = Image.fromarray(bands, "HSV").convert("RGB")
+        else:
+            enhance = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)[change]
+            image = enhance(image).enhance(float(factors[change]))
+    return image
+
+
+@dataclass(frozen=True)
+class _Window:
+    """What a crop sees along one axis of the resized image."""
+
+    start: int
+    """First pixel seen, in the resized image."""
+    offset: int
+    """Where it lies in the crop."""
+    length: int
+
+
+def _window(size: int, crop: int, rng: np.random.Generator) -> _Window:
+    """Anywhere inside when the image is longer than the crop; else the image anywhere inside the crop."""
+    shift = int(rng.integers(0, abs(size - crop), endpoint=True))
+    return _Window(shift, 0, crop) if size >= crop else _Window(0, shift, size)
+
+
+def _nearest(window: _Window, size: int, source: int) -> NDArray[np.intp]:
+    """The source pixel under the centre of each pixel seen, in integers: a tie cannot depend on the window."""
+    seen = np.arange(window.start, window.start + window.length, dtype=np.intp)
+    return (2 * seen + 1) * source // (2 * size)
+
+
+def _box(
+    rows: _Window, columns: _Window, size: tuple[int, int], source: tuple[int, int]
+) -> tuple[float, float, float, float]:
+    """The windows in pixels of the source: left, upper, right, lower."""
+    y, x = source[0] / size[0], source[1] / size[1]
+    return (
+        columns.start * x,
+        rows.start * y,
+        min(float(source[1]), (columns.start + columns.length) * x),
+        min(float(source[0]), (rows.start + rows.length) * y),
+    )
+
+
+def _place(
+    canvas: NDArray[np.uint8] | NDArray[np.int64],
+    part: NDArray[np.uint8],
+    rows: _Window,
+    columns: _Window,
+    mirror: bool,
+) -> None:
+    """Write ``part`` into ``canvas`` (..., H, W) where its windows say, mirrored with the whole crop if asked for."""
+    target = canvas[..., ::-1] if mirror else canvas
+    target[..., rows.offset : rows.offset + rows.length, columns.offset : columns.offset + columns.length] = part

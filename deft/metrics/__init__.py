@@ -1,0 +1,22 @@
+"""Numbers: data-set IoU and its threshold sweep, tagging, company of classes, and coverage where truth is missing."""
+
+from __future__ import annotations
+
+from deft.metrics.classification import average_precision, mean_average_precision
+from deft.metrics.cooccurrence import Cooccurrence, class_by_class, class_by_context
+from deft.metrics.coverage import ClassCoverage, Coverage
+from deft.metrics.miou import THRESHOLDS, Confusion, ThresholdSweep, mask_at
+
+__all__ = [
+    "THRESHOLDS",
+    "ClassCoverage",
+    "Confusion",
+    "Cooccurrence",
+    "Coverage",
+    "ThresholdSweep",
+    "average_precision",
+    "class_by_class",
+    "class_by_context",
+    "mask_at",
+    "mean_average_precision",
+]

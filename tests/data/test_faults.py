@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import pytest
+
+from deft.contracts import InputError
+from deft.data.faults import Fault, Faults, nearest, refuse
+
+
+def test_a_fault_is_one_line_with_place_what_and_remedy() -> None:
+    assert str(Fault("a.csv", 3, "bad", "mend it")) == "a.csv:3: bad; mend it"
+    assert str(Fault("a.csv", None, "odd", "look", warning=True)) == "a.csv: warning: odd; look"
+
+
+def test_warnings_pass_and_errors_are_told_up_to_a_number() -> None:
+    faults = Faults()
+    faults.warn("a", None, "odd", "look")
+    refuse(faults.all, "voc:x")
+    for line in range(1, 8):
+        faults.add("a", line, "bad", "mend")
+    assert len(faults.errors) == 7 and len(faults.all) == 8
+    with pytest.raises(InputError) as caught:
+        refuse(faults.all, "voc:x", shown=2)
+    assert str(caught.value) == "a:1: bad; mend\na:2: bad; mend\n... and 5 more: `deft check voc:x` lists them all"
+
+
+@pytest.mark.parametrize(
+    ("word", "answer"), [("cwo", "cow"), ("COW", "cow"), ("Aeroplan", "Aeroplane"), ("zebra", None), ("", None)]
+)
+def test_the_nearest_name_is_found_whatever_the_case(word: str, answer: str | None) -> None:
+    assert nearest(word, ("cow", "Aeroplane")) == (f" (nearest: {answer!r})" if answer else "")

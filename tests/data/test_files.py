@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from deft.data.faults import Faults
+from deft.data.files import files_below, image_files
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def test_names_lose_their_suffix_where_that_is_unique(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "b.jpg", "b.PNG", "sub/a.jpg", "notes.txt", ".hidden.jpg")
+    images = image_files(tmp_path)
+    assert images.names == ("a", "b.PNG", "b.jpg", "sub/a")
+    assert [images.find(name) for name in ("a", "a.jpg", "b", "b.jpg", "sub/a", "sub\\a.jpg", "c")] == [
+        (0,), (0,), (1, 2), (2,), (3,), (3,), (),
+    ]  # fmt: skip
+
+
+def test_names_are_unique_even_where_a_suffix_looks_like_a_name(tmp_path: Path) -> None:
+    touch(tmp_path, "a.jpg", "a.png", "a.jpg.png")
+    images = image_files(tmp_path)
+    assert images.names == ("a.jpg", "a.jpg.png", "a.png")
+    assert images.find("a.jpg") == (0,) and images.find("a.jpg.png") == (1,) and images.find("a") == (0, 2)
+
+
+def test_a_name_that_means_nothing_or_too_much_is_a_fault_with_its_line(tmp_path: Path) -> None:
+    touch(tmp_path, "holiday.jpg", "b.jpg", "b.png")
+    images, faults = image_files(tmp_path), Faults()
+    assert images.find_or_fault("holidy", faults, tmp_path / "list.txt", 4) is None
+    assert images.find_or_fault("b", faults, tmp_path / "list.txt", 5) is None
+    assert images.find_or_fault("b.png", faults, tmp_path / "list.txt", 6) == 1 + images.names.index("b.jpg")
+    assert "list.txt:4: no image 'holidy'" in str(faults.all[0]) and "'holiday'" in str(faults.all[0])
+    assert "list.txt:5: 'b' may mean 'b.jpg' and 'b.png'" in str(faults.all[1])
+
+
+def test_linked_folders_are_entered_once(tmp_path: Path) -> None:
+    touch(tmp_path, "real/a.jpg", "root/b.jpg")
+    (tmp_path / "root" / "link").symlink_to(tmp_path / "real", target_is_directory=True)
+    (tmp_path / "root" / "loop").symlink_to(tmp_path / "root", target_is_directory=True)
+    assert sorted(path.name for path in files_below(tmp_path / "root")) == ["a.jpg", "b.jpg"]
+    assert [path.name for path in files_below(tmp_path, skip=frozenset({"real"}))].count("b.jpg") == 1
+
+
+def test_merging_lets_one_image_stand_for_others(tmp_path: Path) -> None:
+    touch(tmp_path, "x/a.jpg", "y/a.jpg", "y/b.jpg", "z.jpg")
+    merged = image_files(tmp_path).merged({0: 0, 1: 0, 2: 2})
+    assert merged.names == ("x/a", "y/b")
+    assert [merged.find(name) for name in ("x/a", "y/a.jpg", "y/b", "z")] == [(0,), (0,), (1,), ()]

@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deft.contracts import InputError
+from deft.data.images import MAX_PIXELS, image_size, mask_size, read_image, read_mask
+
+RGB = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
+GREY = RGB[..., 0].copy()
+
+
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, kind, **options)
+    return stream.getvalue()
+
+
+def rgb(grey: np.ndarray) -> np.ndarray:
+    return np.repeat(grey[:, :, None], 3, axis=2)
+
+
+def on_white(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    share = alpha[..., None] / 255
+    return colour * share + 255 * (1 - share)
+
+
+ALPHA = np.tile(np.array([0, 128, 255], dtype=np.uint8), (6, 3))
+DEEP = np.arange(54, dtype=np.uint16).reshape(6, 9) * 1236
+INDEX = (np.arange(54).reshape(6, 9) % 4).astype(np.uint8)
+TABLE = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [9, 8, 7]], dtype=np.uint8)
+
+
+def palette(**options: object) -> bytes:
+    image = Image.fromarray(INDEX, "P")
+    image.putpalette(TABLE.ravel().tolist())
+    return encoded(image, "PNG", **options)
+
+
+def cmyk() -> tuple[bytes, np.ndarray]:
+    inks = np.zeros((8, 8, 4), dtype=np.uint8)
+    inks[..., 1], inks[..., 3] = 255, 51  # full magenta, a fifth black
+    return encoded(Image.fromarray(inks, "CMYK"), "JPEG", quality=100), np.full((8, 8, 3), (204, 0, 204))
+
+
+def rgb16_png() -> bytes:
+    """Pillow cannot write 16-bit RGB, so the chunks are put together here."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    rows = b"".join(b"\0" + (row.astype(">u2") * 257).tobytes() for row in RGB)
+    header = struct.pack(">IIBBBBB", 9, 6, 16, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+def two_frames() -> bytes:
+    frames = [Image.fromarray(np.full((6, 9), value, dtype=np.uint8)) for value in (200, 10)]
+    return encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+
+
+def broken_exif() -> bytes:
+    return encoded(Image.fromarray(RGB), "PNG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")
+
+
+GOOD: dict[str, Callable[[], tuple[bytes, np.ndarray]]] = {
+    "rgb png": lambda: (encoded(Image.fromarray(RGB), "PNG"), RGB),
+    "rgb bmp": lambda: (encoded(Image.fromarray(RGB), "BMP"), RGB),
+    "rgb tiff": lambda: (encoded(Image.fromarray(RGB), "TIFF"), RGB),
+    "rgb webp": lambda: (encoded(Image.fromarray(RGB), "WEBP", lossless=True), RGB),
+    "rgb ppm": lambda: (encoded(Image.fromarray(RGB), "PPM"), RGB),
+    "rgb 16 bit": lambda: (rgb16_png(), RGB),
+    "grey": lambda: (encoded(Image.fromarray(GREY), "PNG"), rgb(GREY)),
+    "grey jpeg": lambda: (encoded(Image.fromarray(np.full((8, 8), 90, np.uint8)), "JPEG"), np.full((8, 8, 3), 90)),
+    "one bit": lambda: (encoded(Image.fromarray(GREY > 99), "PNG"), rgb(np.where(GREY > 99, 255, 0))),
+    "cmyk": cmyk,
+    "palette": lambda: (palette(), TABLE[INDEX]),
+    "palette, see-through": lambda: (palette(transparency=1), np.where(INDEX[..., None] == 1, 255, TABLE[INDEX])),
+    "rgb with a see-through colour": lambda: (
+        encoded(Image.fromarray(TABLE[INDEX]), "PNG", transparency=(9, 8, 7)),
+        np.where(INDEX[..., None] == 3, 255, TABLE[INDEX]),
+    ),
+    "rgba": lambda: (encoded(Image.fromarray(np.dstack([RGB, ALPHA])), "PNG"), on_white(RGB, ALPHA)),
+    "grey with alpha": lambda: (
+        encoded(Image.fromarray(np.dstack([GREY, ALPHA]), "LA"), "PNG"),
+        on_white(rgb(GREY), ALPHA),
+    ),
+    "16 bit grey png": lambda: (encoded(Image.fromarray(DEEP), "PNG"), rgb(DEEP / 257)),
+    "16 bit grey tiff": lambda: (encoded(Image.fromarray(DEEP), "TIFF"), rgb(DEEP / 257)),
+    "16 bit grey pgm": lambda: (b"P5 9 6 65535\n" + DEEP.astype(">u2").tobytes(), rgb(DEEP / 257)),
+    "float tiff": lambda: (encoded(Image.fromarray(GREY.astype(np.float32) / 255), "TIFF"), rgb(GREY)),
+    "gif of two frames": lambda: (two_frames(), np.full((6, 9, 3), 200)),
+    "one pixel": lambda: (encoded(Image.fromarray(RGB[:1, :1]), "PNG"), RGB[:1, :1]),
+    "damaged exif": lambda: (broken_exif(), RGB),
+}
+
+
+@pytest.mark.parametrize("kind", GOOD)
+def test_odd_kinds_give_right_pixels(kind: str, tmp_path: Path) -> None:
+    data, expected = GOOD[kind]()
+    path = tmp_path / "a.jpg"  # the suffix is wrong for most of them, and does not matter
+    path.write_bytes(data)
+    image = read_image(path)
+    assert image.dtype == np.uint8 and image.shape == expected.shape and image.flags.writeable
+    assert np.abs(image.astype(float) - expected).max() <= 1
+    assert image_size(path) == expected.shape[:2]
+    np.testing.assert_array_equal(read_image(data), image)
+    assert path.read_bytes() == data
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_exif_orientation_comes_upright(kind: str, orientation: int, tmp_path: Path) -> None:
+    stored = np.zeros((16, 32, 3), dtype=np.uint8)
+    stored[:8, :16] = 255  # the stored first row and column show white
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    (tmp_path / "a").write_bytes(encoded(Image.fromarray(stored), kind, exif=exif))
+    image = read_image(tmp_path / "a")
+    assert image.shape == ((32, 16, 3) if orientation >= 5 else (16, 32, 3)) == (*image_size(tmp_path / "a"), 3)
+    # What EXIF says of the stored first row and column: (top or bottom, left or right).
+    bottom, right = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
+    height, width = image.shape[0] // 2, image.shape[1] // 2
+    white = image[bottom * height :][:height, right * width :][:, :width]
+    assert white.mean() > 250 and image.mean() == pytest.approx(255 / 4, abs=4)
+
+
+def cut(kind: str, keep: float) -> bytes:
+    data = encoded(Image.fromarray(np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)), kind)
+    return data[: int(len(data) * keep)]
+
+
+def bomb() -> bytes:
+    return b"P6 60000 60000 255\n" + b"0" * 9
+
+
+def large() -> bytes:
+    return b"P6 9000 9000 255\n" + b"0" * 9
+
+
+BAD: dict[str, tuple[Callable[[], bytes], str]] = {
+    "jpeg cut in half": (lambda: cut("JPEG", 0.5), "cut short"),
+    "png cut in half": (lambda: cut("PNG", 0.5), "cut short"),
+    "jpeg without its end": (lambda: cut("JPEG", 0.97), "cut short"),
+    "png cut in its header": (lambda: cut("PNG", 0.001), "no image"),
+    "tiff cut in half": (lambda: cut("TIFF", 0.5), ""),
+    "webp cut in half": (lambda: cut("WEBP", 0.5), ""),
+    "empty": (lambda: b"", "empty"),
+    "a web page": (lambda: b"<!DOCTYPE html><p>404", "no image"),
+    "zeros": (lambda: bytes(2000), "no image"),
+    "svg": (lambda: b'<svg xmlns="http://www.w3.org/2000/svg"/>', "no image"),
+    "postscript": (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no image"),
+    "claims 3600 megapixels": (bomb, "million pixels"),
+    "claims 81 megapixels": (large, "million pixels"),
+    "float tiff of 0 to 255": (lambda: encoded(Image.fromarray(GREY.astype(np.float32)), "TIFF"), "[0, 1]"),
+    "float tiff with nan": (lambda: encoded(Image.fromarray(np.full((4, 4), np.nan, np.float32)), "TIFF"), "[0, 1]"),
+    "32 bit integers": (lambda: encoded(Image.fromarray(DEEP.astype(np.int32) * 999), "TIFF"), "32-bit"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_files_are_refused_in_one_line_that_names_them(kind: str, tmp_path: Path) -> None:
+    make, word = BAD[kind]
+    path = tmp_path / "holiday picture.jpg"
+    path.write_bytes(make())
+    before = path.stat().st_mtime_ns, path.read_bytes()
+    with pytest.raises(InputError) as caught:
+        read_image(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ") and word in message and "; " in message and "\n" not in message
+    assert (path.stat().st_mtime_ns, path.read_bytes()) == before
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.jpg", tmp_path):
+        with pytest.raises(InputError, match="cannot be opened"):
+            read_image(path)
+
+
+def test_the_limit_is_below_what_the_decoder_warns_of() -> None:
+    assert Image.MAX_IMAGE_PIXELS is not None and MAX_PIXELS < Image.MAX_IMAGE_PIXELS
+
+
+def test_mask_values_are_the_file_values_whatever_the_palette(tmp_path: Path) -> None:
+    values = np.array([[0, 1, 2], [3, 255, 1]], dtype=np.uint8)
+    coloured = Image.fromarray(values, "P")
+    coloured.putpalette([200] * 768)  # all colours alike
+    for name, image in {
+        "p": coloured,
+        "l": Image.fromarray(values),
+        "i16": Image.fromarray(values.astype(np.uint16)),
+    }.items():
+        image.save(tmp_path / f"{name}.png")
+        np.testing.assert_array_equal(read_mask(tmp_path / f"{name}.png"), values)
+        assert mask_size(tmp_path / f"{name}.png") == (2, 3)
+    Image.fromarray(values > 0).save(tmp_path / "one.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "one.png"), values > 0)
+
+
+def test_masks_that_lost_their_values_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(RGB).save(tmp_path / "colour.png")
+    Image.fromarray(GREY).save(tmp_path / "lossy.jpg")
+    Image.fromarray(DEEP).save(tmp_path / "deep.png")
+    for name, word in {"colour.png": "colour picture", "lossy.jpg": "JPEG", "deep.png": "0 to 255"}.items():
+        with pytest.raises(InputError, match=word):
+            read_mask(tmp_path / name)
+    for name in ("colour.png", "lossy.jpg"):
+        with pytest.raises(InputError):
+            mask_size(tmp_path / name)

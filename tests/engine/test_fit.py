@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from deft.engine import fit as module
+from deft.engine.fit import Plan, TrainingError, fit, read_history
+from deft.engine.optimise import AdamW, ParamGroup, Sgd
+
+
+class Line(nn.Module):
+    """Learns a line through dropout, which is where hidden randomness would show."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 1)
+        self.seen: list[list[int]] = []
+
+    def terms(self, batch: dict[str, Tensor], epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
+        self.seen.append([*batch["index"].tolist(), epoch])
+        x = nn.functional.dropout(batch["x"], 0.3) + 0.01 * torch.rand(batch["x"].shape, generator=rng)
+        return {"fit": (self.layer(x) - batch["y"]).square().mean()}
+
+    def groups(self) -> list[ParamGroup]:
+        return [ParamGroup(list(self.parameters()))]
+
+
+class Points:
+    def __len__(self) -> int:
+        return 10
+
+    def example(self, index: int, rng: np.random.Generator) -> dict[str, Tensor]:
+        x = torch.from_numpy(np.random.default_rng(index).normal(size=4).astype(np.float32))
+        return {"x": x + float(rng.normal()) * 0.01, "y": x.sum()[None]}
+
+
+def trained(folder: Path, plan: Plan, seed: int = 0) -> tuple[Line, dict[str, list[tuple[int, float]]]]:
+    folder.mkdir(exist_ok=True)
+    torch.manual_seed(3)
+    line = Line()
+    return line, fit(line, Points(), plan, folder=folder, seed=seed)
+
+
+PLAN = Plan(epochs=4, min_steps=40, batch=4, optimiser=Sgd(lr=0.05, momentum=0.9), workers=0)
+
+
+def test_training_learns_and_is_a_function_of_the_seed(tmp_path: Path) -> None:
+    one, history = trained(tmp_path / "a", PLAN)
+    two, _ = trained(tmp_path / "b", PLAN)
+    other, _ = trained(tmp_path / "c", PLAN, seed=1)
+    assert history["fit"][-1][1] < 0.5 * history["fit"][0][1]
+    assert torch.equal(one.layer.weight, two.layer.weight)
+    assert not torch.equal(one.layer.weight, other.layer.weight)
+    assert read_history(tmp_path / "a") == history
+
+
+def test_every_pass_reads_each_image_once_and_epochs_rise(tmp_path: Path) -> None:
+    line, _ = trained(tmp_path, PLAN)
+    indices = [index for row in line.seen for index in row[:-1]]
+    assert len(line.seen) == 40
+    assert all(sorted(indices[i : i + 10]) == list(range(10)) for i in range(0, 160, 10))
+    epochs = [row[-1] for row in line.seen]
+    assert epochs == sorted(epochs)
+    assert set(epochs) == {1, 2, 3, 4}
+
+
+def test_a_few_images_and_a_large_batch() -> None:
+    assert Plan(epochs=5, min_steps=1, batch=16).steps(3) == 5
+    assert Plan(epochs=5, min_steps=100, batch=16).steps(33) == 100
+    assert Plan(epochs=5, min_steps=0, batch=16).steps(33) == 15
+
+
+@pytest.mark.parametrize("optimiser", [Sgd(lr=0.05, momentum=0.9), AdamW(lr=0.01)])
+def test_a_stopped_training_ends_at_the_same_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimiser: Sgd | AdamW
+) -> None:
+    plan = Plan(epochs=4, min_steps=40, batch=4, optimiser=optimiser, workers=0)
+    whole, history = trained(tmp_path / "whole", plan)
+    monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 0.0)
+    terms = Line.terms
+
+    def killed(self: Line, batch: dict[str, Tensor], epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
+        if len(self.seen) == 27:
+            raise RuntimeError("killed")
+        return terms(self, batch, epoch, rng)
+
+    monkeypatch.setattr(Line, "terms", killed)
+    with pytest.raises(RuntimeError, match="killed"):
+        trained(tmp_path / "stopped", plan)
+    monkeypatch.setattr(Line, "terms", terms)
+    resumed, again = trained(tmp_path / "stopped", plan)
+    assert len(resumed.seen) == 20  # went on from step 20 of 40
+    assert torch.equal(resumed.layer.weight, whole.layer.weight)
+    assert again == history
+
+
+def test_workers_change_nothing(tmp_path: Path) -> None:
+    alone, _ = trained(tmp_path / "a", PLAN)
+    helped, _ = trained(tmp_path / "b", Plan(4, 40, 4, PLAN.optimiser, workers=2))
+    assert torch.equal(alone.layer.weight, helped.layer.weight)
+
+
+def test_a_loss_that_is_no_number_stops_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    terms = Line.terms
+
+    def broken(self: Line, batch: dict[str, Tensor], epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
+        found = terms(self, batch, epoch, rng)
+        return {"fit": found["fit"] * float("nan")} if len(self.seen) == 5 else found
+
+    monkeypatch.setattr(Line, "terms", broken)
+    with pytest.raises(TrainingError, match=r"finite loss at step 5.*images number \["):
+        trained(tmp_path, PLAN)
+    assert not (tmp_path / "history.json").exists()

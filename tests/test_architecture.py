@@ -1,0 +1,98 @@
+"""Who may import whom: the data flow is the layout."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import deft
+
+ROOT = Path(deft.__file__).parent
+BASE = {"contracts", "artifacts"}
+MAY_IMPORT = {
+    "contracts": set(),
+    "artifacts": {"contracts"},
+    "backbone": {"contracts"},
+    "augment": {"contracts"},
+    "metrics": {"contracts"},
+    "engine": BASE,
+    "data": BASE,
+    "classify": BASE | {"backbone", "engine", "augment"},
+    "seeds": BASE | {"backbone", "engine"},
+    "refine": BASE | {"backbone", "engine"},
+    "segment": BASE | {"backbone", "engine"},
+    "report": BASE | {"metrics"},
+}
+"""Above these stand pipeline, evaluate, present and predict, then recipes, then cli."""
+
+DOORS = {
+    "timm": "backbone.py",
+    "lightning": "engine/fit.py",
+    "segmentation_models_pytorch": "segment/deeplab.py",
+    "matplotlib": "report/plots.py",
+    "jinja2": "report/html.py",
+    "jsonargparse": "cli.py",
+}
+"""Each heavy dependency has one door."""
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+    return found
+
+
+FILES = sorted(ROOT.rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_follow_the_data_flow(path: Path) -> None:
+    relative = path.relative_to(ROOT)
+    own = relative.parts[0].removesuffix(".py")
+    ours = {name.split(".")[1] for name in imports(path) if name.startswith("deft.")}
+    if own in MAY_IMPORT:
+        assert ours - {own} <= MAY_IMPORT[own]
+    elif own in {"pipeline", "evaluate", "present", "predict"}:
+        assert not ours & {"cli", "recipes"}
+    elif own == "recipes":
+        assert "cli" not in ours
+
+
+@pytest.mark.parametrize(("package", "door"), DOORS.items())
+def test_heavy_dependencies_have_one_door(package: str, door: str) -> None:
+    users = {
+        str(path.relative_to(ROOT))
+        for path in FILES
+        if any(name == package or name.startswith(package + ".") for name in imports(path))
+    }
+    assert users == {door}
+
+
+def test_no_pickle_anywhere() -> None:
+    for path in FILES:
+        assert not imports(path) & {"pickle", "dill", "joblib", "cloudpickle"}, path
+        text = path.read_text(encoding="utf-8").replace(" ", "")
+        assert "allow_pickle=True" not in text, path
+        assert "weights_only=False" not in text, path
+
+
+def test_importing_the_command_line_is_cheap() -> None:
+    code = "import sys, deft.cli; print(sorted({'torch', 'timm', 'lightning', 'numpy.linalg'} & set(sys.modules)))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "torch" not in loaded
+    assert "lightning" not in loaded
+
+
+def test_public_names_resolve() -> None:
+    for name in deft.__all__:
+        assert getattr(deft, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = deft.nothing
