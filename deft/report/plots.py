@@ -1,0 +1,146 @@
+"""Charts as PNG bytes: the only door to matplotlib, opened when a chart is drawn.
+
+Names come from users: matplotlib would read ``$...$`` as mathematics and hide what begins with an underscore, so every
+name is made plain first.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deft.metrics.cooccurrence import Cooccurrence
+from deft.report.data import Curve
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#0f6b6b", "#c8553d", "#5b5ea6", "#b8860b", "#3a7d44", "#8f4a7c", "#4a6fa5", "#7a6a53")
+_INK, _SOFT, _LINE = "#2b3138", "#69727d", "#e2e4e0"
+DPI = 160
+"""Pixels per inch of a chart."""
+CSS_DPI = 96
+"""Pixels per inch of a page."""
+
+
+def loss_chart(terms: Mapping[str, Sequence[tuple[int, float]]]) -> bytes:
+    """Loss terms of one stage against the step, on a logarithmic scale where they span more than a factor of 30."""
+    figure, axes = _figure(5.0, 2.7)
+    known = []
+    for (name, points), colour in zip(terms.items(), _cycle(len(terms)), strict=True):
+        steps, values = np.array([p[0] for p in points]), np.array([p[1] for p in points], dtype=np.float64)
+        values[~np.isfinite(values)] = np.nan
+        mark = "o" if len(steps) == 1 else None
+        axes.plot(steps, values, color=colour, linewidth=1.6, marker=mark, markersize=4, label=_plain(name))
+        known.append(values[~np.isnan(values)])
+    every = np.concatenate(known) if known else np.zeros(0)
+    if len(every) and every.min() > 0 and every.max() / every.min() > 30:
+        axes.set_yscale("log")
+    elif len(every) and every.min() >= 0:
+        axes.set_ylim(bottom=0)
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss")
+    _legend(axes, len(terms))
+    return _png(figure)
+
+
+def threshold_chart(curves: Mapping[str, Curve]) -> bytes:
+    """Mean IoU against the background threshold; a ring at each curve's best, a line down at the recipe's own."""
+    figure, axes = _figure(6.8, 3.1)
+    for (name, curve), colour in zip(curves.items(), _cycle(len(curves)), strict=True):
+        x, y = np.array(curve.thresholds), 100 * np.array(curve.miou)
+        axes.plot(x, y, color=colour, linewidth=1.8, label=_plain(name))
+        if len(y) and not np.isnan(y).all():
+            best = int(np.nanargmax(y))
+            axes.plot(x[best], y[best], "o", color=colour, markerfacecolor="white", markersize=6)
+        if curve.fixed is not None and len(y):
+            height = float(np.interp(curve.fixed, x, y))
+            axes.plot([curve.fixed] * 2, [0, height], color=colour, linewidth=1, linestyle=(0, (3, 2)))
+            axes.plot(curve.fixed, height, "o", color=colour, markersize=5)
+    axes.set_ylim(bottom=0)
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("background threshold")
+    axes.set_ylabel("mean IoU, %")
+    _legend(axes, len(curves))
+    return _png(figure)
+
+
+def cooccurrence_chart(table: Cooccurrence, limit: int = 24) -> bytes:
+    """Share of each class's images that show the companion; the commonest ``limit`` rows and columns."""
+    rows = _commonest(table.images, limit)
+    columns = _commonest(table.base, limit)
+    share = 100 * table.share_of_images()[np.ix_(rows, columns)]
+    same = table.rows == table.columns
+    figure, axes = _figure(1.9 + 0.34 * len(columns), 1.3 + 0.27 * len(rows))
+    axes.grid(False)
+    axes.imshow(share, cmap="GnBu", vmin=0, vmax=100, aspect="auto")
+    for y, row in enumerate(rows):
+        for x, column in enumerate(columns):
+            value = share[y, x]
+            if same and row == column:
+                axes.text(x, y, "·", ha="center", va="center", fontsize=7, color=_SOFT)
+            elif not math.isnan(value) and value >= 0.5:
+                axes.text(
+                    x, y, f"{value:.0f}", ha="center", va="center", fontsize=6.5, color="white" if value > 60 else _INK
+                )
+    axes.set_xticks(range(len(columns)), [_plain(table.columns[j], 18) for j in columns], rotation=45, ha="left")
+    axes.set_yticks(range(len(rows)), [_plain(table.rows[k], 22) for k in rows])
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return _png(figure)
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    axes = figure.add_subplot()
+    axes.grid(True, color=_LINE, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=_SOFT, labelsize=8, length=0)
+    axes.xaxis.label.set(color=_SOFT, fontsize=8)
+    axes.yaxis.label.set(color=_SOFT, fontsize=8)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(_LINE)
+    return figure, axes
+
+
+def _png(figure: Figure) -> bytes:
+    stream = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a name in a script the font lacks draws boxes
+        warnings.filterwarnings("ignore", message="constrained_layout not applied")
+        figure.savefig(stream, format="png")
+    return stream.getvalue()
+
+
+def _legend(axes: Axes, entries: int) -> None:
+    if entries > 0:
+        axes.legend(frameon=False, fontsize=8, labelcolor=_INK, ncols=1 if entries < 5 else 2)
+
+
+def _cycle(length: int) -> list[str]:
+    return [COLOURS[i % len(COLOURS)] for i in range(length)]
+
+
+def _commonest(counts: NDArray[np.generic], limit: int) -> list[int]:
+    """Indices of the highest counts, in their own order."""
+    order: list[int] = np.argsort(-counts.astype(np.float64), kind="stable")[:limit].tolist()
+    return sorted(order)
+
+
+def _plain(text: str, limit: int = 32) -> str:
+    line = "".join(letter if letter.isprintable() else "?" for letter in text)
+    line = line if len(line) <= limit else line[: limit - 1] + "…"
+    line = line.replace("\\", "∖").replace("$", r"\$")  # a backslash before a dollar would free the dollar again
+    return f" {line}" if line.startswith("_") else line

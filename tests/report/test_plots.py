@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deft.metrics.cooccurrence import class_by_class, class_by_context
+from deft.report.data import Curve
+from deft.report.plots import cooccurrence_chart, loss_chart, threshold_chart
+
+HOSTILE = ("_hidden", "$x^{2$", r"\frac$", "猫" * 80, "a\x00\nb", "<script>", "")
+
+
+def drawn(png: bytes) -> bool:
+    image = np.asarray(Image.open(io.BytesIO(png)).convert("L"))
+    return bool((image < 128).any())
+
+
+@pytest.mark.filterwarnings("error")
+def test_charts_survive_hostile_names() -> None:
+    points = ((0, 2.0), (10, 1.0), (20, 0.5))
+    assert drawn(loss_chart(dict.fromkeys(HOSTILE, points)))
+    assert drawn(threshold_chart({name: Curve((0.0, 0.5, 0.9), (0.1, 0.4, 0.2), 0.5) for name in HOSTILE}))
+    labels = np.random.default_rng(0).random((20, len(HOSTILE))) < 0.5
+    assert drawn(cooccurrence_chart(class_by_class(labels, HOSTILE)))
+
+
+@pytest.mark.filterwarnings("error")
+def test_charts_survive_missing_and_extreme_values() -> None:
+    nan = float("nan")
+    assert drawn(loss_chart({"diverged": ((0, 1.0), (1, nan), (2, float("inf")))}))
+    assert drawn(loss_chart({"one": ((0, 1.0),), "none": ()}))
+    assert drawn(loss_chart({"wide": ((0, 1e6), (1, 1e-6))}))
+    assert drawn(threshold_chart({"unknown": Curve((0.0, 0.5), (nan, nan), 0.5), "no fixed": Curve((0.0,), (0.3,))}))
+    assert drawn(cooccurrence_chart(class_by_class(np.zeros((2, 1), bool), ("one",))))
+
+
+def test_many_classes_stay_a_chart() -> None:
+    labels, contexts = np.eye(200, dtype=bool), np.eye(200, dtype=bool)
+    names = tuple(f"class {i}" for i in range(200))
+    png = cooccurrence_chart(class_by_context(labels, contexts, names, names), limit=10)
+    assert max(Image.open(io.BytesIO(png)).size) < 2000

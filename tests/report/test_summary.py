@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from deft.metrics.coverage import Coverage
+from deft.report.data import Comparison, ReportData, Score, SplitFacts
+from deft.report.summary import headline, percent, summary
+
+SPLITS = (SplitFacts("train", 100, 0, (60, 40)), SplitFacts("val", 1, 1, (1, 0)))
+
+
+def text(data: ReportData) -> str:
+    return "\n".join(line.text for line in summary(data)).replace("\u00a0", " ")
+
+
+def test_swept_scores_are_never_the_headline() -> None:
+    fixed = Score("seeds", "train", 0.4, threshold=0.15)
+    swept = Score("seeds", "train", 0.6, threshold=0.3, chosen_on_truth=True)
+    assert headline(ReportData("t", scores=(fixed, swept))) is fixed
+    assert headline(ReportData("t", scores=(swept,))) is None
+    marked = Score("segmentation network", "val", 0.5, headline=True)
+    assert headline(ReportData("t", scores=(marked, fixed))) is marked
+
+
+def test_fixed_and_swept_titles_differ_even_at_one_threshold() -> None:
+    fixed = Score("seeds", "train", 0.4, threshold=0.15)
+    swept = Score("seeds", "train", 0.4, threshold=0.15, chosen_on_truth=True)
+    assert fixed.title == "seeds, fixed threshold 0.15"
+    assert swept.title == "seeds, best threshold 0.15 (chosen on the truth)"
+
+
+def test_the_gap_to_the_best_threshold_is_said_to_need_truth() -> None:
+    fixed = Score("seeds", "train", 0.4, threshold=0.15)
+    swept = Score("seeds", "train", 0.6, threshold=0.3, chosen_on_truth=True)
+    said = text(ReportData("t", scores=(fixed, swept)))
+    assert "40.0 %" in said
+    assert "looking at the truth" in said
+
+
+def test_without_truth_the_page_says_so() -> None:
+    said = text(ReportData("t", classes=("a", "b"), splits=SPLITS, coverage=Coverage(2)))
+    assert "Nothing here could be scored" in said
+    assert "100 photographs tagged with 2 classes" in said
+    assert "1 further photograph was kept aside" in said
+
+
+def test_refinement_is_judged_either_way() -> None:
+    seeds = Score("seeds", "train", 0.5, threshold=0.15)
+    better, worse = Score("pseudo-masks", "train", 0.6), Score("pseudo-masks", "train", 0.45)
+    assert "better than the seeds by 10.0 points" in text(ReportData("t", scores=(seeds, better)))
+    assert "worse than the seeds by 5.0 points" in text(ReportData("t", scores=(seeds, worse)))
+
+
+def test_classes_are_ranked_and_lost_ones_named() -> None:
+    score = Score("segmentation network", "val", 0.5, per_class=(0.9, 0.8, 0.7, 0.3, 0.01, float("nan")))
+    said = text(ReportData("t", classes=("cow", "car", "cat", "hat", "bat"), scores=(score,)))
+    assert "Trust most: cow (80 %), car (70 %). Trust least: hat (1 %), cat (30 %)." in said
+    assert "1 class is practically not found: hat." in said
+
+
+def test_scene_and_contest() -> None:
+    groups = Comparison("halves", ("aligned", "conflicting"), (("network", (0.6, 0.4)),))
+    contest = Comparison("val", ("all",), (("plain CAM", (0.4,)), ("DEFT", (0.45,)), ("none", (float("nan"),))))
+    said = text(ReportData("t", groups=groups, comparisons=(contest,)))
+    assert "leans on the scene" in said
+    assert "DEFT leads plain CAM by 5.0 points" in said
+
+
+def test_warnings_and_nothing_else() -> None:
+    assert text(ReportData("t", warnings=("mind the gap",))) == "mind the gap"
+    assert percent(float("nan")) == "–"
