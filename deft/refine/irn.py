@@ -1,0 +1,207 @@
+"""IRN: walk class maps over an image up to learned boundaries (Ahn et al., 2019, arXiv:1904.05044).
+
+Confident labels are read off the seeds, a network learns from them where boundaries lie, and a random walk spreads the
+seeds inside them. Displacements are learned too, as the paper does; only instances, which are not made here, would
+need them. Differs from the authors' code in taking images of any size, and in walking step by step (see
+:mod:`deft.refine.random_walk`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deft.artifacts import file_stem, load_mask, load_tensors, save_mask, save_tensors
+from deft.contracts import BACKGROUND, IGNORE, Dataset, InputError, Sample, SeedMaps
+from deft.engine.fit import Examples, Plan, finish, fit
+from deft.engine.infer import device, for_each
+from deft.engine.optimise import Sgd
+from deft.refine.irn_network import IrnNetwork
+from deft.refine.labels import ConfidentLabels
+from deft.refine.random_walk import boundary_affinities, random_walk
+
+
+class Workshop(Protocol):
+    """What IRN needs of a run; the attributes of :class:`deft.pipeline.Workshop`."""
+
+    @property
+    def data(self) -> Dataset:
+        """Training images."""
+
+    @property
+    def seeds(self) -> Callable[[int], SeedMaps]:
+        """Seeds of image ``i``."""
+
+    @property
+    def backbone(self) -> nn.Module:
+        """Trained with the classifier."""
+
+    @property
+    def folder(self) -> Path:
+        """Where labels and the network are kept."""
+
+    @property
+    def made_by(self) -> str:
+        """Key that goes into every file."""
+
+    @property
+    def seed(self) -> int:
+        """Of initial weights, batches and crops."""
+
+    @property
+    def precision(self) -> str:
+        """Lightning's word."""
+
+    @property
+    def devices(self) -> int:
+        """Processes or GPUs."""
+
+    def crops(
+        self, masks: list[Path], indices: tuple[int, ...], *, crop: float, scale: tuple[float, float], flip: bool
+    ) -> Examples:
+        """Random crops of the images ``indices`` and of their masks, a path for every image."""
+
+
+@dataclass(frozen=True)
+class Irn:
+    """Settings of IRN; the defaults are the paper's code."""
+
+    labels: ConfidentLabels = field(default_factory=ConfidentLabels)
+    """What the network learns from."""
+    plan: Plan = field(
+        default_factory=lambda: Plan(epochs=3, min_steps=120, batch=16, optimiser=Sgd(lr=0.1, momentum=0.0, decay=1e-4))
+    )
+    """Training of the two branches (the paper: 3 epochs, batch 32, 990 steps)."""
+    crop: float = 1.0
+    """Side of the training crop as a multiple of the images' typical long side (512 for VOC's 500 pixels, IRN's)."""
+    scale: tuple[float, float] = (0.5, 1.5)
+    """Range of the factor by which training images are resized."""
+    flip: bool = True
+    edge_lr: float = 1.0
+    """Multiple of the base rate for the boundary branch."""
+    displacement_lr: float = 10.0
+    """Multiple of the base rate for the displacement branch."""
+    train_radius: int = 10
+    """Pairs of cells closer than this are learned from, in cells of 4 pixels."""
+    radius: int = 5
+    """The walk steps to cells closer than this."""
+    beta: float = 10.0
+    """Sharpens affinities before the walk."""
+    exp_times: int = 8
+    """The walk takes ``2 ** exp_times`` steps."""
+    background: float = 0.25
+    """Constant score of the background when refined maps become masks."""
+
+    def network(self, backbone: nn.Module) -> IrnNetwork:
+        """The untrained network on a backbone."""
+        return IrnNetwork(
+            backbone, radius=self.train_radius, edge_lr=self.edge_lr, displacement_lr=self.displacement_lr
+        )
+
+    def prepare(self, workshop: Workshop) -> Callable[[Sample, SeedMaps], SeedMaps]:
+        """Make confident labels and train the network, as far as that is not done, and return the walk of one image.
+
+        Raises:
+            InputError: the confident labels hold no object at all.
+        """
+        torch.manual_seed(workshop.seed)
+        network = self.network(workshop.backbone)
+        path = workshop.folder / "model.safetensors"
+        if path.exists():
+            network.load_state_dict(load_tensors(path)[0])
+        else:
+            paths = self._label(workshop)
+            useful = _sure_of_something(paths)
+            examples = workshop.crops(paths, useful, crop=self.crop, scale=self.scale, flip=self.flip)
+            fit(
+                network,
+                examples,
+                self.plan,
+                folder=workshop.folder,
+                seed=workshop.seed,
+                precision=workshop.precision,
+                devices=workshop.devices,
+                title="boundaries",
+            )
+            network.to(device())
+            network.calibrate(_image(workshop.data[index].image, device()) for index in useful)
+            save_tensors(path, network.state_dict(), {"made_by": workshop.made_by})
+            finish(workshop.folder)
+        refine = IrnRefine(network.to(device()).eval(), self)
+        return lambda sample, seeds: refine(sample.image, seeds)
+
+    def _label(self, workshop: Workshop) -> list[Path]:
+        """Confident labels of every image, palette PNGs."""
+        paths = [workshop.folder / "labels" / (file_stem(name) + ".png") for name in workshop.data.names]
+
+        def work(index: int, sample: Sample) -> None:
+            save_mask(paths[index], self.labels(sample.image, workshop.seeds(index)), workshop.made_by)
+
+        missing = [index for index, path in enumerate(paths) if not path.exists()]
+        for_each(workshop.data, missing, work, title="confident labels")
+        return paths
+
+
+def _sure_of_something(paths: list[Path]) -> tuple[int, ...]:
+    """Places of the masks with at least one sure pixel; an error where no mask at all holds an object."""
+    useful, objects = [], False
+    for index, path in enumerate(paths):
+        values = set(np.unique(load_mask(path)).tolist()) - {IGNORE}
+        if values:
+            useful.append(index)
+        objects = objects or bool(values - {BACKGROUND})
+    if not objects:
+        raise InputError(
+            "expected confident labels of some object in some image, found none in any; "
+            "look at the seeds, train the classifier for longer, or lower refine.labels.fg"
+        )
+    return tuple(useful)
+
+
+@dataclass(frozen=True)
+class IrnRefine:
+    """Seeds to refined maps, one image at a time."""
+
+    network: IrnNetwork
+    """Trained, in eval mode; its device does the work."""
+    settings: Irn
+
+    def __call__(self, image: NDArray[np.uint8], seeds: SeedMaps) -> SeedMaps:
+        """Refine the seeds of one image.
+
+        Args:
+            image: RGB, (H, W, 3), any size.
+            seeds: maps (P, ., .) on any grid.
+
+        Returns:
+            Maps (P, h, w) on the stride-4 grid, the largest value of all classes being 1 (or 0 where every seed is 0).
+        """
+        where = self.network.mean_shift.device
+        edge = self.network.edge_and_displacement(_image(image, where)[None])[0][0]
+        maps = seeds.maps.to(where, torch.float32)
+        if maps.shape[1:] != edge.shape and len(maps):
+            maps = F.interpolate(maps[None], size=edge.shape, mode="bilinear", align_corners=True)[0]
+        walked = spread(maps, edge, self.settings) if len(maps) else maps.new_zeros(0, *edge.shape)
+        return replace(seeds, maps=walked.to(seeds.maps.device))
+
+
+def spread(maps: Tensor, edge: Tensor, settings: Irn) -> Tensor:
+    """Walk maps (P, h, w) inside the boundaries (h, w), starting on none of them, and divide by the largest value."""
+    affinities = boundary_affinities(edge, settings.radius)
+    walked = random_walk(
+        maps * (1 - edge), affinities, settings.radius, beta=settings.beta, steps=2**settings.exp_times
+    )
+    largest = walked.max()
+    return walked / torch.where(largest > 0, largest, 1)
+
+
+def _image(image: NDArray[np.uint8], where: torch.device) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).to(where)

@@ -1,0 +1,188 @@
+"""The network of IRN: where objects end, and which way each cell's centre lies (Ahn et al., 2019, arXiv:1904.05044).
+
+Two branches of 1x1 convolutions on a frozen backbone. They take its last five feature maps, or as many as there are;
+from ResNet-50 at stride 16 that is the network of the authors' code. It differs in working at the size of the image
+that comes, where theirs pads every image to one size.
+
+Grid: everything leaves on the stride-4 grid, h = (H - 1) // 4 + 1, likewise w.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Self, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deft.engine.optimise import ParamGroup
+from deft.refine.irn_loss import irn_losses
+
+STRIDE = 4
+EDGE_WIDTH = 32
+WIDTHS = (64, 128, 256, 256, 256)
+"""Channels of the displacement branch for the last five maps, shallow to deep."""
+DEEP = 3
+"""So many of the deepest maps are joined first, on the grid of the finest of them."""
+
+
+class IrnNetwork(nn.Module):
+    """Boundary and displacement branches; a :class:`deft.engine.fit.Trainee` whose backbone is not trained.
+
+    Args:
+        backbone: images uint8 or float 0..255 (N, 3, H, W) to a list of feature maps, shallow to deep, with attributes
+            ``channels`` and ``reductions`` (pixels per cell), one entry a map. Its parameters are frozen for good.
+        radius: pairs of cells closer than this are learned from, in cells of the grid.
+        edge_lr: multiple of the base rate for the boundary branch.
+        displacement_lr: multiple of the base rate for the displacement branch.
+
+    Attributes:
+        mean_shift: buffer (2,): mean displacement over the training images, which :meth:`calibrate` measures.
+    """
+
+    mean_shift: Tensor
+
+    def __init__(
+        self, backbone: nn.Module, *, radius: int = 10, edge_lr: float = 1.0, displacement_lr: float = 10.0
+    ) -> None:
+        super().__init__()
+        channels, reductions = _last_maps(backbone)
+        self.backbone = backbone.requires_grad_(False).eval()
+        self.edge = EdgeBranch(channels, reductions)
+        self.displacement = DisplacementBranch(channels, reductions)
+        self.radius, self.edge_lr, self.displacement_lr = radius, edge_lr, displacement_lr
+        self.register_buffer("mean_shift", torch.zeros(2))
+
+    def train(self, mode: bool = True) -> Self:
+        """As ``nn.Module.train``, except that the backbone stays in eval mode."""
+        super().train(mode)
+        self.backbone.eval()
+        return self
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Boundary logits (N, h, w) and raw displacements (N, 2, h, w), down then right, in cells.
+
+        Args:
+            images: uint8 or float 0..255, (N, 3, H, W).
+        """
+        height, width = images.shape[-2:]
+        with torch.no_grad():
+            maps = cast(Sequence[Tensor], self.backbone(images))[-len(WIDTHS) :]
+        edge: Tensor = self.edge(maps, (height, width))
+        displacement: Tensor = self.displacement(maps, (height, width))
+        return edge.float(), displacement.float()
+
+    def terms(self, batch: dict[str, Tensor], epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
+        """Weighted loss terms of ``image`` uint8 (N, 3, H, W) and ``mask`` int64 (N, H, W), 255 unsure."""
+        logits, displacement = self(batch["image"])
+        return irn_losses(logits.sigmoid(), displacement, batch["mask"][:, ::STRIDE, ::STRIDE], self.radius)
+
+    def groups(self) -> list[ParamGroup]:
+        """The two branches; the backbone is not trained."""
+        return [
+            ParamGroup(list(self.edge.parameters()), self.edge_lr),
+            ParamGroup(list(self.displacement.parameters()), self.displacement_lr),
+        ]
+
+    @torch.no_grad()
+    def calibrate(self, images: Iterable[Tensor]) -> None:
+        """Measure the mean displacement over images (3, H, W) of any sizes, to be taken off every one (mean shift)."""
+        means = [self(image[None])[1].mean(dim=(0, 2, 3)) for image in images]
+        if means:
+            self.mean_shift.copy_(torch.stack(means).mean(dim=0))
+
+    @torch.no_grad()
+    def edge_and_displacement(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """What the network sees in images and in their mirror images.
+
+        Args:
+            images: uint8 or float 0..255, (N, 3, H, W), any size.
+
+        Returns:
+            Boundary strength in [0, 1], (N, h, w), logits averaged over both views; displacement (N, 2, h, w) of the
+            upright view less ``mean_shift``, in cells.
+        """
+        logits, displacement = self(torch.cat([images, images.flip(-1)]))
+        upright, mirrored = logits.chunk(2)
+        edge = ((upright + mirrored.flip(-1)) / 2).sigmoid()
+        return edge, displacement[: len(images)] - self.mean_shift.view(2, 1, 1)
+
+
+class EdgeBranch(nn.Module):
+    """Each map to 32 channels, all joined on the grid, and one logit a cell."""
+
+    def __init__(self, channels: Sequence[int], reductions: Sequence[int]) -> None:
+        super().__init__()
+        self.reductions = tuple(reductions)
+        self.reduce = nn.ModuleList(_layer(count, EDGE_WIDTH, 4) for count in channels)
+        self.join = nn.Conv2d(EDGE_WIDTH * len(channels), 1, 1)
+
+    def forward(self, maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+        """Maps (N, C, ., .) of images of a size (H, W) to logits (N, h, w)."""
+        reduced = [
+            F.relu(_regrid(layer(_fine(one, reduction)), max(reduction, STRIDE), STRIDE, size))
+            for layer, one, reduction in zip(self.reduce, maps, self.reductions, strict=True)
+        ]
+        logits: Tensor = self.join(torch.cat(reduced, dim=1))[:, 0]
+        return logits
+
+
+class DisplacementBranch(nn.Module):
+    """The deep maps joined first, then with the shallow ones, and two numbers a cell."""
+
+    def __init__(self, channels: Sequence[int], reductions: Sequence[int]) -> None:
+        super().__init__()
+        self.reductions = tuple(max(reduction, STRIDE) for reduction in reductions)
+        self.given = tuple(reductions)
+        widths = WIDTHS[len(WIDTHS) - len(channels) :]
+        self.reduce = nn.ModuleList(
+            _layer(count, width, 8 if width < 128 else 16) for count, width in zip(channels, widths, strict=True)
+        )
+        self.shallow = max(0, len(channels) - DEEP)
+        self.meeting = min(self.reductions[self.shallow :])
+        self.deep = _layer(sum(widths[self.shallow :]), 256, 16)
+        self.join = nn.Sequential(_layer(sum(widths[: self.shallow]) + 256, 256, 16), nn.ReLU())
+        self.out = nn.Conv2d(256, 2, 1, bias=False)
+
+    def forward(self, maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+        """Maps (N, C, ., .) of images of a size (H, W) to displacements (N, 2, h, w)."""
+        reduced = [
+            layer(_fine(one, reduction)) for layer, one, reduction in zip(self.reduce, maps, self.given, strict=True)
+        ]
+        placed = [
+            F.relu(_regrid(one, reduction, STRIDE if index < self.shallow else self.meeting, size))
+            for index, (one, reduction) in enumerate(zip(reduced, self.reductions, strict=True))
+        ]
+        deep = F.relu(_regrid(self.deep(torch.cat(placed[self.shallow :], dim=1)), self.meeting, STRIDE, size))
+        displacement: Tensor = self.out(self.join(torch.cat([*placed[: self.shallow], deep], dim=1)))
+        return displacement
+
+
+def _last_maps(backbone: nn.Module) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Channels and reductions of the maps the branches take."""
+    described = cast(Any, backbone)
+    return tuple(described.channels)[-len(WIDTHS) :], tuple(described.reductions)[-len(WIDTHS) :]
+
+
+def _layer(channels: int, width: int, groups: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(channels, width, 1, bias=False), nn.GroupNorm(groups, width))
+
+
+def _fine(features: Tensor, reduction: int) -> Tensor:
+    """Features as they are, or pooled to stride 4 as a ResNet's stem pools."""
+    while reduction < STRIDE:
+        features = F.max_pool2d(features, 3, stride=2, padding=1)
+        reduction *= 2
+    return features
+
+
+def _regrid(features: Tensor, reduction: int, wanted: int, size: tuple[int, int]) -> Tensor:
+    """Features (N, C, ., .) of ``reduction`` on the grid of ``wanted`` pixels a cell of an image (H, W), bilinear."""
+    if reduction != wanted:
+        features = F.interpolate(features, scale_factor=reduction / wanted, mode="bilinear", align_corners=False)
+    height, width = ((side - 1) // wanted + 1 for side in size)
+    features = features[..., :height, :width]
+    if features.shape[-2:] != (height, width):  # a network whose maps are smaller than its reduction says
+        features = F.interpolate(features, size=(height, width), mode="bilinear", align_corners=False)
+    return features

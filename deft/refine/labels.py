@@ -1,0 +1,105 @@
+"""From maps to labels: seeds on their grid, maps per pixel, masks, and the confident labels that IRN learns from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deft.contracts import BACKGROUND, IGNORE, SeedMaps
+from deft.refine.crf import DenseCrf, dense_crf, unary_from_labels
+
+
+def upsample_seeds(seeds: SeedMaps, stride: int = 4) -> Tensor:
+    """Maps of every pixel: cell i of the grid lies on pixel ``i * stride``, bilinear between, constant beyond the last.
+
+    Args:
+        seeds: maps (P, h, w) of an image (H, W), h = (H - 1) // stride + 1, likewise w.
+        stride: pixels from cell to cell.
+
+    Returns:
+        float32 (P, H, W), in the range of the maps.
+
+    Raises:
+        ValueError: the grid is not that of the stride.
+    """
+    height, width = seeds.size
+    rows, columns = (height - 1) // stride, (width - 1) // stride
+    if seeds.maps.ndim != 3 or seeds.maps.shape[1:] != (rows + 1, columns + 1):
+        raise ValueError(
+            f"seeds of an image of {height} x {width} at stride {stride} must be (P, {rows + 1}, {columns + 1}), "
+            f"got {tuple(seeds.maps.shape)}"
+        )
+    if len(seeds.maps) == 0:
+        return seeds.maps.new_zeros(0, height, width)
+    fine = F.interpolate(
+        seeds.maps[None].float(), size=(rows * stride + 1, columns * stride + 1), mode="bilinear", align_corners=True
+    )
+    beyond = (0, width - fine.shape[-1], 0, height - fine.shape[-2])
+    return F.pad(fine, beyond, mode="replicate")[0]
+
+
+def threshold(maps: Tensor, classes: Sequence[int], background: float) -> NDArray[np.uint8]:
+    """Mask of the strongest class at each pixel, background where no map is above ``background``.
+
+    Args:
+        maps: maps in [0, 1] of the classes present, (P, H, W).
+        classes: the P class indices, 0-based without background.
+        background: the constant score of the background.
+
+    Returns:
+        Mask (H, W): 0 background, k + 1 for class k.
+    """
+    return _mask(_strongest(maps, background), classes)
+
+
+@dataclass(frozen=True)
+class ConfidentLabels:
+    """Masks of what is sure (IRN, Ahn et al., 2019, arXiv:1904.05044): objects, background, and 255 for the rest.
+
+    A pixel is an object where the CRF keeps its class against a high background score, and background where the CRF
+    keeps the background against a low one. Called with an image and its seeds.
+    """
+
+    fg: float = 0.30
+    """Background score that a sure object has to beat."""
+    bg: float = 0.05
+    """Background score that beats every class where the background is sure."""
+    gt_prob: float = 0.7
+    """Trust of the CRF in the labels that it starts from, in (0, 1)."""
+    crf: DenseCrf = field(default_factory=DenseCrf)
+    """The CRF."""
+    stride: int = 4
+    """Stride of the seeds, in pixels."""
+
+    def __call__(self, image: NDArray[np.uint8], seeds: SeedMaps) -> NDArray[np.uint8]:
+        """Mask (H, W) of an RGB image (H, W, 3): 0 background, k + 1 for class k, 255 unsure."""
+        if not seeds.classes:
+            return np.full(seeds.size, BACKGROUND, dtype=np.uint8)
+        maps = upsample_seeds(seeds, self.stride)
+        chosen = torch.stack([_strongest(maps, self.fg), _strongest(maps, self.bg)])
+        unary = unary_from_labels(chosen, len(seeds.classes) + 1, self.gt_prob)
+        sure, possible = dense_crf(unary, image, self.crf).argmax(dim=1)
+        mask = _mask(sure, seeds.classes)
+        mask[(sure == 0).cpu().numpy() & (possible != 0).cpu().numpy()] = IGNORE
+        return mask
+
+
+def _strongest(maps: Tensor, background: float) -> Tensor:
+    """int64 (H, W): 0 where no map is above ``background``, else 1 + the place of the largest in (P, H, W)."""
+    if len(maps) == 0:
+        return torch.zeros(maps.shape[1:], dtype=torch.int64, device=maps.device)
+    value, place = maps.max(dim=0)
+    return torch.where(value > background, place + 1, 0)
+
+
+def _mask(chosen: Tensor, classes: Sequence[int]) -> NDArray[np.uint8]:
+    """Mask (H, W) of places among the classes present, 0 for background, (H, W)."""
+    values = np.array([BACKGROUND, *(index + 1 for index in classes)], dtype=np.uint8)
+    mask: NDArray[np.uint8] = values[chosen.cpu().numpy()]
+    return mask

@@ -1,0 +1,175 @@
+from __future__ import annotations
+
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+
+from deft.refine.crf import DenseCrf, build_lattice, dense_crf, unary_from_labels, unary_from_probabilities
+
+
+def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """Two flat colours with noise."""
+    rng = np.random.default_rng(seed)
+    image = np.full((height, width, 3), 60)
+    image[:, width // 2 :] = 170
+    return np.clip(image + rng.normal(0, 4, image.shape), 0, 255).astype(np.uint8)
+
+
+def slow_lattice_filter(features: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Permutohedral filter of one point after the other with a dictionary; features (N, d), values (N, L)."""
+    points, dims = features.shape
+    basis = np.zeros((dims + 1, dims))
+    for axis in range(dims):  # rows sum to zero: the hyperplane's axes, as in Adams et al., Eq. (2) and (3)
+        basis[: axis + 1, axis] = 1
+        basis[axis + 1, axis] = -(axis + 1)
+        basis[:, axis] *= math.sqrt(2 / 3) * (dims + 1) / math.sqrt((axis + 1) * (axis + 2))
+    table: dict[tuple[int, ...], np.ndarray] = {}
+    simplices = []
+    for point in range(points):
+        elevated = basis @ features[point]
+        best = np.rint(elevated / (dims + 1)).astype(int) * (dims + 1)
+        order = np.argsort(-(elevated - best), kind="stable")
+        excess = best.sum() // (dims + 1)
+        for place in order[len(order) - excess :] if excess > 0 else order[: -excess or 0]:
+            best[place] -= (dims + 1) * int(np.sign(excess))
+        order = np.argsort(-(elevated - best), kind="stable")
+        ranked = (elevated - best)[order] / (dims + 1)
+        corners = []
+        for remainder in range(dims + 1):
+            key = best + remainder
+            key[order[dims + 1 - remainder :]] -= dims + 1
+            weight = (
+                1 - (ranked[0] - ranked[-1])
+                if remainder == 0
+                else ranked[dims - remainder] - ranked[dims + 1 - remainder]
+            )
+            assert key.sum() == 0
+            corners.append((tuple(int(k) for k in key), weight))
+        assert sum(weight for _, weight in corners) == pytest.approx(1)
+        simplices.append(corners)
+        for key, weight in corners:
+            table[key] = table.get(key, np.zeros(values.shape[1])) + weight * values[point]
+    for axis in range(dims + 1):
+        step = np.ones(dims + 1, dtype=int)
+        step[axis] = -dims
+        nothing = np.zeros(values.shape[1])
+        table = {
+            key: value
+            + 0.5 * table.get(tuple(int(k) for k in np.array(key) + step), nothing)
+            + 0.5 * table.get(tuple(int(k) for k in np.array(key) - step), nothing)
+            for key, value in table.items()
+        }
+    return np.array([sum(weight * table[key] for key, weight in corners) for corners in simplices]) / (1 + 2.0**-dims)
+
+
+def exact_mean_field(unary: np.ndarray, image: np.ndarray, settings: DenseCrf) -> np.ndarray:
+    """The model itself, with every pair of pixels."""
+    labels, height, width = unary.shape
+    places = np.array(list(product(range(height), range(width))), dtype=float)
+    colours = image.reshape(-1, 3).astype(float)
+    wide = np.hstack([places / settings.bilateral_sxy, colours / settings.bilateral_srgb])
+    message = np.zeros((height * width, height * width))
+    for compat, points in (
+        (settings.gaussian_compat, places / settings.gaussian_sxy),
+        (settings.bilateral_compat, wide),
+    ):
+        kernel = np.exp(-((points[:, None] - points[None]) ** 2).sum(-1) / 2)
+        norm = 1 / np.sqrt(kernel.sum(1))
+        message += compat * norm[:, None] * kernel * norm
+    energy = -unary.reshape(labels, -1)
+    belief = np.exp(energy) / np.exp(energy).sum(0)
+    for _ in range(settings.iterations):
+        total = energy + belief @ message
+        belief = np.exp(total - total.max(0))
+        belief /= belief.sum(0)
+    return belief.reshape(unary.shape)
+
+
+@pytest.mark.parametrize("dims", [1, 2, 5])
+def test_lattice_equals_one_point_at_a_time(dims: int) -> None:
+    rng = np.random.default_rng(dims)
+    features, values = rng.normal(0, 1.5, (60, dims)), rng.random((60, 3))
+    fast = build_lattice(torch.from_numpy(features.T).float()).filter(torch.from_numpy(values).float())
+    np.testing.assert_allclose(fast.numpy(), slow_lattice_filter(features, values), rtol=1e-4, atol=1e-5)
+
+
+def test_lattice_is_near_the_gaussian_sum() -> None:
+    rows, columns = torch.meshgrid(torch.arange(24.0), torch.arange(30.0), indexing="ij")
+    features = torch.stack([columns.flatten(), rows.flatten()]) / 3
+    values = torch.rand(24 * 30, 2, generator=torch.Generator().manual_seed(0))
+    kernel = (-torch.cdist(features.T, features.T).square() / 2).exp()
+    ratio = build_lattice(features).filter(values) / (kernel @ values)
+    assert (ratio / ratio.mean() - 1).abs().max() < 0.15  # a common factor goes with the normalisation
+
+
+@pytest.mark.parametrize("settings", [DenseCrf(), DenseCrf(5, 3, 3, 20, 13, 10), DenseCrf(5, 2, 4, 9, 9, 0)])
+def test_near_exact_mean_field(settings: DenseCrf) -> None:
+    image = picture(14, 18)
+    rng = np.random.default_rng(3)
+    labels = (np.arange(18) >= 9)[None].repeat(14, 0) ^ (rng.random((14, 18)) < 0.2)
+    unary = unary_from_labels(torch.from_numpy(labels.astype(np.int64)), 3, 0.7)
+    found = dense_crf(unary, image, settings).numpy()
+    exact = exact_mean_field(unary.numpy().astype(float), image, settings)
+    assert np.abs(found - exact).mean() < 0.02
+    assert (found.argmax(0) == exact.argmax(0)).mean() > 0.97
+
+
+def test_noise_in_the_labels_yields_to_the_colours() -> None:
+    truth = (np.arange(40) >= 20)[None].repeat(30, 0)
+    noisy = truth ^ (np.random.default_rng(0).random(truth.shape) < 0.25)
+    unary = unary_from_labels(torch.from_numpy(noisy.astype(np.int64)), 2, 0.7)
+    found = dense_crf(unary, picture(30, 40), DenseCrf()).argmax(0).numpy()
+    assert (found == truth).mean() > 0.99 > 0.8 > (noisy == truth).mean()
+
+
+def test_probabilities_sum_to_one_and_labels_have_no_order() -> None:
+    image = picture(15, 21)
+    unary = torch.rand(4, 15, 21, generator=torch.Generator().manual_seed(1)) * 3
+    found = dense_crf(unary, image, DenseCrf())
+    torch.testing.assert_close(found.sum(0), torch.ones(15, 21))
+    turned = torch.tensor([2, 0, 3, 1])
+    torch.testing.assert_close(dense_crf(unary[turned], image, DenseCrf()), found[turned], rtol=1e-4, atol=1e-5)
+
+
+def test_problems_on_one_image_do_not_mix() -> None:
+    image = picture(9, 12)
+    unary = torch.rand(2, 3, 9, 12, generator=torch.Generator().manual_seed(2)) * 3
+    both = dense_crf(unary, image, DenseCrf())
+    for one, alone in zip(both, unary, strict=True):
+        torch.testing.assert_close(one, dense_crf(alone, image, DenseCrf()), rtol=1e-4, atol=1e-5)
+
+
+def test_no_steps_or_no_weights_give_the_softmax_of_the_unary() -> None:
+    unary = torch.rand(3, 5, 6) * 4
+    for settings in (DenseCrf(iterations=0), DenseCrf(gaussian_compat=0, bilateral_compat=0)):
+        torch.testing.assert_close(dense_crf(unary, picture(5, 6), settings), (-unary).softmax(0))
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (7, 1)])
+def test_thin_images(size: tuple[int, int]) -> None:
+    found = dense_crf(torch.rand(2, *size), picture(*size), DenseCrf())
+    assert found.shape == (2, *size)
+    torch.testing.assert_close(found.sum(0), torch.ones(size))
+
+
+def test_unaries() -> None:
+    from_labels = unary_from_labels(torch.tensor([[0, 2]]), 3, 0.7)
+    torch.testing.assert_close((-from_labels).exp()[:, 0].T, torch.tensor([[0.7, 0.15, 0.15], [0.15, 0.15, 0.7]]))
+    certain = unary_from_probabilities(torch.tensor([1.0, 0.0]).view(2, 1, 1))
+    torch.testing.assert_close(certain.flatten(), torch.tensor([0.0, -math.log(1e-5)]), atol=1e-6, rtol=1e-5)
+
+
+def test_refusals() -> None:
+    with pytest.raises(ValueError, match="reach"):
+        DenseCrf(bilateral_srgb=0)
+    with pytest.raises(ValueError, match="iterations"):
+        DenseCrf(iterations=-1)
+    with pytest.raises(ValueError, match=r"\(H, W, 3\)"):
+        dense_crf(torch.zeros(2, 4, 5), picture(5, 4), DenseCrf())
+    with pytest.raises(ValueError, match="2 labels or more"):
+        unary_from_labels(torch.zeros(2, 2, dtype=torch.int64), 1, 0.7)
+    with pytest.raises(ValueError, match="too small"):
+        dense_crf(torch.zeros(2, 40, 50), picture(40, 50), DenseCrf(bilateral_srgb=1e-3, bilateral_sxy=1e-3))

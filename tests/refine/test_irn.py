@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from deft.artifacts import load_mask
+from deft.contracts import InputError, Sample, SeedMaps
+from deft.engine.fit import Plan
+from deft.engine.optimise import Sgd
+from deft.refine.irn import Irn, IrnRefine, spread
+
+
+class Pyramid(nn.Module):
+    channels = (4, 6, 8, 8, 8)
+    reductions = (2, 4, 8, 16, 16)
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        steps = (2, 2, 2, 2, 1)
+        pairs = zip((3, *self.channels[:-1]), self.channels, strict=True)
+        self.layers = nn.ModuleList(
+            nn.Conv2d(a, b, 3, stride=s, padding=1) for (a, b), s in zip(pairs, steps, strict=True)
+        )
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        x, maps = images.float() / 255 - 0.5, []
+        for layer in self.layers:
+            x = layer(x).relu()
+            maps.append(x)
+        return maps
+
+
+def scene(height: int, width: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A red square on noisy green, and where it is."""
+    rng = np.random.default_rng(seed)
+    image = np.clip(rng.normal((50, 140, 50), 8, (height, width, 3)), 0, 255).astype(np.uint8)
+    y, x = rng.integers(4, height - 28), rng.integers(4, width - 28)
+    inside = np.zeros((height, width), dtype=bool)
+    inside[y : y + 24, x : x + 24] = True
+    image[inside] = (210, 40, 40)
+    return image, inside
+
+
+class Scenes:
+    """Enough of a data set: images of different sizes."""
+
+    def __init__(self) -> None:
+        self.scenes = [scene(40 + 3 * n, 56 - 2 * n, n) for n in range(4)]
+        self.names = tuple(f"folder/scene {n}" for n in range(4))
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def __getitem__(self, index: int) -> Sample:
+        return Sample(self.names[index], self.scenes[index][0], np.array([True, False]))
+
+    def seeds(self, index: int) -> SeedMaps:
+        image, inside = self.scenes[index]
+        maps = torch.from_numpy(inside[::4, ::4].astype(np.float32))[None]
+        return SeedMaps((0,), maps, (image.shape[0], image.shape[1]))
+
+
+@dataclass(frozen=True)
+class Crops:
+    data: Scenes
+    masks: list[Path]
+    indices: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def example(self, index: int, rng: np.random.Generator) -> dict[str, Tensor]:
+        image = self.data[self.indices[index]].image[:32, :32]
+        mask = load_mask(self.masks[self.indices[index]])[:32, :32]
+        return {"image": torch.from_numpy(image.transpose(2, 0, 1).copy()), "mask": torch.from_numpy(mask).long()}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Stands in for the run."""
+
+    data: Scenes
+    seeds: Callable[[int], SeedMaps]
+    folder: Path
+    backbone: nn.Module
+    made_by: str = "key"
+    seed: int = 0
+    precision: str = "32-true"
+    devices: int = 1
+
+    def crops(
+        self, masks: list[Path], indices: tuple[int, ...], *, crop: float, scale: tuple[float, float], flip: bool
+    ) -> Crops:
+        return Crops(self.data, masks, indices)
+
+
+SMALL = Irn(plan=Plan(epochs=1, min_steps=3, batch=2, optimiser=Sgd(lr=0.01), workers=0), train_radius=4, exp_times=4)
+
+
+def test_trains_once_and_refines_every_image(tmp_path: Path) -> None:
+    data = Scenes()
+    bench = Bench(data, data.seeds, tmp_path, Pyramid())
+    refine = SMALL.prepare(bench)
+    assert (tmp_path / "model.safetensors").exists()
+    for index in range(len(data)):
+        labels = load_mask(tmp_path / "labels" / "folder" / f"scene {index}.png")
+        assert labels.shape == data[index].image.shape[:2]
+        assert set(np.unique(labels)) <= {0, 1, 255}
+        assert (labels[data.scenes[index][1]] == 1).mean() > 0.8
+    before = [refine(data[index], data.seeds(index)) for index in range(len(data))]
+    for index, refined in enumerate(before):
+        height, width = data[index].image.shape[:2]
+        assert refined.size == (height, width) and refined.classes == (0,)
+        assert refined.maps.shape == (1, (height - 1) // 4 + 1, (width - 1) // 4 + 1)
+        assert refined.maps.min() >= 0 and refined.maps.max() == 1
+
+    written = (tmp_path / "model.safetensors").stat().st_mtime_ns
+    again = SMALL.prepare(Bench(data, data.seeds, tmp_path, Pyramid()))
+    assert (tmp_path / "model.safetensors").stat().st_mtime_ns == written
+    for index, refined in enumerate(before):
+        torch.testing.assert_close(again(data[index], data.seeds(index)).maps, refined.maps)
+
+
+def test_seeds_of_nothing_are_refused_before_training(tmp_path: Path) -> None:
+    data = Scenes()
+    faint = lambda index: replace(data.seeds(index), maps=data.seeds(index).maps * 0)  # noqa: E731
+    with pytest.raises(InputError, match=r"refine\.labels\.fg"):
+        SMALL.prepare(Bench(data, faint, tmp_path, Pyramid()))
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 50), (64, 64), (530, 21)])
+def test_images_of_any_size_and_seeds_on_any_grid(size: tuple[int, int]) -> None:
+    refine = IrnRefine(SMALL.network(Pyramid()).eval(), SMALL)
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    grid = ((size[0] - 1) // 4 + 1, (size[1] - 1) // 4 + 1)
+    with torch.no_grad():
+        for cells in (grid, ((size[0] - 1) // 16 + 1, (size[1] - 1) // 16 + 1), size):
+            refined = refine(image, SeedMaps((1, 3), torch.rand(2, *cells), size, (0.1, 0.9)))
+            assert refined.maps.shape == (2, *grid) and refined.maps.isfinite().all()
+            assert refined.scores == (0.1, 0.9)
+        nothing = refine(image, SeedMaps((), torch.zeros(0, *grid), size))
+    assert nothing.maps.shape == (0, *grid)
+
+
+def test_maps_fill_what_boundaries_enclose() -> None:
+    edge = torch.zeros(24, 24)
+    edge[6:18, [6, 17]] = edge[[6, 17], 6:18] = 0.99
+    seeds = torch.zeros(2, 24, 24)
+    seeds[0, 10:12, 10:12] = 1
+    seeds[1, 2, 2] = 0.1
+    walked = spread(seeds, edge, Irn())
+    inside = torch.zeros(24, 24, dtype=torch.bool)
+    inside[7:17, 7:17] = True
+    away = torch.ones(24, 24, dtype=torch.bool)
+    away[6:18, 6:18] = False
+    assert walked.max() == 1
+    assert walked[0][inside].min() > 0.9
+    assert walked[0][away].max() < 0.05
+
+
+def test_maps_of_zeros_stay_zeros() -> None:
+    assert not spread(torch.zeros(2, 5, 6), torch.rand(5, 6), Irn()).any()

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from deft.contracts import SeedMaps
+from deft.refine.labels import ConfidentLabels, threshold, upsample_seeds
+
+
+def grid(size: tuple[int, int], stride: int = 4) -> tuple[int, int]:
+    return (size[0] - 1) // stride + 1, (size[1] - 1) // stride + 1
+
+
+@pytest.mark.parametrize("size", [(1, 1), (4, 9), (21, 17), (22, 19), (23, 32), (24, 3)])
+def test_cells_lie_on_every_fourth_pixel(size: tuple[int, int]) -> None:
+    seeds = SeedMaps((0, 5), torch.rand(2, *grid(size)), size)
+    full = upsample_seeds(seeds)
+    assert full.shape == (2, *size)
+    torch.testing.assert_close(full[:, ::4, ::4], seeds.maps)
+    assert full.min() >= seeds.maps.min() and full.max() <= seeds.maps.max()
+
+
+def test_between_cells_the_maps_are_linear() -> None:
+    rows = torch.arange(5.0)[:, None] * 4 + torch.arange(4.0) * 8
+    full = upsample_seeds(SeedMaps((1,), rows[None], (17, 13)))[0]
+    torch.testing.assert_close(full, torch.arange(17.0)[:, None] + torch.arange(13.0) * 2, rtol=1e-5, atol=1e-4)
+
+
+def test_other_strides_and_refusals() -> None:
+    seeds = SeedMaps((0,), torch.rand(1, *grid((30, 41), 16)), (30, 41))
+    assert upsample_seeds(seeds, 16).shape == (1, 30, 41)
+    maps = torch.rand(1, 6, 7)
+    torch.testing.assert_close(upsample_seeds(SeedMaps((0,), maps, (6, 7)), 1), maps)
+    with pytest.raises(ValueError, match=r"stride 4 must be \(P, 8, 11\)"):
+        upsample_seeds(seeds)
+    assert upsample_seeds(SeedMaps((), torch.zeros(0, 2, 2), (5, 6))).shape == (0, 5, 6)
+
+
+def test_threshold_equals_argmax_with_a_background_plane() -> None:
+    maps = torch.rand(3, 9, 8)
+    stacked = torch.cat([torch.full((1, 9, 8), 0.6), maps]).argmax(0)
+    expected = np.array([0, 3, 5, 20])[stacked.numpy()]
+    found = threshold(maps, (2, 4, 19), 0.6)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, expected)
+    assert not threshold(torch.full((1, 2, 2), 0.6), (0,), 0.6).any()
+    assert not threshold(torch.zeros(0, 2, 2), (), 0.1).any()
+    assert threshold(torch.ones(1, 1, 1), (253,), 0.5).item() == 254
+
+
+def disc(side: int) -> tuple[np.ndarray, torch.Tensor]:
+    """Image of a red disc with a blue rim on green, and seeds that are sure of the disc, half sure of the rim."""
+    rows, columns = np.mgrid[:side, :side]
+    away = np.hypot(rows - side / 2, columns - side / 2) / side
+    image = np.full((side, side, 3), (40, 140, 40), dtype=np.uint8)
+    image[away < 0.4] = (40, 40, 200)
+    image[away < 0.22] = (200, 40, 40)
+    seeds = np.where(away < 0.22, 1.0, np.where(away < 0.4, 0.15, 0.0))
+    return image, torch.from_numpy(seeds[::4, ::4].astype(np.float32))
+
+
+def test_confident_labels() -> None:
+    image, seeds = disc(64)
+    mask = ConfidentLabels()(image, SeedMaps((6,), seeds[None], (64, 64)))
+    assert mask.dtype == np.uint8 and mask.shape == (64, 64)
+    assert set(np.unique(mask)) == {0, 7, 255}
+    assert (mask[24:40, 24:40] == 7).all()
+    assert (mask[32, 12:15] == 255).all()
+    assert mask[0, 0] == 0
+
+
+def test_faint_seeds_leave_objects_unsure() -> None:
+    image, seeds = disc(48)
+    faint = SeedMaps((0, 2), torch.stack([seeds * 0.2, seeds * 0.1]), (48, 48))
+    mask = ConfidentLabels()(image, faint)
+    assert set(np.unique(mask)) <= {0, 255} and (mask == 255).any()
+
+
+def test_an_image_of_nothing_is_background() -> None:
+    image, _ = disc(20)
+    assert not ConfidentLabels()(image, SeedMaps((), torch.zeros(0, 5, 5), (20, 20))).any()

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from deft.refine.neighborhood import directions, path
+from deft.refine.random_walk import boundary_affinities, random_walk
+
+
+def dense_walk(maps: Tensor, edge: Tensor, radius: int, beta: float, squarings: int) -> Tensor:
+    """The published way: the whole transition matrix, squared."""
+    height, width = edge.shape
+    affinity = torch.eye(height * width, dtype=torch.float64)
+    for down, right in directions(radius):
+        for y in range(height - down):
+            for x in range(max(0, -right), min(width, width - right)):
+                strongest = max(float(edge[y + dy, x + dx]) for dy, dx in path((down, right)))
+                one, other = y * width + x, (y + down) * width + x + right
+                affinity[one, other] = affinity[other, one] = 1 - strongest
+    transition = affinity**beta
+    transition = transition / transition.sum(0, keepdim=True)
+    for _ in range(squarings):
+        transition = transition @ transition
+    return (maps.flatten(1).double() @ transition).view(maps.shape)
+
+
+@pytest.mark.parametrize(("size", "radius"), [((12, 15), 5), ((9, 4), 3), ((3, 14), 5)])
+def test_equals_the_squared_dense_matrix(size: tuple[int, int], radius: int) -> None:
+    rng = torch.Generator().manual_seed(0)
+    edge = torch.rand(size, generator=rng) ** 2
+    maps = torch.rand(2, *size, generator=rng)
+    found = random_walk(maps, boundary_affinities(edge, radius), radius, beta=10, steps=2**8)
+    expected = dense_walk(maps, edge, radius, 10, 8)
+    assert ((found - expected).abs() / expected).max() < 1e-5
+
+
+def test_constant_maps_stay_and_nothing_leaves_the_range() -> None:
+    edge = torch.rand(11, 13, generator=torch.Generator().manual_seed(1))
+    maps = torch.stack([torch.full((11, 13), 0.4), torch.rand(11, 13)])
+    found = random_walk(maps, boundary_affinities(edge, 5), 5, beta=10, steps=64)
+    torch.testing.assert_close(found[0], maps[0])
+    assert maps[1].min() <= found[1].min() and found[1].max() <= maps[1].max()
+
+
+def test_a_wall_keeps_maps_apart() -> None:
+    edge = torch.zeros(10, 20)
+    edge[:, 10] = 1
+    maps = torch.zeros(1, 10, 20)
+    maps[0, 3:6, 2:5] = 1
+    found = random_walk(maps, boundary_affinities(edge, 5), 5, beta=10, steps=256)[0]
+    assert found[:, :10].min() > 0.05
+    assert not found[:, 10:].any()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (6, 1), (2, 3), (130, 3)])
+def test_grids_of_any_size(size: tuple[int, int]) -> None:
+    maps = torch.rand(3, *size)
+    found = random_walk(maps, boundary_affinities(torch.zeros(size), 5), 5, beta=10, steps=4)
+    assert found.shape == maps.shape and found.dtype == torch.float32
+    assert found.isfinite().all()
+
+
+def test_no_steps_and_no_classes() -> None:
+    affinities = boundary_affinities(torch.rand(4, 5), 5)
+    maps = torch.rand(2, 4, 5)
+    torch.testing.assert_close(random_walk(maps, affinities, 5, beta=10, steps=0), maps)
+    assert random_walk(maps[:0], affinities, 5, beta=10, steps=3).shape == (0, 4, 5)
