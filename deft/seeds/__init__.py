@@ -1,0 +1,1 @@
+"""Seeds: where the classifier looks (``cam``)."""

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from deft.backbone import build_backbone
+from deft.classify.classifier import ClassifierNetwork
+from deft.classify.linear import LinearHead
+from deft.seeds.cam import Cam, _resize, _sampling
+
+
+@pytest.fixture(scope="module")
+def network() -> ClassifierNetwork:
+    torch.manual_seed(0)
+    backbone = build_backbone("test_resnet", "none", 16)
+    return ClassifierNetwork(backbone, LinearHead().build(backbone.channels[-1], 3)).eval()
+
+
+def photo(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def test_one_scale_is_the_plain_map(network: ClassifierNetwork) -> None:
+    image = photo(65, 81)
+    seeds = Cam(scales=(1.0,), flip=False, stride=16)(network, image, np.array([True, False, True]))
+    with torch.no_grad():
+        features = network.backbone(torch.from_numpy(image).permute(2, 0, 1)[None])[-1]
+        weight = network.head.classifier.weight
+        maps = F.relu(F.conv2d(features, weight))[0, [0, 2]]
+    assert seeds.classes == (0, 2)
+    assert torch.allclose(seeds.maps, maps / (maps.amax((1, 2), keepdim=True) + 1e-5), atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 200), (64, 64), (213, 320)])
+def test_any_size_gives_the_strided_grid_in_range(network: ClassifierNetwork, size: tuple[int, int]) -> None:
+    seeds = Cam(scales=(0.5, 1.0))(network, photo(*size), np.array([True, True, False]))
+    assert seeds.maps.shape == (2, (size[0] - 1) // 4 + 1, (size[1] - 1) // 4 + 1)
+    assert 0 <= float(seeds.maps.min()) <= float(seeds.maps.max()) <= 1
+    assert len(seeds.scores) == 3
+
+
+def test_a_mirrored_image_has_mirrored_maps(network: ClassifierNetwork) -> None:
+    image, labels = photo(65, 81), np.array([True, True, True])
+    straight = Cam()(network, image, labels).maps
+    mirrored = Cam()(network, image[:, ::-1], labels).maps
+    assert torch.allclose(straight, mirrored.flip(-1), atol=1e-3)
+
+
+def test_without_tags_the_classes_found_are_mapped(network: ClassifierNetwork) -> None:
+    image = photo(64, 64)
+    scores = Cam()(network, image, np.zeros(3, dtype=bool)).scores
+    cut = sorted(scores)[1]
+    found = Cam(present=cut)(network, image)
+    assert found.classes == (int(np.argmax(scores)),)
+    assert Cam(present=1.0)(network, image).maps.shape[0] == 0
+
+
+def test_a_bright_spot_stays_where_it_is() -> None:
+    """The map of a network that answers to brightness peaks on the bright pixels, at every scale and in both views."""
+
+    class Bright(nn.Module):
+        stride = 16
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(1))
+
+        def forward(self, images: Tensor) -> list[Tensor]:
+            small = images.float().mean(1, keepdim=True)
+            for _ in range(4):  # strided 3x3 kernels with padding 1, like any convolutional network
+                small = F.avg_pool2d(small, 3, stride=2, padding=1, count_include_pad=False)
+            return [small]
+
+    backbone = Bright()
+    head = LinearHead().build(1, 1)
+    nn.init.ones_(head.classifier.weight)
+    image = np.zeros((150, 203, 3), dtype=np.uint8)
+    image[60:69, 140:149] = 255
+    network = nn.Module()
+    network.backbone, network.head = backbone, head
+    maps = Cam()(network, image, np.array([True])).maps[0]
+    rows, columns = torch.meshgrid(torch.arange(maps.shape[0]), torch.arange(maps.shape[1]), indexing="ij")
+    centre = [float((maps * place).sum() / maps.sum()) * 4 for place in (rows, columns)]
+    assert centre == pytest.approx([64, 144], abs=1.5)
+
+
+def test_views_have_sides_whose_cells_lie_on_pixels() -> None:
+    for scale in (0.5, 1.0, 2.0):
+        view = _resize(torch.zeros(1, 3, 213, 320), scale, 16)
+        assert [(side - 1) % 16 for side in view.shape[-2:]] == [0, 0]
+
+
+def test_sampling_is_linear_interpolation() -> None:
+    weights = _sampling(5, 65, 65, 4)
+    row = torch.tensor([0.0, 1.0, 4.0, 9.0, 16.0])
+    expected = np.interp(np.arange(0, 65, 4), np.arange(0, 65, 16), row.numpy())
+    assert np.allclose((weights @ row).numpy(), expected, atol=1e-5)
+    assert torch.allclose(weights.sum(1), torch.ones(len(weights)))
+
+
+def test_scales_must_hold_one(network: ClassifierNetwork) -> None:
+    with pytest.raises(ValueError, match=r"must hold 1.0"):
+        Cam(scales=(0.5, 2.0))(network, photo(64, 64), None)
