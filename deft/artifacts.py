@@ -111,7 +111,14 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
 
     # Tied weights are stored twice: safetensors refuses shared memory, and a copy costs less than a special case.
     plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
-    atomic_write(path, save(plain, {key: json.dumps(value) for key, value in (metadata or {}).items()}))
+    content = save(plain, {key: json.dumps(value) for key, value in (metadata or {}).items()})
+    # The library writes metadata in a random order; equal contents shall be equal bytes.
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    atomic_write(path, len(text).to_bytes(8, "little") + text + content[8 + length :])
 
 
 def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -93,6 +93,8 @@ def test_tensors_and_header_survive(tmp_path: Path) -> None:
     assert tensors["w"].tolist() == [0, 1, 2]
     assert header == {"classes": ["cow"], "n": 1}
     whole = (tmp_path / "t.safetensors").read_bytes()
+    artifacts.save_tensors(tmp_path / "u.safetensors", {"w": torch.arange(3.0)}, {"n": 1, "classes": ["cow"]})
+    assert (tmp_path / "u.safetensors").read_bytes() == whole
     (tmp_path / "t.safetensors").write_bytes(whole[:-5])
     with pytest.raises(InputError, match="expected a safetensors file"):
         artifacts.load_tensors(tmp_path / "t.safetensors")
@@ -158,7 +160,8 @@ def test_a_small_disk_is_told_first(tmp_path: Path) -> None:
 
 def test_a_second_process_is_refused_and_the_first_unharmed(tmp_path: Path) -> None:
     first = RunFolder(tmp_path / "run", {"a": 1})
-    code = f"from deft.artifacts import RunFolder\nfrom pathlib import Path\nRunFolder(Path({str(tmp_path / 'run')!r}), {{'a': 1}})"
+    code = "from deft.artifacts import RunFolder\nfrom pathlib import Path\n"
+    code += f"RunFolder(Path({str(tmp_path / 'run')!r}), {{'a': 1}})"
     second = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert second.returncode != 0
     assert f"in use by process {os.getpid()}" in second.stderr
