@@ -1,0 +1,97 @@
+"""The classifier that learns from tags: a dilated backbone and a head.
+
+The recipe is that of IRN (Ahn et al., 2019, arXiv:1904.05044): stride 16, gradients stop at layer2, batch norm always
+in eval mode, SGD at rate 0.1 (ten times that for new layers) with polynomial decay, random resizing, crop, horizontal
+flip. Sizes are multiples of the images' typical long side, so that the same settings suit small and large photographs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from deft.artifacts import load_tensors, save_tensors
+from deft.backbone import Backbone, from_spec
+from deft.contracts import Head
+from deft.engine.fit import Plan
+from deft.engine.optimise import ParamGroup, Sgd
+
+FREEZE_STRIDE = 8
+"""IRN detaches the output of layer2, the last of stride 8."""
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """Settings of the classifier and its training."""
+
+    head: Head
+    plan: Plan = field(default_factory=lambda: Plan(epochs=5, min_steps=360, batch=16, optimiser=Sgd()))
+    crop: float = 1.0
+    """Side of the training crop as a multiple of the images' typical long side (512 for VOC's 500 pixels, IRN's)."""
+    long_side: tuple[float, float] = (0.64, 1.28)
+    """Range of the resized image's long side, likewise (320 to 640 for VOC, IRN's)."""
+    flip: bool = True
+    jitter: float = 0.0
+    """Colour jitter strength; PSA 0.3, IRN none."""
+    freeze: bool = True
+    """Stop gradients at stride 8 and keep batch norm's statistics, as IRN; without trained weights neither is done."""
+
+    def pixels(self, side: int) -> tuple[int, tuple[int, int]]:
+        """The training crop, a multiple of 32, and the range of long sides, in pixels, for images of that long side."""
+        low, high = (max(1, round(share * side)) for share in self.long_side)
+        return max(32, 32 * round(self.crop * side / 32)), (low, high)
+
+    def build(self, backbone: Backbone, classes: int) -> ClassifierNetwork:
+        """The network, untrained."""
+        network = ClassifierNetwork(backbone, self.head.build(backbone.channels[-1], classes))
+        if self.freeze and backbone.pretrained:
+            backbone.freeze(until=backbone.stage_of_stride(FREEZE_STRIDE), batch_norm=True)
+        return network
+
+
+class ClassifierNetwork(nn.Module):
+    """Backbone and head; a :class:`deft.engine.fit.Trainee`."""
+
+    def __init__(self, backbone: Backbone, head: nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.head = head
+
+    def terms(self, batch: dict[str, Tensor], epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
+        """Loss terms of the head; ``batch`` holds ``image`` uint8 (N, 3, H, W) and ``labels`` float (N, K)."""
+        features = self.backbone(batch["image"])[-1].float()
+        terms: dict[str, Tensor] = cast(Any, self.head).loss(features, batch["labels"], epoch, rng)
+        return terms
+
+    def groups(self) -> list[ParamGroup]:
+        """The backbone at the base rate, the head at its own multiples."""
+        head = [ParamGroup(params, lr) for params, lr in cast(Any, self.head).groups()]
+        return [ParamGroup(list(self.backbone.parameters())), *head]
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Class scores before the sigmoid, (N, K), of uint8 images (N, 3, H, W)."""
+        scores: Tensor = cast(Any, self.head).logits(self.backbone(images)[-1].float())
+        return scores
+
+
+def save_classifier(path: Path, network: ClassifierNetwork, classes: tuple[str, ...], made_by: str) -> None:
+    """Write weights, and in the header what rebuilds the backbone."""
+    header = {"backbone": network.backbone.spec(), "classes": list(classes), "made_by": made_by}
+    save_tensors(path, network.state_dict(), header)
+
+
+def load_classifier(path: Path, head: Head) -> ClassifierNetwork:
+    """A trained classifier, in eval mode.
+
+    Raises:
+        InputError: when the file is missing, broken or of another format.
+    """
+    tensors, header = load_tensors(path)
+    backbone = from_spec(header["backbone"])
+    network = ClassifierNetwork(backbone, head.build(backbone.channels[-1], len(header["classes"])))
+    network.load_state_dict(tensors)
+    return network.to(memory_format=torch.channels_last).eval()

@@ -1,0 +1,60 @@
+"""The plain CAM head (Zhou et al., 2016, arXiv:1512.04150, as IRN writes it): average pooling, then a 1x1 convolution.
+
+Averaging and a linear map commute, so the map ``w_c . z(h, w)`` averaged over the grid *is* the score of class c.
+No bias, as in IRN.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class LinearHead:
+    """Global average pooling and one linear classifier without bias."""
+
+    learning_rate: float = 10.0
+    """Multiplier of the base rate for the classifier's weights, which start from nothing (IRN: 10)."""
+
+    def build(self, channels: int, classes: int) -> LinearModule:
+        """A head for features of ``channels`` channels and ``classes`` classes without background."""
+        return LinearModule(self, channels, classes)
+
+
+class LinearModule(nn.Module):
+    """Weights of :class:`LinearHead`; a :class:`deft.contracts.HeadModule`."""
+
+    def __init__(self, settings: LinearHead, channels: int, classes: int) -> None:
+        super().__init__()
+        self.settings = settings
+        self.classifier = nn.Conv2d(channels, classes, 1, bias=False)
+
+    def loss(self, features: Tensor, labels: Tensor, epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
+        """Multi-label soft margin loss under the name ``classify``; features (N, C, h, w), labels float (N, K)."""
+        return {"classify": F.binary_cross_entropy_with_logits(self.logits(features), labels)}
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Class scores before the sigmoid, (N, K)."""
+        scores: Tensor = self.classifier(features.mean(dim=(2, 3), keepdim=True))
+        return scores[:, :, 0, 0]
+
+    def activation(self, features: Tensor) -> Tensor:
+        """``relu(w . z)``, (N, 1, K, h, w)."""
+        return F.relu(self.classifier(features))[:, None]
+
+    def combine(self, activation: Tensor) -> Tensor:
+        """One image's summed activation (1, K, h, w) divided by each class's maximum: (K, h, w) in [0, 1]."""
+        return normalise(activation[0])
+
+    def groups(self) -> list[tuple[list[nn.Parameter], float]]:
+        """Parameters with the multiplier of the base learning rate they train at."""
+        return [(list(self.parameters()), self.settings.learning_rate)]
+
+
+def normalise(maps: Tensor) -> Tensor:
+    """Divide each non-negative class map by its own maximum: (..., K, h, w) to [0, 1]; an empty map stays zero."""
+    return maps / (maps.amax(dim=(-2, -1), keepdim=True) + 1e-5)

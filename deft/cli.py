@@ -1,0 +1,287 @@
+"""The command ``deft``: one verb for each thing a user does. Heavy imports wait until a verb needs them."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import errno
+import os
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deft import __version__
+from deft.contracts import InputError
+
+if TYPE_CHECKING:
+    from deft.pipeline import Pipeline
+
+DATA_HELP = """KIND:PATH. folder:PATH  images/ with labels.csv or labels.json, or one folder a tag; masks/ optional.
+voc:PATH  the layout of PASCAL VOC.  demo:  the embedded data set (demo:bias=0.9,train=600)."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(
+        prog="deft",
+        description="Masks from photographs and the names of what is in them.",
+        epilog="Start with: deft check folder:PHOTOS, then deft run irn_deft --data folder:PHOTOS --out runs/mine",
+    )
+    top.add_argument("--version", action="version", version=f"deft {__version__}")
+    verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    run = verbs.add_parser("run", help="train, make masks, score them and write a report", allow_abbrev=False)
+    run.add_argument("recipe", help="cam, irn, irn_deft, or a .py file with a function recipe()")
+    run.add_argument("--data", required=True, help=DATA_HELP)
+    run.add_argument("--out", required=True, type=Path, help="the run folder; the same command goes on in it")
+    run.add_argument("--backbone", help="any timm model with feature maps (default: the recipe's, resnet50)")
+    run.add_argument("--weights", help="hub, none, or a .safetensors or .pth file")
+    run.add_argument("--precision", choices=["32", "bf16", "16"], help="of training (default 32)")
+    run.add_argument("--devices", type=int, help="GPUs or processes of this machine")
+    run.add_argument("--seed", type=int, help="of everything random (default 0)")
+    run.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="any field; see --show")
+    run.add_argument(
+        "--reuse", action="append", default=[], type=Path, metavar="RUN", help="copy equal stages from RUN"
+    )
+    run.add_argument("--show", action="store_true", help="print every field with its value and stop")
+    run.set_defaults(act=_run)
+
+    check = verbs.add_parser("check", help="read a whole data set and name every fault", allow_abbrev=False)
+    check.add_argument("data", help=DATA_HELP)
+    check.set_defaults(act=_check)
+
+    predict = verbs.add_parser("predict", help="masks and overlays of new photographs", allow_abbrev=False)
+    predict.add_argument("run", type=Path, help="a run folder, or a saved network (.safetensors)")
+    predict.add_argument("images", type=Path, help="a folder of photographs, or one")
+    predict.add_argument("--out", required=True, type=Path, help="where masks/ and overlays/ go")
+    predict.add_argument("--tags", type=Path, help="CSV file image,labels: only these classes may be found")
+    predict.set_defaults(act=_predict)
+
+    report = verbs.add_parser("report", help="write a run's page again, beside other runs", allow_abbrev=False)
+    report.add_argument("run", type=Path, help="a finished run folder")
+    report.add_argument("--beside", action="append", default=[], type=Path, metavar="RUN", help="a run to compare with")
+    report.set_defaults(act=_report)
+
+    labels = verbs.add_parser("import-labels", help="cls_labels.npy to a table of labels; runs no code in the file")
+    labels.add_argument("source", type=Path, help="cls_labels.npy, as other tools keep VOC's labels")
+    labels.add_argument("table", type=Path, help="the CSV file to write, header image,labels")
+    labels.add_argument("--classes", type=Path, help="class names, one a line (default: VOC's 20)")
+    labels.set_defaults(act=_import_labels)
+
+    demo = verbs.add_parser("demo", help="the whole job on an embedded data set", allow_abbrev=False)
+    demo.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder of the demo's runs")
+    demo.set_defaults(act=_demo)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0 done, 2 bad input, 130 stopped by Ctrl-C."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    given = parser().parse_args(words)
+    try:
+        act: Callable[[argparse.Namespace], int] = given.act
+        return act(given)
+    except InputError as error:
+        print(f"deft: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        again = shlex.join(["deft", *words])
+        print(f"\nstopped; what is done is kept. To go on, give the same command:\n  {again}", file=sys.stderr)
+        return 130
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(
+            f"deft: no space left on the disk ({error.filename or 'while writing'}); what is done is kept. "
+            "Make room, then give the same command to go on",
+            file=sys.stderr,
+        )
+        return 2
+
+
+def _run(given: argparse.Namespace) -> int:
+    name, pipeline = _recipe(given.recipe)
+    assignments = list(given.set)
+    flags = ("backbone", "weights", "precision", "devices", "seed")
+    assignments += [f"{flag}={_flag(flag, getattr(given, flag))}" for flag in flags if getattr(given, flag) is not None]
+    pipeline = assign(pipeline, assignments)
+    if given.show:
+        from deft.pipeline import settings_of
+
+        print("\n".join(f"{field} = {value!r}" for field, value in settings_of(pipeline).items()))
+        return 0
+    from deft.pipeline import run
+
+    print(f"report: {run(pipeline, given.data, given.out, given.reuse, name)}")
+    return 0
+
+
+def _flag(flag: str, value: Any) -> str:
+    words = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+    return words[value] if flag == "precision" else str(value)
+
+
+def _recipe(name: str) -> tuple[str, Pipeline]:
+    """The pipeline of a named recipe or of a user's file."""
+    from deft.pipeline import Pipeline
+    from deft.recipes import RECIPES
+
+    if name.endswith(".py"):
+        found = _load_file(Path(name))
+        if not isinstance(found, Pipeline):
+            raise InputError(f"{name}: recipe() must return a deft.Pipeline, got {type(found).__name__}")
+        return Path(name).stem, found
+    if name not in RECIPES:
+        near = difflib.get_close_matches(name, RECIPES, n=1, cutoff=0.0)
+        known = ", ".join(RECIPES)
+        raise InputError(f"no recipe {name!r}; did you mean {near[0]!r}? There are: {known}, or a .py file of yours")
+    return name, RECIPES[name]()
+
+
+def _load_file(path: Path) -> Any:
+    import importlib.util
+
+    if not path.is_file():
+        raise InputError(f"{path}: expected a Python file with a function recipe(), found no file")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path}: expected a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    if not callable(getattr(module, "recipe", None)):
+        raise InputError(f"{path}: expected a function recipe() that returns a deft.Pipeline")
+    return module.recipe()
+
+
+def assign(pipeline: Pipeline, assignments: Sequence[str]) -> Pipeline:
+    """Change fields of a pipeline by ``dotted.field=value``, each checked against the field's type.
+
+    Raises:
+        InputError: no such field (lists those there are) or a value of another type.
+    """
+    import dataclasses
+    from typing import get_type_hints
+
+    from deft.pipeline import settings_of
+
+    def change(value: Any, path: list[str], text: str, whole: str) -> Any:
+        names = [item.name for item in dataclasses.fields(value)] if dataclasses.is_dataclass(value) else []
+        if path[0] not in names:
+            fields = settings_of(pipeline)
+            near = difflib.get_close_matches(whole, fields, n=1, cutoff=0.3)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            listed = "\n  ".join(f"{field} = {current!r}" for field, current in fields.items())
+            raise InputError(f"--set {whole}: this recipe has no such field{hint} Its fields are:\n  {listed}")
+        if path[1:]:
+            new = change(getattr(value, path[0]), path[1:], text, whole)
+        else:
+            new = _typed(get_type_hints(type(value))[path[0]], text, whole, getattr(value, path[0]))
+        return dataclasses.replace(value, **{path[0]: new})
+
+    for assignment in assignments:
+        whole, equals, text = assignment.partition("=")
+        if not equals:
+            raise InputError(f"--set {assignment}: expected FIELD=VALUE, as in --set seed=1")
+        pipeline = change(pipeline, whole.split("."), text, whole)
+    return pipeline
+
+
+def _typed(kind: Any, text: str, field: str, current: Any) -> Any:
+    """The text as a value of that type."""
+    import dataclasses
+
+    import jsonargparse
+
+    if dataclasses.is_dataclass(current):
+        if text in ("none", "None", "null"):
+            return None
+        raise InputError(
+            f"--set {field}={text}: {field} is a group of fields; set one of them, or none to leave it out"
+        )
+    reader = jsonargparse.ArgumentParser(exit_on_error=False)
+    reader.add_argument("--value", type=kind)
+    try:
+        return reader.parse_object({"value": _literal(text)}).value
+    except (jsonargparse.ArgumentError, TypeError, ValueError):
+        pass
+    try:
+        return reader.parse_args([f"--value={text}"]).value
+    except (jsonargparse.ArgumentError, TypeError, ValueError, SystemExit):
+        name = getattr(kind, "__name__", str(kind)) if isinstance(kind, type) else str(kind)
+        raise InputError(f"--set {field}={text}: expected {name} (now {current!r}), got {text!r}") from None
+
+
+def _literal(text: str) -> Any:
+    import ast
+
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def _check(given: argparse.Namespace) -> int:
+    from tqdm import tqdm
+
+    from deft.data import check
+
+    with tqdm(desc="reading", unit="file", mininterval=0.5) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        faults = check(given.data, full=True, progress=progress)
+    for fault in faults:
+        print(fault)
+    fatal = sum(not fault.warning for fault in faults)
+    print(f"{fatal} faults, {len(faults) - fatal} remarks" if faults else "no faults")
+    return 2 if fatal else 0
+
+
+def _import_labels(given: argparse.Namespace) -> int:
+    from deft.data.cls_labels import import_cls_labels
+    from deft.data.faults import Faults, refuse
+    from deft.data.lists import read_classes
+    from deft.data.voc import VOC_CLASSES
+
+    faults = Faults()
+    classes = read_classes(given.classes, faults) if given.classes else VOC_CLASSES
+    refuse(faults.all, str(given.classes))
+    count = import_cls_labels(given.source, given.table, classes)
+    print(f"{count} images in {given.table}")
+    return 0
+
+
+def _predict(given: argparse.Namespace) -> int:
+    from deft.predict import predict_folder
+
+    count = predict_folder(given.run, given.images, given.out, given.tags)
+    print(f"{count} masks in {given.out / 'masks'}, pictures in {given.out / 'overlays'}")
+    return 0
+
+
+def _report(given: argparse.Namespace) -> int:
+    from deft.present import rewrite_report
+
+    print(f"report: {rewrite_report(given.run, given.beside)}")
+    return 0
+
+
+def _demo(given: argparse.Namespace) -> int:
+    from deft.pipeline import run
+    from deft.present import rewrite_report
+    from deft.recipes import RECIPES
+
+    for name in ("demo_cam", "demo"):
+        run(RECIPES[name](), "demo:", given.out / name, name=name)
+    page = rewrite_report(given.out / "demo", [given.out / "demo_cam"])
+    print(f"report: {os.path.relpath(page)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,182 @@
+"""Scores of a run: everything that ground truth can tell, and coverage where there is none.
+
+A threshold is either the recipe's, fixed before anything was seen, or swept on the very truth that is scored; the two
+are kept under different names. Where the training split's best threshold is used on the held-out split, it says so.
+"""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deft.artifacts import load_mask, load_seeds, read_json, write_json
+from deft.contracts import Dataset, Sample
+from deft.engine.infer import for_each
+from deft.metrics import THRESHOLDS, Confusion, Coverage, ThresholdSweep, average_precision, mask_at
+from deft.metrics.miou import strongest
+from deft.refine.labels import upsample_seeds
+
+if TYPE_CHECKING:
+    from deft.pipeline import Run
+
+Scores = dict[str, Any]
+"""What ``scores.json`` holds; fractions in [0, 1], null where a class does not occur."""
+
+
+def evaluate(run: Run) -> Scores:
+    """Score every stage and write ``scores.json``."""
+    path = run.out.path / "scores.json"
+    key = [run.out.stage(name, "").folder / "stage.json" for name in _stages(run)]
+    made_of = [read_json(file)["key"] for file in key]
+    if path.exists():
+        old: Scores = read_json(path)
+        if old.get("made_of") == made_of:
+            return old
+    scores: Scores = {"made_of": made_of, "classes": list(run.train.classes)}
+    refined = run.map_files() if run.pipeline.refine is not None else None
+    seeds = {part: run.files("seeds", data, ".npz", part) for part, data in run.parts()}
+    fixed = run.pipeline.seed_threshold
+    if run.train.scored.any():
+        train: Scores = {"seeds": sweep(run.train, seeds["train"], fixed)}
+        if refined is not None:
+            train["masks"] = sweep(run.train, refined, run.mask_threshold)
+        masks = score_masks(run.train, run.files("masks", run.train, ".png"))
+        train.setdefault("masks", train["seeds"])
+        scores["train"] = {**train, "images": masks["images"]}
+    else:
+        scores["coverage"] = coverage(run, seeds["train"], refined or seeds["train"])
+    if run.val is not None:
+        scores["val"] = _held_out(run, run.val, seeds["val"], scores)
+    write_json(path, scores)
+    return scores
+
+
+def _stages(run: Run) -> list[str]:
+    pipeline = run.pipeline
+    optional = {"refine": pipeline.refine, "segment": pipeline.segment, "predictions": pipeline.segment}
+    names = ("classifier", "seeds", "refine", "masks", "segment", "predictions")
+    return [name for name in names if optional.get(name, True) is not None]
+
+
+def _held_out(run: Run, val: Dataset, seeds: list[Path], scores: Scores) -> Scores:
+    """Scores of the held-out split and of its named groups."""
+    probabilities = np.array([load_seeds(path).scores for path in seeds])
+    precision = average_precision(probabilities, val.labels)
+    result: Scores = {"tags": {"ap": _numbers(precision), "map": _mean(precision)}}
+    fixed = run.pipeline.seed_threshold
+    chosen = scores["train"]["seeds"]["swept"]["threshold"] if "train" in scores else None
+    masks = run.files("predictions", val, ".png", "val") if run.pipeline.segment is not None else None
+    if val.scored.any():
+        result["seeds"] = sweep(val, seeds, fixed, chosen)
+        if masks is not None:
+            result["segmentation"] = score_masks(val, masks)
+    for name, members in val.groups.items():
+        precision = average_precision(probabilities[members], val.labels[members])
+        group: Scores = {"count": int(members.sum()), "map": _mean(precision)}
+        if (val.scored & members).any():
+            group["seeds"] = sweep(val, seeds, fixed, chosen, members)
+            if masks is not None:
+                group["segmentation"] = score_masks(val, masks, members)
+        result.setdefault("groups", {})[name] = group
+    return result
+
+
+def sweep(
+    data: Dataset, maps: list[Path], fixed: float, chosen: float | None = None, members: NDArray[np.bool_] | None = None
+) -> Scores:
+    """Data-set IoU of stored maps at the fixed threshold, at one chosen elsewhere, and at the best of all.
+
+    Args:
+        data: with ground truth; only its scored images count.
+        maps: one stored map file an image.
+        fixed: the recipe's background threshold, a multiple of 0.01.
+        chosen: a threshold that was chosen on another split.
+        members: (N,), the images to count; None counts all.
+    """
+    total, lock = ThresholdSweep(len(data.classes)), threading.Lock()
+
+    def work(index: int, sample: Sample) -> None:
+        if sample.mask is None:
+            return
+        seeds = load_seeds(maps[index])
+        one = ThresholdSweep(len(data.classes))
+        one.update(upsample_seeds(seeds).numpy(), seeds.classes, sample.mask)
+        nonlocal total
+        with lock:
+            total = total + one
+
+    for_each(data, _counted(data, members), work, title="scoring maps")
+    best, _ = total.best()
+    at = {"fixed": fixed, "swept": best} | ({} if chosen is None else {"chosen on train": chosen})
+    return {
+        "curve": [round(float(value), 5) for value in total.curve()],
+        "thresholds": [round(float(value), 2) for value in THRESHOLDS],
+        **{name: {"threshold": threshold, **_iou(total.at(threshold))} for name, threshold in at.items()},
+    }
+
+
+def score_masks(data: Dataset, masks: list[Path], members: NDArray[np.bool_] | None = None) -> Scores:
+    """Data-set IoU of stored masks, and the IoU of each image alone, by which examples are picked."""
+    total, lock = Confusion(len(data.classes)), threading.Lock()
+    images: dict[str, float] = {}
+
+    def work(index: int, sample: Sample) -> None:
+        if sample.mask is None:
+            return
+        one = Confusion(len(data.classes))
+        one.update(load_mask(masks[index]), sample.mask)
+        nonlocal total
+        with lock:
+            total = total + one
+            images[sample.name] = round(one.miou(), 5)
+
+    for_each(data, _counted(data, members), work, title="scoring masks")
+    return {**_iou(total), "images": dict(sorted(images.items()))}
+
+
+def coverage(run: Run, seeds: list[Path], maps: list[Path]) -> Scores:
+    """What can be said of pseudo-masks without truth: see :class:`deft.metrics.Coverage`.
+
+    The ignored share is that of the confident labels a refiner learns from (255 where it was not told); without a
+    refiner nothing is ignored.
+    """
+    data, total, lock = run.train, Coverage(len(run.train.classes)), threading.Lock()
+    open_labels = run.files("refine", data, ".png", "labels")
+
+    def work(index: int, sample: Sample) -> None:
+        found = load_seeds(maps[index])
+        full = upsample_seeds(found).numpy()
+        mask = mask_at(full, found.classes, run.mask_threshold)
+        height, width = found.size
+        score = strongest(full)[1] if found.classes else np.zeros((height, width), dtype=np.float32)
+        undecided = load_mask(open_labels[index]) == 255 if open_labels[index].exists() else None
+        one = Coverage(len(data.classes))
+        one.update(mask, np.where(mask > 0, score, 1 - score).astype(np.float32), sample.labels, undecided)
+        nonlocal total
+        with lock:
+            total = total + one
+
+    for_each(data, range(len(data)), work, title="coverage")
+    return total.to_json()
+
+
+def _counted(data: Dataset, members: NDArray[np.bool_] | None) -> list[int]:
+    counted = data.scored if members is None else data.scored & members
+    return [int(index) for index in np.flatnonzero(counted)]
+
+
+def _iou(confusion: Confusion) -> Scores:
+    return {"miou": confusion.miou(), "iou": _numbers(confusion.iou())}
+
+
+def _numbers(values: NDArray[np.float64]) -> list[float | None]:
+    return [None if np.isnan(value) else round(float(value), 5) for value in values]
+
+
+def _mean(values: NDArray[np.float64]) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None

@@ -1,0 +1,207 @@
+"""The segmentation network: DeepLabV3+ (Chen et al., 2018, arXiv:1802.02611) trained on pseudo-masks.
+
+The decoder is the one of segmentation_models_pytorch (Iakubovskii, 2019), of which this module is the only door, on our
+own backbone. Two things differ: its parts are joined by sizes and not by a factor of 4, so that any backbone will do
+(a transformer has no map of stride 4); and the global pooling branch is normalised over channels (group norm), because
+statistics over one pooled cell of each of a few images are noise, and impossible with one.
+
+Shapes: images (N, 3, H, W), logits (N, K + 1, H, W), background first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deft.artifacts import load_tensors, save_tensors
+from deft.backbone import Backbone, from_spec
+from deft.contracts import IGNORE, InputError
+from deft.engine.fit import Plan
+from deft.engine.optimise import ParamGroup, Sgd
+
+KIND = "deft segmentation network"
+FORMAT = 1
+"""Raised when the content of a network's file changes meaning."""
+_GROUP = 8
+"""Channels normalised together in the global pooling branch."""
+
+
+@dataclass(frozen=True)
+class DeepLab:
+    """Settings of the segmentation network and its training.
+
+    Sizes are multiples of the *side*, the typical long side of the training images in pixels, so that the same
+    settings suit small and large photographs.
+    """
+
+    plan: Plan = field(
+        default_factory=lambda: Plan(epochs=12, min_steps=400, batch=8, optimiser=Sgd(lr=0.01, momentum=0.9), clip=5.0)
+    )
+    stride: int = 16
+    """Pixels per cell of the backbone's last map."""
+    from_classifier: bool = False
+    """Begin from the trained classifier's backbone instead of the weights the classifier began from."""
+    freeze_stride: int = 4
+    """Trained weights up to this stride are kept, a third of the time of a step; 0 trains all. Random ones are trained.
+
+    The statistics of the backbone's batch norms are kept too, at every stride: a small batch would spoil them.
+    """
+    crop: float = 0.7
+    """Side of the training crop."""
+    long_side: tuple[float, float] = (0.75, 1.5)
+    """Range of the resized image's long side.
+
+    DeepLab's (0.5, 2) needs its 30,000 steps; a few hundred steps learn more from less variety.
+    """
+    jitter: float = 0.0
+    """Colour jitter strength."""
+    channels: int = 128
+    """Channels of the decoder, a multiple of 8."""
+    dropout: float = 0.1
+    """Share of the decoder's coarse features dropped while training."""
+    head_rate: float = 10.0
+    """Learning rate of the decoder as a multiple of the backbone's."""
+
+    def __post_init__(self) -> None:
+        if self.channels < _GROUP or self.channels % _GROUP:
+            raise InputError(f"segment.channels must be a multiple of {_GROUP}, got {self.channels}")
+        if not 0 < self.long_side[0] <= self.long_side[1]:
+            raise InputError(f"segment.long_side must be two rising positive numbers, got {self.long_side}")
+        if self.crop <= 0:
+            raise InputError(f"segment.crop must be positive, a multiple of the images' long side, got {self.crop}")
+
+    def pixels(self, side: int) -> tuple[int, tuple[int, int]]:
+        """The training crop, a multiple of 32, and the range of long sides, in pixels, for images of that long side."""
+        crop = max(64, 32 * round(self.crop * side / 32))
+        return crop, (max(1, round(self.long_side[0] * side)), max(1, round(self.long_side[1] * side)))
+
+
+class SegmentationNetwork(nn.Module):
+    """Backbone, decoder and head; a :class:`deft.engine.fit.Trainee`.
+
+    Args:
+        backbone: trained further; where it has trained weights, early stages and batch statistics are frozen.
+        classes: K, without background.
+        settings: of decoder and training.
+        side: long side, in pixels, that objects are seen at; inference resizes to it.
+    """
+
+    def __init__(self, backbone: Backbone, classes: int, settings: DeepLab, side: int = 512) -> None:
+        super().__init__()
+        from segmentation_models_pytorch.decoders.deeplabv3.decoder import DeepLabV3PlusDecoder
+
+        self.classes, self.settings, self.side = classes, settings, side
+        self.backbone = backbone
+        self._fine = max(backbone.stage_of_stride(4), 0)
+        stride = backbone.reductions[-1]
+        fine, coarse = backbone.channels[self._fine], backbone.channels[-1]
+        self.decoder = DeepLabV3PlusDecoder(
+            encoder_channels=(3, fine, fine, coarse),
+            encoder_depth=3,
+            out_channels=settings.channels,
+            atrous_rates=[max(1, rate * 16 // stride) for rate in (6, 12, 18)],  # the paper's, for stride 16
+            output_stride=16,
+            aspp_separable=True,
+            aspp_dropout=settings.dropout,
+        )
+        self.decoder.aspp[0].convs[-1][2] = nn.GroupNorm(settings.channels // _GROUP, settings.channels)
+        self.head = nn.Conv2d(settings.channels, classes + 1, 1)
+        for module in self.decoder.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        nn.init.normal_(self.head.weight, std=0.01)
+        nn.init.zeros_(cast(Tensor, self.head.bias))
+        if backbone.pretrained:
+            backbone.freeze(until=backbone.stage_of_stride(settings.freeze_stride), batch_norm=True)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (N, K + 1, H, W) of images, uint8 or float in 0..255, (N, 3, H, W), of any size."""
+        height, width = images.shape[-2:]
+        padded = self._pad(images)
+        logits = F.interpolate(self.coarse(padded), size=padded.shape[-2:], mode="bilinear", align_corners=False)
+        return logits[..., :height, :width]
+
+    def coarse(self, images: Tensor) -> Tensor:
+        """Logits (N, K + 1, h, w) on the decoder's own grid, of stride 4 where the backbone has a map that fine.
+
+        The sides of the images should be multiples of the backbone's stride, at least two of them: grid and image
+        then cover each other exactly.
+        """
+        features = self.backbone(images)
+        fine = self.decoder.block1(features[self._fine])
+        context = self.decoder.aspp(features[-1])
+        context = F.interpolate(context, size=fine.shape[-2:], mode="bilinear", align_corners=False)
+        logits: Tensor = self.head(self.decoder.block2(torch.cat([context, fine], dim=1)))
+        return logits
+
+    def terms(self, batch: dict[str, Tensor], epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
+        """Cross entropy averaged over the pixels that are not 255; 0 where there are none.
+
+        ``batch`` holds ``image`` uint8 (N, 3, h, w) and ``mask`` int64 (N, h, w).
+        """
+        mask = batch["mask"]
+        logits = self(batch["image"]).float()
+        total = F.cross_entropy(logits, mask, ignore_index=IGNORE, reduction="sum")
+        return {"segmentation": total / (mask != IGNORE).sum().clamp(min=1)}
+
+    def groups(self) -> list[ParamGroup]:
+        """The backbone at the base rate, decoder and head at :attr:`DeepLab.head_rate` times that."""
+        new = [*self.decoder.parameters(), *self.head.parameters()]
+        return [ParamGroup(list(self.backbone.parameters())), ParamGroup(new, self.settings.head_rate)]
+
+    def _pad(self, images: Tensor) -> Tensor:
+        """Pad below and to the right with the mean colour, to multiples of the stride and at least two of them."""
+        stride = self.backbone.reductions[-1]
+        height, width = images.shape[-2:]
+        down, right = (max(2 * stride, -(-side // stride) * stride) - side for side in (height, width))
+        if not down and not right:
+            return images
+        fill = torch.tensor(self.backbone.fill, dtype=images.dtype, device=images.device).view(1, 3, 1, 1)
+        padded = fill.repeat(len(images), 1, height + down, width + right)
+        padded[..., :height, :width] = images
+        return padded
+
+
+def save_network(path: Path, network: SegmentationNetwork, classes: tuple[str, ...], made_by: str = "") -> None:
+    """Write weights, and in the header what :func:`load_network` needs to build the network again."""
+    header = {
+        "kind": KIND,
+        "format": FORMAT,
+        "classes": list(classes),
+        "backbone": network.backbone.spec(),
+        "channels": network.settings.channels,
+        "side": network.side,
+        "made_by": made_by,
+    }
+    save_tensors(path, network.state_dict(), header)
+
+
+def load_network(path: Path) -> tuple[SegmentationNetwork, tuple[str, ...]]:
+    """A trained network in eval mode, and the names of its K classes; needs nothing but the file.
+
+    Raises:
+        InputError: the file is missing, broken, or not a segmentation network of ours.
+    """
+    tensors, header = load_tensors(path)
+    if header.get("kind") != KIND:
+        raise InputError(
+            f"{path} is not a segmentation network of deft: its header says {header.get('kind')!r}, expected {KIND!r}; "
+            "give segment/model.safetensors of a run folder"
+        )
+    if header.get("format") != FORMAT:
+        raise InputError(
+            f"{path} has format {header.get('format')!r} and this version reads {FORMAT}; update deft, or train again"
+        )
+    try:
+        classes = tuple(str(name) for name in header["classes"])
+        settings = DeepLab(channels=int(header["channels"]))
+        network = SegmentationNetwork(from_spec(header["backbone"]), len(classes), settings, int(header["side"]))
+        network.load_state_dict(tensors)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{path} is damaged: {str(error).splitlines()[0]}; train again or copy it again") from None
+    return cast(Any, network).to(memory_format=torch.channels_last).eval(), classes

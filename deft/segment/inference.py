@@ -1,0 +1,151 @@
+"""Masks of whole photographs: the network at several scales and mirrored, averaged, as in DeepLabV3+.
+
+Photographs are seen at the size the network was trained at and the answer is enlarged band by band, so that memory does
+not grow with the photograph: 4000 x 3000 pixels and 1 x 1 go the same way.
+
+Shapes: image (H, W, 3), probabilities (K + 1, h, w), background first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from deft.contracts import BACKGROUND, InputError, LabelMap
+from deft.segment.deeplab import SegmentationNetwork
+
+_BAND = 8_000_000
+"""Numbers held at once while the answer is enlarged (32 MB)."""
+
+
+@dataclass(frozen=True)
+class Inference:
+    """How a trained network looks at a photograph."""
+
+    scales: tuple[float, ...] = (0.75, 1.0, 1.25)
+    """Long sides, as multiples of the one the network was trained at; the probabilities are averaged."""
+    flip: bool = True
+    """Average with the mirrored photograph."""
+    max_side: int = 2048
+    """No scale makes a side longer than this, in pixels; bounds the memory."""
+
+    def __post_init__(self) -> None:
+        if not self.scales or min(self.scales) <= 0:
+            raise InputError(f"inference.scales must be positive numbers, at least one, got {self.scales}")
+        if self.max_side < 1:
+            raise InputError(f"inference.max_side must be a positive number of pixels, got {self.max_side}")
+
+    def predict(
+        self,
+        network: SegmentationNetwork,
+        image: NDArray[np.uint8],
+        classes: tuple[str, ...],
+        allowed: Collection[int] | None = None,
+    ) -> LabelMap:
+        """Mask of one photograph.
+
+        Args:
+            network: in eval mode, on any device.
+            image: RGB uint8 (H, W, 3), of any size.
+            classes: names of the network's K classes.
+            allowed: indices of the classes that may be found beside background; None allows all.
+
+        Returns:
+            The mask (H, W), and the mean probability of each class over its pixels.
+        """
+        if len(classes) != network.classes:
+            raise InputError(
+                f"expected the names of the network's {network.classes} classes, got {len(classes)}; give one for each"
+            )
+        probabilities = self.probabilities(network, image, allowed)
+        mask = np.empty(image.shape[:2], dtype=np.uint8)
+        sums = np.zeros(len(classes) + 1)
+        counts = np.zeros(len(classes) + 1)
+        for rows, band in _bands(probabilities, (image.shape[0], image.shape[1])):
+            best, values = band.max(dim=0)
+            mask[rows] = values.byte().cpu().numpy()
+            flat = values.flatten().cpu().numpy()
+            sums += np.bincount(flat, best.flatten().double().cpu().numpy(), minlength=len(sums))
+            counts += np.bincount(flat, minlength=len(sums))
+        found = [value for value in range(1, len(counts)) if counts[value]]
+        return LabelMap(mask, classes, {classes[value - 1]: float(sums[value] / counts[value]) for value in found})
+
+    def probabilities(
+        self, network: SegmentationNetwork, image: NDArray[np.uint8], allowed: Collection[int] | None = None
+    ) -> Tensor:
+        """Probability of background and of each class, on the grid that covers the whole photograph.
+
+        Returns:
+            float32 (K + 1, h, w) on the network's device; sums to 1 over the first axis. h and w follow from the
+            network's side and stride and not from H and W.
+        """
+        network_device = next(network.parameters()).device
+        absent = _absent(network.classes, allowed).to(network_device)
+        sizes = [self._size(network, (image.shape[0], image.shape[1]), scale) for scale in self.scales]
+        # The answer's grid is that of the middle scale, so that an extreme one costs only its own pass.
+        middle = sorted(sizes)[len(sizes) // 2]
+        grid: tuple[int, ...] | None = None
+        total: Tensor | None = None
+        with torch.inference_mode():
+            for size in sorted(sizes, key=lambda size: size != middle):
+                logits = self._logits(network, image, size).float()
+                logits[:, absent] = -torch.inf
+                shares = logits.softmax(dim=1)
+                grid = grid or tuple(shares.shape[-2:])
+                if tuple(shares.shape[-2:]) != grid:
+                    shares = F.interpolate(shares, size=grid, mode="bilinear", align_corners=False, antialias=True)
+                mean = shares[0] if len(shares) == 1 else (shares[0] + shares[1].flip(-1)) / 2
+                total = mean if total is None else total + mean
+        if total is None:
+            raise AssertionError("scales are never empty")
+        return total / total.sum(dim=0)
+
+    def _size(self, network: SegmentationNetwork, size: tuple[int, int], scale: float) -> tuple[int, int]:
+        """(H, W) to resize to: multiples of the stride, so that the network's grid covers exactly the photograph."""
+        stride = network.backbone.reductions[-1]
+        factor = min(network.side * scale, self.max_side) / max(size)
+        height, width = (max(2, round(side * factor / stride)) * stride for side in size)
+        return height, width
+
+    def _logits(self, network: SegmentationNetwork, image: NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
+        """Logits (1 or 2, K + 1, h, w) at one scale; the second is of the mirrored photograph, still mirrored."""
+        small = np.asarray(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BICUBIC))
+        pixels = torch.from_numpy(small.transpose(2, 0, 1).copy())
+        batch = torch.stack([pixels, pixels.flip(-1)]) if self.flip else pixels[None]
+        batch = batch.to(next(network.parameters()).device).contiguous(memory_format=torch.channels_last)
+        return network.coarse(batch)
+
+
+def _absent(classes: int, allowed: Collection[int] | None) -> Tensor:
+    """Bool (K + 1,): planes that may not be found."""
+    absent = torch.zeros(classes + 1, dtype=torch.bool)
+    if allowed is not None:
+        unknown = [index for index in allowed if not 0 <= index < classes]
+        if unknown:
+            raise InputError(f"allowed classes must be indices from 0 to {classes - 1}, got {unknown[0]}")
+        absent[:] = True
+        absent[[BACKGROUND, *(index + 1 for index in allowed)]] = False
+    return absent
+
+
+def _bands(maps: Tensor, size: tuple[int, int]) -> Iterator[tuple[slice, Tensor]]:
+    """Enlarge maps (P, h, w) bilinearly to (P, H, W), a few rows at a time; yields rows and (P, rows, W)."""
+    height, width = size
+    planes, h, _ = maps.shape
+    step = max(1, _BAND // (planes * width))
+    for top in range(0, height, step):
+        rows = torch.arange(top, min(top + step, height), device=maps.device)
+        source = ((rows + 0.5) * (h / height) - 0.5).clamp(0, h - 1)
+        upper = source.floor().long()
+        lower = (upper + 1).clamp(max=h - 1)
+        share = (source - upper)[:, None]
+        band = torch.lerp(maps[:, upper], maps[:, lower], share.to(maps.dtype))
+        band = F.interpolate(band[None], size=(len(rows), width), mode="bilinear", align_corners=False)[0]
+        yield slice(top, top + len(rows)), band

@@ -1,0 +1,239 @@
+"""The DEFT head against literal loops, its invariants, and one step of training."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+import pytest
+import torch
+
+from deft.classify.deft import Aggregator, DeftHead, DeftModule
+from deft.classify.linear import LinearHead
+
+N, C, K, H, W = 4, 6, 3, 5, 7
+Reading = Literal["fg", "mix", "eq7", "eq7_relu", "eq7_sigmoid"]
+SwapHead = Literal["linear", "shared", "mlp"]
+
+
+def batch() -> tuple[torch.Tensor, torch.Tensor]:
+    rng = torch.Generator().manual_seed(0)
+    return torch.randn(N, C, H, W, generator=rng), (torch.rand(N, K, generator=rng) > 0.5).float()
+
+
+def build(settings: DeftHead) -> DeftModule:
+    torch.manual_seed(1)
+    return settings.build(C, K)
+
+
+def rng() -> torch.Generator:
+    return torch.Generator().manual_seed(2)
+
+
+def bce(logits: torch.Tensor, targets: torch.Tensor) -> float:
+    """Sigmoid cross-entropy, one element at a time."""
+    total = 0.0
+    for n in range(logits.shape[0]):
+        for k in range(logits.shape[1]):
+            p, y = torch.sigmoid(logits[n, k]), targets[n, k]
+            total -= float(y * torch.log(p) + (1 - y) * torch.log(1 - p))
+    return total / logits.numel()
+
+
+def pooled(aggregator: Aggregator, z: torch.Tensor, settings: DeftHead, uniform: float) -> torch.Tensor:
+    """Eq. 1 and 2 literally: M attention maps, M vectors, their mean; one image (C, h, w)."""
+    scores = aggregator.scores
+    assert scores.bias is not None
+    vectors = []
+    for m in range(settings.maps):
+        logit = (scores.weight[m, :, 0, 0, None, None] * z).sum(0) + scores.bias[m]
+        attention = torch.exp(logit / settings.temperature)
+        attention = attention / attention.sum()
+        attention = (1 - uniform) * attention + uniform / attention.numel()
+        vectors.append((attention * z).sum(dim=(1, 2)))
+    return torch.stack(vectors).mean(dim=0)
+
+
+@pytest.mark.parametrize("literal", [False, True])
+def test_disentangling_equals_a_literal_reading(literal: bool) -> None:
+    settings = DeftHead(
+        maps=4,
+        temperature=2.0,
+        uniform=0.25,
+        object_weight=1.0,
+        object_as_background=0.3,
+        background_as_object=0.2,
+        background_weight=0.1,
+        eq3_literal=literal,
+    )
+    head, (features, labels) = build(settings), batch()
+    with torch.no_grad():
+        z_fg = torch.stack([pooled(head.m_fg, z, settings, 0.25) for z in features])
+        z_bg = torch.stack([pooled(head.m_bg, z, settings, 0.0) for z in features])
+        absent, nothing = 1 - labels, torch.zeros_like(labels)
+        expected = {
+            "classify": bce(head.f_fg(z_fg), labels),
+            "object_as_background": 0.3 * bce(head.f_bg(z_fg), nothing if literal else absent),
+            "background_as_object": 0.2 * bce(head.f_fg(z_bg), absent if literal else nothing),
+            "background": 0.1 * bce(head.f_bg(z_bg), torch.ones(N, K)),
+        }
+        terms = head.loss(features, labels, settings.swap_epoch, rng())
+    assert set(terms) == {*expected, "swap_background", "swap_object"}
+    for name, value in expected.items():
+        assert float(terms[name]) == pytest.approx(value, abs=1e-5), name
+
+
+@pytest.mark.parametrize("two", [False, True])
+def test_swap_terms_equal_a_literal_loop(two: bool) -> None:
+    head, (features, labels) = build(DeftHead(two_permutations=two, swap_weight=0.5)), batch()
+    generator = rng()
+    first = torch.randperm(N, generator=generator)
+    second = torch.randperm(N, generator=generator) if two else first
+    with torch.no_grad():
+        z_fg, z_bg = head.m_fg(features), head.m_bg(features)
+        scene = torch.stack([head.swap_logits(torch.cat([z_fg[i], z_bg[first[i]]])[None])[0] for i in range(N)])
+        thing = torch.stack([head.swap_logits(torch.cat([z_fg[second[i]], z_bg[i]])[None])[0] for i in range(N)])
+        terms = head.loss(features, labels, head.settings.swap_epoch, rng())
+    assert float(terms["swap_background"]) == pytest.approx(0.5 * bce(scene, labels), abs=1e-5)
+    moved = torch.stack([labels[second[i]] for i in range(N)])
+    assert float(terms["swap_object"]) == pytest.approx(0.5 * bce(thing, moved), abs=1e-5)
+
+
+def test_swapping_starts_with_its_epoch() -> None:
+    settings = DeftHead(swap_epoch=6)
+    head, (features, labels) = build(settings), batch()
+    assert "warm_start" in head.loss(features, labels, 5, rng())
+    assert "swap_object" in head.loss(features, labels, 6, rng())
+    cold = build(dataclasses.replace(settings, warm_start=False))
+    assert set(cold.loss(features, labels, 5, rng())) == {
+        "classify",
+        "object_as_background",
+        "background_as_object",
+        "background",
+    }
+
+
+def test_zero_attention_weights_give_average_pooling() -> None:
+    head, (features, _) = build(DeftHead(init_scale=0.0)), batch()
+    torch.testing.assert_close(head.m_fg(features), features.mean(dim=(2, 3)))
+    torch.testing.assert_close(head.m_bg(features), features.mean(dim=(2, 3)))
+
+
+def test_attention_sums_to_one() -> None:
+    head, (features, _) = build(DeftHead(uniform=0.5)), batch()
+    torch.testing.assert_close(head.m_fg.attention(features).sum(dim=1), torch.ones(N))
+
+
+def test_image_score_is_the_class_map_pooled_by_attention() -> None:
+    head, (features, _) = build(DeftHead()), batch()
+    maps = torch.einsum("kc,nchw->nkhw", head.f_fg.weight, features).flatten(2)
+    expected = (maps * head.m_fg.attention(features)[:, None]).sum(dim=2) + head.f_fg.bias
+    torch.testing.assert_close(head.logits(features), expected)
+
+
+@pytest.mark.parametrize("swap_head", ["linear", "shared", "mlp"])
+def test_the_swap_trains_no_background_attention(swap_head: SwapHead) -> None:
+    head, (features, labels) = build(DeftHead(swap_head=swap_head)), batch()
+    terms = head.loss(features, labels, head.settings.swap_epoch, rng())
+    (terms["swap_background"] + terms["swap_object"]).backward()
+    assert head.m_bg.scores.weight.grad is None
+    assert head.m_fg.scores.weight.grad is not None
+    assert next(head.f_swap.parameters()).grad is not None
+    assert (head.f_fg.weight.grad is not None) == (swap_head == "shared")
+
+
+def test_the_warm_start_can_leave_the_features_alone() -> None:
+    head, (features, labels) = build(DeftHead(warm_start_features=False)), batch()
+    head.loss(features, labels, 1, rng())["warm_start"].backward()
+    assert head.m_fg.scores.weight.grad is None
+    assert next(head.f_swap.parameters()).grad is not None
+
+
+def test_eq7_equals_a_literal_loop() -> None:
+    head, (features, _) = build(DeftHead(map="eq7")), batch()
+    with torch.no_grad():
+        activation = head.activation(features)
+        seeds = head.combine(activation[0] + 2 * activation[1])
+        summed = features[0], features[1]
+        fg = sum(
+            weight * torch.einsum("kc,chw->khw", head.f_fg.weight, z).clamp(min=0)
+            for weight, z in zip((1, 2), summed, strict=True)
+        )
+        bg = torch.einsum("kc,chw->khw", head.f_bg.weight, features[0] + 2 * features[1])
+    assert isinstance(fg, torch.Tensor)
+    for k in range(K):
+        low, high = float(bg[k].min()), float(bg[k].max())
+        for y in range(H):
+            for x in range(W):
+                a = float(fg[k, y, x] / fg[k].max())
+                b = (float(bg[k, y, x]) - low) / (high - low)
+                assert float(seeds[k, y, x]) == pytest.approx(max(a, 1 - b), abs=1e-4)
+
+
+def test_eq7_of_rectified_maps_equals_a_literal_loop() -> None:
+    head, (features, _) = build(DeftHead(map="eq7_relu")), batch()
+    with torch.no_grad():
+        summed = head.activation(features).sum(dim=0)
+        seeds = head.combine(summed)
+    fg, bg, _ = summed
+    for k in range(K):
+        for y in range(H):
+            for x in range(W):
+                a = float(fg[k, y, x] / (fg[k].max() + 1e-5))
+                b = float(bg[k, y, x] / (bg[k].max() + 1e-5))
+                assert float(seeds[k, y, x]) == pytest.approx(max(a, 1 - b), abs=1e-6)
+
+
+def test_eq7_sigmoid_averages_over_scales() -> None:
+    head, (features, _) = build(DeftHead(map="eq7_sigmoid")), batch()
+    with torch.no_grad():
+        once = head.activation(features)[0]
+        fg = torch.einsum("kc,chw->khw", head.f_fg.weight, features[0]) + head.f_fg.bias[:, None, None]
+        bg = torch.einsum("kc,chw->khw", head.f_bg.weight, features[0]) + head.f_bg.bias[:, None, None]
+        torch.testing.assert_close(head.combine(once), torch.maximum(fg.sigmoid(), 1 - bg.sigmoid()))
+        torch.testing.assert_close(head.combine(3 * once), head.combine(once))
+
+
+@pytest.mark.parametrize("reading", ["fg", "mix", "eq7", "eq7_relu", "eq7_sigmoid"])
+def test_every_map_is_within_bounds(reading: Reading) -> None:
+    head, (features, _) = build(DeftHead(map=reading)), batch()
+    activation = head.activation(features)
+    assert float(activation.min()) >= 0
+    seeds = head.combine(activation.sum(dim=0))
+    assert seeds.shape == (K, H, W)
+    assert float(seeds.min()) >= 0 and float(seeds.max()) <= 1
+
+
+def test_the_fg_map_is_the_plain_map_of_the_same_weights() -> None:
+    head, (features, _) = build(DeftHead(map="fg")), batch()
+    plain = LinearHead().build(C, K)
+    with torch.no_grad():
+        plain.classifier.weight.copy_(head.f_fg.weight[:, :, None, None])
+        expected = plain.combine(plain.activation(features)[0])
+        torch.testing.assert_close(head.combine(head.activation(features)[0]), expected)
+
+
+def test_groups_hold_every_parameter_once() -> None:
+    head = build(DeftHead(attention_rate=2.0, classifier_rate=3.0, swap_rate=4.0))
+    grouped = [id(p) for parameters, _ in head.groups() for p in parameters]
+    assert sorted(grouped) == sorted(id(p) for p in head.parameters())
+    assert [rate for _, rate in head.groups()] == [2.0, 3.0, 4.0]
+
+
+def test_background_reliance_is_the_ratio_of_the_halves() -> None:
+    head = build(DeftHead())
+    weight = head.f_swap[0].weight
+    with torch.no_grad():
+        weight[:, :C], weight[:, C:] = 2.0, 1.0
+    assert head.background_reliance() == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("epoch", [1, 6])
+def test_one_step_lowers_the_loss(epoch: int) -> None:
+    head, (features, labels) = build(DeftHead()), batch()
+    optimiser = torch.optim.SGD([{"params": p, "lr": 0.01 * rate} for p, rate in head.groups()])
+    before = torch.stack(list(head.loss(features, labels, epoch, rng()).values())).sum()
+    optimiser.zero_grad()
+    before.backward()
+    optimiser.step()
+    assert sum(float(term) for term in head.loss(features, labels, epoch, rng()).values()) < float(before)

@@ -1,0 +1,61 @@
+"""The plain CAM head is average pooling and one linear map, in either order."""
+
+from __future__ import annotations
+
+import torch
+
+from deft.classify.linear import LinearHead, normalise
+
+
+def batch() -> tuple[torch.Tensor, torch.Tensor, torch.Generator]:
+    rng = torch.Generator().manual_seed(0)
+    features = torch.randn(4, 6, 5, 7, generator=rng)
+    labels = (torch.rand(4, 3, generator=rng) > 0.5).float()
+    return features, labels, rng
+
+
+def test_score_is_the_mean_of_the_map_before_relu() -> None:
+    features, _, _ = batch()
+    head = LinearHead().build(6, 3)
+    maps = torch.einsum("kc,nchw->nkhw", head.classifier.weight[:, :, 0, 0], features)
+    torch.testing.assert_close(head.logits(features), maps.mean(dim=(2, 3)))
+    torch.testing.assert_close(head.activation(features), maps.clamp(min=0)[:, None])
+
+
+def test_loss_equals_a_literal_loop() -> None:
+    features, labels, rng = batch()
+    head = LinearHead().build(6, 3)
+    probability = head.logits(features).sigmoid().tolist()
+    expected = 0.0
+    for n in range(4):
+        for k in range(3):
+            p, y = probability[n][k], labels[n, k].item()
+            expected -= float(torch.tensor(p if y else 1 - p).log()) / 12
+    assert abs(float(head.loss(features, labels, 1, rng)["classify"]) - expected) < 1e-5
+
+
+def test_combine_is_scale_free_and_within_bounds() -> None:
+    features, _, _ = batch()
+    head = LinearHead().build(6, 3)
+    activation = head.activation(features)[0]
+    seeds = head.combine(activation)
+    assert seeds.shape == (3, 5, 7)
+    assert float(seeds.min()) >= 0 and float(seeds.max()) <= 1
+    torch.testing.assert_close(head.combine(activation * 8), seeds, atol=1e-3, rtol=0)
+
+
+def test_an_empty_map_stays_empty() -> None:
+    assert float(normalise(torch.zeros(2, 3, 3)).abs().max()) == 0
+
+
+def test_one_step_lowers_the_loss() -> None:
+    features, labels, rng = batch()
+    head = LinearHead().build(6, 3)
+    (parameters, rate), *rest = head.groups()
+    assert not rest and rate == LinearHead().learning_rate
+    optimiser = torch.optim.SGD(parameters, lr=0.1)
+    before = head.loss(features, labels, 1, rng)["classify"]
+    optimiser.zero_grad()
+    before.backward()
+    optimiser.step()
+    assert float(head.loss(features, labels, 1, rng)["classify"]) < float(before)

@@ -1,0 +1,167 @@
+"""Every recipe end to end, tiny; skipping, going on after a kill, sharing stages, refusing other settings."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import deft
+from deft.artifacts import load_mask
+from deft.cli import assign
+from deft.contracts import InputError
+from deft.data import open_data
+from deft.pipeline import Pipeline, needed_bytes, reopen, restore, settings_of
+from deft.recipes import RECIPES, cam, irn, irn_deft
+
+TINY = [
+    "backbone=test_resnet",
+    "weights=none",
+    *(f"classifier.plan.{item}" for item in ("min_steps=20", "epochs=2", "batch=4", "workers=0")),
+]
+TINY_REFINE = [f"refine.plan.{item}" for item in ("min_steps=2", "epochs=1", "batch=4", "workers=0")]
+TINY_SEGMENT = [f"segment.plan.{item}" for item in ("min_steps=2", "epochs=1", "batch=2", "workers=0")]
+
+
+def tiny(pipeline: Pipeline, *more: str) -> Pipeline:
+    settings = [*TINY]
+    if pipeline.refine is not None:
+        settings += TINY_REFINE
+    if pipeline.segment is not None:
+        settings += [*TINY_SEGMENT, "segment.channels=16"]
+    return assign(pipeline, [*settings, *more])
+
+
+@pytest.fixture(scope="module")
+def done(folder_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "irn_deft"
+    deft.run(tiny(irn_deft()), f"folder:{folder_data}", out, name="irn_deft")
+    return out
+
+
+def files(out: Path) -> dict[str, tuple[int, bytes]]:
+    return {
+        str(path.relative_to(out)): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in sorted(out.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_every_recipe_runs_to_its_page(name: str, folder_data: Path, tmp_path: Path) -> None:
+    page = deft.run(tiny(RECIPES[name]()), f"folder:{folder_data}", tmp_path / "run", name=name)
+    assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    scores = json.loads((tmp_path / "run" / "scores.json").read_text())
+    assert 0 <= scores["train"]["masks"]["fixed"]["miou"] <= 1
+    assert 0 <= scores["val"]["tags"]["map"] <= 1
+    assert ("segmentation" in scores["val"]) == (RECIPES[name]().segment is not None)
+
+
+def test_masks_have_the_images_names_sizes_and_only_their_tags(done: Path, folder_data: Path) -> None:
+    train = open_data(f"folder:{folder_data}").train
+    masks = sorted(path.stem for path in (done / "masks").glob("*.png"))
+    assert masks == sorted(train.names)
+    for index, name in enumerate(train.names):
+        mask = load_mask(done / "masks" / f"{name}.png")
+        assert mask.shape == train[index].image.shape[:2]
+        allowed = {0} | {k + 1 for k, present in enumerate(train.labels[index]) if present}
+        assert set(mask.ravel().tolist()) <= allowed
+
+
+def test_the_same_command_again_makes_nothing_again(done: Path, folder_data: Path) -> None:
+    before = files(done)
+    deft.run(tiny(irn_deft()), f"folder:{folder_data}", done, name="irn_deft")
+    after = files(done)
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed <= {"report.html", "lock"}
+    assert before.keys() == after.keys()
+
+
+def test_other_settings_are_refused(done: Path, folder_data: Path) -> None:
+    with pytest.raises(InputError, match=r"settings\.classifier\.head\.maps: 64 in the folder, 8 now"):
+        deft.run(tiny(irn_deft(), "classifier.head.maps=8"), f"folder:{folder_data}", done, name="irn_deft")
+
+
+def test_stages_of_equal_settings_are_taken_over(done: Path, folder_data: Path, tmp_path: Path) -> None:
+    other = tiny(irn_deft(), "seed_threshold=0.2")
+    deft.run(other, f"folder:{folder_data}", tmp_path / "b", reuse=[done], name="irn_deft")
+    for stage in ("classifier", "seeds", "refine"):
+        assert (tmp_path / "b" / stage / "stage.json").read_text() == (done / stage / "stage.json").read_text()
+
+
+def test_a_run_is_read_back_as_it_was(done: Path) -> None:
+    run = reopen(done)
+    try:
+        assert run.pipeline.classifier == tiny(irn_deft()).classifier
+        assert run.pipeline.refine == tiny(irn_deft()).refine
+    finally:
+        run.out.close()
+    with pytest.raises(InputError, match="not part of deft"):
+        restore({"class": "os.system"})
+
+
+def test_users_files_are_not_touched(own_folder: Path, tmp_path: Path, tree_state: Callable[[Path], str]) -> None:
+    before = tree_state(own_folder)
+    deft.run(tiny(cam(), "segment=none"), f"folder:{own_folder}", tmp_path / "run")
+    assert tree_state(own_folder) == before
+
+
+def test_without_truth_the_page_says_so(own_folder: Path, tmp_path: Path) -> None:
+    for mask in (own_folder / "masks").iterdir():
+        mask.unlink()
+    (own_folder / "masks").rmdir()
+    (own_folder / "val.txt").unlink()
+    page = deft.run(tiny(irn()), f"folder:{own_folder}", tmp_path / "run")
+    scores = json.loads((tmp_path / "run" / "scores.json").read_text())
+    assert "train" not in scores
+    assert scores["coverage"]["images"] == 6
+    text = page.read_text(encoding="utf-8")
+    assert "Nothing here could be scored" in text
+    assert "no held-out split" in text
+
+
+def test_faults_are_told_before_training(own_folder: Path, tmp_path: Path) -> None:
+    with (own_folder / "labels.csv").open("a") as file:
+        file.write("missing,cow\n")
+    with pytest.raises(InputError, match=r"labels.csv:8: no image 'missing'"):
+        deft.run(tiny(cam()), f"folder:{own_folder}", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_killed_anywhere_it_ends_at_the_same_masks(done: Path, folder_data: Path, tmp_path: Path) -> None:
+    """SIGKILL at rising moments, then the same command: masks and weights are those of the unbroken run."""
+    words = ["run", "irn_deft", "--data", f"folder:{folder_data}", "--out", str(tmp_path / "run")]
+    settings = [*TINY, *TINY_REFINE, *TINY_SEGMENT, "segment.channels=16"]
+    command = [sys.executable, "-m", "deft.cli", *words, *(w for item in settings for w in ("--set", item))]
+    for wait in (6.0, 9.0, 12.0):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(wait)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    subprocess.run(command, check=True, capture_output=True)
+    products = [
+        path.relative_to(done)
+        for pattern in ("masks/*.png", "predictions/*/*.png", "seeds/*/*.npz", "*/model.safetensors")
+        for path in sorted(done.glob(pattern))
+    ]
+    assert len(products) > 20
+    for product in products:
+        assert (tmp_path / "run" / product).read_bytes() == (done / product).read_bytes(), product
+
+
+def test_every_field_has_a_name() -> None:
+    names = settings_of(irn_deft())
+    assert names["classifier.head.swap_epoch"] == 6
+    assert names["refine.labels.fg"] == 0.3
+    assert all("(" not in str(value) or isinstance(value, tuple) for value in names.values())
+
+
+def test_the_guess_of_bytes_grows_with_the_images(folder_data: Path) -> None:
+    assert needed_bytes(open_data(f"folder:{folder_data}"), cam()) > 100e6
