@@ -19,12 +19,14 @@ import io
 import json
 import os
 import re
+import secrets
 import shutil
 import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +78,8 @@ def atomic_write(path: Path, content: bytes) -> None:
         OSError: as the system says, for example a full disk; the old file is then untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=".part-", dir=path.parent)
+    temporary = path.parent / f".part-{secrets.token_hex(8)}"
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)  # readable as the user's umask says
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -84,7 +87,7 @@ def atomic_write(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -226,6 +229,25 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, str | int | float | bool):
         return value
     return str(value)
+
+
+def restore(value: Any) -> Any:
+    """Settings from what :func:`plain` made of them; only dataclasses of this package are built.
+
+    Raises:
+        InputError: a class is not of this package.
+    """
+    if isinstance(value, list):
+        return tuple(restore(item) for item in value)
+    if not isinstance(value, dict):
+        return value
+    module, _, name = str(value.get("class", "")).rpartition(".")
+    kind = getattr(import_module(module), name, None) if module.split(".")[0] == "deft" else None
+    if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
+        raise InputError(
+            f"the run was made with {module}.{name}, which is not part of deft: run its file again instead"
+        )
+    return kind(**{key: restore(item) for key, item in value.items() if key != "class"})
 
 
 def key_of(stage: str, settings: Any, *inputs: str) -> str:

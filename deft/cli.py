@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import errno
+import hashlib
 import os
 import shlex
 import sys
@@ -132,7 +133,7 @@ def _recipe(name: str) -> tuple[str, Pipeline]:
         found = _load_file(Path(name))
         if not isinstance(found, Pipeline):
             raise InputError(f"{name}: recipe() must return a deft.Pipeline, got {type(found).__name__}")
-        return Path(name).stem, found
+        return f"{Path(name).stem} ({hashlib.sha256(Path(name).read_bytes()).hexdigest()[:12]})", found
     if name not in RECIPES:
         near = difflib.get_close_matches(name, RECIPES, n=1, cutoff=0.0)
         known = ", ".join(RECIPES)
@@ -145,11 +146,12 @@ def _load_file(path: Path) -> Any:
 
     if not path.is_file():
         raise InputError(f"{path}: expected a Python file with a function recipe(), found no file")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    name = f"deft_recipe_{path.stem}"  # a file called json.py must not become everybody's json
+    spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise InputError(f"{path}: expected a Python file")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     if not callable(getattr(module, "recipe", None)):
         raise InputError(f"{path}: expected a function recipe() that returns a deft.Pipeline")

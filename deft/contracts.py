@@ -130,13 +130,6 @@ class LabelMap:
         return tuple(name for value, name in enumerate(self.classes, 1) if bool((self.mask == value).any()))
 
 
-class Augmentation(Protocol):
-    """Changes a batch of images or features and its labels."""
-
-    def __call__(self, x: Tensor, labels: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Takes and returns x, (N, C, H, W), and labels, float (N, K)."""
-
-
 class HeadModule(Protocol):
     """The trainable part of a classifier head; an ``nn.Module``."""
 
@@ -151,6 +144,9 @@ class HeadModule(Protocol):
 
     def combine(self, activation: Tensor) -> Tensor:
         """Maps in [0, 1], (K, h, w), of one image's summed activation (B, K, h, w)."""
+
+    def groups(self) -> list[tuple[list[nn.Parameter], float]]:
+        """Parameters with the multiple of the base learning rate they are trained at."""
 
 
 class Head(Protocol):

@@ -8,7 +8,6 @@ import platform
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,6 +24,7 @@ from deft.artifacts import (
     load_seeds,
     plain,
     read_json,
+    restore,
     save_mask,
     save_seeds,
 )
@@ -113,6 +113,17 @@ class Pipeline:
     seed: int = 0
     devices: int = 1
     """GPUs or processes of this machine to train on."""
+
+    def __post_init__(self) -> None:
+        """Refuse thresholds that a sweep does not know; it would be told only after hours of training."""
+        known = {"seed_threshold": self.seed_threshold}
+        if self.refine is not None:
+            known["refine.background"] = self.refine.background
+        for name, value in known.items():
+            if not 0 <= value < 1 or abs(value * 100 - round(value * 100)) > 1e-6:
+                raise InputError(f"{name} must be 0.00, 0.01, ... or 0.99, got {value}")
+        if self.seed < 0 or self.devices < 1:
+            raise InputError(f"expected seed of at least 0 and devices of at least 1, got {self.seed}, {self.devices}")
 
 
 STAGES = ("classifier", "seeds", "refine", "masks", "segment", "predictions")
@@ -363,29 +374,12 @@ def reopen(folder: Path) -> Run:
     if not path.exists():
         raise InputError(f"{folder}: expected a run folder, found no run.json in it")
     record = read_json(path)
+    if not record["data"]["given"]:
+        raise InputError(f"{folder}: its data was given in Python and has no name; write its page with deft.run again")
     pipeline = restore(record["settings"])
     if not isinstance(pipeline, Pipeline):
         raise InputError(f"{path}: expected the settings of a pipeline; it was written by another program")
     return Run(pipeline, open_data(record["data"]["given"]), RunFolder(folder, record))
-
-
-def restore(value: Any) -> Any:
-    """Settings from what :func:`deft.artifacts.plain` made of them; only dataclasses of this package are built.
-
-    Raises:
-        InputError: a class is not of this package.
-    """
-    if isinstance(value, list):
-        return tuple(restore(item) for item in value)
-    if not isinstance(value, dict):
-        return value
-    module, _, name = str(value.get("class", "")).rpartition(".")
-    kind = getattr(import_module(module), name, None) if module.split(".")[0] == "deft" else None
-    if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
-        raise InputError(
-            f"the run was made with {module}.{name}, which is not part of deft: run its file again instead"
-        )
-    return kind(**{key: restore(item) for key, item in value.items() if key != "class"})
 
 
 def description(pipeline: Pipeline, data: str | Splits, splits: Splits, name: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from deft.artifacts import atomic_write, file_stem, save_mask
+from deft.artifacts import atomic_write, file_stem, read_json, restore, save_mask
 from deft.contracts import InputError, LabelMap
 from deft.data.faults import Faults, refuse
 from deft.data.files import ImageFiles, image_files
@@ -66,7 +66,7 @@ def load(run: str | Path, inference: Inference | None = None) -> Predictor:
 
     Args:
         run: a run folder, or a saved network (.safetensors).
-        inference: scales and flip; None takes the defaults.
+        inference: scales and flip; None takes those of the run.
 
     Raises:
         InputError: there is no finished network.
@@ -79,6 +79,9 @@ def load(run: str | Path, inference: Inference | None = None) -> Predictor:
                 f"{run}: expected a finished run with segment/model.safetensors, found none; finish the run with the "
                 "command it was begun with, or name another (the recipe may have had no segmentation network)"
             )
+    record = path.parent.parent / "run.json"
+    if inference is None and record.exists():
+        inference = restore(read_json(record)["settings"]["inference"])
     network, classes = load_network(path)
     return Predictor(network.to(device()), classes, inference or Inference())
 

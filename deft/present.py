@@ -40,6 +40,18 @@ MADE = {
 }
 
 
+PRODUCTS = {
+    "masks": "pseudo-masks of the training images, palette PNGs named after them",
+    "segment/model.safetensors": "the segmentation network: `deft predict` and deft.load read it",
+    "predictions": "masks the network made of images shown or held out",
+    "seeds": "class maps of every image, 8 bit, on every fourth pixel",
+    "refine/labels": "confident labels that the boundaries were learned from",
+    "classifier/model.safetensors": "the classifier",
+    "scores.json": "every number of this page, and each image's own",
+    "run.json": "recipe, settings, data and versions",
+}
+
+
 def write_report(run: Run) -> Path:
     """Write ``report.html`` of a finished run and return its path."""
     path = run.out.path / "report.html"
@@ -95,6 +107,7 @@ def collect(run: Run) -> ReportData:
         classes=classes,
         facts=_facts(record),
         settings=record["settings"],
+        products={path: what for path, what in PRODUCTS.items() if (run.out.path / path).exists()},
         splits=tuple(_split(name, data) for name, data in run.parts()),
         stages=tuple(_stages(run)),
         scores=tuple(_scores(scores, run)),

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 import deft
-from deft.artifacts import load_mask
+from deft.artifacts import load_mask, restore
 from deft.cli import assign
 from deft.contracts import InputError
 from deft.data import open_data
-from deft.pipeline import Pipeline, needed_bytes, reopen, restore, settings_of
+from deft.pipeline import Pipeline, needed_bytes, reopen, settings_of
 from deft.recipes import RECIPES, cam, irn, irn_deft
 
 TINY = [

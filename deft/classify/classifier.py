@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from deft.artifacts import load_tensors, save_tensors
 from deft.backbone import Backbone, from_spec
-from deft.contracts import Head
+from deft.contracts import Head, InputError
 from deft.engine.fit import Plan
 from deft.engine.optimise import ParamGroup, Sgd
 
@@ -39,6 +39,21 @@ class Classifier:
     """Colour jitter strength; PSA 0.3, IRN none."""
     freeze: bool = True
     """Stop gradients at stride 8 and keep batch norm's statistics, as IRN; without trained weights neither is done."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained."""
+        low, high = self.long_side
+        if not 0 < low <= high or self.crop <= 0 or not 0 <= self.jitter <= 1:
+            raise InputError(
+                "expected classifier.crop above 0, classifier.long_side as two rising positive multiples and "
+                f"classifier.jitter in 0 to 1, got {self.crop}, {self.long_side} and {self.jitter}"
+            )
+        swap_epoch = getattr(self.head, "swap_epoch", 1)
+        if swap_epoch > self.plan.epochs:
+            raise InputError(
+                f"classifier.head.swap_epoch is {swap_epoch} and training ends with epoch {self.plan.epochs}: nothing "
+                "would be swapped. Raise classifier.plan.epochs, or set classifier.head.swap_weight=0 to mean that"
+            )
 
     def pixels(self, side: int) -> tuple[int, tuple[int, int]]:
         """The training crop, a multiple of 32, and the range of long sides, in pixels, for images of that long side."""

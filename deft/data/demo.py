@@ -27,9 +27,9 @@ CACHE_BYTES = 256 * 2**20
 
 @dataclass(frozen=True)
 class DemoSettings:
-    """What ``demo:`` takes, as in ``demo:bias=0.8,size=160``."""
+    """What ``demo:`` takes, as in ``demo:bias=0.9,size=160``."""
 
-    bias: float = 0.9
+    bias: float = 0.8
     """Share of the objects of ``train`` that are in their usual context, 0 to 1; 0.33 is no bias at all."""
     train: int = 600
     """Images to learn from."""
@@ -54,7 +54,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "size": (32, 1024),
     "seed": (0, 2**31 - 1),
 }
-EXAMPLE = "demo:bias=0.9,train=600,val=200,size=128,seed=0"
+EXAMPLE = "demo:bias=0.8,train=600,val=200,size=128,seed=0"
 
 
 @dataclass

@@ -25,6 +25,7 @@ from torch.utils.data import Dataset as TorchDataset
 from tqdm import tqdm
 
 from deft.artifacts import load_tensors, read_json, save_tensors, write_json
+from deft.contracts import InputError
 from deft.engine.optimise import AdamW, ParamGroup, Sgd
 
 CHECKPOINT_SECONDS = 20.0
@@ -36,7 +37,7 @@ History = dict[str, list[tuple[int, float]]]
 """Loss curves: term -> [(step, mean since the last entry)]."""
 
 
-class TrainingError(RuntimeError):
+class TrainingError(InputError):
     """Training cannot go on: the message says at which step and what to change."""
 
 
@@ -74,6 +75,14 @@ class Plan:
     """Greatest norm of the gradient; without it plain CAM was seen to collapse on one of two photograph sets."""
     workers: int = 2
     """Processes that read and augment; 0 reads in the training process."""
+
+    def __post_init__(self) -> None:
+        """Refuse a plan that trains nothing."""
+        if self.epochs < 1 or self.min_steps < 0 or self.batch < 1 or self.clip < 0 or self.workers < 0:
+            raise InputError(
+                "expected plan.epochs and plan.batch of at least 1, plan.min_steps, plan.clip and plan.workers of at "
+                f"least 0, got {self.epochs}, {self.batch}, {self.min_steps}, {self.clip} and {self.workers}"
+            )
 
     def steps(self, images: int) -> int:
         """Steps for a data set of that many images."""

@@ -37,7 +37,7 @@ def for_each(
     """
     if not indices:
         return
-    threads = threads or (1 if torch.cuda.is_available() else max(1, len(os.sched_getaffinity(0))))
+    threads = threads or (1 if torch.cuda.is_available() else _cores())
 
     def one(index: int) -> None:
         with torch.no_grad():
@@ -63,6 +63,11 @@ def for_each(
                 raise
     finally:
         torch.set_num_threads(inner)
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _collect(waiting: set[Future[None]], bar: tqdm) -> set[Future[None]]:

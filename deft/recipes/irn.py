@@ -24,4 +24,5 @@ def irn() -> Pipeline:
 def irn_deft() -> Pipeline:
     """IRN on DEFT's maps: object and background disentangled, and swapped between images."""
     base = irn()
-    return replace(base, classifier=replace(base.classifier, head=DeftHead()))
+    plan = replace(base.classifier.plan, epochs=10)  # the paper's; swapping begins with the sixth
+    return replace(base, classifier=replace(base.classifier, head=DeftHead(), plan=plan))

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deft.contracts import InputError
 from deft.refine.sparse_rows import ragged_matrix, row_matrix
 
 
@@ -39,9 +40,9 @@ class DenseCrf:
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
         if self.iterations < 0:
-            raise ValueError(f"iterations of the CRF must be 0 or more, got {self.iterations}")
+            raise InputError(f"iterations of the CRF must be 0 or more, got {self.iterations}")
         if min(self.gaussian_sxy, self.bilateral_sxy, self.bilateral_srgb) <= 0:
-            raise ValueError(f"every reach of the CRF (..._sxy, ..._srgb) must be above 0, got {self}")
+            raise InputError(f"every reach of the CRF (..._sxy, ..._srgb) must be above 0, got {self}")
 
 
 def unary_from_labels(labels: Tensor, count: int, certainty: float) -> Tensor:

@@ -100,6 +100,19 @@ class Irn:
     background: float = 0.25
     """Constant score of the background when refined maps become masks."""
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained or walked."""
+        if not 0 < self.scale[0] <= self.scale[1] or self.crop <= 0:
+            raise InputError(
+                f"expected refine.crop above 0 and refine.scale as two rising positive factors, got {self.crop} and "
+                f"{self.scale}"
+            )
+        if min(self.train_radius, self.radius) < 2 or self.beta <= 0 or self.exp_times < 0:
+            raise InputError(
+                "expected refine.train_radius and refine.radius of at least 2, refine.beta above 0, refine.exp_times "
+                f"of at least 0, got {self.train_radius}, {self.radius}, {self.beta} and {self.exp_times}"
+            )
+
     def network(self, backbone: nn.Module) -> IrnNetwork:
         """The untrained network on a backbone."""
         return IrnNetwork(

@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deft.backbone import Backbone
-from deft.contracts import SeedMaps
+from deft.contracts import InputError, SeedMaps
+
+STRIDE = 4
+"""Of the grid the maps are kept on, in pixels of the image."""
 
 
 class Localiser(Protocol):
@@ -32,10 +35,15 @@ class Cam:
     scales: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0)
     """IRN's. The image is resized, not the features."""
     flip: bool = True
-    stride: int = 4
-    """Of the grid the maps are kept on, in pixels of the image."""
     present: float = 0.5
     """On images without tags, a class is present when its probability is above this."""
+
+    def __post_init__(self) -> None:
+        """Refuse scales that cannot be read."""
+        if 1.0 not in self.scales or min(self.scales) <= 0:
+            raise InputError(
+                f"seeds.scales must be positive and hold 1.0, at which classes are scored, got {self.scales}"
+            )
 
     @torch.no_grad()
     def __call__(
@@ -52,7 +60,7 @@ class Cam:
             Maps in [0, 1] on the strided grid, and the classifier's probability of every class.
         """
         height, width = image.shape[:2]
-        grid = ((height - 1) // self.stride + 1, (width - 1) // self.stride + 1)
+        grid = ((height - 1) // STRIDE + 1, (width - 1) // STRIDE + 1)
         device = next(network.backbone.parameters()).device
         pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1)[None].float()
         head = cast(Any, network.head)
@@ -66,15 +74,15 @@ class Cam:
             if self.flip:
                 activation = activation[:1] + activation[1:].flip(-1)
             rows, columns = (
-                _sampling(cells, seen, side, self.stride).to(device)
+                _sampling(cells, seen, side, STRIDE).to(device)
                 for cells, seen, side in zip(activation.shape[-2:], view.shape[-2:], (height, width), strict=True)
             )
             branches = rows @ activation[0] @ columns.T
             total = branches if total is None else total + branches
             if scale == 1.0:
                 logits.append(head.logits(features).float().mean(0))
-        if total is None or not logits:
-            raise ValueError(f"scales must hold 1.0, at which classes are scored, got {self.scales}")
+        if total is None:
+            raise AssertionError("scales are never empty")
         probability = logits[0].sigmoid().cpu()
         chosen = np.flatnonzero(labels) if labels is not None else (probability > self.present).nonzero().flatten()
         classes = tuple(int(index) for index in chosen)

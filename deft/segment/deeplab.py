@@ -22,7 +22,7 @@ from deft.artifacts import load_tensors, save_tensors
 from deft.backbone import Backbone, from_spec
 from deft.contracts import IGNORE, InputError
 from deft.engine.fit import Plan
-from deft.engine.optimise import ParamGroup, Sgd
+from deft.engine.optimise import AdamW, ParamGroup
 
 KIND = "deft segmentation network"
 FORMAT = 1
@@ -40,8 +40,9 @@ class DeepLab:
     """
 
     plan: Plan = field(
-        default_factory=lambda: Plan(epochs=12, min_steps=400, batch=8, optimiser=Sgd(lr=0.01, momentum=0.9), clip=5.0)
+        default_factory=lambda: Plan(epochs=12, min_steps=400, batch=8, optimiser=AdamW(lr=2e-4), clip=5.0)
     )
+    """AdamW and not the paper's SGD: it did better in short trials of a few hundred steps, one seed each."""
     stride: int = 16
     """Pixels per cell of the backbone's last map."""
     from_classifier: bool = False
@@ -56,7 +57,7 @@ class DeepLab:
     long_side: tuple[float, float] = (0.75, 1.5)
     """Range of the resized image's long side.
 
-    DeepLab's (0.5, 2) needs its 30,000 steps; a few hundred steps learn more from less variety.
+    Narrower than DeepLab's (0.5, 2), which is meant for tens of thousands of steps.
     """
     jitter: float = 0.0
     """Colour jitter strength."""

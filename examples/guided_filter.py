@@ -1,0 +1,62 @@
+"""A refiner of one's own in one file: the guided filter (He, Sun and Tang, ECCV 2010, doi:10.1007/978-3-642-15549-9_1).
+
+    deft run examples/guided_filter.py --data folder:PHOTOS --out runs/guided --set refine.radius=6
+
+A seed map is replaced by the straight lines in grey value that fit it best in a window around each place: it becomes
+smooth where the photograph is and gets edges where the photograph has them. Nothing is learned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from deft import recipes
+from deft.contracts import Sample, SeedMaps
+from deft.pipeline import Pipeline, Workshop
+
+
+@dataclass(frozen=True)
+class GuidedFilter:
+    """Settings; as fields of a frozen dataclass they are on the command line, in the run's record and on its page."""
+
+    radius: int = 4
+    """Half the side of the window, in cells of the seeds' grid."""
+    softness: float = 1e-3
+    """Variance of grey values (0 to 1) below which a window counts as flat."""
+    background: float = 0.25
+    """Threshold at which the refined maps become pseudo-masks; every refiner has one."""
+
+    def prepare(self, workshop: Workshop) -> Callable[[Sample, SeedMaps], SeedMaps]:
+        """What is called once; a method that learns would train here, and keep its weights in ``workshop.folder``."""
+        return self.refine
+
+    def refine(self, sample: Sample, seeds: SeedMaps) -> SeedMaps:
+        """What is called for each image, from several threads: maps (P, h, w) in [0, 1] to maps of the same grid."""
+        if not seeds.classes:
+            return seeds
+        grey = torch.from_numpy(sample.image).float().mean(dim=2)[None, None] / 255
+        guide = F.interpolate(grey, size=seeds.maps.shape[1:], mode="area")
+        smooth = self.filter(guide, seeds.maps[:, None].float())[:, 0].clamp(0, 1)
+        return replace(seeds, maps=smooth / smooth.amax(dim=(1, 2), keepdim=True).clamp(min=1e-5))
+
+    def filter(self, guide: Tensor, maps: Tensor) -> Tensor:
+        """The filter; guide (1, 1, h, w), maps (P, 1, h, w)."""
+        mean_guide, mean_maps = self.mean(guide), self.mean(maps)
+        variance = self.mean(guide * guide) - mean_guide**2
+        slope = (self.mean(guide * maps) - mean_guide * mean_maps) / (variance + self.softness)
+        offset = mean_maps - slope * mean_guide
+        return self.mean(slope) * guide + self.mean(offset)
+
+    def mean(self, x: Tensor) -> Tensor:
+        """Mean over the window around each cell, over as much of it as there is."""
+        return F.avg_pool2d(x, 2 * self.radius + 1, stride=1, padding=self.radius, count_include_pad=False)
+
+
+def recipe() -> Pipeline:
+    """Plain CAM, refined by the filter; all else as in the recipe ``cam``."""
+    return replace(recipes.cam(), refine=GuidedFilter())

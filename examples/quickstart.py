@@ -1,0 +1,48 @@
+"""The whole job from Python on the embedded data set: tags in, masks and a network out.
+
+python examples/quickstart.py
+python examples/quickstart.py --data demo:bias=0.5,train=200 classifier.plan.min_steps=100
+
+Without arguments it takes as long as one of the two runs of ``make demo``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import deft
+from deft import recipes
+from deft.cli import assign
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train, read the report, and mask a photograph whose tags nobody gives."""
+    reader = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    reader.add_argument("--data", default="demo:", help="KIND:PATH, as for deft run")
+    reader.add_argument("--out", type=Path, default=Path("runs/quickstart"))
+    reader.add_argument("settings", nargs="*", metavar="FIELD=VALUE", help="fields of the recipe, as for --set")
+    given = reader.parse_intermixed_args(arguments)
+
+    # A recipe is a function that returns settings; nothing has run yet. assign() checks each value's type.
+    pipeline = assign(recipes.demo(), given.settings)
+
+    # All stages. What is stored already is not made again, so that a stopped run goes on.
+    page = deft.run(pipeline, given.data, given.out, name="demo")
+    print(f"look at {page}")
+
+    # The network it ends in knows its classes and needs no tags.
+    predictor = deft.load(given.out)
+    print(f"it knows {', '.join(predictor.classes)}")
+
+    held_out = deft.open_data(given.data).val
+    if held_out is not None:
+        sample = held_out[0]
+        found = predictor.predict(sample.image)
+        there = [held_out.classes[k] for k in sample.labels.nonzero()[0]]
+        print(f"{sample.name} shows {', '.join(there)}; found: {', '.join(found.found) or 'nothing'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""Every example runs to its end on tiny data."""
+
+from __future__ import annotations
+
+import json
+import runpy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deft.artifacts import load_mask
+from deft.cli import main
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+STAGES = {"classifier": 4, "refine": 2, "segment": 2}
+"""Stages that train, and for how many steps here."""
+EAGER = ["refine.labels.fg=0.02", "refine.labels.bg=0.01", "refine.labels.crf.iterations=0"]
+"""So few steps find little; thresholds near 0 leave IRN something to learn from."""
+
+
+def tiny(*stages: str) -> list[str]:
+    """Settings that make these stages short."""
+    plans = [
+        f"{stage}.plan.{item}"
+        for stage in stages
+        for item in (f"min_steps={STAGES[stage]}", "epochs=1", "batch=4", "workers=0")
+    ]
+    return [*plans, *(["segment.channels=16"] if "segment" in stages else []), "seeds.scales=[1.0]"]
+
+
+def ran(name: str) -> dict[str, Any]:
+    """What the example's file defines."""
+    return runpy.run_path(str(EXAMPLES / name))
+
+
+def test_every_example_is_tested_and_short() -> None:
+    here = Path(__file__).read_text(encoding="utf-8")
+    for path in sorted(EXAMPLES.glob("*.py")):
+        assert f'"{path.name}"' in here, path.name
+        assert len(path.read_text(encoding="utf-8").splitlines()) < 80, path.name
+
+
+def test_quickstart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = [*tiny("classifier", "refine", "segment"), "backbone=test_resnet", "weights=none"]
+    data = "demo:train=8,val=2,size=64"
+    ran("quickstart.py")["main"](["--data", data, "--out", str(tmp_path / "run"), *settings, *EAGER])
+    said = capsys.readouterr().out
+    assert "it knows " in said
+    assert "val_0000 shows " in said
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_own_photos(make_folder: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos = make_folder(tmp_path / "photos", count=6, side=64)
+    own = ran("own_photos.py")["main"]
+    words = [str(photos), "--out", str(tmp_path / "run"), "--backbone", "test_resnet", "--weights", "none"]
+    assert own([*words, "--new", str(photos / "images"), *tiny("classifier", "refine", "segment"), *EAGER]) == 0
+    assert "6 new photographs masked" in capsys.readouterr().out
+    assert len(list((tmp_path / "run" / "masks").glob("*.png"))) == 4
+    new = sorted((tmp_path / "run-new" / "masks").glob("*.png"))
+    assert len(new) == 6
+    assert load_mask(new[0]).shape == (64, 64)
+
+    (photos / "images" / "img_00.png").write_bytes(b"no image")
+    assert own(words) == 2
+    assert "img_00.png" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["guided_filter.py", "smooth_max_head.py"])
+def test_methods_of_ones_own_run_from_their_file(name: str, folder_data: Path, tmp_path: Path) -> None:
+    own = {
+        "guided_filter.py": ["refine.radius=2"],
+        "smooth_max_head.py": ["classifier.head.sharpness=3", "refine=none"],
+    }[name]
+    words = ["run", str(EXAMPLES / name), "--data", f"folder:{folder_data}", "--out", str(tmp_path / "run")]
+    words += ["--backbone", "test_resnet", "--weights", "none"]
+    for item in [*tiny("classifier"), "segment=none", *own]:
+        words += ["--set", item]
+    assert main(words) == 0
+    record = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
+    assert record["recipe"] == name.removesuffix(".py")
+    scores = json.loads((tmp_path / "run" / "scores.json").read_text(encoding="utf-8"))
+    assert 0 < scores["train"]["masks"]["fixed"]["miou"] <= 1
+
+
+def test_the_guided_filter_keeps_what_the_photograph_has() -> None:
+    """A map that is a step where the photograph has one stays; with no edge in the photograph it is blurred."""
+    import torch
+
+    own = ran("guided_filter.py")["GuidedFilter"](radius=2)
+    step = torch.zeros(1, 1, 9, 12)
+    step[..., 6:] = 1
+    assert (own.filter(step, step) - step).abs().max() < 0.02
+    flat = own.filter(torch.full_like(step, 0.5), step)[0, 0, 4]
+    assert 0.05 < flat[5] < 0.95
+    assert (flat[1:] >= flat[:-1] - 1e-6).all()
+
+
+def test_smooth_maximum_lies_between_mean_and_maximum() -> None:
+    import torch
+
+    found = ran("smooth_max_head.py")
+    features = torch.randn(2, 3, 5, 6, generator=torch.Generator().manual_seed(0))
+    head = found["SmoothMaxHead"](sharpness=2.0).build(3, 4)
+    cells = head.classifier(features).flatten(2)
+    scores = head.logits(features)
+    assert (scores > cells.mean(2)).all()
+    assert (scores < cells.amax(2)).all()
+    slow = torch.log(torch.exp(2 * cells).mean(2)) / 2
+    assert torch.allclose(scores, slow, atol=1e-5)
