@@ -3,7 +3,8 @@
     python benchmarks/msrc.py --data voc:PATH --weights PATH --out runs/msrc
 
 Writes ``benchmarks/msrc.md`` and ``msrc.json``. Runs that are finished are not made again, so it can be stopped and
-started at will. The systems of one seed share what is equal: ``irn`` takes over the classifier and seeds of ``cam``.
+started at will, and several processes can take a system or a seed each. The systems of one seed share what is equal:
+``irn`` takes over the classifier and seeds of ``cam``.
 """
 
 from __future__ import annotations
@@ -48,14 +49,16 @@ def main() -> None:
     reader.add_argument("--data", required=True)
     reader.add_argument("--weights", required=True)
     reader.add_argument("--out", type=Path, default=Path("runs/msrc"))
-    reader.add_argument("--seeds", type=int, default=3)
+    reader.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    reader.add_argument("--systems", nargs="+", choices=SYSTEMS, default=SYSTEMS)
+    reader.add_argument("--reuse", type=Path, nargs="*", default=[], help="runs to take equal stages over from")
     given = reader.parse_args()
-    for seed in range(given.seeds):
-        for name in SYSTEMS:
+    for seed in given.seeds:
+        for name in given.systems:
             pipeline = assign(
                 replace(RECIPES[name](), backbone=BACKBONE, weights=given.weights, seed=seed), SETTINGS[name]
             )
-            reuse = [given.out / f"cam-{seed}"] if name != "cam" else []
+            reuse = [*given.reuse, *([given.out / f"cam-{seed}"] if name != "cam" else [])]
             run(pipeline, given.data, given.out / f"{name}-{seed}", reuse, name)
             write(given.out, Path(__file__).parent)
 

@@ -68,7 +68,7 @@ class DeftHead:
     relu(w_bg z). The rest is Eq. 7, max(fg, 1 - bg), which does not say how unbounded logits reach the scale of the 1:
     ``eq7_relu`` divides both rectified maps by their maximum, ``eq7_sigmoid`` takes sigmoids, with bias, and ``eq7``
     rectifies the object map only and stretches the background map between its extremes. A rectified background map
-    is flat wherever f_bg says "object", the part that matters; stretched, it gives the best maps by far."""
+    is flat wherever f_bg says "object", the part that matters; stretched, it gave the best maps on photographs."""
     background_power: float = 3.0
     """For ``eq7``: exponent of the stretched 1 - bg, at least 1. Stretched alone it is about 0.5 on the edge of an
     object, where relu(w_fg z) is about 0.15; cubed, the two halves meet and the thresholds usual for class maps (0.15,
