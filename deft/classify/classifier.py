@@ -18,6 +18,7 @@ from deft.artifacts import load_tensors, save_tensors
 from deft.backbone import Backbone, from_spec
 from deft.contracts import Head, InputError
 from deft.engine.fit import Plan
+from deft.engine.layout import channels_last
 from deft.engine.optimise import ParamGroup, Sgd
 
 FREEZE_STRIDE = 8
@@ -109,4 +110,4 @@ def load_classifier(path: Path, head: Head) -> ClassifierNetwork:
     backbone = from_spec(header["backbone"])
     network = ClassifierNetwork(backbone, head.build(backbone.channels[-1], len(header["classes"])))
     network.load_state_dict(tensors)
-    return network.to(memory_format=torch.channels_last).eval()
+    return channels_last(network).eval()

@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from deft.artifacts import load_tensors, read_json, save_tensors, write_json
 from deft.contracts import InputError
+from deft.engine.layout import channels_last
 from deft.engine.optimise import AdamW, ParamGroup, Sgd
 
 CHECKPOINT_SECONDS = 20.0
@@ -167,7 +168,7 @@ def fit(
 
         checkpoint = folder / "checkpoint.safetensors"
         steps = plan.steps(len(examples))
-        trainee.to(memory_format=torch.channels_last)
+        channels_last(trainee)
         loop = _loop_class()(cast(Any, trainee), plan, len(examples), seed, checkpoint, title)
         if checkpoint.exists():
             loop.load()

@@ -1,20 +1,41 @@
-"""The embedded data set's recipes: a small network from nothing, in minutes."""
+"""The embedded data set's recipes: a small network from nothing, in minutes.
+
+Settings were chosen on a plain classifier (rate, steps, stride) and one seed; the two recipes share all of them.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from deft.classify.classifier import Classifier
 from deft.classify.deft import DeftHead
+from deft.classify.linear import LinearHead
+from deft.engine.fit import Plan
+from deft.engine.optimise import AdamW
 from deft.pipeline import Pipeline
-from deft.recipes.irn import irn
+from deft.refine.irn import Irn
+from deft.segment.deeplab import DeepLab
 
 
 def demo_cam() -> Pipeline:
-    """Plain CAM on the embedded data set, up to the seeds' masks."""
-    return replace(demo(), refine=None, segment=None)
+    """Plain CAM on the embedded data set, up to the masks its seeds give."""
+    plan = Plan(epochs=10, min_steps=1200, batch=16, optimiser=AdamW(lr=4e-3))
+    head = LinearHead(learning_rate=1.0)  # nothing is trained beforehand, so no layer is newer than another
+    return Pipeline(
+        classifier=Classifier(head=head, plan=plan, crop=0.75, long_side=(0.65, 0.95)),
+        segment=None,
+        backbone="test_resnet",
+        weights="none",
+        stride=8,
+    )
 
 
 def demo() -> Pipeline:
-    """DEFT and IRN on the embedded data set."""
-    base = irn()
-    return replace(base, classifier=replace(base.classifier, head=DeftHead()), backbone="resnet10t", weights="none")
+    """DEFT and IRN on the embedded data set, up to the segmentation network."""
+    base = demo_cam()
+    # From random weights f_bg learns the scene before the objects; its half of Eq. 7 is the worse one here.
+    head = DeftHead(classifier_rate=1.0, swap_rate=1.0, map="fg")
+    plan = Plan(epochs=6, min_steps=150, batch=16, optimiser=Irn().plan.optimiser)
+    # Random weights are no beginning for a segmentation network; the classifier's are the best there are.
+    segment = replace(DeepLab(), from_classifier=True, stride=8, plan=replace(DeepLab().plan, min_steps=500))
+    return replace(base, classifier=replace(base.classifier, head=head), refine=Irn(plan=plan), segment=segment)

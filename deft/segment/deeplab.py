@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ from deft.artifacts import load_tensors, save_tensors
 from deft.backbone import Backbone, from_spec
 from deft.contracts import IGNORE, InputError
 from deft.engine.fit import Plan
+from deft.engine.layout import channels_last
 from deft.engine.optimise import AdamW, ParamGroup
 
 KIND = "deft segmentation network"
@@ -205,4 +206,4 @@ def load_network(path: Path) -> tuple[SegmentationNetwork, tuple[str, ...]]:
         network.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{path} is damaged: {str(error).splitlines()[0]}; train again or copy it again") from None
-    return cast(Any, network).to(memory_format=torch.channels_last).eval(), classes
+    return channels_last(network).eval(), classes
