@@ -57,8 +57,8 @@ class DeftHead:
     swap_epoch: int = 6
     """t_aug, 1-based: swapping starts with this epoch. The paper says iteration, but sets 6 of 10 epochs."""
     warm_start: bool = True
-    """Train f_swap on unswapped pairs before ``swap_epoch``. Starting it cold makes the loss jump (measured: from 0.07
-    to 3.4) and destroys the classifier; the paper does not say."""
+    """Train f_swap on unswapped pairs before ``swap_epoch``. Starting it cold sends a large loss into the
+    features in mid-training and destroys the classifier; the paper does not say."""
     warm_start_features: bool = True
     """Whether the unswapped pairs train the features as well as f_swap."""
     two_permutations: bool = False

@@ -11,13 +11,14 @@ from deft.classify.classifier import Classifier, ClassifierNetwork, load_classif
 from deft.classify.deft import DeftHead
 from deft.classify.linear import LinearHead
 from deft.contracts import Head, InputError
+from deft.engine.fit import Plan
 
 
 def build(head: Head, pretrained: bool = False) -> ClassifierNetwork:
     torch.manual_seed(0)
     backbone = build_backbone("test_resnet", "none", 16)
     backbone.pretrained = pretrained
-    return Classifier(head=head).build(backbone, 3)
+    return Classifier(head=head, plan=Plan(epochs=10, min_steps=0, batch=4)).build(backbone, 3)
 
 
 def test_sizes_are_irns_on_voc() -> None:
@@ -35,6 +36,11 @@ def test_trained_weights_are_frozen_up_to_stride_8_and_random_ones_are_not() -> 
     norms = [module for module in frozen.train().modules() if isinstance(module, nn.BatchNorm2d)]
     assert norms
     assert not any(norm.training for norm in norms)
+
+
+def test_a_plan_that_ends_before_the_swap_is_refused() -> None:
+    with pytest.raises(InputError, match="nothing would be swapped"):
+        Classifier(head=DeftHead(swap_epoch=6), plan=Plan(epochs=5, min_steps=0, batch=4))
 
 
 @pytest.mark.parametrize("head", [LinearHead(), DeftHead(maps=4)])
