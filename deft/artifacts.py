@@ -350,10 +350,17 @@ class RunFolder:
                 "left; make room or name a folder on another disk"
             )
         self._lock = _lock(path / "lock")
-        if record.exists():
+        if record.exists() and self._holds_work():
             self._refuse_other_settings(read_json(record), plain(description))
         else:
             write_json(record, plain(description))
+
+    def _holds_work(self) -> bool:
+        """Whether any stage made anything: a run that failed at its first step must not occupy the folder."""
+        return any(
+            path.is_file() and path.name != "stage.json" and not path.name.startswith(".part-")
+            for path in self.path.glob("*/**/*")
+        )
 
     def _refuse_other_settings(self, old: Any, new: Any) -> None:
         before, now = flat(old), flat(new)

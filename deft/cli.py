@@ -194,15 +194,21 @@ def assign(pipeline: Pipeline, assignments: Sequence[str]) -> Pipeline:
 def _typed(kind: Any, text: str, field: str, current: Any) -> Any:
     """The text as a value of that type."""
     import dataclasses
+    from typing import get_args
 
     import jsonargparse
 
     if dataclasses.is_dataclass(current):
-        if text in ("none", "None", "null"):
+        choices = {option.__name__: option for option in get_args(kind) if _is_settings(option)}
+        if text in choices:
+            return choices[text]()
+        if text in ("none", "None", "null") and type(None) in get_args(kind):
             return None
-        raise InputError(
-            f"--set {field}={text}: {field} is a group of fields; set one of them, or none to leave it out"
+        others = "".join(
+            f", or {name} to change it whole" for name in choices if not isinstance(current, choices[name])
         )
+        none = ", or none to leave it out" if type(None) in get_args(kind) else ""
+        raise InputError(f"--set {field}={text}: {field} is a group of fields; set one of them{others}{none}")
     reader = jsonargparse.ArgumentParser(exit_on_error=False)
     reader.add_argument("--value", type=kind)
     try:
@@ -214,6 +220,12 @@ def _typed(kind: Any, text: str, field: str, current: Any) -> Any:
     except (jsonargparse.ArgumentError, TypeError, ValueError, SystemExit):
         name = getattr(kind, "__name__", str(kind)) if isinstance(kind, type) else str(kind)
         raise InputError(f"--set {field}={text}: expected {name} (now {current!r}), got {text!r}") from None
+
+
+def _is_settings(option: Any) -> bool:
+    import dataclasses
+
+    return isinstance(option, type) and dataclasses.is_dataclass(option)
 
 
 def _literal(text: str) -> Any:

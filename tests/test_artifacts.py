@@ -140,7 +140,9 @@ def test_a_stage_is_taken_over_only_under_its_key(tmp_path: Path) -> None:
 
 
 def test_other_settings_are_refused_with_what_differs(tmp_path: Path) -> None:
-    RunFolder(tmp_path / "run", {"settings": {"lr": 0.1, "seed": 0}}).close()
+    RunFolder(tmp_path / "run", {"settings": {"lr": 0.3}}).close()
+    RunFolder(tmp_path / "run", {"settings": {"lr": 0.1, "seed": 0}}).close()  # nothing was made: the folder is free
+    atomic_write(tmp_path / "run" / "seeds" / "train" / "a.npz", b"work")
     with pytest.raises(InputError, match=r"settings.lr: 0.1 in the folder, 0.2 now"):
         RunFolder(tmp_path / "run", {"settings": {"lr": 0.2, "seed": 0}})
     RunFolder(tmp_path / "run", {"settings": {"lr": 0.1, "seed": 0}}).close()

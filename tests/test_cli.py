@@ -11,6 +11,7 @@ import pytest
 from deft import cli
 from deft.cli import assign, main
 from deft.contracts import InputError
+from deft.engine.optimise import AdamW
 from deft.recipes import irn_deft
 
 
@@ -41,10 +42,13 @@ def test_fields_are_set_by_type() -> None:
             "classifier.head.map=eq7",
             "backbone=resnet18",
             "segment=none",
+            "classifier.plan.optimiser=AdamW",
+            "classifier.plan.optimiser.lr=0.001",
         ],
     )
     assert changed.seed == 3
     assert changed.segment is None
+    assert changed.classifier.plan.optimiser == AdamW(lr=0.001)
     assert changed.backbone == "resnet18"
     assert changed.classifier.long_side == (0.5, 2.0)
     assert changed.seeds.scales == (1.0, 2.0)
@@ -61,6 +65,8 @@ def test_fields_are_set_by_type() -> None:
         ("classifier.head.eq3_literal=perhaps", "expected bool"),
         ("classifier.head.map=best", "expected"),
         ("classifier=3", "a group of fields"),
+        ("classifier=none", "a group of fields"),
+        ("classifier.plan.optimiser=Adam", "or AdamW to change it whole"),
         ("seed", "expected FIELD=VALUE"),
         ("seed.more=1", "no such field"),
     ],
