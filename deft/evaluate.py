@@ -21,7 +21,7 @@ from deft.metrics.miou import strongest
 from deft.refine.labels import upsample_seeds
 
 if TYPE_CHECKING:
-    from deft.pipeline import Run
+    from deft.stages import Run
 
 Scores = dict[str, Any]
 """What ``scores.json`` holds; fractions in [0, 1], null where a class does not occur."""

@@ -24,7 +24,7 @@ from deft.report.html import render
 from deft.report.overlay import overlay, seeds_over_image
 
 if TYPE_CHECKING:
-    from deft.pipeline import Run
+    from deft.stages import Run
 
 PICTURES = 8
 """Images shown from the middle of the data; worst and best come beside them."""

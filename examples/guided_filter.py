@@ -17,7 +17,8 @@ from torch.nn import functional as F
 
 from deft import recipes
 from deft.contracts import Sample, SeedMaps
-from deft.pipeline import Pipeline, Workshop
+from deft.pipeline import Pipeline
+from deft.stages import Workshop
 
 
 @dataclass(frozen=True)

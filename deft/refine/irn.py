@@ -30,7 +30,7 @@ from deft.refine.random_walk import boundary_affinities, random_walk
 
 
 class Workshop(Protocol):
-    """What IRN needs of a run; the attributes of :class:`deft.pipeline.Workshop`."""
+    """What IRN needs of a run; the attributes of :class:`deft.stages.Workshop`."""
 
     @property
     def data(self) -> Dataset:
