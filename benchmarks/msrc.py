@@ -41,7 +41,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "network val": ("val", "segmentation", "miou"),
     "tags val, mAP": ("val", "tags", "map"),
 }
-STAGES = ("classifier", "seeds", "refine", "masks", "segment", "predictions")
+STAGES = ("classifier", "seeds", "refine", "refined", "masks", "segment", "predictions")
 
 
 def main() -> None:
@@ -88,11 +88,11 @@ def write(out: Path, place: Path) -> None:
     for name, runs in scores.items():
         cells = [_cell([_at(run, keys) for run in runs], title) for title, keys in COLUMNS.items()]
         lines.append(f"| `{name}` | {len(runs)} | " + " | ".join(cells) + " |")
-    lines += ["", "## Seconds of each stage", ""]
+    lines += ["", "## Seconds of each stage", "", "Median over the runs, each on one thread beside other work.", ""]
     lines += ["| system | " + " | ".join(STAGES) + " | sum |", "|---|" + "---|" * (len(STAGES) + 1)]
     for name, rows in seconds.items():
-        cells = [f"{statistics.fmean(row[stage] for row in rows):.0f}" for stage in STAGES]
-        total = statistics.fmean(sum(row.values()) for row in rows)
+        cells = [f"{statistics.median(row[stage] for row in rows):.0f}" for stage in STAGES]
+        total = sum(statistics.median(row[stage] for row in rows) for stage in STAGES)
         lines.append(f"| `{name}` | " + " | ".join(cells) + f" | {total:.0f} |")
     lines += ["", "## IoU of each class: seeds of train, swept", ""]
     lines += ["| class | " + " | ".join(f"`{name}`" for name in scores) + " |", "|---|" + "---|" * len(scores)]

@@ -57,8 +57,13 @@ def evaluate(run: Run) -> Scores:
 
 def _stages(run: Run) -> list[str]:
     pipeline = run.pipeline
-    optional = {"refine": pipeline.refine, "segment": pipeline.segment, "predictions": pipeline.segment}
-    names = ("classifier", "seeds", "refine", "masks", "segment", "predictions")
+    optional = {
+        "refine": pipeline.refine,
+        "refined": pipeline.refine,
+        "segment": pipeline.segment,
+        "predictions": pipeline.segment,
+    }
+    names = ("classifier", "seeds", "refine", "refined", "masks", "segment", "predictions")
     return [name for name in names if optional.get(name, True) is not None]
 
 

@@ -29,6 +29,10 @@ class Refiner(Protocol):
     def background(self) -> float:
         """Threshold below which a refined map is background."""
 
+    @property
+    def learning(self) -> object:
+        """The settings that ``prepare`` trains by: where they are equal, what it trained is taken over."""
+
     def prepare(self, workshop: Workshop) -> Callable[[Sample, SeedMaps], SeedMaps]:
         """Train what has to be trained, or load it, and return the function of one image."""
 

@@ -33,7 +33,8 @@ EXTREMES = 4
 MADE = {
     "classifier": "learns which tags fit an image",
     "seeds": "where the classifier looks",
-    "refine": "maps walked up to the objects' edges",
+    "refine": "learns where boundaries lie",
+    "refined": "maps walked up to the objects' edges",
     "masks": "pseudo-masks, one PNG an image",
     "segment": "network trained on the pseudo-masks",
     "predictions": "its masks of images it was told nothing of",

@@ -122,34 +122,38 @@ class Run:
         return stage.key
 
     def refine(self, seeds: str) -> str:
-        """Refine the training images' maps; without a refiner the seeds go on as they are."""
+        """Train the refiner and refine the training images' maps; without one the seeds go on as they are."""
         refiner = self.pipeline.refine
         if refiner is None:
             return seeds
         p = self.pipeline
-        stage = self.stage("refine", (refiner, self.side, p.seed, p.precision), seeds)
+        learned = self.stage("refine", (refiner.learning, self.side, p.seed, p.precision), seeds)
+        stage = self.stage("refined", refiner, learned.key)
         if stage.done:
             return stage.key
+        inputs = self.files("seeds", self.train, ".npz", "train")
+        workshop = Workshop(
+            data=self.train,
+            seeds=lambda index: load_seeds(inputs[index]),
+            backbone=self._classifier().backbone,
+            folder=learned.folder,
+            made_by=learned.key,
+            side=self.side,
+            seed=p.seed,
+            precision=p.precision,
+            devices=p.devices,
+        )
+        if not learned.done:
+            with learned.making():
+                refiner.prepare(workshop)
         with stage.making():
-            inputs = self.files("seeds", self.train, ".npz", "train")
-            workshop = Workshop(
-                data=self.train,
-                seeds=lambda index: load_seeds(inputs[index]),
-                backbone=self._classifier().backbone,
-                folder=stage.folder,
-                made_by=stage.key,
-                side=self.side,
-                seed=p.seed,
-                precision=p.precision,
-                devices=p.devices,
-            )
             refined = refiner.prepare(workshop)
-            paths = self.files("refine", self.train, ".npz", "maps")
+            paths = self.files("refined", self.train, ".npz")
 
             def work(index: int, sample: Sample) -> None:
                 save_seeds(paths[index], refined(sample, load_seeds(inputs[index])), stage.key)
 
-            for_each(self.train, _missing(paths), work, title="random walk")
+            for_each(self.train, _missing(paths), work, title="refined maps")
         return stage.key
 
     def masks(self, maps: str) -> str:
@@ -236,7 +240,7 @@ class Run:
         """Maps that the pseudo-masks are made from: refined ones, or the seeds where nothing refines them."""
         if self.pipeline.refine is None:
             return self.files("seeds", self.train, ".npz", "train")
-        return self.files("refine", self.train, ".npz", "maps")
+        return self.files("refined", self.train, ".npz")
 
     def parts(self) -> list[tuple[str, Dataset]]:
         """The splits there are."""

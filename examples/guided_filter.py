@@ -32,6 +32,11 @@ class GuidedFilter:
     background: float = 0.25
     """Threshold at which the refined maps become pseudo-masks; every refiner has one."""
 
+    @property
+    def learning(self) -> tuple[()]:
+        """The settings that training depends on; nothing is trained here."""
+        return ()
+
     def prepare(self, workshop: Workshop) -> Callable[[Sample, SeedMaps], SeedMaps]:
         """What is called once; a method that learns would train here, and keep its weights in ``workshop.folder``."""
         return self.refine

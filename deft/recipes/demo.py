@@ -35,7 +35,6 @@ def demo() -> Pipeline:
     base = demo_cam()
     # From random weights f_bg learns the scene before the objects; its half of Eq. 7 is the worse one here.
     head = DeftHead(classifier_rate=1.0, swap_rate=1.0, map="fg")
-    plan = Plan(epochs=6, min_steps=150, batch=16, optimiser=Irn().plan.optimiser)
     # Random weights are no beginning for a segmentation network; the classifier's are the best there are.
     segment = replace(DeepLab(), from_classifier=True, stride=8, plan=replace(DeepLab().plan, min_steps=500))
-    return replace(base, classifier=replace(base.classifier, head=head), refine=Irn(plan=plan), segment=segment)
+    return replace(base, classifier=replace(base.classifier, head=head), refine=Irn(), segment=segment)

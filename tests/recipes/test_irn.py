@@ -24,7 +24,7 @@ def test_irns_numbers() -> None:
     crf = refine.labels.crf
     assert (crf.gaussian_sxy, crf.gaussian_compat) == (3, 3)
     assert (crf.bilateral_sxy, crf.bilateral_srgb, crf.bilateral_compat) == (50, 5, 10)
-    assert (refine.train_radius, refine.radius, refine.beta, refine.exp_times) == (10, 5, 10, 8)
+    assert (refine.train_radius, refine.radius, refine.beta, refine.walk_steps(500)) == (10, 5, 10, 256)
     assert (refine.background, refine.edge_lr, refine.displacement_lr) == (0.25, 1, 10)
     assert refine.scale == (0.5, 1.5)
 

@@ -101,7 +101,7 @@ class Bench:
         return Crops(self.data, masks, indices)
 
 
-SMALL = Irn(plan=Plan(epochs=1, min_steps=3, batch=2, optimiser=Sgd(lr=0.01), workers=0), train_radius=4, exp_times=4)
+SMALL = Irn(plan=Plan(epochs=1, min_steps=3, batch=2, optimiser=Sgd(lr=0.01), workers=0), train_radius=4, steps=16)
 
 
 def test_trains_once_and_refines_every_image(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_seeds_of_nothing_are_refused_before_training(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 50), (64, 64), (530, 21)])
 def test_images_of_any_size_and_seeds_on_any_grid(size: tuple[int, int]) -> None:
-    refine = IrnRefine(SMALL.network(Pyramid()).eval(), SMALL)
+    refine = IrnRefine(SMALL.network(Pyramid()).eval(), SMALL, 16)
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     grid = ((size[0] - 1) // 4 + 1, (size[1] - 1) // 4 + 1)
     with torch.no_grad():
@@ -156,7 +156,7 @@ def test_maps_fill_what_boundaries_enclose() -> None:
     seeds = torch.zeros(2, 24, 24)
     seeds[0, 10:12, 10:12] = 1
     seeds[1, 2, 2] = 0.1
-    walked = spread(seeds, edge, Irn())
+    walked = spread(seeds, edge, Irn(), 256)
     inside = torch.zeros(24, 24, dtype=torch.bool)
     inside[7:17, 7:17] = True
     away = torch.ones(24, 24, dtype=torch.bool)
@@ -167,4 +167,10 @@ def test_maps_fill_what_boundaries_enclose() -> None:
 
 
 def test_maps_of_zeros_stay_zeros() -> None:
-    assert not spread(torch.zeros(2, 5, 6), torch.rand(5, 6), Irn()).any()
+    assert not spread(torch.zeros(2, 5, 6), torch.rand(5, 6), Irn(), 256).any()
+
+
+def test_steps_follow_the_area_and_training_does_not_depend_on_the_walk() -> None:
+    assert [Irn().walk_steps(side) for side in (500, 250, 1000, 10)] == [256, 64, 1024, 1]
+    assert replace(Irn(), steps=9, beta=3.0, radius=3, background=0.4).learning == Irn().learning
+    assert replace(Irn(), train_radius=5).learning != Irn().learning
