@@ -25,8 +25,8 @@ $(READY): pyproject.toml
 	@python=$$($(FIND)); \
 	if [ -z "$$python" ]; then echo "deft needs Python 3.11 or newer with venv: none of python3 ... python3.14 is (name one with PYTHON=path; on Debian: apt-get install python3-venv)"; exit 2; fi; \
 	"$$python" -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $(READY)
 
 clean:
