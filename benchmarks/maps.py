@@ -17,7 +17,7 @@ from typing import get_args, get_type_hints
 import numpy as np
 import torch
 
-from deft.artifacts import read_json, restore
+from deft.artifacts import read_json
 from deft.classify.classifier import load_classifier
 from deft.classify.deft import DeftHead
 from deft.data.faults import Faults
@@ -27,6 +27,7 @@ from deft.data.lists import read_classes, read_names
 from deft.metrics import ThresholdSweep
 from deft.refine.labels import upsample_seeds
 from deft.seeds.cam import Cam
+from deft.settings import restore
 
 
 def main() -> None:

@@ -20,9 +20,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from deft.cli import assign
 from deft.pipeline import run
 from deft.recipes import RECIPES
+from deft.settings import assign
 
 SYSTEMS = ("cam", "irn", "irn_deft")
 BACKBONE = "mobilenetv2_100"

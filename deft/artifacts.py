@@ -26,7 +26,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,12 +33,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft.contracts import InputError, SeedMaps
+from deft.settings import flat, plain
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-FORMAT = 1
-"""Raised when the content of a stage's files changes meaning: older stages are then made again."""
 
 
 def palette() -> NDArray[np.uint8]:
@@ -215,53 +212,6 @@ def load_mask(path: Path) -> NDArray[np.uint8]:
             return np.array(image, dtype=np.uint8)
     except (OSError, SyntaxError) as error:
         raise InputError(f"{path}: expected a mask, got {error}; remove the file and run again") from error
-
-
-def plain(value: Any) -> Any:
-    """A JSON-able picture of settings: a dataclass becomes a mapping that names its class."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return {"class": f"{type(value).__module__}.{type(value).__qualname__}", **fields}
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if value is None or isinstance(value, str | int | float | bool):
-        return value
-    return str(value)
-
-
-def restore(value: Any) -> Any:
-    """Settings from what :func:`plain` made of them; only dataclasses of this package are built.
-
-    Raises:
-        InputError: a class is not of this package.
-    """
-    if isinstance(value, list):
-        return tuple(restore(item) for item in value)
-    if not isinstance(value, dict):
-        return value
-    module, _, name = str(value.get("class", "")).rpartition(".")
-    kind = getattr(import_module(module), name, None) if module.split(".")[0] == "deft" else None
-    if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
-        raise InputError(
-            f"the run was made with {module}.{name}, which is not part of deft: run its file again instead"
-        )
-    return kind(**{key: restore(item) for key, item in value.items() if key != "class"})
-
-
-def key_of(stage: str, settings: Any, *inputs: str) -> str:
-    """Hash of what makes a stage: its name, its settings and the keys of all that goes in."""
-    content = json.dumps([FORMAT, stage, plain(settings), list(inputs)], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()[:24]
-
-
-def flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested mappings and lists as one mapping with dotted names."""
-    if isinstance(value, Mapping):
-        nested = [flat(item, f"{prefix}.{key}" if prefix else str(key)) for key, item in value.items()]
-        return {key: item for part in nested for key, item in part.items()}
-    return {prefix: value}
 
 
 @dataclasses.dataclass

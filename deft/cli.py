@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from deft import __version__
 from deft.contracts import InputError
+from deft.settings import assign, fields_of
 
 if TYPE_CHECKING:
     from deft.pipeline import Pipeline
@@ -109,9 +110,7 @@ def _run(given: argparse.Namespace) -> int:
     assignments += [f"{flag}={_flag(flag, getattr(given, flag))}" for flag in flags if getattr(given, flag) is not None]
     pipeline = assign(pipeline, assignments)
     if given.show:
-        from deft.pipeline import settings_of
-
-        print("\n".join(f"{field} = {value!r}" for field, value in settings_of(pipeline).items()))
+        print("\n".join(f"{field} = {value!r}" for field, value in fields_of(pipeline).items()))
         return 0
     from deft.pipeline import run
 
@@ -156,85 +155,6 @@ def _load_file(path: Path) -> Any:
     if not callable(getattr(module, "recipe", None)):
         raise InputError(f"{path}: expected a function recipe() that returns a deft.Pipeline")
     return module.recipe()
-
-
-def assign(pipeline: Pipeline, assignments: Sequence[str]) -> Pipeline:
-    """Change fields of a pipeline by ``dotted.field=value``, each checked against the field's type.
-
-    Raises:
-        InputError: no such field (lists those there are) or a value of another type.
-    """
-    import dataclasses
-    from typing import get_type_hints
-
-    from deft.pipeline import settings_of
-
-    def change(value: Any, path: list[str], text: str, whole: str) -> Any:
-        names = [item.name for item in dataclasses.fields(value)] if dataclasses.is_dataclass(value) else []
-        if path[0] not in names:
-            fields = settings_of(pipeline)
-            near = difflib.get_close_matches(whole, fields, n=1, cutoff=0.3)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            listed = "\n  ".join(f"{field} = {current!r}" for field, current in fields.items())
-            raise InputError(f"--set {whole}: this recipe has no such field{hint} Its fields are:\n  {listed}")
-        if path[1:]:
-            new = change(getattr(value, path[0]), path[1:], text, whole)
-        else:
-            new = _typed(get_type_hints(type(value))[path[0]], text, whole, getattr(value, path[0]))
-        return dataclasses.replace(value, **{path[0]: new})
-
-    for assignment in assignments:
-        whole, equals, text = assignment.partition("=")
-        if not equals:
-            raise InputError(f"--set {assignment}: expected FIELD=VALUE, as in --set seed=1")
-        pipeline = change(pipeline, whole.split("."), text, whole)
-    return pipeline
-
-
-def _typed(kind: Any, text: str, field: str, current: Any) -> Any:
-    """The text as a value of that type."""
-    import dataclasses
-    from typing import get_args
-
-    import jsonargparse
-
-    if dataclasses.is_dataclass(current):
-        choices = {option.__name__: option for option in get_args(kind) if _is_settings(option)}
-        if text in choices:
-            return choices[text]()
-        if text in ("none", "None", "null") and type(None) in get_args(kind):
-            return None
-        others = "".join(
-            f", or {name} to change it whole" for name in choices if not isinstance(current, choices[name])
-        )
-        none = ", or none to leave it out" if type(None) in get_args(kind) else ""
-        raise InputError(f"--set {field}={text}: {field} is a group of fields; set one of them{others}{none}")
-    reader = jsonargparse.ArgumentParser(exit_on_error=False)
-    reader.add_argument("--value", type=kind)
-    try:
-        return reader.parse_object({"value": _literal(text)}).value
-    except (jsonargparse.ArgumentError, TypeError, ValueError):
-        pass
-    try:
-        return reader.parse_args([f"--value={text}"]).value
-    except (jsonargparse.ArgumentError, TypeError, ValueError, SystemExit):
-        name = getattr(kind, "__name__", str(kind)) if isinstance(kind, type) else str(kind)
-        raise InputError(f"--set {field}={text}: expected {name} (now {current!r}), got {text!r}") from None
-
-
-def _is_settings(option: Any) -> bool:
-    import dataclasses
-
-    return isinstance(option, type) and dataclasses.is_dataclass(option)
-
-
-def _literal(text: str) -> Any:
-    import ast
-
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
 
 
 def _check(given: argparse.Namespace) -> int:

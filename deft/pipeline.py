@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import platform
 import sys
 from collections.abc import Callable, Sequence
@@ -11,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
-from deft.artifacts import RunFolder, plain, read_json, restore
+from deft.artifacts import RunFolder, read_json
 from deft.classify.classifier import Classifier
 from deft.contracts import InputError, Sample, SeedMaps, Splits
 from deft.data import check, open_data
@@ -19,6 +18,7 @@ from deft.data.faults import refuse
 from deft.seeds.cam import Cam
 from deft.segment.deeplab import DeepLab
 from deft.segment.inference import Inference
+from deft.settings import plain, restore
 from deft.stages import Run, Workshop, weights_digest
 
 
@@ -154,20 +154,3 @@ def needed_bytes(splits: Splits, pipeline: Pipeline) -> int:
     images = len(splits.train) + (len(splits.val) if splits.val is not None else 0)
     networks = 400e6 if pipeline.backbone.startswith("resnet") else 150e6
     return int(networks + images * 60e3)
-
-
-def settings_of(pipeline: Pipeline) -> dict[str, Any]:
-    """Every field by its dotted name, for ``--set`` and the page."""
-    found: dict[str, Any] = {}
-
-    def walk(value: Any, prefix: str) -> None:
-        for item in dataclasses.fields(value):
-            inner = getattr(value, item.name)
-            dotted = f"{prefix}{item.name}"
-            if dataclasses.is_dataclass(inner) and not isinstance(inner, type):
-                walk(inner, dotted + ".")
-            else:
-                found[dotted] = inner
-
-    walk(pipeline, "")
-    return found

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from deft.artifacts import atomic_write, file_stem, read_json, restore, save_mask
+from deft.artifacts import atomic_write, file_stem, read_json, save_mask
 from deft.contracts import InputError, LabelMap
 from deft.data.faults import Faults, refuse
 from deft.data.files import ImageFiles, image_files
@@ -19,6 +19,7 @@ from deft.engine.infer import device
 from deft.report.overlay import overlay
 from deft.segment.deeplab import SegmentationNetwork, load_network
 from deft.segment.inference import Inference
+from deft.settings import restore
 
 
 class Predictor:

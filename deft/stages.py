@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from deft.artifacts import RunFolder, Stage, file_stem, key_of, load_mask, load_seeds, save_mask, save_seeds
+from deft.artifacts import RunFolder, Stage, file_stem, load_mask, load_seeds, save_mask, save_seeds
 from deft.backbone import Backbone, build_backbone, find_weights
 from deft.classify.classifier import load_classifier, save_classifier
 from deft.contracts import Dataset, InputError, LabelMap, Sample, SeedMaps, Splits
@@ -21,6 +21,7 @@ from deft.engine.fit import finish, fit
 from deft.engine.infer import device, for_each
 from deft.refine.labels import threshold, upsample_seeds
 from deft.segment.deeplab import SegmentationNetwork, load_network, save_network
+from deft.settings import key_of
 
 if TYPE_CHECKING:
     from deft.pipeline import Pipeline

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import deft
 from deft import recipes
-from deft.cli import assign
 from deft.predict import predict_folder
+from deft.settings import assign
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import deft
 from deft import recipes
-from deft.cli import assign
+from deft.settings import assign
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -12,10 +12,11 @@ import pytest
 import deft
 
 ROOT = Path(deft.__file__).parent
-BASE = {"contracts", "artifacts"}
+BASE = {"contracts", "settings", "artifacts"}
 MAY_IMPORT = {
     "contracts": set(),
-    "artifacts": {"contracts"},
+    "settings": {"contracts"},
+    "artifacts": {"contracts", "settings"},
     "backbone": {"contracts"},
     "augment": {"contracts"},
     "metrics": {"contracts"},
@@ -35,7 +36,7 @@ DOORS = {
     "segmentation_models_pytorch": "segment/deeplab.py",
     "matplotlib": "report/plots.py",
     "jinja2": "report/html.py",
-    "jsonargparse": "cli.py",
+    "jsonargparse": "settings.py",
 }
 """Each heavy dependency has one door."""
 

@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from deft import artifacts
-from deft.artifacts import RunFolder, Stage, atomic_write, file_stem, flat, key_of
+from deft.artifacts import RunFolder, Stage, atomic_write, file_stem
 from deft.contracts import InputError, SeedMaps
-from deft.recipes import irn_deft
 
 
 def test_palette_is_vocs() -> None:
@@ -98,16 +97,6 @@ def test_tensors_and_header_survive(tmp_path: Path) -> None:
     (tmp_path / "t.safetensors").write_bytes(whole[:-5])
     with pytest.raises(InputError, match="expected a safetensors file"):
         artifacts.load_tensors(tmp_path / "t.safetensors")
-
-
-def test_keys_follow_settings_and_inputs() -> None:
-    key = key_of("seeds", irn_deft().seeds, "a")
-    assert key == key_of("seeds", irn_deft().seeds, "a")
-    assert len({key, key_of("seeds", irn_deft().seeds, "b"), key_of("masks", irn_deft().seeds, "a")}) == 3
-
-
-def test_flat_names() -> None:
-    assert flat({"a": {"b": 1, "c": [2]}, "d": None}) == {"a.b": 1, "a.c": [2], "d": None}
 
 
 def test_a_stage_keeps_what_was_made_and_forgets_what_was_made_of_something_else(tmp_path: Path) -> None:

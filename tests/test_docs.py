@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 import deft
-from deft.cli import _recipe, assign, parser
-from deft.pipeline import Pipeline, settings_of
+from deft.cli import _recipe, parser
+from deft.pipeline import Pipeline
 from deft.recipes import RECIPES
+from deft.settings import assign, fields_of
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -54,7 +55,7 @@ def fields() -> dict[str, Any]:
     """Every field that a recipe or an example of this project has, and every group of fields."""
     known: dict[str, Any] = {}
     for pipeline in [recipe() for recipe in RECIPES.values()] + [_recipe(str(path))[1] for path in own_methods()]:
-        known |= settings_of(pipeline)
+        known |= fields_of(pipeline)
     for name in list(known):
         parts = name.split(".")
         known |= {".".join(parts[:length]): None for length in range(1, len(parts))}
@@ -143,7 +144,7 @@ def test_every_recipe_for_users_and_every_setting_of_deft_is_described() -> None
     readme, described = PAGES[0].read_text(encoding="utf-8"), (ROOT / "docs" / "deft.md").read_text(encoding="utf-8")
     for name in ("cam", "irn", "irn_deft"):
         assert f"| `{name}` |" in readme
-    for name in settings_of(RECIPES["irn_deft"]()):
+    for name in fields_of(RECIPES["irn_deft"]()):
         if name.startswith("classifier.head."):
             assert f"`{name}`" in described, name
     for page in sorted((ROOT / "docs").glob("*.md")):
@@ -152,7 +153,7 @@ def test_every_recipe_for_users_and_every_setting_of_deft_is_described() -> None
 
 def test_every_field_of_a_stage_is_described() -> None:
     described = (ROOT / "docs" / "stages.md").read_text(encoding="utf-8") + (ROOT / "docs" / "deft.md").read_text()
-    for name in settings_of(RECIPES["irn_deft"]()):
+    for name in fields_of(RECIPES["irn_deft"]()):
         parts = name.split(".")
         if "plan" in parts or name.startswith("refine.labels.crf."):
             continue

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 import deft
-from deft.artifacts import load_mask, restore
-from deft.cli import assign
+from deft.artifacts import load_mask
 from deft.contracts import InputError
 from deft.data import open_data
-from deft.pipeline import Pipeline, needed_bytes, reopen, settings_of
+from deft.pipeline import Pipeline, needed_bytes, reopen
 from deft.recipes import RECIPES, cam, irn, irn_deft
+from deft.settings import assign
 
 TINY = [
     "backbone=test_resnet",
@@ -102,8 +102,6 @@ def test_a_run_is_read_back_as_it_was(done: Path) -> None:
         assert run.pipeline.refine == tiny(irn_deft()).refine
     finally:
         run.out.close()
-    with pytest.raises(InputError, match="not part of deft"):
-        restore({"class": "os.system"})
 
 
 def test_users_files_are_not_touched(own_folder: Path, tmp_path: Path, tree_state: Callable[[Path], str]) -> None:
@@ -154,13 +152,6 @@ def test_killed_anywhere_it_ends_at_the_same_masks(done: Path, folder_data: Path
     assert len(products) > 20
     for product in products:
         assert (tmp_path / "run" / product).read_bytes() == (done / product).read_bytes(), product
-
-
-def test_every_field_has_a_name() -> None:
-    names = settings_of(irn_deft())
-    assert names["classifier.head.swap_epoch"] == 6
-    assert names["refine.labels.fg"] == 0.3
-    assert all("(" not in str(value) or isinstance(value, tuple) for value in names.values())
 
 
 def test_the_guess_of_bytes_grows_with_the_images(folder_data: Path) -> None:

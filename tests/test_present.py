@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 import deft
-from deft.cli import assign, main
+from deft.cli import main
 from deft.contracts import InputError
 from deft.present import compare, rewrite_report
 from deft.recipes import cam
+from deft.settings import assign
 
 SETTINGS = ["backbone=test_resnet", "weights=none", "segment=none", "classifier.plan.min_steps=2"]
 SETTINGS += ["classifier.plan.epochs=1", "classifier.plan.workers=0"]

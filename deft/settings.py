@@ -1,0 +1,151 @@
+"""Settings: nested frozen dataclasses as dotted fields on the command line, as JSON in a record, and as a hash."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import Any, TypeVar, get_args, get_type_hints
+
+from deft.contracts import InputError
+
+Settings = TypeVar("Settings")
+
+FORMAT = 1
+"""Raised when the content of a stage's files changes meaning: older stages are then made again."""
+
+
+def fields_of(settings: Any) -> dict[str, Any]:
+    """Every field by its dotted name, for ``--set`` and the page."""
+    found: dict[str, Any] = {}
+
+    def walk(value: Any, prefix: str) -> None:
+        for item in dataclasses.fields(value):
+            inner = getattr(value, item.name)
+            dotted = f"{prefix}{item.name}"
+            if dataclasses.is_dataclass(inner) and not isinstance(inner, type):
+                walk(inner, dotted + ".")
+            else:
+                found[dotted] = inner
+
+    walk(settings, "")
+    return found
+
+
+def assign(settings: Settings, assignments: Sequence[str]) -> Settings:
+    """Change fields of nested dataclasses by ``dotted.field=value``, each checked against the field's type.
+
+    Raises:
+        InputError: no such field (lists those there are) or a value of another type.
+    """
+
+    def change(value: Any, path: list[str], text: str, whole: str) -> Any:
+        names = [item.name for item in dataclasses.fields(value)] if dataclasses.is_dataclass(value) else []
+        if path[0] not in names:
+            fields = fields_of(settings)
+            near = difflib.get_close_matches(whole, fields, n=1, cutoff=0.3)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            listed = "\n  ".join(f"{field} = {current!r}" for field, current in fields.items())
+            raise InputError(f"--set {whole}: this recipe has no such field{hint} Its fields are:\n  {listed}")
+        if path[1:]:
+            new = change(getattr(value, path[0]), path[1:], text, whole)
+        else:
+            new = _typed(get_type_hints(type(value))[path[0]], text, whole, getattr(value, path[0]))
+        return dataclasses.replace(value, **{path[0]: new})
+
+    for assignment in assignments:
+        whole, equals, text = assignment.partition("=")
+        if not equals:
+            raise InputError(f"--set {assignment}: expected FIELD=VALUE, as in --set seed=1")
+        settings = change(settings, whole.split("."), text, whole)
+    return settings
+
+
+def _typed(kind: Any, text: str, field: str, current: Any) -> Any:
+    """The text as a value of that type."""
+    import jsonargparse
+
+    if dataclasses.is_dataclass(current):
+        choices = {option.__name__: option for option in get_args(kind) if _is_settings(option)}
+        if text in choices:
+            return choices[text]()
+        if text in ("none", "None", "null") and type(None) in get_args(kind):
+            return None
+        others = "".join(
+            f", or {name} to change it whole" for name in choices if not isinstance(current, choices[name])
+        )
+        none = ", or none to leave it out" if type(None) in get_args(kind) else ""
+        raise InputError(f"--set {field}={text}: {field} is a group of fields; set one of them{others}{none}")
+    reader = jsonargparse.ArgumentParser(exit_on_error=False)
+    reader.add_argument("--value", type=kind)
+    try:
+        return reader.parse_object({"value": _literal(text)}).value
+    except (jsonargparse.ArgumentError, TypeError, ValueError):
+        pass
+    try:
+        return reader.parse_args([f"--value={text}"]).value
+    except (jsonargparse.ArgumentError, TypeError, ValueError, SystemExit):
+        name = getattr(kind, "__name__", str(kind)) if isinstance(kind, type) else str(kind)
+        raise InputError(f"--set {field}={text}: expected {name} (now {current!r}), got {text!r}") from None
+
+
+def _is_settings(option: Any) -> bool:
+    return isinstance(option, type) and dataclasses.is_dataclass(option)
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def plain(value: Any) -> Any:
+    """A JSON-able picture of settings: a dataclass becomes a mapping that names its class."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {"class": f"{type(value).__module__}.{type(value).__qualname__}", **fields}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    return str(value)
+
+
+def restore(value: Any) -> Any:
+    """Settings from what :func:`plain` made of them; only dataclasses of this package are built.
+
+    Raises:
+        InputError: a class is not of this package.
+    """
+    if isinstance(value, list):
+        return tuple(restore(item) for item in value)
+    if not isinstance(value, dict):
+        return value
+    module, _, name = str(value.get("class", "")).rpartition(".")
+    kind = getattr(import_module(module), name, None) if module.split(".")[0] == "deft" else None
+    if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
+        raise InputError(
+            f"the run was made with {module}.{name}, which is not part of deft: run its file again instead"
+        )
+    return kind(**{key: restore(item) for key, item in value.items() if key != "class"})
+
+
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested mappings and lists as one mapping with dotted names."""
+    if isinstance(value, Mapping):
+        nested = [flat(item, f"{prefix}.{key}" if prefix else str(key)) for key, item in value.items()]
+        return {key: item for part in nested for key, item in part.items()}
+    return {prefix: value}
+
+
+def key_of(stage: str, settings: Any, *inputs: str) -> str:
+    """Hash of what makes a stage: its name, its settings and the keys of all that goes in."""
+    content = json.dumps([FORMAT, stage, plain(settings), list(inputs)], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:24]
