@@ -53,6 +53,15 @@ PRODUCTS = {
 }
 
 
+GROUP_MEASURES = {
+    "tags (mAP)": ("map",),
+    "seeds, fixed threshold (mIoU)": ("seeds", "fixed", "miou"),
+    "seeds, train's best threshold (mIoU)": ("seeds", "chosen on train", "miou"),
+    "segmentation network (mIoU)": ("segmentation", "miou"),
+}
+"""What is scored on each named part of the held-out split: title and where it stands in ``scores.json``."""
+
+
 def write_report(run: Run) -> Path:
     """Write ``report.html`` of a finished run and return its path."""
     path = run.out.path / "report.html"
@@ -103,7 +112,7 @@ def collect(run: Run) -> ReportData:
         made_by = read_json(run.out.path / "predictions" / "stage.json")["key"]
         run.predict("train", sorted({*usual, *worst, *best}), made_by)
     return ReportData(
-        title=f"{record['recipe'] or 'run'} on {record['data']['given'] or 'images'}",
+        title=f"{record['recipe'] or 'run'} on {_place(record['data']['given'])}",
         recipe=record["recipe"],
         classes=classes,
         facts=_facts(record),
@@ -126,37 +135,47 @@ def collect(run: Run) -> ReportData:
 
 
 def compare(runs: dict[str, dict[str, Any]]) -> list[Comparison]:
-    """Tables of several runs' scores side by side: over all, and on each named group of the held-out split."""
+    """Tables of several runs' scores side by side: over all, and each measure on the named parts of the held-out split.
+
+    Args:
+        runs: ``scores.json`` by the name of the run.
+    """
     measures = {
         "tags, val (mAP)": ("val", "tags", "map"),
         "seeds, train, fixed threshold": ("train", "seeds", "fixed", "miou"),
         "seeds, train, best threshold (chosen on the truth)": ("train", "seeds", "swept", "miou"),
         "pseudo-masks, train, fixed threshold": ("train", "masks", "fixed", "miou"),
         "seeds, val, train's best threshold": ("val", "seeds", "chosen on train", "miou"),
-        "segmentation network, val": ("val", "segmentation", "miou"),
+        "network, val": ("val", "segmentation", "miou"),
     }
-    names = tuple(runs)
-    rows = [(title, tuple(_number(_at(runs[name], *keys)) for name in names)) for title, keys in measures.items()]
-    known = tuple(row for row in rows if not all(math.isnan(value) for value in row[1]))
-    tables = [Comparison("Side by side", names, known, "Each number as in this page's score table, one column a run.")]
+    explain = "Each number as in the score table of the run's own page."
+    tables = [_side_by_side("Side by side", runs, {title: keys for title, keys in measures.items()}, explain)]
     groups = sorted({group for scores in runs.values() for group in scores.get("val", {}).get("groups", {})})
-    if groups:
-        lines = []
-        for name, scores in runs.items():
-            for what, keys in (
-                ("tags (mAP)", ("map",)),
-                ("seeds, train's best threshold (mIoU)", ("seeds", "chosen on train", "miou")),
-                ("segmentation network (mIoU)", ("segmentation", "miou")),
-            ):
-                values = tuple(_number(_at(scores, "val", "groups", group, *keys)) for group in groups)
-                if not all(math.isnan(value) for value in values):
-                    lines.append((f"{name}: {what}", values))
-        counts = tuple(
-            int(next(_at(scores, "val", "groups", group, "count") or 0 for scores in runs.values())) for group in groups
-        )
-        explain = "The held-out images by where their objects are: in the context they were mostly trained in, or not."
-        tables.append(Comparison("On each part of the held-out images", tuple(groups), tuple(lines), explain, counts))
-    return tables
+    counts = tuple(
+        next(int(found) for scores in runs.values() if (found := _at(scores, "val", "groups", group, "count")))
+        for group in groups
+    )
+    explain = "The held-out images by where their objects are: where they mostly are in training, or elsewhere."
+    for what, keys in GROUP_MEASURES.items():
+        columns = {group: ("val", "groups", group, *keys) for group in groups}
+        tables.append(replace(_side_by_side(f"{what}, on each part of val", runs, columns, explain), images=counts))
+    return [table for table in tables if table.rows and table.columns]
+
+
+def _side_by_side(
+    title: str, runs: dict[str, dict[str, Any]], columns: dict[str, tuple[str, ...]], explain: str
+) -> Comparison:
+    """Runs down, scores across; runs and scores of which nothing is known are left out."""
+    values = {
+        name: {column: _number(_at(scores, *keys)) for column, keys in columns.items()} for name, scores in runs.items()
+    }
+    known = [column for column in columns if not all(math.isnan(row[column]) for row in values.values())]
+    rows = tuple((name, tuple(row[column] for column in known)) for name, row in values.items())
+    return Comparison(title, tuple(known), tuple(row for row in rows if not all(map(math.isnan, row[1]))), explain)
+
+
+def _place(given: str) -> str:
+    return "the embedded data set" if given.startswith("demo:") else given or "images"
 
 
 def _facts(record: dict[str, Any]) -> dict[str, str]:
@@ -244,19 +263,11 @@ def _groups(scores: dict[str, Any]) -> Comparison | None:
     if not groups:
         return None
     names = tuple(groups)
-    rows = []
-    for what, keys in (
-        ("tags (mAP)", ("map",)),
-        ("seeds, fixed threshold (mIoU)", ("seeds", "fixed", "miou")),
-        ("seeds, train's best threshold (mIoU)", ("seeds", "chosen on train", "miou")),
-        ("segmentation network (mIoU)", ("segmentation", "miou")),
-    ):
-        values = tuple(_number(_at(groups[name], *keys)) for name in names)
-        if not all(math.isnan(value) for value in values):
-            rows.append((what, values))
+    rows = [(what, tuple(_number(_at(groups[name], *keys)) for name in names)) for what, keys in GROUP_MEASURES.items()]
+    known = tuple(row for row in rows if not all(map(math.isnan, row[1])))
     explain = "The held-out images by the place of their objects; a large gap means that the classes lean on it."
     counts = tuple(int(groups[name]["count"]) for name in names)
-    return Comparison("Parts of the held-out images", names, tuple(rows), explain, counts)
+    return Comparison("Parts of the held-out images", names, known, explain, counts)
 
 
 def _losses(run: Run) -> dict[str, dict[str, tuple[tuple[int, float], ...]]]:

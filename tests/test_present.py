@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 
 import pytest
@@ -38,11 +37,24 @@ def test_runs_stand_side_by_side(folder_data: Path, tmp_path: Path, capsys: pyte
     assert "Side by side" in text
     scores = {name: json.loads((tmp_path / name / "scores.json").read_text()) for name in ("one", "two")}
     table = compare(scores)[0]
-    row = dict(table.rows)["seeds, train, fixed threshold"]
-    assert row == tuple(scores[name]["train"]["seeds"]["fixed"]["miou"] for name in ("one", "two"))
-    assert not any(all(math.isnan(value) for value in values) for _, values in table.rows)
+    column = table.columns.index("seeds, train, fixed threshold")
+    for name in ("one", "two"):
+        assert dict(table.rows)[name][column] == scores[name]["train"]["seeds"]["fixed"]["miou"]
+    assert "network, val" not in table.columns  # neither run has one
 
 
 def test_an_unfinished_run_has_no_page(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected a finished run"):
         rewrite_report(tmp_path)
+
+
+def test_each_part_of_val_has_its_table() -> None:
+    def scores(aligned: float, conflicting: float) -> dict[str, object]:
+        parts = {"aligned": {"count": 3, "map": aligned}, "conflicting": {"count": 4, "map": conflicting}}
+        return {"val": {"tags": {"map": 0.5}, "groups": parts}}
+
+    whole, parts = compare({"one": scores(0.9, 0.3), "two": scores(0.8, 0.7)})
+    assert whole.columns == ("tags, val (mAP)",)
+    assert parts.columns == ("aligned", "conflicting")
+    assert parts.images == (3, 4)
+    assert dict(parts.rows) == {"one": (0.9, 0.3), "two": (0.8, 0.7)}
