@@ -148,7 +148,9 @@ def compare(runs: dict[str, dict[str, Any]]) -> list[Comparison]:
         "seeds, val, train's best threshold": ("val", "seeds", "chosen on train", "miou"),
         "network, val": ("val", "segmentation", "miou"),
     }
-    explain = "Each number as in the score table of the run's own page."
+    explain = (
+        "Each number as in the score table of the run's own page. One run each: another seed moves them by points."
+    )
     tables = [_side_by_side("Side by side", runs, {title: keys for title, keys in measures.items()}, explain)]
     groups = sorted({group for scores in runs.values() for group in scores.get("val", {}).get("groups", {})})
     counts = tuple(
@@ -209,12 +211,13 @@ def _scores(scores: dict[str, Any], run: Run) -> list[Score]:
     val, train = scores.get("val", {}), scores.get("train", {})
 
     def add(what: str, split: str, kind: str, part: dict[str, Any], headline: bool = False) -> None:
+        chosen = kind == "chosen on train"
         found.append(
             Score(
-                what=what,
+                what=f"{what} {part['threshold']:.2f}" if chosen else what,
                 split=split,
                 value=_number(part["miou"]),
-                threshold=part.get("threshold"),
+                threshold=None if chosen else part.get("threshold"),
                 chosen_on_truth=kind == "swept",
                 per_class=tuple(_number(value) for value in part["iou"]),
                 images=int((run.train if split == "train" or run.val is None else run.val).scored.sum()),
@@ -231,7 +234,7 @@ def _scores(scores: dict[str, Any], run: Run) -> list[Score]:
                 add(what, "train", kind, part[kind], headline)
     for kind, what in (
         ("fixed", "seeds"),
-        ("chosen on train", "seeds, threshold chosen on train"),
+        ("chosen on train", "seeds at train's best threshold"),
         ("swept", "seeds"),
     ):
         if kind in val.get("seeds", {}):

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -93,7 +94,9 @@ def test_ctrl_c_in_a_training_leaves_a_run_that_goes_on(folder_data: Path, tmp_p
     command += ["--set", "classifier.plan.min_steps=100000", "--set", "classifier.plan.workers=0"]
     told = tmp_path / "stderr.txt"
     with told.open("w") as stderr:
-        process = subprocess.Popen(command, stderr=stderr)
+        # A shell starts background jobs with the signal ignored, and children inherit that.
+        listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        process = subprocess.Popen(command, stderr=stderr, preexec_fn=listen)
         for _ in range(1200):
             if "step/s" in told.read_text():  # the training is under way
                 break

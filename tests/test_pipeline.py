@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 import deft
 from deft.artifacts import load_mask
+from deft.classify.deft import DeftHead
 from deft.contracts import InputError
 from deft.data import open_data
 from deft.pipeline import Pipeline, needed_bytes, reopen
@@ -26,11 +28,14 @@ TINY = [
     *(f"classifier.plan.{item}" for item in ("min_steps=20", "epochs=2", "batch=4", "workers=0")),
 ]
 TINY_REFINE = [f"refine.plan.{item}" for item in ("min_steps=2", "epochs=1", "batch=4", "workers=0")]
+TINY_REFINE += [f"refine.labels.{item}" for item in ("fg=0.02", "bg=0.01", "crf.iterations=0")]  # so little is sure
 TINY_SEGMENT = [f"segment.plan.{item}" for item in ("min_steps=2", "epochs=1", "batch=2", "workers=0")]
 
 
 def tiny(pipeline: Pipeline, *more: str) -> Pipeline:
     settings = [*TINY]
+    if isinstance(pipeline.classifier.head, DeftHead):
+        settings += ["classifier.head.swap_epoch=2"]
     if pipeline.refine is not None:
         settings += TINY_REFINE
     if pipeline.segment is not None:
@@ -110,18 +115,18 @@ def test_users_files_are_not_touched(own_folder: Path, tmp_path: Path, tree_stat
     assert tree_state(own_folder) == before
 
 
-def test_without_truth_the_page_says_so(own_folder: Path, tmp_path: Path) -> None:
-    for mask in (own_folder / "masks").iterdir():
-        mask.unlink()
-    (own_folder / "masks").rmdir()
-    (own_folder / "val.txt").unlink()
-    page = deft.run(tiny(irn()), f"folder:{own_folder}", tmp_path / "run")
+def test_without_truth_the_page_says_so(make_folder: Callable[..., Path], tmp_path: Path) -> None:
+    photos = make_folder(tmp_path / "photos", count=6, side=64)
+    shutil.rmtree(photos / "masks")
+    (photos / "val.txt").unlink()
+    page = deft.run(tiny(irn()), f"folder:{photos}", tmp_path / "run")
     scores = json.loads((tmp_path / "run" / "scores.json").read_text())
     assert "train" not in scores
     assert scores["coverage"]["images"] == 6
     text = page.read_text(encoding="utf-8")
     assert "Nothing here could be scored" in text
     assert "no held-out split" in text
+    assert len(list((tmp_path / "run" / "predictions" / "train").glob("*.png"))) == 6
 
 
 def test_faults_are_told_before_training(own_folder: Path, tmp_path: Path) -> None:
@@ -136,7 +141,7 @@ def test_faults_are_told_before_training(own_folder: Path, tmp_path: Path) -> No
 def test_killed_anywhere_it_ends_at_the_same_masks(done: Path, folder_data: Path, tmp_path: Path) -> None:
     """SIGKILL at rising moments, then the same command: masks and weights are those of the unbroken run."""
     words = ["run", "irn_deft", "--data", f"folder:{folder_data}", "--out", str(tmp_path / "run")]
-    settings = [*TINY, *TINY_REFINE, *TINY_SEGMENT, "segment.channels=16"]
+    settings = [*TINY, "classifier.head.swap_epoch=2", *TINY_REFINE, *TINY_SEGMENT, "segment.channels=16"]
     command = [sys.executable, "-m", "deft.cli", *words, *(w for item in settings for w in ("--set", item))]
     for wait in (6.0, 9.0, 12.0):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

@@ -49,12 +49,6 @@ class Classifier:
                 "expected classifier.crop above 0, classifier.long_side as two rising positive multiples and "
                 f"classifier.jitter in 0 to 1, got {self.crop}, {self.long_side} and {self.jitter}"
             )
-        swap_epoch = getattr(self.head, "swap_epoch", 1)
-        if swap_epoch > self.plan.epochs:
-            raise InputError(
-                f"classifier.head.swap_epoch is {swap_epoch} and training ends with epoch {self.plan.epochs}: nothing "
-                "would be swapped. Raise classifier.plan.epochs, or set classifier.head.swap_weight=0 to mean that"
-            )
 
     def pixels(self, side: int) -> tuple[int, tuple[int, int]]:
         """The training crop, a multiple of 32, and the range of long sides, in pixels, for images of that long side."""
@@ -62,7 +56,17 @@ class Classifier:
         return max(32, 32 * round(self.crop * side / 32)), (low, high)
 
     def build(self, backbone: Backbone, classes: int) -> ClassifierNetwork:
-        """The network, untrained."""
+        """The network, untrained.
+
+        Raises:
+            InputError: a DEFT head would never swap.
+        """
+        swap_epoch = getattr(self.head, "swap_epoch", 1)
+        if swap_epoch > self.plan.epochs:
+            raise InputError(
+                f"classifier.head.swap_epoch is {swap_epoch} and training ends with epoch {self.plan.epochs}: nothing "
+                "would be swapped. Raise classifier.plan.epochs, or set classifier.head.swap_weight=0 to mean that"
+            )
         network = ClassifierNetwork(backbone, self.head.build(backbone.channels[-1], classes))
         if self.freeze and backbone.pretrained:
             backbone.freeze(until=backbone.stage_of_stride(FREEZE_STRIDE), batch_norm=True)

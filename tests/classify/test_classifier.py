@@ -40,7 +40,8 @@ def test_trained_weights_are_frozen_up_to_stride_8_and_random_ones_are_not() -> 
 
 def test_a_plan_that_ends_before_the_swap_is_refused() -> None:
     with pytest.raises(InputError, match="nothing would be swapped"):
-        Classifier(head=DeftHead(swap_epoch=6), plan=Plan(epochs=5, min_steps=0, batch=4))
+        plan = Plan(epochs=5, min_steps=0, batch=4)
+        Classifier(head=DeftHead(swap_epoch=6), plan=plan).build(build_backbone("test_resnet", "none", 16), 3)
 
 
 @pytest.mark.parametrize("head", [LinearHead(), DeftHead(maps=4)])

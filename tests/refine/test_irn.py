@@ -91,6 +91,7 @@ class Bench:
     folder: Path
     backbone: nn.Module
     made_by: str = "key"
+    side: int = 500
     seed: int = 0
     precision: str = "32-true"
     devices: int = 1
