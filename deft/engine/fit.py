@@ -169,7 +169,7 @@ def fit(
         checkpoint = folder / "checkpoint.safetensors"
         steps = plan.steps(len(examples))
         channels_last(trainee)
-        loop = _loop_class()(cast(Any, trainee), plan, len(examples), seed, checkpoint, title)
+        loop = _loop_class()(cast(Any, trainee), plan, examples, seed, checkpoint, title)
         if checkpoint.exists():
             loop.load()
         if loop.start < steps:
@@ -178,6 +178,8 @@ def fit(
                 max_epochs=-1,
                 accelerator="auto" if torch.cuda.is_available() else "cpu",
                 devices=devices,
+                # Other processes are forks: a second start of the command would find the run folder taken.
+                strategy="auto" if devices == 1 else "ddp_fork_find_unused_parameters_true",
                 precision=cast(Any, precision),
                 gradient_clip_val=plan.clip or None,
                 logger=False,
@@ -186,19 +188,12 @@ def fit(
                 enable_model_summary=False,
                 use_distributed_sampler=False,
             )
-            batches = _Batches(
-                len(examples), plan.batch, seed, range(loop.start, steps), trainer.global_rank, trainer.world_size
-            )
-            loader = DataLoader(
-                _Reader(examples, seed),
-                batch_sampler=batches,
-                num_workers=min(plan.workers, os.cpu_count() or 1),
-                pin_memory=torch.cuda.is_available(),
-            )
             try:
-                trainer.fit(loop, loader)
+                trainer.fit(loop)
             except SystemExit as stop:  # Lightning turns Ctrl-C into an exit
                 raise KeyboardInterrupt from stop
+            if devices > 1:
+                loop.load()  # trained in other processes
     trainee.to("cpu").eval()
     write_json(folder / "history.json", loop.history)
     history: History = loop.history
@@ -225,11 +220,14 @@ def _loop_class() -> Any:
     import lightning
 
     class Loop(lightning.LightningModule):
-        def __init__(self, trainee: Any, plan: Plan, images: int, seed: int, checkpoint: Path, title: str) -> None:
+        def __init__(
+            self, trainee: Any, plan: Plan, examples: Examples, seed: int, checkpoint: Path, title: str
+        ) -> None:
             super().__init__()
-            self.trainee, self.plan, self.images, self.seed = trainee, plan, images, seed
+            self.trainee, self.plan, self.examples, self.seed = trainee, plan, examples, seed
             self.checkpoint, self.title = checkpoint, title
-            self.steps = plan.steps(images)
+            self.images = len(examples)
+            self.steps = plan.steps(self.images)
             self.start = 0
             self.history: History = {}
             self.recent: dict[str, list[Tensor]] = {}
@@ -241,8 +239,25 @@ def _loop_class() -> Any:
                 _restore(self.optimiser, self.loaded)
             return self.optimiser
 
+        def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+            rank, world = self.trainer.global_rank, self.trainer.world_size
+            batches = _Batches(self.images, self.plan.batch, self.seed, range(self.start, self.steps), rank, world)
+            return DataLoader(
+                _Reader(self.examples, self.seed),
+                batch_sampler=batches,
+                num_workers=min(self.plan.workers, os.cpu_count() or 1),
+                pin_memory=torch.cuda.is_available(),
+            )
+
         def on_train_start(self) -> None:
-            self.bar = tqdm(total=self.steps, initial=self.start, desc=self.title, unit="step", mininterval=1.0)
+            self.bar = tqdm(
+                total=self.steps,
+                initial=self.start,
+                desc=self.title,
+                unit="step",
+                mininterval=1.0,
+                disable=not self.trainer.is_global_zero,
+            )
             self.saved = time.monotonic()
 
         def training_step(self, batch: dict[str, Tensor], number: int) -> Tensor:

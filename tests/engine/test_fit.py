@@ -115,3 +115,21 @@ def test_a_loss_that_is_no_number_stops_at_once(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(TrainingError, match=r"finite loss at step 5.*images number \["):
         trained(tmp_path, PLAN)
     assert not (tmp_path / "history.json").exists()
+
+
+def test_two_processes_train_like_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def terms(self: Line, batch: dict[str, Tensor], epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
+        return {"fit": (self.layer(batch["x"]) - batch["y"]).square().mean()}
+
+    monkeypatch.setattr(Line, "terms", terms)
+    plan = Plan(epochs=2, min_steps=20, batch=4, optimiser=Sgd(lr=0.05), clip=0.0, workers=0)
+    results = []
+    for devices in (1, 2):
+        folder = tmp_path / str(devices)
+        folder.mkdir()
+        torch.manual_seed(3)
+        line = Line()
+        history = fit(line, Points(), plan, folder=folder, devices=devices)
+        assert [step for step, _ in history["fit"]] == [10, 20]
+        results.append(line.layer.weight.detach().clone())
+    assert torch.allclose(*results, atol=1e-5)
