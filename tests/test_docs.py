@@ -19,7 +19,7 @@ from deft.settings import assign, fields_of
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-VERBS = ("run", "check", "predict", "report", "demo")
+VERBS = ("run", "check", "predict", "report", "import-labels", "demo")
 BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
