@@ -75,7 +75,7 @@ class Plan:
     clip: float = 1.0
     """Greatest norm of the gradient; without it plain CAM was seen to collapse on one of two photograph sets."""
     workers: int = 2
-    """Processes that read and augment; 0 reads in the training process."""
+    """Processes that read and augment, at most; 0 reads in the training process. On a CPU two cores are left to it."""
 
     def __post_init__(self) -> None:
         """Refuse a plan that trains nothing."""
@@ -245,7 +245,7 @@ def _loop_class() -> Any:
             return DataLoader(
                 _Reader(self.examples, self.seed),
                 batch_sampler=batches,
-                num_workers=min(self.plan.workers, os.cpu_count() or 1),
+                num_workers=_workers(self.plan),
                 pin_memory=torch.cuda.is_available(),
             )
 
@@ -310,6 +310,15 @@ def _loop_class() -> Any:
             self.history = _curves(header["history"])
 
     return Loop
+
+
+def _workers(plan: Plan) -> int:
+    """Reading processes: beside a GPU as many as planned, on a CPU only cores that the training leaves over.
+
+    On two cores two readers beside two computing threads halve the speed of a small network.
+    """
+    cores = os.cpu_count() or 1
+    return min(plan.workers, cores if torch.cuda.is_available() else max(0, cores - 2))
 
 
 def _restore(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
