@@ -14,9 +14,9 @@ import os
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -78,13 +78,48 @@ class Backbone(nn.Module):
         Returns:
             One map (N, C, h, w) per stage, shallow to deep, with :attr:`channels` and :attr:`reductions`.
         """
-        x = (images.to(self.mean.dtype) / 255 - self.mean) / self.std
+        return self.features(self.normalise(images))
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Pixels in 0..255, (N, 3, H, W), to the network's own units, in which the mean colour is 0."""
+        return (images.to(self.mean.dtype) / 255 - self.mean) / self.std
+
+    def features(self, x: Tensor, change: tuple[int, Callable[[Tensor], Tensor]] | None = None) -> list[Tensor]:
+        """As :meth:`forward`, of images that are normalised already.
+
+        Args:
+            x: float, (N, 3, H, W).
+            change: index of a feature map and what becomes of it before the network goes on from it.
+
+        Raises:
+            InputError: ``change`` is asked of a network whose maps are read from inside its blocks.
+        """
+        if change is not None:
+            index, function = change
+            hook = self._module_of_map(index).register_forward_hook(lambda _module, _inputs, output: function(output))
+            try:
+                return self.features(x)
+            finally:
+                hook.remove()
         height, width = x.shape[-2:]
         down, right = -height % self._multiple, -width % self._multiple
         if down or right:
             x = F.pad(x, (0, right, 0, down))
         maps: list[Tensor] = list(self.net(x))
         return [m.permute(0, 3, 1, 2) for m in maps] if self._channels_last else maps
+
+    def _module_of_map(self, index: int) -> nn.Module:
+        """The part of the network whose output is feature map ``index``."""
+        name = str(cast(Any, self.net).feature_info.module_name(index))
+        parts = dict(self.net.named_modules())
+        for known in (name, name.replace(".", "_")):
+            if known in parts and not self._channels_last:
+                part: nn.Module = parts[known]
+                return part
+        raise InputError(
+            f"the features of {self.name} cannot be changed on their way; use an augmentation of images, or a network "
+            "that is a plain sequence of stages, such as resnet50 or mobilenetv2_100"
+        )
 
     def stage_of_stride(self, stride: int) -> int:
         """Index of the deepest map with at most ``stride`` pixels per cell; -1 where there is none."""

@@ -130,6 +130,31 @@ class LabelMap:
         return tuple(name for value, name in enumerate(self.classes, 1) if bool((self.mask == value).any()))
 
 
+@runtime_checkable
+class Augmentation(Protocol):
+    """Changes a batch that the classifier learns from; a frozen dataclass whose fields are its settings."""
+
+    def __call__(self, x: Tensor, labels: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """A new batch; nothing that comes in is written to.
+
+        Args:
+            x: normalised images (N, 3, H, W), in which 0 is the mean colour, or features (N, C, h, w).
+            labels: float multi-hot, (N, K).
+            rng: the only source of chance, on the CPU.
+
+        Returns:
+            x of the same shape, and labels (N, K) in [0, 1].
+        """
+
+
+@runtime_checkable
+class LayerAugmentation(Augmentation, Protocol):
+    """An augmentation of images or of features: it says of which."""
+
+    def layer(self, layers: int, rng: torch.Generator) -> int:
+        """Where this batch is changed: 0 its images, k the backbone's k-th feature map, 1 to ``layers``."""
+
+
 class HeadModule(Protocol):
     """The trainable part of a classifier head; an ``nn.Module``."""
 

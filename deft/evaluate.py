@@ -58,12 +58,13 @@ def evaluate(run: Run) -> Scores:
 def _stages(run: Run) -> list[str]:
     pipeline = run.pipeline
     optional = {
-        "refine": pipeline.refine,
+        "localiser": pipeline.seeds.learning,
+        "refine": pipeline.refine and pipeline.refine.learning,
         "refined": pipeline.refine,
         "segment": pipeline.segment,
         "predictions": pipeline.segment,
     }
-    names = ("classifier", "seeds", "refine", "refined", "masks", "segment", "predictions")
+    names = ("classifier", "localiser", "seeds", "refine", "refined", "masks", "segment", "predictions")
     return [name for name in names if optional.get(name, True) is not None]
 
 

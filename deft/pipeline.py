@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -15,11 +16,23 @@ from deft.classify.classifier import Classifier
 from deft.contracts import InputError, Sample, SeedMaps, Splits
 from deft.data import check, open_data
 from deft.data.faults import refuse
+from deft.engine.fit import Watch
 from deft.seeds.cam import Cam
 from deft.segment.deeplab import DeepLab
 from deft.segment.inference import Inference
 from deft.settings import plain, restore
 from deft.stages import Run, Workshop, weights_digest
+
+
+class SeedMethod(Protocol):
+    """Finds where in an image its tags are."""
+
+    @property
+    def learning(self) -> object:
+        """The settings that ``prepare`` trains by, beyond the classifier; None where it trains nothing."""
+
+    def prepare(self, workshop: Workshop) -> Callable[[Sample], SeedMaps]:
+        """Train what has to be trained, or load it, and return the function of one image and its tags."""
 
 
 class Refiner(Protocol):
@@ -42,7 +55,7 @@ class Pipeline:
     """One method from tags to masks: every field is a setting, and ``--set`` reaches each."""
 
     classifier: Classifier
-    seeds: Cam = field(default_factory=Cam)
+    seeds: SeedMethod = field(default_factory=Cam)
     seed_threshold: float = 0.15
     """Background threshold at which seeds are scored and, without a refiner, become masks (IRN: 0.15)."""
     refine: Refiner | None = None
@@ -89,8 +102,27 @@ def run(pipeline: Pipeline, data: str | Splits, out: Path | str, reuse: Sequence
     Raises:
         InputError: the data or the folder cannot be used; nothing has been trained then.
     """
-    from deft.evaluate import evaluate
     from deft.present import write_report
+
+    with working(pipeline, data, out, reuse, name) as work:
+        return write_report(work)
+
+
+@contextmanager
+def working(
+    pipeline: Pipeline,
+    data: str | Splits,
+    out: Path | str,
+    reuse: Sequence[Path] = (),
+    name: str = "",
+    watch: Watch | None = None,
+) -> Iterator[Run]:
+    """A run with every stage made and scored; its folder is held until the block ends. Arguments as for :func:`run`.
+
+    Args:
+        watch: looks at the classifier while it learns; not called where the classifier is there already.
+    """
+    from deft.evaluate import evaluate
 
     splits = open_data(data) if isinstance(data, str) else data
     faults = check(splits, full=False)
@@ -100,12 +132,12 @@ def run(pipeline: Pipeline, data: str | Splits, out: Path | str, reuse: Sequence
     weights_digest(pipeline.weights, pipeline.backbone)  # a missing file is told before anything is made
     folder = RunFolder(Path(out), description(pipeline, data, splits, name), needed_bytes(splits, pipeline))
     try:
-        work = Run(pipeline, splits, folder, reuse)
+        work = Run(pipeline, splits, folder, reuse, watch)
         classifier = work.classifier()
         maps = work.refine(work.seeds(classifier))
         work.predictions(work.segment(work.masks(maps)))
         evaluate(work)
-        return write_report(work)
+        yield work
     finally:
         folder.close()
 

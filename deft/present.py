@@ -32,6 +32,7 @@ EXTREMES = 4
 
 MADE = {
     "classifier": "learns which tags fit an image",
+    "localiser": "learns to find the tags in an image",
     "seeds": "where the classifier looks",
     "refine": "learns where boundaries lie",
     "refined": "maps walked up to the objects' edges",

@@ -13,11 +13,11 @@ from torch import nn
 
 from deft.artifacts import RunFolder, Stage, file_stem, load_mask, load_seeds, save_mask, save_seeds
 from deft.backbone import Backbone, build_backbone, find_weights
-from deft.classify.classifier import load_classifier, save_classifier
+from deft.classify.classifier import ClassifierNetwork, load_classifier, save_classifier
 from deft.contracts import Dataset, InputError, LabelMap, Sample, SeedMaps, Splits
 from deft.data.examples import MaskedImages, TaggedImages, typical_side
 from deft.data.transforms import TrainCrop
-from deft.engine.fit import finish, fit
+from deft.engine.fit import Watch, finish, fit
 from deft.engine.infer import device, for_each
 from deft.refine.labels import threshold, upsample_seeds
 from deft.segment.deeplab import SegmentationNetwork, load_network, save_network
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Workshop:
-    """What a refiner's ``prepare`` may use."""
+    """What the ``prepare`` of a seed method or a refiner may use."""
 
     data: Dataset
     """Training images."""
     seeds: Callable[[int], SeedMaps]
-    """Stored seeds of image ``i``."""
-    backbone: Backbone
-    """The trained classifier's backbone, in eval mode."""
+    """Stored seeds of training image ``i``; a seed method has none yet."""
+    classifier: ClassifierNetwork
+    """Trained, in eval mode; this workshop's own copy."""
     folder: Path
-    """Of the refiner's stage: what it keeps there survives a kill."""
+    """Of the stage that is trained: what is kept there survives a kill."""
     made_by: str
     """Key of the stage, to be written into its files."""
     side: int
@@ -46,6 +46,11 @@ class Workshop:
     seed: int
     precision: str
     devices: int
+
+    @property
+    def backbone(self) -> Backbone:
+        """The trained classifier's backbone, in eval mode."""
+        return self.classifier.backbone
 
     def crops(
         self, masks: list[Path], indices: tuple[int, ...], *, crop: float, scale: tuple[float, float], flip: bool
@@ -66,8 +71,16 @@ class Workshop:
 class Run:
     """A pipeline at work in a run folder; each stage is a method that makes what is missing and returns its key."""
 
-    def __init__(self, pipeline: Pipeline, data: Splits, out: RunFolder, reuse: Sequence[Path] = ()) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        data: Splits,
+        out: RunFolder,
+        reuse: Sequence[Path] = (),
+        watch: Watch | None = None,
+    ) -> None:
         self.pipeline, self.splits, self.out, self.reuse = pipeline, data, out, tuple(reuse)
+        self.watch = watch
         self.train, self.val = data.train, data.val
         self.data_key = data.train.fingerprint()
         self.val_key = data.val.fingerprint() if data.val is not None else ""
@@ -99,7 +112,7 @@ class Run:
             pixels, long_side = p.classifier.pixels(self.side)
             crop = TrainCrop(pixels, long_side=long_side, flip=p.classifier.flip, jitter=p.classifier.jitter)
             examples = TaggedImages(self.train, crop, backbone.fill)
-            self._fit(network, examples, p.classifier.plan, stage, "classifier")
+            self._fit(network, examples, p.classifier.plan, stage, "classifier", self.watch)
             save_classifier(stage.folder / "model.safetensors", network, self.train.classes, stage.key)
             finish(stage.folder)
             notes["parameters"] = sum(parameter.numel() for parameter in network.parameters())
@@ -107,17 +120,22 @@ class Run:
 
     def seeds(self, classifier: str) -> str:
         """Maps of the training images for their tags and, to be scored, of the held-out ones for theirs."""
-        stage = self.stage("seeds", self.pipeline.seeds, classifier, self.val_key)
+        method = self.pipeline.seeds
+        learned = self._learned("localiser", method.learning, classifier)
+        stage = self.stage("seeds", method, classifier if learned is None else learned.key, self.val_key)
         if stage.done:
             return stage.key
+        workshop = self._workshop(learned or stage, _no_seeds)
+        if learned is not None and not learned.done:
+            with learned.making():
+                method.prepare(workshop)
         with stage.making():
-            network = self._classifier().to(device())
+            locate = method.prepare(workshop)
             for part, data in self.parts():
                 paths = self.files("seeds", data, ".npz", part)
 
                 def work(index: int, sample: Sample, paths: list[Path] = paths) -> None:
-                    maps = self.pipeline.seeds(network, sample.image, sample.labels)
-                    save_seeds(paths[index], maps, stage.key)
+                    save_seeds(paths[index], locate(sample), stage.key)
 
                 for_each(data, _missing(paths), work, title=f"seeds ({part})")
         return stage.key
@@ -127,24 +145,13 @@ class Run:
         refiner = self.pipeline.refine
         if refiner is None:
             return seeds
-        p = self.pipeline
-        learned = self.stage("refine", (refiner.learning, self.side, p.seed, p.precision), seeds)
-        stage = self.stage("refined", refiner, learned.key)
+        learned = self._learned("refine", refiner.learning, seeds)
+        stage = self.stage("refined", refiner, seeds if learned is None else learned.key)
         if stage.done:
             return stage.key
         inputs = self.files("seeds", self.train, ".npz", "train")
-        workshop = Workshop(
-            data=self.train,
-            seeds=lambda index: load_seeds(inputs[index]),
-            backbone=self._classifier().backbone,
-            folder=learned.folder,
-            made_by=learned.key,
-            side=self.side,
-            seed=p.seed,
-            precision=p.precision,
-            devices=p.devices,
-        )
-        if not learned.done:
+        workshop = self._workshop(learned or stage, lambda index: load_seeds(inputs[index]))
+        if learned is not None and not learned.done:
             with learned.making():
                 refiner.prepare(workshop)
         with stage.making():
@@ -191,7 +198,7 @@ class Run:
                 raise InputError("the pseudo-masks hold nothing to learn from: look at the seeds in report.html")
             torch.manual_seed(p.seed)
             if settings.from_classifier:
-                backbone = self._classifier().backbone.requires_grad_(True)
+                backbone = self.trained_classifier().backbone.requires_grad_(True)
             else:
                 backbone = build_backbone(p.backbone, p.weights, settings.stride)
             network = SegmentationNetwork(backbone, len(self.train.classes), settings, self.side)
@@ -247,7 +254,32 @@ class Run:
         """The splits there are."""
         return [("train", self.train)] + ([("val", self.val)] if self.val is not None else [])
 
-    def _fit(self, network: nn.Module, examples: Any, plan: Any, stage: Stage, title: str) -> None:
+    def trained_classifier(self) -> ClassifierNetwork:
+        """A copy of the classifier, in eval mode."""
+        return load_classifier(self.out.path / "classifier" / "model.safetensors", self.pipeline.classifier.head)
+
+    def _learned(self, name: str, learning: object, *inputs: str) -> Stage | None:
+        """The stage in which a seed method or a refiner trains; None for one that trains nothing."""
+        p = self.pipeline
+        return None if learning is None else self.stage(name, (learning, self.side, p.seed, p.precision), *inputs)
+
+    def _workshop(self, stage: Stage, seeds: Callable[[int], SeedMaps]) -> Workshop:
+        p = self.pipeline
+        return Workshop(
+            data=self.train,
+            seeds=seeds,
+            classifier=self.trained_classifier(),
+            folder=stage.folder,
+            made_by=stage.key,
+            side=self.side,
+            seed=p.seed,
+            precision=p.precision,
+            devices=p.devices,
+        )
+
+    def _fit(
+        self, network: nn.Module, examples: Any, plan: Any, stage: Stage, title: str, watch: Watch | None = None
+    ) -> None:
         p = self.pipeline
         fit(
             network,
@@ -258,10 +290,8 @@ class Run:
             precision=p.precision,
             devices=p.devices,
             title=title,
+            watch=watch,
         )
-
-    def _classifier(self) -> Any:
-        return load_classifier(self.out.path / "classifier" / "model.safetensors", self.pipeline.classifier.head)
 
 
 def weights_digest(weights: str, backbone: str) -> str:
@@ -275,6 +305,10 @@ def weights_digest(weights: str, backbone: str) -> str:
     path = find_weights(backbone, weights)
     with path.open("rb") as file:
         return f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
+
+
+def _no_seeds(index: int) -> SeedMaps:
+    raise LookupError(f"the seeds of image {index} are asked for while seeds are made; make them from the classifier")
 
 
 def _missing(paths: Sequence[Path]) -> list[int]:

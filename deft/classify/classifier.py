@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from deft.artifacts import load_tensors, save_tensors
 from deft.backbone import Backbone, from_spec
-from deft.contracts import Head, InputError
+from deft.contracts import Augmentation, Head, InputError, LayerAugmentation
 from deft.engine.fit import Plan
 from deft.engine.layout import channels_last
 from deft.engine.optimise import ParamGroup, Sgd
@@ -38,6 +38,8 @@ class Classifier:
     flip: bool = True
     jitter: float = 0.0
     """Colour jitter strength; PSA 0.3, IRN none."""
+    augment: Augmentation | None = None
+    """What becomes of each training batch, :mod:`deft.augment`."""
     freeze: bool = True
     """Stop gradients at stride 8 and keep batch norm's statistics, as IRN; without trained weights neither is done."""
 
@@ -62,12 +64,12 @@ class Classifier:
             InputError: a DEFT head would never swap.
         """
         swap_epoch = getattr(self.head, "swap_epoch", 1)
-        if swap_epoch > self.plan.epochs:
+        if swap_epoch > self.plan.epochs and getattr(self.head, "swaps", False):
             raise InputError(
                 f"classifier.head.swap_epoch is {swap_epoch} and training ends with epoch {self.plan.epochs}: nothing "
-                "would be swapped. Raise classifier.plan.epochs, or set classifier.head.swap_weight=0 to mean that"
+                "would be swapped. Raise classifier.plan.epochs, or set both swap weights of classifier.head to 0 to mean that"
             )
-        network = ClassifierNetwork(backbone, self.head.build(backbone.channels[-1], classes))
+        network = ClassifierNetwork(backbone, self.head.build(backbone.channels[-1], classes), self.augment)
         if self.freeze and backbone.pretrained:
             backbone.freeze(until=backbone.stage_of_stride(FREEZE_STRIDE), batch_norm=True)
         return network
@@ -76,16 +78,35 @@ class Classifier:
 class ClassifierNetwork(nn.Module):
     """Backbone and head; a :class:`deft.engine.fit.Trainee`."""
 
-    def __init__(self, backbone: Backbone, head: nn.Module) -> None:
+    def __init__(self, backbone: Backbone, head: nn.Module, augment: Augmentation | None = None) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
+        self.augment = augment
 
     def terms(self, batch: dict[str, Tensor], epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
         """Loss terms of the head; ``batch`` holds ``image`` uint8 (N, 3, H, W) and ``labels`` float (N, K)."""
-        features = self.backbone(batch["image"])[-1].float()
-        terms: dict[str, Tensor] = cast(Any, self.head).loss(features, batch["labels"], epoch, rng)
+        features, labels = self._features(self.backbone.normalise(batch["image"]), batch["labels"], rng)
+        terms: dict[str, Tensor] = cast(Any, self.head).loss(features.float(), labels, epoch, rng)
         return terms
+
+    def _features(self, x: Tensor, labels: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The last feature map of a batch, augmented on its way, and its labels."""
+        augment = self.augment
+        if augment is None:
+            return self.backbone.features(x)[-1], labels
+        layer = augment.layer(len(self.backbone.channels), rng) if isinstance(augment, LayerAugmentation) else 0
+        if layer == 0:
+            x, labels = augment(x, labels, rng)
+            return self.backbone.features(x)[-1], labels
+        mixed = labels
+
+        def change(features: Tensor) -> Tensor:
+            nonlocal mixed
+            features, mixed = augment(features, labels, rng)
+            return features
+
+        return self.backbone.features(x, (layer - 1, change))[-1], mixed
 
     def groups(self) -> list[ParamGroup]:
         """The backbone at the base rate, the head at its own multiples."""

@@ -49,8 +49,10 @@ class DeftHead:
     the reasons; as printed the background would be trained to show every absent class."""
     background_target: float = 1.0
     """Target of f_bg(z_bg): 1 in text and equation; the follow-up's released code has 0."""
-    swap_weight: float = 1.0
-    """Weight of each of the two swap terms; the paper has none (1)."""
+    swap_background_weight: float = 1.0
+    """Weight of f_swap([z_fg, foreign z_bg]) -> y; the paper has none (1)."""
+    swap_object_weight: float = 1.0
+    """Weight of f_swap([foreign z_fg, z_bg]) -> foreign y, likewise."""
     swap_head: Literal["linear", "shared", "mlp"] = "linear"
     """f_swap. ``linear``: Linear(2C -> K), the paper's Eq. 5. ``shared``: Linear(2C -> C), then f_fg, as released.
     ``mlp``: one hidden layer, our extension; the other two are additive, so a foreign background is only noise."""
@@ -80,6 +82,11 @@ class DeftHead:
     """Multiplier for f_fg and f_bg, as for any new layer in IRN."""
     swap_rate: float = 1.0
     """Multiplier for f_swap."""
+
+    @property
+    def swaps(self) -> bool:
+        """Whether anything is swapped."""
+        return self.swap_background_weight > 0 or self.swap_object_weight > 0
 
     def build(self, channels: int, classes: int) -> DeftModule:
         """A head for features of ``channels`` channels and ``classes`` classes without background."""
@@ -159,19 +166,22 @@ class DeftModule(nn.Module):
         """Eq. 5 and 6: the labels follow the object whatever the background. No gradient reaches ``z_bg``."""
         s = self.settings
         if epoch < s.swap_epoch:
-            if not s.warm_start:
+            if not (s.warm_start and s.swaps):
                 return {}
             z_fg = z_fg if s.warm_start_features else z_fg.detach()
             pair = torch.cat([z_fg, z_bg.detach()], dim=1)
-            return {"warm_start": s.swap_weight * soft_margin(self.swap_logits(pair), labels)}
+            weight = max(s.swap_background_weight, s.swap_object_weight)
+            return {"warm_start": weight * soft_margin(self.swap_logits(pair), labels)}
         perm = torch.randperm(len(labels), generator=rng).to(labels.device)
         other = torch.randperm(len(labels), generator=rng).to(labels.device) if s.two_permutations else perm
-        new_scene = self.swap_logits(swap_background(z_fg, z_bg, perm))
-        new_object = self.swap_logits(swap_object(z_fg, z_bg, other))
-        return {
-            "swap_background": s.swap_weight * soft_margin(new_scene, labels),
-            "swap_object": s.swap_weight * soft_margin(new_object, labels[other]),
-        }
+        terms: dict[str, Tensor] = {}
+        if s.swap_background_weight:
+            logits = self.swap_logits(swap_background(z_fg, z_bg, perm))
+            terms["swap_background"] = s.swap_background_weight * soft_margin(logits, labels)
+        if s.swap_object_weight:
+            logits = self.swap_logits(swap_object(z_fg, z_bg, other))
+            terms["swap_object"] = s.swap_object_weight * soft_margin(logits, labels[other])
+        return terms
 
     def swap_logits(self, pair: Tensor) -> Tensor:
         """f_swap of ``[object, background]`` (N, 2C): (N, K)."""

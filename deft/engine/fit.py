@@ -12,7 +12,7 @@ import math
 import os
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -33,6 +33,9 @@ CHECKPOINT_SECONDS = 20.0
 """How much work a kill may cost."""
 LOG_STEPS = 10
 """Loss terms are averaged over this many steps."""
+
+Watch = Callable[[int, nn.Module], None]
+"""Called as ``watch(steps done, trainee)`` before the first step and after every one; it must not train."""
 
 History = dict[str, list[tuple[int, float]]]
 """Loss curves: term -> [(step, mean since the last entry)]."""
@@ -138,6 +141,7 @@ def fit(
     precision: str = "32-true",
     devices: int = 1,
     title: str = "training",
+    watch: Watch | None = None,
 ) -> History:
     """Train in place, or go on from the checkpoint in ``folder``.
 
@@ -150,6 +154,7 @@ def fit(
         precision: Lightning's word: "32-true", "bf16-mixed", ...
         devices: processes or GPUs of this machine.
         title: beside the progress bar.
+        watch: looks at the network while it learns; after a kill the steps since the checkpoint are seen again.
 
     Returns:
         The loss curves.
@@ -169,7 +174,7 @@ def fit(
         checkpoint = folder / "checkpoint.safetensors"
         steps = plan.steps(len(examples))
         channels_last(trainee)
-        loop = _loop_class()(cast(Any, trainee), plan, examples, seed, checkpoint, title)
+        loop = _loop_class()(cast(Any, trainee), plan, examples, seed, checkpoint, title, watch)
         if checkpoint.exists():
             loop.load()
         if loop.start < steps:
@@ -221,11 +226,18 @@ def _loop_class() -> Any:
 
     class Loop(lightning.LightningModule):
         def __init__(
-            self, trainee: Any, plan: Plan, examples: Examples, seed: int, checkpoint: Path, title: str
+            self,
+            trainee: Any,
+            plan: Plan,
+            examples: Examples,
+            seed: int,
+            checkpoint: Path,
+            title: str,
+            watch: Watch | None,
         ) -> None:
             super().__init__()
             self.trainee, self.plan, self.examples, self.seed = trainee, plan, examples, seed
-            self.checkpoint, self.title = checkpoint, title
+            self.checkpoint, self.title, self.watch = checkpoint, title, watch
             self.images = len(examples)
             self.steps = plan.steps(self.images)
             self.start = 0
@@ -259,6 +271,12 @@ def _loop_class() -> Any:
                 disable=not self.trainer.is_global_zero,
             )
             self.saved = time.monotonic()
+            if self.start == 0:
+                self._look(0)
+
+        def _look(self, done: int) -> None:
+            if self.watch is not None and self.trainer.is_global_zero:
+                self.watch(done, self.trainee)
 
         def training_step(self, batch: dict[str, Tensor], number: int) -> Tensor:
             step = self.start + number
@@ -281,6 +299,7 @@ def _loop_class() -> Any:
         def on_train_batch_end(self, outputs: Any, batch: Any, number: int) -> None:
             done = self.start + number + 1
             self.bar.update()
+            self._look(done)
             if done % LOG_STEPS == 0 or done == self.steps:
                 for name, values in self.recent.items():
                     self.history.setdefault(name, []).append((done, float(torch.stack(values).mean())))

@@ -5,6 +5,7 @@ Serves any head: a head says what its maps are and how a sum over scales becomes
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deft.backbone import Backbone
-from deft.contracts import InputError, SeedMaps
+from deft.contracts import InputError, Sample, SeedMaps
+from deft.engine.infer import device
 
 STRIDE = 4
 """Of the grid the maps are kept on, in pixels of the image."""
@@ -26,6 +28,14 @@ class Localiser(Protocol):
 
     backbone: Backbone
     head: nn.Module
+
+
+class Workshop(Protocol):
+    """What class maps need of a run; part of :class:`deft.stages.Workshop`."""
+
+    @property
+    def classifier(self) -> Any:
+        """The trained classifier, an ``nn.Module`` and a :class:`Localiser`."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,15 @@ class Cam:
                 f"seeds.scales must be positive and hold 1.0, at which classes are scored, got {self.scales}"
             )
 
+    @property
+    def learning(self) -> None:
+        """Nothing is trained beyond the classifier."""
+
+    def prepare(self, workshop: Workshop) -> Callable[[Sample], SeedMaps]:
+        """The maps of one image for its own tags."""
+        network = workshop.classifier.to(device())
+        return lambda sample: self(network, sample.image, sample.labels)
+
     @torch.no_grad()
     def __call__(
         self, network: Localiser, image: NDArray[np.uint8], labels: NDArray[np.bool_] | None = None
@@ -61,8 +80,8 @@ class Cam:
         """
         height, width = image.shape[:2]
         grid = ((height - 1) // STRIDE + 1, (width - 1) // STRIDE + 1)
-        device = next(network.backbone.parameters()).device
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1)[None].float()
+        where = next(network.backbone.parameters()).device
+        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(where).permute(2, 0, 1)[None].float()
         head = cast(Any, network.head)
         total: Tensor | None = None
         logits: list[Tensor] = []
@@ -74,7 +93,7 @@ class Cam:
             if self.flip:
                 activation = activation[:1] + activation[1:].flip(-1)
             rows, columns = (
-                _sampling(cells, seen, side, STRIDE).to(device)
+                _sampling(cells, seen, side, STRIDE).to(where)
                 for cells, seen, side in zip(activation.shape[-2:], view.shape[-2:], (height, width), strict=True)
             )
             branches = rows @ activation[0] @ columns.T
