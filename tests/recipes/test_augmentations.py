@@ -1,0 +1,79 @@
+"""Each augmentation is IRN, or IRN with DEFT, with one field changed, and runs to its masks."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+import deft
+from deft.augment import CutMix, Cutout, HideAndSeek, ManifoldMixup, Mixup
+from deft.contracts import Augmentation
+from deft.pipeline import reopen
+from deft.recipes import RECIPES, irn, irn_deft
+from deft.settings import assign
+
+AUGMENTATIONS: dict[str, Augmentation] = {
+    "mixup": Mixup(),
+    "manifold_mixup": ManifoldMixup(),
+    "cutout": Cutout(),
+    "cutmix": CutMix(),
+    "hide_and_seek": HideAndSeek(),
+}
+TINY = [
+    "backbone=test_resnet",
+    "weights=none",
+    "refine=none",
+    "segment=none",
+    "seeds.scales=[1.0]",
+    *(f"classifier.plan.{item}" for item in ("min_steps=4", "epochs=1", "batch=4", "workers=0")),
+]
+"""Refinement and segmentation are those of ``irn``, see the first test."""
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_the_augmentation_is_all_that_differs(name: str) -> None:
+    for base, pipeline in ((irn(), RECIPES[name]()), (irn_deft(), RECIPES[f"{name}_deft"]())):
+        assert pipeline.own_classifier.augment == AUGMENTATIONS[name]
+        plain = dataclasses.replace(pipeline.own_classifier, augment=None)
+        assert dataclasses.replace(pipeline, classifier=plain) == base
+
+
+def test_settings_of_the_papers() -> None:
+    assert (Mixup().alpha, ManifoldMixup().alpha, CutMix().alpha, CutMix().union) == (0.2, 2.0, 1.0, False)
+    assert (HideAndSeek().sizes, HideAndSeek().hide) == ((0, 16, 32, 44, 56), 0.5)
+    assert (Cutout().side, Cutout().count) == (0.25, 1)
+
+
+def test_settings_are_reached_from_the_command_line() -> None:
+    assert assign(RECIPES["mixup"](), ["classifier.augment.alpha=.5"]).own_classifier.augment == Mixup(alpha=0.5)
+    layers = assign(RECIPES["manifold_mixup"](), ["classifier.augment.layers=[0, 4]"]).own_classifier.augment
+    assert layers == ManifoldMixup(layers=(0, 4))
+    assert assign(RECIPES["cutmix"](), ["classifier.augment.union=true"]).own_classifier.augment == CutMix(union=True)
+    assert assign(RECIPES["cutout"](), ["classifier.augment=none"]) == irn()
+    with pytest.raises(deft.InputError, match="alpha above 0"):
+        assign(RECIPES["mixup"](), ["classifier.augment.alpha=0"])
+
+
+@pytest.mark.parametrize("deft_head", [False, True])
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_each_recipe_runs_to_its_masks(name: str, deft_head: bool, folder_data: Path, tmp_path: Path) -> None:
+    name = f"{name}_deft" if deft_head else name
+    swap = ["classifier.head.swap_epoch=1"] if deft_head else []
+    pipeline = assign(RECIPES[name](), [*TINY, *swap])
+    deft.run(pipeline, f"folder:{folder_data}", tmp_path / "run", name=name)
+    scores = json.loads((tmp_path / "run" / "scores.json").read_text(encoding="utf-8"))
+    assert 0 < scores["train"]["masks"]["fixed"]["miou"] <= 1
+    again = reopen(tmp_path / "run")
+    try:
+        assert again.pipeline == pipeline
+    finally:
+        again.out.close()
+
+
+def test_a_network_whose_layers_cannot_be_mixed_is_told(folder_data: Path, tmp_path: Path) -> None:
+    settings = [*TINY, "classifier.augment.layers=[6]"]
+    with pytest.raises(deft.InputError, match="the backbone has 5 feature maps"):
+        deft.run(assign(RECIPES["manifold_mixup"](), settings), f"folder:{folder_data}", tmp_path / "run")
