@@ -10,8 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -19,59 +17,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deft.artifacts import file_stem, load_mask, load_tensors, save_mask, save_tensors
-from deft.contracts import BACKGROUND, IGNORE, Dataset, InputError, Sample, SeedMaps
-from deft.engine.fit import Examples, Plan, finish, fit
-from deft.engine.infer import device, for_each
+from deft.artifacts import load_tensors, save_tensors
+from deft.contracts import InputError, Sample, SeedMaps
+from deft.engine.fit import Plan, finish, fit
+from deft.engine.infer import device
 from deft.engine.optimise import Sgd
 from deft.refine.irn_network import IrnNetwork
 from deft.refine.labels import ConfidentLabels
-from deft.refine.random_walk import boundary_affinities, random_walk
-
-
-class Workshop(Protocol):
-    """What IRN needs of a run; the attributes of :class:`deft.stages.Workshop`."""
-
-    @property
-    def data(self) -> Dataset:
-        """Training images."""
-
-    @property
-    def seeds(self) -> Callable[[int], SeedMaps]:
-        """Seeds of image ``i``."""
-
-    @property
-    def backbone(self) -> nn.Module:
-        """Trained with the classifier."""
-
-    @property
-    def folder(self) -> Path:
-        """Where labels and the network are kept."""
-
-    @property
-    def made_by(self) -> str:
-        """Key that goes into every file."""
-
-    @property
-    def seed(self) -> int:
-        """Of initial weights, batches and crops."""
-
-    @property
-    def side(self) -> int:
-        """Typical long side of the images, in pixels."""
-
-    @property
-    def precision(self) -> str:
-        """Lightning's word."""
-
-    @property
-    def devices(self) -> int:
-        """Processes or GPUs."""
-
-    def crops(
-        self, masks: list[Path], indices: tuple[int, ...], *, crop: float, scale: tuple[float, float], flip: bool
-    ) -> Examples:
-        """Random crops of the images ``indices`` and of their masks, a path for every image."""
+from deft.refine.random_walk import boundary_affinities, random_walk, steps_for
+from deft.refine.workshop import Workshop, make_labels, sure_of_something
 
 
 @dataclass(frozen=True)
@@ -95,6 +49,8 @@ class Irn:
     """Multiple of the base rate for the displacement branch."""
     train_radius: int = 10
     """Pairs of cells closer than this are learned from, in cells of 4 pixels."""
+    power: float = 1.0
+    """Exponent of the seeds before the walk; above 1 the weak ones count for less (IRN 1, AMN 1.3, AdvCAM 1.5)."""
     radius: int = 5
     """The walk steps to cells closer than this."""
     beta: float = 10.0
@@ -111,10 +67,11 @@ class Irn:
                 f"expected refine.crop above 0 and refine.scale as two rising positive factors, got {self.crop} and "
                 f"{self.scale}"
             )
-        if min(self.train_radius, self.radius) < 2 or self.beta <= 0 or self.steps < 1:
+        if min(self.train_radius, self.radius) < 2 or min(self.beta, self.power) <= 0 or self.steps < 1:
             raise InputError(
-                "expected refine.train_radius and refine.radius of at least 2, refine.beta above 0, refine.steps "
-                f"of at least 1, got {self.train_radius}, {self.radius}, {self.beta} and {self.steps}"
+                "expected refine.train_radius and refine.radius of at least 2, refine.beta and refine.power above 0, "
+                f"refine.steps of at least 1, got {self.train_radius}, {self.radius}, {self.beta}, {self.power} and "
+                f"{self.steps}"
             )
 
     @property
@@ -126,12 +83,8 @@ class Irn:
         )
 
     def walk_steps(self, side: int) -> int:
-        """Steps for images of that long side, in pixels: in proportion to their area, at least 1.
-
-        A walk of t steps reaches about sqrt(t) cells, so that a small image walked as often as a large one is mixed
-        across its objects' edges.
-        """
-        return max(1, round(self.steps * (side / 500) ** 2))
+        """Steps for images of that long side, in pixels."""
+        return steps_for(self.steps, side)
 
     def network(self, backbone: nn.Module) -> IrnNetwork:
         """The untrained network on a backbone."""
@@ -151,8 +104,8 @@ class Irn:
         if path.exists():
             network.load_state_dict(load_tensors(path)[0])
         else:
-            paths = self._label(workshop)
-            useful = _sure_of_something(paths)
+            paths = make_labels(workshop, self.labels)
+            useful = sure_of_something(paths, "lower refine.labels.fg")
             examples = workshop.crops(paths, useful, crop=self.crop, scale=self.scale, flip=self.flip)
             fit(
                 network,
@@ -170,33 +123,6 @@ class Irn:
             finish(workshop.folder)
         refine = IrnRefine(network.to(device()).eval(), self, self.walk_steps(workshop.side))
         return lambda sample, seeds: refine(sample.image, seeds)
-
-    def _label(self, workshop: Workshop) -> list[Path]:
-        """Confident labels of every image, palette PNGs."""
-        paths = [workshop.folder / "labels" / (file_stem(name) + ".png") for name in workshop.data.names]
-
-        def work(index: int, sample: Sample) -> None:
-            save_mask(paths[index], self.labels(sample.image, workshop.seeds(index)), workshop.made_by)
-
-        missing = [index for index, path in enumerate(paths) if not path.exists()]
-        for_each(workshop.data, missing, work, title="confident labels")
-        return paths
-
-
-def _sure_of_something(paths: list[Path]) -> tuple[int, ...]:
-    """Places of the masks with at least one sure pixel; an error where no mask at all holds an object."""
-    useful, objects = [], False
-    for index, path in enumerate(paths):
-        values = set(np.unique(load_mask(path)).tolist()) - {IGNORE}
-        if values:
-            useful.append(index)
-        objects = objects or bool(values - {BACKGROUND})
-    if not objects:
-        raise InputError(
-            "expected confident labels of some object in some image, found none in any; "
-            "look at the seeds, train the classifier for longer, or lower refine.labels.fg"
-        )
-    return tuple(useful)
 
 
 @dataclass(frozen=True)
@@ -229,9 +155,13 @@ class IrnRefine:
 
 
 def spread(maps: Tensor, edge: Tensor, settings: Irn, steps: int) -> Tensor:
-    """Walk maps (P, h, w) inside the boundaries (h, w), starting on none of them, and divide by the largest value."""
+    """Walk maps (P, h, w) inside the boundaries (h, w), starting on none of them, and divide by the largest value.
+
+    The maps are raised to ``settings.power`` before.
+    """
     affinities = boundary_affinities(edge, settings.radius)
-    walked = random_walk(maps * (1 - edge), affinities, settings.radius, beta=settings.beta, steps=steps)
+    begin = maps**settings.power * (1 - edge)
+    walked = random_walk(begin, affinities, settings.radius, beta=settings.beta, steps=steps)
     largest = walked.max()
     return walked / torch.where(largest > 0, largest, 1)
 

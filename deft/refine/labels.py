@@ -55,7 +55,7 @@ def threshold(maps: Tensor, classes: Sequence[int], background: float) -> NDArra
     Returns:
         Mask (H, W): 0 background, k + 1 for class k.
     """
-    return _mask(_strongest(maps, background), classes)
+    return mask_of_places(_strongest(maps, background), classes)
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class ConfidentLabels:
         chosen = torch.stack([_strongest(maps, self.fg), _strongest(maps, self.bg)])
         unary = unary_from_labels(chosen, len(seeds.classes) + 1, self.gt_prob)
         sure, possible = dense_crf(unary, image, self.crf).argmax(dim=1)
-        mask = _mask(sure, seeds.classes)
+        mask = mask_of_places(sure, seeds.classes)
         mask[(sure == 0).cpu().numpy() & (possible != 0).cpu().numpy()] = IGNORE
         return mask
 
@@ -98,8 +98,8 @@ def _strongest(maps: Tensor, background: float) -> Tensor:
     return torch.where(value > background, place + 1, 0)
 
 
-def _mask(chosen: Tensor, classes: Sequence[int]) -> NDArray[np.uint8]:
-    """Mask (H, W) of places among the classes present, 0 for background, (H, W)."""
+def mask_of_places(chosen: Tensor, classes: Sequence[int]) -> NDArray[np.uint8]:
+    """Mask (H, W) of what is chosen at each pixel, integer (H, W): 0 background, p + 1 the p-th of ``classes``."""
     values = np.array([BACKGROUND, *(index + 1 for index in classes)], dtype=np.uint8)
     mask: NDArray[np.uint8] = values[chosen.cpu().numpy()]
     return mask

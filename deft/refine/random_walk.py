@@ -56,6 +56,15 @@ def random_walk(maps: Tensor, affinities: list[Tensor], radius: int, *, beta: fl
     return state.T.reshape(count, height, width).float()
 
 
+def steps_for(steps: int, side: int) -> int:
+    """Steps for images of a long side, in pixels, where ``steps`` are those for 500: in proportion to area, at least 1.
+
+    A walk of t steps reaches about sqrt(t) cells, so that a small image walked as often as a large one is mixed
+    across its objects' edges.
+    """
+    return max(1, round(steps * (side / 500) ** 2))
+
+
 def _neighbours(
     affinities: list[Tensor], ways: tuple[Direction, ...], size: tuple[int, int], device: torch.device, beta: float
 ) -> tuple[Tensor, Tensor]:

@@ -59,3 +59,17 @@ def test_one_step_lowers_the_loss() -> None:
     before.backward()
     optimiser.step()
     assert float(head.loss(features, labels, 1, rng)["classify"]) < float(before)
+
+
+def test_dropout_leaves_channels_out_of_training_alone() -> None:
+    features, _, _ = batch()
+    head = LinearHead(dropout=0.5).build(6, 3)
+    whole = LinearHead().build(6, 3)
+    whole.load_state_dict(head.state_dict())
+    torch.manual_seed(0)
+    with torch.no_grad():
+        scores = head.logits(features.repeat(4000, 1, 1, 1)).view(4000, 4, 3)
+        assert scores.std(dim=0).min() > 0
+        torch.testing.assert_close(scores.mean(0), whole.logits(features), atol=0.03, rtol=0)
+        torch.testing.assert_close(head.eval().logits(features), whole.logits(features))
+        torch.testing.assert_close(head.train().activation(features), whole.activation(features))

@@ -167,6 +167,17 @@ def test_maps_fill_what_boundaries_enclose() -> None:
     assert walked[0][away].max() < 0.05
 
 
+def test_a_power_is_taken_of_the_seeds_before_the_walk() -> None:
+    generator = torch.Generator().manual_seed(0)
+    seeds, edge = torch.rand(2, 9, 8, generator=generator), torch.rand(9, 8, generator=generator)
+    expected = spread(seeds**1.5, edge, Irn(), 8)
+    torch.testing.assert_close(spread(seeds, edge, Irn(power=1.5), 8), expected)
+    assert not torch.allclose(spread(seeds, edge, Irn(), 8), expected, atol=1e-2)
+    assert Irn(power=1.5).learning == Irn().learning
+    with pytest.raises(InputError, match=r"refine\.power"):
+        Irn(power=0.0)
+
+
 def test_maps_of_zeros_stay_zeros() -> None:
     assert not spread(torch.zeros(2, 5, 6), torch.rand(5, 6), Irn(), 256).any()
 

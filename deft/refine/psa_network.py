@@ -1,0 +1,106 @@
+"""AffinityNet: features whose distance says which cells belong together (PSA, Ahn and Kwak, 2018, arXiv:1803.10464).
+
+Three 1x1 convolutions on the last three feature maps of the classifier's backbone, joined by a fourth; the backbone is
+trained with them, except its first stages and all batch norms. Differs from the authors' code in the backbone: theirs
+is a wide ResNet-38 which timm does not have, this takes any. No new convolution has a bias, in their code as here, so
+that the rate they set aside for new biases has nothing to act on. Their first seven convolutions are frozen; here it is
+every stage up to stride 4.
+
+Grid: h = ceil(H / stride), likewise w; cell i covers pixels ``i * stride`` to ``(i + 1) * stride - 1``.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deft.backbone import Backbone
+from deft.engine.optimise import ParamGroup
+from deft.refine.neighborhood import directions
+from deft.refine.psa_loss import affinity, affinity_losses, cell_labels
+
+WIDTHS = (64, 128, 256)
+"""Channels of the branches for the last three maps, shallow to deep."""
+FREEZE_STRIDE = 4
+BIAS_LR = 2.0
+NEW_LR = 10.0
+"""Multiples of the base rate, for biases of the backbone and for new convolutions."""
+
+
+class AffinityNetwork(nn.Module):
+    """Backbone and branches; a :class:`deft.engine.fit.Trainee`.
+
+    Args:
+        backbone: trained already; its own copy. What it froze before is decided anew.
+        radius: pairs of cells closer than this are looked at.
+    """
+
+    def __init__(self, backbone: Backbone, *, radius: int = 5) -> None:
+        super().__init__()
+        self.backbone, self.radius = backbone, radius
+        backbone.freeze(until=backbone.stage_of_stride(FREEZE_STRIDE), batch_norm=True)
+        for module in backbone.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.requires_grad_(False)
+        channels = backbone.channels[-len(WIDTHS) :]
+        widths = WIDTHS[-len(channels) :]
+        branches = [nn.Conv2d(count, width, 1, bias=False) for count, width in zip(channels, widths, strict=True)]
+        for branch in branches:
+            nn.init.kaiming_normal_(branch.weight)
+        self.reduce = nn.ModuleList(branches)
+        self.join = nn.Conv2d(sum(widths), sum(widths), 1, bias=False)
+        nn.init.xavier_uniform_(self.join.weight, gain=4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Features of the cells.
+
+        Args:
+            images: uint8 or float 0..255, (N, 3, H, W), any size.
+
+        Returns:
+            float32 (N, C, h, w), C the sum of the branches' widths.
+        """
+        stride = self.backbone.stride
+        height, width = (-(-side // stride) for side in images.shape[-2:])
+        x = self.backbone.normalise(images)
+        x = F.pad(x, (0, width * stride - x.shape[-1], 0, height * stride - x.shape[-2]))
+        maps = self.backbone.features(x)
+        grid = maps[-1].shape[-2:]
+        reduced = [
+            F.elu(layer(_on_grid(one, grid))) for layer, one in zip(self.reduce, maps[-len(self.reduce) :], strict=True)
+        ]
+        joined: Tensor = F.elu(self.join(torch.cat(reduced, dim=1)))
+        return joined.float()[..., :height, :width]
+
+    def terms(self, batch: dict[str, Tensor], epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
+        """Weighted loss terms of ``image`` uint8 (N, 3, H, W) and ``mask`` int64 (N, H, W), 255 unsure.
+
+        H and W are multiples of the stride.
+        """
+        return affinity_losses(self(batch["image"]), cell_labels(batch["mask"], self.backbone.stride), self.radius)
+
+    def groups(self) -> list[ParamGroup]:
+        """Weights and biases of the backbone, and the new convolutions; no decay acts on biases."""
+        trained = {name: value for name, value in self.backbone.named_parameters() if value.requires_grad}
+        return [
+            ParamGroup([value for name, value in trained.items() if not name.endswith("bias")]),
+            ParamGroup([value for name, value in trained.items() if name.endswith("bias")], BIAS_LR, decay=False),
+            ParamGroup([*self.reduce.parameters(), *self.join.parameters()], NEW_LR),
+        ]
+
+    @torch.no_grad()
+    def affinities(self, image: Tensor) -> list[Tensor]:
+        """Affinity of every pair of cells of an image (3, H, W): one map (h - down, w - |right|) in [0, 1] a direction.
+
+        They are laid out as :func:`deft.refine.random_walk.random_walk` takes them.
+        """
+        features = self(image[None])
+        return [affinity(features, direction)[0] for direction in directions(self.radius)]
+
+
+def _on_grid(features: Tensor, grid: torch.Size) -> Tensor:
+    """Features (N, C, ., .) on the grid of the deepest map; some networks have finer ones among their last three."""
+    if features.shape[-2:] == grid:
+        return features
+    return F.interpolate(features, size=tuple(grid), mode="bilinear", align_corners=False)

@@ -1,0 +1,109 @@
+"""What a refiner that learns from labels of its own needs of a run, and the making of those labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deft.artifacts import file_stem, load_mask, save_mask
+from deft.backbone import Backbone
+from deft.contracts import BACKGROUND, IGNORE, Dataset, InputError, Sample, SeedMaps
+from deft.engine.fit import Examples
+from deft.engine.infer import for_each
+
+
+class Workshop(Protocol):
+    """The attributes of :class:`deft.stages.Workshop` that IRN and PSA use."""
+
+    @property
+    def data(self) -> Dataset:
+        """Training images."""
+
+    @property
+    def seeds(self) -> Callable[[int], SeedMaps]:
+        """Seeds of image ``i``."""
+
+    @property
+    def backbone(self) -> Backbone:
+        """Trained with the classifier."""
+
+    @property
+    def folder(self) -> Path:
+        """Where labels and the network are kept."""
+
+    @property
+    def made_by(self) -> str:
+        """Key that goes into every file."""
+
+    @property
+    def seed(self) -> int:
+        """Of initial weights, batches and crops."""
+
+    @property
+    def side(self) -> int:
+        """Typical long side of the images, in pixels."""
+
+    @property
+    def precision(self) -> str:
+        """Lightning's word."""
+
+    @property
+    def devices(self) -> int:
+        """Processes or GPUs."""
+
+    def crops(
+        self,
+        masks: list[Path],
+        indices: tuple[int, ...],
+        *,
+        crop: float,
+        scale: tuple[float, float],
+        flip: bool,
+        jitter: float = 0.0,
+    ) -> Examples:
+        """Random crops of the images ``indices`` and of their masks, a path for every image."""
+
+
+def make_labels(workshop: Workshop, labels: Callable[[NDArray[np.uint8], SeedMaps], NDArray[np.uint8]]) -> list[Path]:
+    """Labels of every training image, palette PNGs in ``labels/`` of the folder; those there are kept.
+
+    Args:
+        workshop: whose images, seeds and folder.
+        labels: image (H, W, 3) and its seeds to a mask (H, W), 255 where it is not sure.
+    """
+    paths = [workshop.folder / "labels" / (file_stem(name) + ".png") for name in workshop.data.names]
+
+    def work(index: int, sample: Sample) -> None:
+        save_mask(paths[index], labels(sample.image, workshop.seeds(index)), workshop.made_by)
+
+    missing = [index for index, path in enumerate(paths) if not path.exists()]
+    for_each(workshop.data, missing, work, title="confident labels")
+    return paths
+
+
+def sure_of_something(paths: list[Path], remedy: str) -> tuple[int, ...]:
+    """Places of the masks with at least one sure pixel.
+
+    Args:
+        paths: of masks.
+        remedy: which setting to change, for the error.
+
+    Raises:
+        InputError: no mask holds an object.
+    """
+    useful, objects = [], False
+    for index, path in enumerate(paths):
+        values = set(np.unique(load_mask(path)).tolist()) - {IGNORE}
+        if values:
+            useful.append(index)
+        objects = objects or bool(values - {BACKGROUND})
+    if not objects:
+        raise InputError(
+            "expected confident labels of some object in some image, found none in any; "
+            f"look at the seeds, train the classifier for longer, or {remedy}"
+        )
+    return tuple(useful)

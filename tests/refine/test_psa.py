@@ -1,0 +1,262 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from deft.artifacts import load_mask
+from deft.backbone import Backbone, build_backbone
+from deft.contracts import InputError, Sample, SeedMaps
+from deft.engine.fit import Plan
+from deft.engine.optimise import Sgd
+from deft.refine.crf import DenseCrf
+from deft.refine.labels import threshold
+from deft.refine.neighborhood import directions
+from deft.refine.psa import AffinityLabels, Psa, PsaRefine, share_of_classes, with_background
+
+
+def backbone() -> Backbone:
+    torch.manual_seed(0)
+    return build_backbone("test_resnet", "none", 16).eval()
+
+
+def scene(height: int, width: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A red square on noisy green, and where it is."""
+    rng = np.random.default_rng(seed)
+    image = np.clip(rng.normal((50, 140, 50), 8, (height, width, 3)), 0, 255).astype(np.uint8)
+    y, x = rng.integers(4, height - 28), rng.integers(4, width - 28)
+    inside = np.zeros((height, width), dtype=bool)
+    inside[y : y + 24, x : x + 24] = True
+    image[inside] = (210, 40, 40)
+    return image, inside
+
+
+class Scenes:
+    """Enough of a data set: images of different sizes."""
+
+    def __init__(self) -> None:
+        self.scenes = [scene(40 + 3 * n, 56 - 2 * n, n) for n in range(4)]
+        self.names = tuple(f"folder/scene {n}" for n in range(4))
+
+    def __len__(self) -> int:
+        return len(self.scenes)
+
+    def __getitem__(self, index: int) -> Sample:
+        return Sample(self.names[index], self.scenes[index][0], np.array([True, False]))
+
+    def seeds(self, index: int) -> SeedMaps:
+        image, inside = self.scenes[index]
+        maps = torch.from_numpy(inside[::4, ::4].astype(np.float32))[None]
+        return SeedMaps((0,), maps, (image.shape[0], image.shape[1]))
+
+
+@dataclass(frozen=True)
+class Crops:
+    data: Scenes
+    masks: list[Path]
+    indices: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def example(self, index: int, rng: np.random.Generator) -> dict[str, Tensor]:
+        image = self.data[self.indices[index]].image[:32, :32]
+        mask = load_mask(self.masks[self.indices[index]])[:32, :32]
+        return {"image": torch.from_numpy(image.transpose(2, 0, 1).copy()), "mask": torch.from_numpy(mask).long()}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Stands in for the run."""
+
+    data: Scenes
+    seeds: Callable[[int], SeedMaps]
+    folder: Path
+    backbone: Backbone
+    made_by: str = "key"
+    side: int = 500
+    seed: int = 0
+    precision: str = "32-true"
+    devices: int = 1
+
+    def crops(
+        self,
+        masks: list[Path],
+        indices: tuple[int, ...],
+        *,
+        crop: float,
+        scale: tuple[float, float],
+        flip: bool,
+        jitter: float,
+    ) -> Crops:
+        assert (crop, scale, flip, jitter) == (0.9, (1.0, 1.0), True, 0.3)
+        return Crops(self.data, masks, indices)
+
+
+NO_CRF = DenseCrf(iterations=0)
+SMALL = Psa(plan=Plan(epochs=1, min_steps=3, batch=2, optimiser=Sgd(lr=0.01), workers=0), steps=16)
+
+
+def test_labels_follow_the_table() -> None:
+    """Two classes; (1 - m)^4 and (1 - m)^32 cross m at about 0.28 and 0.08."""
+    cat = torch.tensor([0.9, 0.3, 0.2, 0.1, 0.05, 0.0, 0.5])
+    dog = torch.tensor([0.1, 0.1, 0.1, 0.0, 0.04, 0.0, 0.6])
+    low = ["cat", "cat", "bg", "bg", "bg", "bg", "dog"]
+    high = ["cat", "cat", "cat", "cat", "bg", "bg", "dog"]
+    expected = [255 if one == "bg" else {"cat": 3, "dog": 8}[one] for one in low]
+    expected = [0 if other == "bg" else value for value, other in zip(expected, high, strict=True)]
+    assert expected == [3, 3, 255, 255, 0, 0, 8]
+    seeds = SeedMaps((2, 7), torch.stack([cat, dog])[:, None], (1, 25))
+    mask = AffinityLabels(crf=NO_CRF)(np.zeros((1, 25, 3), dtype=np.uint8), seeds)
+    assert mask[0, ::4].tolist() == expected
+
+
+def test_a_stronger_low_and_a_weaker_high_alpha_leave_more_unsure() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (33, 41, 3), dtype=np.uint8)
+    seeds = SeedMaps((1,), torch.rand(1, 9, 11) ** 2, (33, 41))
+    both = [AffinityLabels(low, high, NO_CRF)(image, seeds) for low, high in [(4, 32), (2, 64)]]
+    assert set(np.unique(both[0])) == {0, 2, 255}
+    for value in (0, 2):
+        assert not ((both[1] == value) & (both[0] != value)).any()
+    assert (both[1] == 255).sum() > (both[0] == 255).sum()
+    nothing = AffinityLabels()(image, SeedMaps((), torch.zeros(0, 9, 11), (33, 41)))
+    assert not nothing.any() and nothing.shape == (33, 41)
+
+
+def dense_walk(scores: Tensor, features: Tensor, radius: int, beta: float, squarings: int) -> Tensor:
+    """The published way: the whole transition matrix, squared."""
+    _, height, width = features.shape
+    flat = features.flatten(1)
+    matrix = torch.eye(height * width, dtype=torch.float64)
+    for down, right in directions(radius):
+        for y in range(height - down):
+            for x in range(max(0, -right), min(width, width - right)):
+                one, other = y * width + x, (y + down) * width + x + right
+                close = torch.exp(-(flat[:, one] - flat[:, other]).abs().mean())
+                matrix[one, other] = matrix[other, one] = close.double()
+    matrix = matrix**beta
+    matrix = matrix / matrix.sum(0, keepdim=True)
+    for _ in range(squarings):
+        matrix = matrix @ matrix
+    return (scores.flatten(1).double() @ matrix).view(scores.shape).float()
+
+
+@pytest.mark.parametrize("size", [(64, 72), (61, 83)])
+def test_equals_the_dense_walk_and_its_argmax(size: tuple[int, int]) -> None:
+    height, width = size
+    near = replace(SMALL, radius=2)  # on so small a grid a wider walk by an untrained network ends in one mean
+    refine = PsaRefine(near.network(backbone()).eval(), near, 4)
+    image, inside = scene(height, width, 0)
+    rng = torch.Generator().manual_seed(0)
+    grid = ((height - 1) // 4 + 1, (width - 1) // 4 + 1)
+    hint = torch.from_numpy(inside[::4, ::4]).float()
+    maps = torch.stack([hint * 0.9, torch.rand(grid, generator=rng) ** 4 * 0.1])
+    found = refine(image, SeedMaps((1, 4), maps, size))
+    assert found.maps.shape == (2, *grid) and found.classes == (1, 4)
+    assert found.maps.min() >= 0 and found.maps.max() <= 1
+
+    pixels = np.empty((2, height, width), dtype=np.float32)  # read off the seeds pixel by pixel
+    for y in range(height):
+        for x in range(width):
+            top, left = min(y / 4, grid[0] - 1), min(x / 4, grid[1] - 1)
+            a, b = int(top), int(left)
+            c, d = min(a + 1, grid[0] - 1), min(b + 1, grid[1] - 1)
+            for k in range(2):
+                upper = float(maps[k, a, b]) * (1 - left + b) + float(maps[k, a, d]) * (left - b)
+                lower = float(maps[k, c, b]) * (1 - left + b) + float(maps[k, c, d]) * (left - b)
+                pixels[k, y, x] = upper * (1 - top + a) + lower * (top - a)
+    planes = np.concatenate([(1 - pixels.max(0, keepdims=True)) ** 16, pixels])
+    cells = [
+        [planes[:, y : y + 8, x : x + 8].mean(axis=(1, 2)) for x in range(0, width, 8)] for y in range(0, height, 8)
+    ]
+    scores = torch.from_numpy(np.array(cells)).permute(2, 0, 1)
+    with torch.no_grad():
+        features = refine.network(torch.from_numpy(image.transpose(2, 0, 1).copy())[None])[0]
+    walked = dense_walk(scores, features, 2, 8.0, 2)
+    fine = torch.nn.functional.interpolate(walked[None], scale_factor=8.0, mode="bilinear")[0][:, :height:4, :width:4]
+    torch.testing.assert_close(found.maps, fine[1:] / (fine[:1] + fine[1:]), rtol=1e-4, atol=1e-5)
+    values = np.array([0, 2, 5])[fine.argmax(0).numpy()]
+    assert len(np.unique(values)) > 1
+    np.testing.assert_array_equal(threshold(found.maps, found.classes, Psa().background), values)
+
+
+def test_shares_of_nothing_are_nothing_and_half_is_the_argmax() -> None:
+    assert not share_of_classes(torch.zeros(3, 2, 2)).any()
+    scores = torch.rand(4, 30, 30)
+    np.testing.assert_array_equal(threshold(share_of_classes(scores), (0, 1, 2), 0.5), scores.argmax(0).numpy())
+    assert with_background(torch.ones(1, 2, 2), 16).tolist() == [[[0, 0], [0, 0]], [[1, 1], [1, 1]]]
+
+
+def test_trains_once_and_refines_every_image(tmp_path: Path) -> None:
+    data, own = Scenes(), backbone()
+    before = {name: value.clone() for name, value in own.state_dict().items()}
+    refine = SMALL.prepare(Bench(data, data.seeds, tmp_path, own))
+    assert (tmp_path / "model.safetensors").exists()
+    assert all(torch.equal(value, before[name]) for name, value in own.state_dict().items())
+    for index in range(len(data)):
+        labels = load_mask(tmp_path / "labels" / "folder" / f"scene {index}.png")
+        assert labels.shape == data[index].image.shape[:2]
+        assert set(np.unique(labels)) <= {0, 1, 255}
+        assert (labels[data.scenes[index][1]] == 1).mean() > 0.8
+    first = [refine(data[index], data.seeds(index)) for index in range(len(data))]
+    written = (tmp_path / "model.safetensors").stat().st_mtime_ns
+    again = SMALL.prepare(Bench(data, data.seeds, tmp_path, backbone()))
+    assert (tmp_path / "model.safetensors").stat().st_mtime_ns == written
+    for index, refined in enumerate(first):
+        height, width = data[index].image.shape[:2]
+        assert refined.maps.shape == (1, (height - 1) // 4 + 1, (width - 1) // 4 + 1)
+        torch.testing.assert_close(again(data[index], data.seeds(index)).maps, refined.maps)
+
+
+def test_seeds_of_nothing_are_refused_before_training(tmp_path: Path) -> None:
+    data = Scenes()
+    faint = lambda index: replace(data.seeds(index), maps=data.seeds(index).maps * 0)  # noqa: E731
+    with pytest.raises(InputError, match=r"refine\.labels\.alpha_low"):
+        SMALL.prepare(Bench(data, faint, tmp_path, backbone()))
+    assert not (tmp_path / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 50), (64, 64), (330, 21)])
+def test_images_of_any_size(size: tuple[int, int]) -> None:
+    refine = PsaRefine(SMALL.network(backbone()).eval(), SMALL, 4)
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    grid = ((size[0] - 1) // 4 + 1, (size[1] - 1) // 4 + 1)
+    refined = refine(image, SeedMaps((1, 3), torch.rand(2, *grid), size, (0.1, 0.9)))
+    assert refined.maps.shape == (2, *grid) and refined.maps.isfinite().all() and refined.scores == (0.1, 0.9)
+    nothing = refine(image, SeedMaps((), torch.zeros(0, *grid), size))
+    assert nothing.maps.shape == (0, *grid)
+
+
+def test_the_network_is_the_classifiers_backbone_at_its_own_stride() -> None:
+    own = backbone()
+    network = SMALL.network(own)
+    assert network.backbone.stride == 8 and own.stride == 16
+    state = own.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in network.backbone.state_dict().items())
+    with pytest.raises(InputError, match="stride"):
+        replace(SMALL, stride=8).network(build_backbone("test_vit", "none", 16))
+
+
+def test_steps_follow_the_area_and_training_does_not_depend_on_the_walk() -> None:
+    assert [Psa().walk_steps(side) for side in (500, 250, 1000, 10)] == [256, 64, 1024, 1]
+    assert replace(Psa(), steps=9, beta=3.0, alpha=8.0, background=0.4).learning == Psa().learning
+    for change in (replace(Psa(), radius=4), replace(Psa(), stride=16), replace(Psa(), labels=AffinityLabels(6))):
+        assert change.learning != Psa().learning
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        (lambda: AffinityLabels(32, 4), "alpha_low"),
+        (lambda: Psa(radius=1), "radius"),
+        (lambda: Psa(jitter=2), "jitter"),
+    ],
+)
+def test_settings_without_meaning_are_refused(wrong: Callable[[], object], named: str) -> None:
+    with pytest.raises(InputError, match=named):
+        wrong()
