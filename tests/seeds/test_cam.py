@@ -10,7 +10,7 @@ from deft.backbone import build_backbone
 from deft.classify.classifier import ClassifierNetwork
 from deft.classify.linear import LinearHead
 from deft.contracts import InputError
-from deft.seeds.cam import Cam, _resize, _sampling
+from deft.seeds.cam import Cam
 
 
 @pytest.fixture(scope="module")
@@ -87,20 +87,6 @@ def test_a_bright_spot_stays_where_it_is() -> None:
     rows, columns = torch.meshgrid(torch.arange(maps.shape[0]), torch.arange(maps.shape[1]), indexing="ij")
     centre = [float((maps * place).sum() / maps.sum()) * 4 for place in (rows, columns)]
     assert centre == pytest.approx([64, 144], abs=1.5)
-
-
-def test_views_have_sides_whose_cells_lie_on_pixels() -> None:
-    for scale in (0.5, 1.0, 2.0):
-        view = _resize(torch.zeros(1, 3, 213, 320), scale, 16)
-        assert [(side - 1) % 16 for side in view.shape[-2:]] == [0, 0]
-
-
-def test_sampling_is_linear_interpolation() -> None:
-    weights = _sampling(5, 65, 65, 4)
-    row = torch.tensor([0.0, 1.0, 4.0, 9.0, 16.0])
-    expected = np.interp(np.arange(0, 65, 4), np.arange(0, 65, 16), row.numpy())
-    assert np.allclose((weights @ row).numpy(), expected, atol=1e-5)
-    assert torch.allclose(weights.sum(1), torch.ones(len(weights)))
 
 
 def test_scales_must_hold_one() -> None:

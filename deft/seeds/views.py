@@ -1,0 +1,56 @@
+"""Views of an image for a network, and its cells read back on the grid that seeds are kept on."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+STRIDE = 4
+"""Of the grid the maps are kept on, in pixels of the image."""
+
+
+def grid(size: tuple[int, int]) -> tuple[int, int]:
+    """Cells (h, w) of the grid of an image of (H, W) pixels."""
+    return (size[0] - 1) // STRIDE + 1, (size[1] - 1) // STRIDE + 1
+
+
+def pixels(image: NDArray[np.uint8], where: torch.device) -> Tensor:
+    """An RGB image (H, W, 3) as float (1, 3, H, W) in 0..255."""
+    return torch.from_numpy(np.ascontiguousarray(image)).to(where).permute(2, 0, 1)[None].float()
+
+
+def resize(pixels: Tensor, scale: float, stride: int) -> Tensor:
+    """Resize images (N, 3, H, W) to about ``scale``, with sides of k * stride + 1.
+
+    At such sizes cell j of a convolutional network is centred on pixel j * stride whether it pads like torch or like
+    TensorFlow, and the cells of the mirrored view lie on those of the straight one; at other sizes the two are up to
+    a cell apart, and their sum is blurred by that.
+    """
+    size = [max(1, round(side * scale / stride)) * stride + 1 for side in pixels.shape[-2:]]
+    return F.interpolate(pixels, size=size, mode="bicubic", align_corners=False, antialias=True).clamp(0, 255)
+
+
+def on_grid(maps: Tensor, seen: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """Maps (..., h, w) of a view of ``seen`` pixels on the grid of its image of ``size`` pixels."""
+    rows, columns = (
+        sampling(cells, view, side, STRIDE).to(maps)
+        for cells, view, side in zip(maps.shape[-2:], seen, size, strict=True)
+    )
+    return rows @ maps @ columns.T
+
+
+def sampling(cells: int, seen: int, side: int, stride: int) -> Tensor:
+    """Weights (g, cells) that read a row of cells at every ``stride``-th of ``side`` pixels, linear between cells.
+
+    Args:
+        cells: of the feature map; the first and last lie on the first and last of the pixels seen.
+        seen: pixels of the resized view.
+        side: pixels of the image.
+        stride: of the points read, in pixels of the image.
+    """
+    pixel = torch.arange(0, side, stride)
+    place = ((pixel + 0.5) * seen / side - 0.5) * (cells - 1) / (seen - 1)
+    return (1 - (place.clamp(0, cells - 1)[:, None] - torch.arange(cells)).abs()).clamp(min=0)

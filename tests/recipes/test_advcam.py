@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+import deft
+from deft.artifacts import load_seeds
+from deft.classify.deft import DeftHead
+from deft.classify.linear import LinearHead
+from deft.data import open_data
+from deft.pipeline import reopen
+from deft.recipes import RECIPES, advcam, advcam_deft, irn
+from deft.refine.irn import Irn
+from deft.seeds.advcam import AdvCam
+from deft.settings import assign
+
+TINY = [
+    "backbone=test_resnet",
+    "weights=none",
+    "segment=none",
+    *(f"classifier.plan.{item}" for item in ("epochs=2", "min_steps=20", "batch=4", "workers=0")),
+    *(f"refine.plan.{item}" for item in ("epochs=1", "min_steps=2", "batch=4", "workers=0")),
+    *(f"refine.labels.{item}" for item in ("fg=0.02", "bg=0.01", "crf.iterations=0")),
+    "seeds.scales=(0.5, 1.0)",
+    "seeds.iterations=4",
+]
+
+
+def test_advcams_numbers() -> None:
+    """The published settings, line by line."""
+    pipeline = advcam()
+    seeds, refine = pipeline.seeds, pipeline.refine
+    assert isinstance(seeds, AdvCam) and isinstance(refine, Irn)
+    assert isinstance(pipeline.own_classifier.head, LinearHead)
+    assert (pipeline.backbone, pipeline.stride) == ("resnet50", 16)
+    assert dataclasses.replace(pipeline.own_classifier, freeze_stride=8) == irn().classifier
+    assert pipeline.own_classifier.freeze_stride == 2
+    assert (seeds.scales, seeds.flip, seeds.iterations, seeds.small_weight) == ((0.5, 1.0, 1.5, 2.0), True, 27, 2)
+    assert (seeds.step, seeds.threshold, seeds.coefficient) == (0.08, 0.5, 7)
+    assert (refine.labels.fg, refine.labels.bg, refine.power, refine.background) == (0.35, 0.15, 1.5, 0.25)
+
+
+def test_deft_changes_the_classifier_and_the_score_that_is_climbed() -> None:
+    assert isinstance(advcam_deft().own_classifier.head, DeftHead)
+    assert advcam_deft().own_classifier.plan.epochs == 10
+    assert advcam_deft().seeds == AdvCam(rectified=False)
+    same = dataclasses.replace(advcam_deft(), classifier=advcam().classifier, seeds=AdvCam())
+    assert same == advcam()
+
+
+@pytest.mark.parametrize("name", ["advcam", "advcam_deft"])
+def test_runs_to_its_page_and_is_read_back(name: str, folder_data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    swaps = ["classifier.head.swap_epoch=2"] if name == "advcam_deft" else []
+    pipeline = assign(RECIPES[name](), [*TINY, *swaps])
+    assert deft.run(pipeline, f"folder:{folder_data}", out, name=name).exists()
+    scores = json.loads((out / "scores.json").read_text())
+    assert 0 <= scores["train"]["masks"]["fixed"]["miou"] <= 1
+    train = open_data(f"folder:{folder_data}").train
+    for index, image in enumerate(train.names):
+        assert load_seeds(out / "seeds" / "train" / f"{image}.npz").classes == tuple(train.labels[index].nonzero()[0])
+    run = reopen(out)
+    try:
+        assert run.pipeline.seeds == pipeline.seeds
+    finally:
+        run.out.close()
