@@ -69,3 +69,21 @@ class AdamW:
         if step < rising:
             return (step + 1) / rising
         return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam (Kingma and Ba, 2015, arXiv:1412.6980) at a constant rate, its weight decay being part of the gradient."""
+
+    lr: float = 1e-4
+    decay: float = 1e-4
+    power: float = 0.0
+    """Of a polynomial decay; 0 keeps the rate constant."""
+
+    def build(self, groups: list[ParamGroup]) -> torch.optim.Optimizer:
+        """The optimiser of these groups."""
+        return torch.optim.Adam(_groups(groups, self.lr, self.decay), lr=self.lr)
+
+    def factor(self, step: int, steps: int) -> float:
+        """Share of the base rate at 0-based ``step`` of ``steps``, in [0, 1]."""
+        return float((1 - step / steps) ** self.power)

@@ -1,0 +1,26 @@
+"""AMN (Lee, Kim and Shim, 2022, arXiv:2204.01372), alone and with DEFT."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from deft.pipeline import Pipeline
+from deft.recipes.irn import cam, with_deft
+from deft.refine.irn import Irn
+from deft.refine.labels import ConfidentLabels
+from deft.seeds.amn import Amn
+
+
+def amn() -> Pipeline:
+    """AMN: a pixel classifier, told the tags, learns from confident labels; IRN refines its maps."""
+    return replace(
+        cam(),
+        seeds=Amn(labels=ConfidentLabels(fg=0.30, bg=0.05)),
+        seed_threshold=0.25,
+        refine=Irn(labels=ConfidentLabels(fg=0.45, bg=0.15), power=1.3, background=0.25),
+    )
+
+
+def amn_deft() -> Pipeline:
+    """AMN on DEFT's maps: the first labels are read off them, and nothing else of AMN changes."""
+    return with_deft(amn())

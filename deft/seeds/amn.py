@@ -1,0 +1,238 @@
+"""AMN: maps that one threshold suits (Lee, Kim and Shim, 2022, arXiv:2204.01372, "Threshold Matters in WSSS").
+
+The maps of a classifier become confident labels, and a network that scores every pixel, told the image's tags, learns
+from them with a loss that keeps it from certainty. Its class probabilities are the maps.
+
+Differs from the published code: dropout is off while maps are read (see :mod:`deft.seeds.amn_network`), and maps hold
+no plane of background. Chosen here: the network begins from the trained classifier's backbone, and Adam's rate stays
+constant.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deft.artifacts import file_stem, load_mask, load_seeds, load_tensors, save_mask, save_seeds, save_tensors
+from deft.contracts import BACKGROUND, IGNORE, InputError, ReadsFiles, Sample, SeedMaps, Splits
+from deft.engine.fit import Plan, finish, fit
+from deft.engine.infer import device, for_each
+from deft.engine.layout import channels_last
+from deft.engine.optimise import Adam
+from deft.seeds.amn_network import AmnNetwork
+from deft.seeds.cam import Cam
+from deft.seeds.views import STRIDE, grid
+from deft.seeds.workshop import Base, Labels, Workshop
+
+
+@dataclass(frozen=True)
+class Amn:
+    """Settings of AMN; the defaults are the paper's code."""
+
+    labels: Labels
+    """What the network learns from; IRN's labels at 0.30 and 0.05."""
+    base: Base = field(default_factory=Cam)
+    """The maps that these labels are read off."""
+    plan: Plan = field(
+        default_factory=lambda: Plan(epochs=5, min_steps=360, batch=16, optimiser=Adam(lr=5e-6, decay=1e-4))
+    )
+    """Training of the network; the published rate goes with VOC's 3,310 steps."""
+    crop: float = 1.0
+    """Side of the training crop as a multiple of the images' typical long side (512 for VOC's 500 pixels)."""
+    scale: tuple[float, float] = (0.5, 1.5)
+    """Range of the factor by which training images are resized."""
+    flip: bool = True
+    """Mirror every other training image."""
+    dropout: float = 0.1
+    """Share of the features dropped while training."""
+    smoothing: float = 0.4
+    """Share of each pixel's target spread over the other classes."""
+    head_lr: float = 20.0
+    """Multiple of the base rate for new layers: 1e-4 against 5e-6."""
+    scales: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0)
+    """Sizes of the image at which maps are read."""
+    mirror: bool = True
+    """Read them off the mirrored image as well."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained or read."""
+        if self.base.learning is not None:
+            raise InputError(
+                "expected seeds.base to be a method that trains nothing of its own, such as Cam, got "
+                f"{type(self.base).__name__}"
+            )
+        if not 0 < self.scale[0] <= self.scale[1] or self.crop <= 0 or self.head_lr <= 0:
+            raise InputError(
+                "expected seeds.crop and seeds.head_lr above 0 and seeds.scale as two rising positive factors, got "
+                f"{self.crop}, {self.head_lr} and {self.scale}"
+            )
+        if not (0 <= self.dropout < 1 and 0 <= self.smoothing < 1):
+            raise InputError(
+                f"expected seeds.dropout and seeds.smoothing in 0 to 1, 1 left out, got {self.dropout} and "
+                f"{self.smoothing}"
+            )
+        if not self.scales or min(self.scales) <= 0:
+            raise InputError(f"expected seeds.scales as one or more positive factors, got {self.scales}")
+
+    @property
+    def learning(self) -> tuple[object, ...]:
+        """The settings that training depends on; with other scales the same network is read again."""
+        return (
+            *(self.labels, self.base, self.plan, self.crop, self.scale, self.flip),
+            *(self.dropout, self.smoothing, self.head_lr),
+        )
+
+    def check(self, splits: Splits) -> None:
+        """Look at the files of a base that reads files, before anything is made."""
+        if isinstance(self.base, ReadsFiles):
+            self.base.check(splits)
+
+    def fingerprint(self) -> str:
+        """Of these files; empty where the base reads none."""
+        return self.base.fingerprint() if isinstance(self.base, ReadsFiles) else ""
+
+    def prepare(self, workshop: Workshop) -> Callable[[Sample], SeedMaps]:
+        """Make first maps and confident labels and train the network, as far as that is not done.
+
+        Raises:
+            InputError: the confident labels hold no object at all.
+        """
+        base = self.base.prepare(workshop)
+        torch.manual_seed(workshop.seed)
+        network = AmnNetwork(
+            copy.deepcopy(workshop.backbone),  # the first maps go on being read off the classifier's own
+            len(workshop.data.classes),
+            dropout=self.dropout,
+            smoothing=self.smoothing,
+            head_lr=self.head_lr,
+        )
+        path = workshop.folder / "model.safetensors"
+        if path.exists():
+            network.load_state_dict(load_tensors(path)[0])
+        else:
+            self._train(network, base, workshop)
+            save_tensors(path, network.state_dict(), {"made_by": workshop.made_by})
+            finish(workshop.folder)
+        channels_last(network).to(device()).eval()
+        first = _first_of(base, self.labels, workshop)
+
+        def locate(sample: Sample) -> SeedMaps:
+            seeds, labels = first(sample)
+            return self.maps(network, sample, labels, seeds.scores)
+
+        return locate
+
+    def _train(self, network: AmnNetwork, base: Callable[[Sample], SeedMaps], workshop: Workshop) -> None:
+        maps, masks = _files(workshop)
+
+        def localise(index: int, sample: Sample) -> None:
+            save_seeds(maps[index], base(sample), workshop.made_by)
+
+        def label(index: int, sample: Sample) -> None:
+            save_mask(masks[index], self.labels(sample.image, load_seeds(maps[index])), workshop.made_by)
+
+        for_each(workshop.data, _missing(maps), localise, title="first maps")
+        for_each(workshop.data, _missing(masks), label, title="confident labels")
+        fit(
+            network.train(),
+            workshop.crops(masks, _useful(masks), crop=self.crop, scale=self.scale, flip=self.flip),
+            self.plan,
+            folder=workshop.folder,
+            seed=workshop.seed,
+            precision=workshop.precision,
+            devices=workshop.devices,
+            title="pixel classifier",
+        )
+
+    def maps(
+        self, network: AmnNetwork, sample: Sample, labels: NDArray[np.uint8], scores: tuple[float, ...] = ()
+    ) -> SeedMaps:
+        """The maps of one image.
+
+        Args:
+            network: trained, in eval mode; its device does the work.
+            sample: image and tags.
+            labels: its confident labels, (H, W).
+            scores: the classifier's, passed on.
+
+        Returns:
+            Maps of the tags on the stride-4 grid, every one from 0 to 1 except where the background is sure.
+        """
+        size = (sample.image.shape[0], sample.image.shape[1])
+        classes = tuple(int(index) for index in np.flatnonzero(sample.labels))
+        if not classes:
+            return SeedMaps((), torch.zeros(0, *grid(size)), size, scores)
+        probability = network.probability(sample.image, sample.labels, self.scales, self.mirror).cpu()
+        background = torch.from_numpy(labels[::STRIDE, ::STRIDE] == BACKGROUND)
+        return SeedMaps(classes, stretch(probability[[index + 1 for index in classes]], background), size, scores)
+
+
+def stretch(probability: Tensor, background: Tensor) -> Tensor:
+    """Each map stretched over the whole range, its least value to 0 and its largest to 1, but for the sure background.
+
+    Args:
+        probability: maps of the classes present, (P, h, w) in [0, 1].
+        background: bool (h, w), the cells that keep their probability.
+
+    Returns:
+        (P, h, w) in [0, 1]; a map of one value is 0 where the background is not sure.
+    """
+    least, most = probability.amin(dim=(1, 2), keepdim=True), probability.amax(dim=(1, 2), keepdim=True)
+    span = most - least
+    stretched = (probability - least) / torch.where(span > 0, span, 1)
+    return torch.where(background, probability, stretched)
+
+
+def _first_of(
+    base: Callable[[Sample], SeedMaps], labels: Labels, workshop: Workshop
+) -> Callable[[Sample], tuple[SeedMaps, NDArray[np.uint8]]]:
+    """First maps and confident labels of one image: those stored where it is a training image, else made."""
+    maps, masks = _files(workshop)
+    places = {name: index for index, name in enumerate(workshop.data.names)}
+
+    def first(sample: Sample) -> tuple[SeedMaps, NDArray[np.uint8]]:
+        index = places.get(sample.name)
+        if index is not None and _equal(sample, workshop.data[index]):  # names are unique in one split only
+            return load_seeds(maps[index]), load_mask(masks[index])
+        seeds = base(sample)
+        return seeds, labels(sample.image, seeds)
+
+    return first
+
+
+def _equal(one: Sample, other: Sample) -> bool:
+    return np.array_equal(one.labels, other.labels) and np.array_equal(one.image, other.image)
+
+
+def _files(workshop: Workshop) -> tuple[list[Path], list[Path]]:
+    """Of every training image, where its first maps and its confident labels are kept."""
+    stems = [file_stem(name) for name in workshop.data.names]
+    return [workshop.folder / "base" / f"{stem}.npz" for stem in stems], [
+        workshop.folder / "labels" / f"{stem}.png" for stem in stems
+    ]
+
+
+def _missing(paths: list[Path]) -> list[int]:
+    return [index for index, path in enumerate(paths) if not path.exists()]
+
+
+def _useful(masks: list[Path]) -> tuple[int, ...]:
+    """Places of the masks in which anything is sure.
+
+    Raises:
+        InputError: no mask holds an object.
+    """
+    values = [set(np.unique(load_mask(path)).tolist()) - {IGNORE} for path in masks]
+    if not any(found - {BACKGROUND} for found in values):
+        raise InputError(
+            "expected confident labels of some object in some image, found none in any; "
+            "look at the maps of seeds.base, train the classifier for longer, or lower seeds.labels.fg"
+        )
+    return tuple(index for index, found in enumerate(values) if found)

@@ -1,0 +1,46 @@
+"""The balanced, smoothed loss of AMN (Lee, Kim and Shim, 2022, arXiv:2204.01372).
+
+Plain cross entropy pushes the few sure pixels to certainty, and then one threshold cuts every object differently. A
+smoothed target leaves room between certain and unsure, and background and objects weigh the same however many pixels
+each has.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from deft.contracts import BACKGROUND, IGNORE
+
+
+def smoothed_cross_entropy(logits: Tensor, mask: Tensor, smoothing: float) -> Tensor:
+    """Cross entropy of every cell with a target of ``1 - smoothing`` on its class, the rest spread over the others.
+
+    Args:
+        logits: (N, K + 1, h, w), background first.
+        mask: int64 (N, h, w), 0 to K, or 255.
+        smoothing: share of the target that is spread, in [0, 1).
+
+    Returns:
+        (N, h, w), 0 where the mask is 255.
+    """
+    sure = mask != IGNORE
+    logarithms = logits.log_softmax(dim=1)
+    own = logarithms.gather(1, torch.where(sure, mask, BACKGROUND)[:, None])[:, 0]
+    others = (logarithms.sum(dim=1) - own) / (logits.shape[1] - 1)
+    return torch.where(sure, -(1 - smoothing) * own - smoothing * others, 0.0)
+
+
+def balanced_losses(logits: Tensor, mask: Tensor, smoothing: float) -> dict[str, Tensor]:
+    """Half the mean over the sure background and half the mean over the sure objects, to be summed.
+
+    A kind of which the batch has no cell adds 0.
+
+    Args:
+        logits: (N, K + 1, h, w), background first.
+        mask: int64 (N, h, w), 0 to K, or 255, which counts nowhere.
+        smoothing: share of the target that is spread over the other classes, in [0, 1).
+    """
+    losses = smoothed_cross_entropy(logits, mask, smoothing)
+    kinds = {"background": mask == BACKGROUND, "objects": (mask != BACKGROUND) & (mask != IGNORE)}
+    return {name: (losses * cells).sum() / cells.sum().clamp(min=1) / 2 for name, cells in kinds.items()}

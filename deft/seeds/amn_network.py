@@ -1,0 +1,106 @@
+"""The network of AMN: which class each pixel is of, told which classes there are (Lee et al., 2022, arXiv:2204.01372).
+
+The image's tags weigh the channels of the last feature map, so that classes the image does not have need not be told
+apart, and four dilated convolutions, summed, score each cell. Differs from the authors' code in that dropout is off
+while maps are read; there it stays on, by an oversight, and two readings of one image differ. Batch norms keep their
+statistics, as there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deft.backbone import Backbone
+from deft.engine.optimise import ParamGroup
+from deft.seeds.amn_loss import balanced_losses
+from deft.seeds.views import on_grid, pixels, resize
+
+RATES = (6, 12, 18, 24)
+"""Dilations of the head at stride 16; at another stride they reach as far in pixels."""
+
+
+class AmnNetwork(nn.Module):
+    """Backbone, conditioning on the tags, and head; a :class:`deft.engine.fit.Trainee`.
+
+    Args:
+        backbone: trained further, its batch statistics kept.
+        classes: K, without background.
+        dropout: share of the conditioned features dropped while training, in [0, 1).
+        smoothing: share of each target spread over the other classes, in [0, 1).
+        head_lr: multiple of the base rate for conditioning and head.
+    """
+
+    def __init__(
+        self, backbone: Backbone, classes: int, *, dropout: float = 0.1, smoothing: float = 0.4, head_lr: float = 20.0
+    ) -> None:
+        super().__init__()
+        channels, stride = backbone.channels[-1], backbone.reductions[-1]
+        self.backbone = backbone
+        self.condition = nn.Linear(classes, channels)
+        self.dropout = nn.Dropout(dropout)
+        reaches = [max(1, rate * 16 // stride) for rate in RATES]
+        self.head = nn.ModuleList(
+            nn.Conv2d(channels, classes + 1, 3, padding=reach, dilation=reach) for reach in reaches
+        )
+        for convolution in self.head:
+            nn.init.normal_(cast(Tensor, convolution.weight), std=0.01)
+            nn.init.zeros_(cast(Tensor, convolution.bias))
+        self.smoothing, self.head_lr = smoothing, head_lr
+        backbone.freeze(until=-1, batch_norm=True)
+
+    def forward(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Logits (N, K + 1, h, w), background first, on the grid of the last feature map.
+
+        Args:
+            images: uint8 or float 0..255, (N, 3, H, W).
+            labels: float multi-hot, (N, K).
+        """
+        features = self.backbone(images)[-1]
+        weighed = self.dropout(features * self.condition(labels)[:, :, None, None])
+        return torch.stack([convolution(weighed) for convolution in self.head]).sum(dim=0)
+
+    def terms(self, batch: dict[str, Tensor], epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
+        """Loss terms of ``image`` uint8 (N, 3, H, W), ``labels`` float (N, K), ``mask`` int64 (N, H, W), 255 unsure."""
+        logits = self(batch["image"], batch["labels"]).float()
+        mask = F.interpolate(batch["mask"][:, None].float(), size=logits.shape[-2:], mode="nearest")[:, 0].long()
+        return balanced_losses(logits, mask, self.smoothing)
+
+    def groups(self) -> list[ParamGroup]:
+        """The backbone at the base rate, the new layers at ``head_lr`` times that."""
+        new = [*self.condition.parameters(), *self.head.parameters()]
+        return [ParamGroup(list(self.backbone.parameters())), ParamGroup(new, self.head_lr)]
+
+    @torch.no_grad()
+    def probability(
+        self, image: NDArray[np.uint8], labels: NDArray[np.bool_], scales: Sequence[float], mirror: bool
+    ) -> Tensor:
+        """Probability of background and classes, logits averaged over views of one image; call it in eval mode.
+
+        Args:
+            image: RGB, (H, W, 3), any size.
+            labels: multi-hot, (K,).
+            scales: factors by which the image is resized.
+            mirror: whether it is seen mirrored as well.
+
+        Returns:
+            (K + 1, h, w) in [0, 1] on the stride-4 grid, with a sum of 1 at each cell.
+        """
+        where = self.condition.weight.device
+        whole = pixels(image, where)
+        tags = torch.from_numpy(labels.astype(np.float32)).to(where)[None]
+        views = []
+        for scale in scales:
+            view = resize(whole, scale, self.backbone.reductions[-1])
+            batch = torch.cat([view, view.flip(-1)]) if mirror else view
+            logits = self(batch, tags.expand(len(batch), -1)).float()
+            if mirror:
+                logits = (logits[:1] + logits[1:].flip(-1)) / 2
+            views.append(on_grid(logits[0], (view.shape[-2], view.shape[-1]), (image.shape[0], image.shape[1])))
+        return torch.stack(views).mean(dim=0).softmax(dim=0)
