@@ -10,7 +10,7 @@ k, 255 ignore. *Features* (N, C, h, w) come from a backbone, *logits* (N, K) are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -155,6 +155,52 @@ class LayerAugmentation(Augmentation, Protocol):
         """Where this batch is changed: 0 its images, k the backbone's k-th feature map, 1 to ``layers``."""
 
 
+class SampleChange(Protocol):
+    """Changes one image before it is cropped; what a :class:`SampleAugmentation` prepares."""
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How much there is to draw from, by class name; kept in the record of the classifier's stage."""
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """A new sample, a pure function of both; nothing that comes in is written to."""
+
+
+@runtime_checkable
+class SampleAugmentation(Protocol):
+    """Changes whole images by what an earlier round of the same pipeline found in them; a frozen dataclass.
+
+    Half of a training batch are then images as they are, and the other half the same images changed.
+    """
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds come before the classifier that is trained with this; at least 1."""
+
+    @property
+    def earlier(self) -> SampleAugmentation | None:
+        """What the round before is trained with, of one round less; None for the first, which changes no image."""
+
+    def prepare(self, data: Dataset, masks: Callable[[int], NDArray[np.uint8]]) -> SampleChange:
+        """Get ready to change images.
+
+        Args:
+            data: the training images.
+            masks: pseudo-mask (H, W) of image ``i``, made by the round before.
+        """
+
+
+@runtime_checkable
+class ReadsFiles(Protocol):
+    """A seed method whose maps lie in files of the user."""
+
+    def check(self, splits: Splits) -> None:
+        """Look at every file before anything is made; raises InputError naming those that cannot be used."""
+
+    def fingerprint(self) -> str:
+        """Hex digest that changes when a file does (names, sizes and times, not contents)."""
+
+
 class HeadModule(Protocol):
     """The trainable part of a classifier head; an ``nn.Module``."""
 
@@ -174,8 +220,26 @@ class HeadModule(Protocol):
         """Parameters with the multiple of the base learning rate they are trained at."""
 
 
+@runtime_checkable
+class AllMapsHeadModule(Protocol):
+    """A :class:`HeadModule` that learns from all feature maps; its scores and maps need the last alone."""
+
+    def loss_of_maps(
+        self, maps: Sequence[Tensor], labels: Tensor, epoch: int, rng: torch.Generator
+    ) -> dict[str, Tensor]:
+        """As :meth:`HeadModule.loss`, of the backbone's maps (N, C_i, ., .), shallow to deep."""
+
+
 class Head(Protocol):
     """Settings of a classifier head."""
 
     def build(self, channels: int, classes: int) -> nn.Module:
         """A :class:`HeadModule` for features of ``channels`` channels."""
+
+
+@runtime_checkable
+class AllMapsHead(Head, Protocol):
+    """Settings of a head that learns from all feature maps."""
+
+    def build_on(self, channels: Sequence[int], classes: int) -> nn.Module:
+        """An :class:`AllMapsHeadModule` for maps of so many channels, shallow to deep."""

@@ -7,7 +7,7 @@ flip. Sizes are multiples of the images' typical long side, so that the same set
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,13 +16,18 @@ from torch import Tensor, nn
 
 from deft.artifacts import load_tensors, save_tensors
 from deft.backbone import Backbone, from_spec
-from deft.contracts import Augmentation, Head, InputError, LayerAugmentation
+from deft.contracts import (
+    AllMapsHead,
+    AllMapsHeadModule,
+    Augmentation,
+    Head,
+    InputError,
+    LayerAugmentation,
+    SampleAugmentation,
+)
 from deft.engine.fit import Plan
 from deft.engine.layout import channels_last
 from deft.engine.optimise import ParamGroup, Sgd
-
-FREEZE_STRIDE = 8
-"""IRN detaches the output of layer2, the last of stride 8."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +43,13 @@ class Classifier:
     flip: bool = True
     jitter: float = 0.0
     """Colour jitter strength; PSA 0.3, IRN none."""
-    augment: Augmentation | None = None
-    """What becomes of each training batch, :mod:`deft.augment`."""
+    augment: Augmentation | SampleAugmentation | None = None
+    """What becomes of each training batch, or of half its images before they are cropped, :mod:`deft.augment`."""
     freeze: bool = True
-    """Stop gradients at stride 8 and keep batch norm's statistics, as IRN; without trained weights neither is done."""
+    """Stop gradients and keep batch norm's statistics, as IRN; without trained weights neither is done."""
+    freeze_stride: int = 8
+    """Layers up to this stride are not trained: 8 stops gradients behind layer2, as IRN; 2 trains all but a ResNet's
+    first convolution, as AdvCAM."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
@@ -51,11 +59,22 @@ class Classifier:
                 "expected classifier.crop above 0, classifier.long_side as two rising positive multiples and "
                 f"classifier.jitter in 0 to 1, got {self.crop}, {self.long_side} and {self.jitter}"
             )
+        if isinstance(self.augment, SampleAugmentation) and self.plan.batch % 2:
+            raise InputError(
+                f"expected an even classifier.plan.batch, because half of it are changed images, got {self.plan.batch}"
+            )
 
     def pixels(self, side: int) -> tuple[int, tuple[int, int]]:
         """The training crop, a multiple of 32, and the range of long sides, in pixels, for images of that long side."""
         low, high = (max(1, round(share * side)) for share in self.long_side)
         return max(32, 32 * round(self.crop * side / 32)), (low, high)
+
+    @property
+    def reading(self) -> Plan:
+        """The plan by images read: one that is seen as it is and changed is two of a batch."""
+        if isinstance(self.augment, SampleAugmentation):
+            return replace(self.plan, batch=self.plan.batch // 2)
+        return self.plan
 
     def build(self, backbone: Backbone, classes: int) -> ClassifierNetwork:
         """The network, untrained.
@@ -67,11 +86,12 @@ class Classifier:
         if swap_epoch > self.plan.epochs and getattr(self.head, "swaps", False):
             raise InputError(
                 f"classifier.head.swap_epoch is {swap_epoch} and training ends with epoch {self.plan.epochs}: nothing "
-                "would be swapped. Raise classifier.plan.epochs, or set both swap weights of classifier.head to 0 to mean that"
+                "would be swapped. Raise classifier.plan.epochs, or set both swap weights of the head to 0 to mean that"
             )
-        network = ClassifierNetwork(backbone, self.head.build(backbone.channels[-1], classes), self.augment)
+        of_batches = None if isinstance(self.augment, SampleAugmentation) else self.augment
+        network = ClassifierNetwork(backbone, _head(self.head, backbone, classes), of_batches)
         if self.freeze and backbone.pretrained:
-            backbone.freeze(until=backbone.stage_of_stride(FREEZE_STRIDE), batch_norm=True)
+            backbone.freeze(until=backbone.stage_of_stride(self.freeze_stride), batch_norm=True)
         return network
 
 
@@ -85,20 +105,30 @@ class ClassifierNetwork(nn.Module):
         self.augment = augment
 
     def terms(self, batch: dict[str, Tensor], epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
-        """Loss terms of the head; ``batch`` holds ``image`` uint8 (N, 3, H, W) and ``labels`` float (N, K)."""
-        features, labels = self._features(self.backbone.normalise(batch["image"]), batch["labels"], rng)
-        terms: dict[str, Tensor] = cast(Any, self.head).loss(features.float(), labels, epoch, rng)
+        """Loss terms of the head.
+
+        Args:
+            batch: ``image`` uint8 (N, 3, H, W) and ``labels`` float (N, K); or V views of each, (N, V, 3, H, W) and
+                (N, V, K), which are as many images.
+            epoch: 1-based.
+            rng: the only source of chance.
+        """
+        images, tags = batch["image"].flatten(0, -4), batch["labels"].flatten(0, -2)
+        maps, labels = self._maps(self.backbone.normalise(images), tags, rng)
+        if isinstance(self.head, AllMapsHeadModule):
+            return self.head.loss_of_maps(maps, labels, epoch, rng)
+        terms: dict[str, Tensor] = cast(Any, self.head).loss(maps[-1].float(), labels, epoch, rng)
         return terms
 
-    def _features(self, x: Tensor, labels: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """The last feature map of a batch, augmented on its way, and its labels."""
+    def _maps(self, x: Tensor, labels: Tensor, rng: torch.Generator) -> tuple[list[Tensor], Tensor]:
+        """The feature maps of a batch, augmented on its way, and its labels."""
         augment = self.augment
         if augment is None:
-            return self.backbone.features(x)[-1], labels
+            return self.backbone.features(x), labels
         layer = augment.layer(len(self.backbone.channels), rng) if isinstance(augment, LayerAugmentation) else 0
         if layer == 0:
             x, labels = augment(x, labels, rng)
-            return self.backbone.features(x)[-1], labels
+            return self.backbone.features(x), labels
         mixed = labels
 
         def change(features: Tensor) -> Tensor:
@@ -106,7 +136,7 @@ class ClassifierNetwork(nn.Module):
             features, mixed = augment(features, labels, rng)
             return features
 
-        return self.backbone.features(x, (layer - 1, change))[-1], mixed
+        return self.backbone.features(x, (layer - 1, change)), mixed
 
     def groups(self) -> list[ParamGroup]:
         """The backbone at the base rate, the head at its own multiples."""
@@ -133,6 +163,14 @@ def load_classifier(path: Path, head: Head) -> ClassifierNetwork:
     """
     tensors, header = load_tensors(path)
     backbone = from_spec(header["backbone"])
-    network = ClassifierNetwork(backbone, head.build(backbone.channels[-1], len(header["classes"])))
+    network = ClassifierNetwork(backbone, _head(head, backbone, len(header["classes"])))
     network.load_state_dict(tensors)
     return channels_last(network).eval()
+
+
+def _head(head: Head, backbone: Backbone, classes: int) -> nn.Module:
+    return (
+        head.build_on(backbone.channels, classes)
+        if isinstance(head, AllMapsHead)
+        else head.build(backbone.channels[-1], classes)
+    )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from deft.artifacts import load_mask
-from deft.contracts import Dataset
+from deft.contracts import Dataset, Sample, SampleChange
 from deft.data.transforms import TrainCrop
 
 
@@ -23,20 +23,29 @@ class TaggedImages:
     transform: TrainCrop
     fill: tuple[int, int, int]
     """Colour of the padding: the backbone's mean, because this family pads with 0 after normalising."""
+    change: SampleChange | None = None
+    """Where there is one, an example is two views: the image as it is, and changed."""
 
     def __len__(self) -> int:
         return len(self.data)
 
     def example(self, index: int, rng: np.random.Generator) -> dict[str, Tensor]:
-        """``image`` uint8 (3, crop, crop) and ``labels`` float (K,)."""
+        """``image`` uint8 (3, crop, crop) and ``labels`` float (K,); with ``change`` (2, 3, crop, crop) and (2, K)."""
         sample = self.data[index]
+        one = self._view(sample, rng)
+        if self.change is None:
+            return one
+        two = self._view(self.change(sample, rng), rng)
+        return {key: torch.stack([one[key], two[key]]) for key in one}
+
+    def _view(self, sample: Sample, rng: np.random.Generator) -> dict[str, Tensor]:
         image, _ = self.transform(sample.image, None, self.fill, rng)
         return {"image": image, "labels": torch.from_numpy(sample.labels.astype(np.float32))}
 
 
 @dataclass(frozen=True)
 class MaskedImages:
-    """Images with masks of a run folder (confident labels or pseudo-masks), for IRN and the segmentation network."""
+    """Images with masks of a run folder: confident labels, for IRN and AMN, or pseudo-masks, for the segmentation."""
 
     data: Dataset
     masks: Sequence[Path]
@@ -50,12 +59,13 @@ class MaskedImages:
         return len(self.indices) or len(self.data)
 
     def example(self, index: int, rng: np.random.Generator) -> dict[str, Tensor]:
-        """``image`` uint8 (3, crop, crop) and ``mask`` int64 (crop, crop), 255 ignored."""
+        """``image`` uint8 (3, crop, crop), ``mask`` int64 (crop, crop), 255 ignored, and its ``labels`` float (K,)."""
         index = self.indices[index] if self.indices else index
-        image, mask = self.transform(self.data[index].image, load_mask(self.masks[index]), self.fill, rng)
+        sample = self.data[index]
+        image, mask = self.transform(sample.image, load_mask(self.masks[index]), self.fill, rng)
         if mask is None:
             raise AssertionError("a mask went into the crop and none came out")
-        return {"image": image, "mask": mask}
+        return {"image": image, "mask": mask, "labels": torch.from_numpy(sample.labels.astype(np.float32))}
 
 
 def typical_side(data: Dataset, looked_at: int = 50) -> int:

@@ -1,24 +1,57 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 
+from deft.augment import CutMix, Cutout, HideAndSeek, ManifoldMixup, Mixup
 from deft.backbone import build_backbone
 from deft.classify.classifier import Classifier, ClassifierNetwork, load_classifier, save_classifier
 from deft.classify.deft import DeftHead
 from deft.classify.linear import LinearHead
-from deft.contracts import Head, InputError
+from deft.contracts import Augmentation, Head, InputError
 from deft.engine.fit import Plan
 
 
-def build(head: Head, pretrained: bool = False) -> ClassifierNetwork:
+def build(head: Head, pretrained: bool = False, augment: Augmentation | None = None) -> ClassifierNetwork:
     torch.manual_seed(0)
     backbone = build_backbone("test_resnet", "none", 16)
     backbone.pretrained = pretrained
-    return Classifier(head=head, plan=Plan(epochs=10, min_steps=0, batch=4)).build(backbone, 3)
+    return Classifier(head=head, plan=Plan(epochs=10, min_steps=0, batch=4), augment=augment).build(backbone, 3)
+
+
+def examples() -> dict[str, Tensor]:
+    rng = torch.Generator().manual_seed(0)
+    return {
+        "image": torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8, generator=rng),
+        "labels": torch.eye(3)[[0, 1, 2, 0]],
+    }
+
+
+@dataclass(frozen=True)
+class Turned:
+    """Moves every image and its labels on by one place in the batch, doubled, at one layer."""
+
+    at: int = 0
+
+    def layer(self, layers: int, rng: torch.Generator) -> int:
+        assert layers == 5
+        return self.at
+
+    def __call__(self, x: Tensor, labels: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        return 2 * x.roll(1, 0), labels.roll(1, 0) / 2
+
+
+@dataclass(frozen=True)
+class Darkened:
+    """Changes images and says nothing of layers."""
+
+    def __call__(self, x: Tensor, labels: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        return x / 2, labels * 0.9
 
 
 def test_sizes_are_irns_on_voc() -> None:
@@ -38,6 +71,15 @@ def test_trained_weights_are_frozen_up_to_stride_8_and_random_ones_are_not() -> 
     assert not any(norm.training for norm in norms)
 
 
+def test_all_but_the_first_layers_can_be_trained() -> None:
+    backbone = build_backbone("test_resnet", "none", 16)
+    backbone.pretrained = True
+    Classifier(head=LinearHead(), freeze_stride=2).build(backbone, 3)
+    still = [name for name, parameter in backbone.named_parameters() if not parameter.requires_grad]
+    assert still
+    assert not any("layer" in name for name in still)
+
+
 def test_a_plan_that_ends_before_the_swap_is_refused() -> None:
     with pytest.raises(InputError, match="nothing would be swapped"):
         plan = Plan(epochs=5, min_steps=0, batch=4)
@@ -51,10 +93,7 @@ def test_steps_lower_the_loss_and_every_weight_is_in_a_group(head: Head) -> None
     grouped = [id(parameter) for group in groups for parameter in group.params]
     assert sorted(grouped) == sorted(id(parameter) for parameter in network.parameters())
     optimiser = torch.optim.SGD([{"params": group.params, "lr": 0.01 * group.lr} for group in groups])
-    batch = {
-        "image": torch.randint(0, 256, (4, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)),
-        "labels": torch.eye(3)[[0, 1, 2, 0]],
-    }
+    batch = examples()
     losses = []
     for step in range(8):
         terms = network.terms(batch, 1, torch.Generator().manual_seed(step))
@@ -66,6 +105,18 @@ def test_steps_lower_the_loss_and_every_weight_is_in_a_group(head: Head) -> None
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.parametrize("head", [LinearHead(), DeftHead(maps=4)])
+def test_views_are_images_of_the_batch(head: Head) -> None:
+    network = build(head).eval()
+    images = torch.randint(0, 256, (6, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    labels = torch.eye(3)[[0, 1, 2, 0, 1, 2]]
+    flat = network.terms({"image": images, "labels": labels}, 1, torch.Generator().manual_seed(0))
+    pairs = {"image": images.unflatten(0, (3, 2)), "labels": labels.unflatten(0, (3, 2))}
+    viewed = network.terms(pairs, 1, torch.Generator().manual_seed(0))
+    assert flat.keys() == viewed.keys()
+    assert all(torch.equal(flat[name], viewed[name]) for name in flat)
+
+
 def test_a_stored_classifier_gives_the_same_scores(tmp_path: Path) -> None:
     network = build(DeftHead(maps=4)).eval()
     save_classifier(tmp_path / "model.safetensors", network, ("a", "b", "c"), "key")
@@ -75,3 +126,67 @@ def test_a_stored_classifier_gives_the_same_scores(tmp_path: Path) -> None:
         assert torch.allclose(network.logits(images), again.logits(images), atol=1e-5)
     with pytest.raises(InputError):
         load_classifier(tmp_path / "none.safetensors", DeftHead())
+
+
+@pytest.mark.parametrize("at", range(6))
+def test_an_augmentation_changes_the_layer_it_names_and_the_labels_go_along(at: int) -> None:
+    """The reference walks the network stage by stage and changes the map by hand."""
+    network = build(LinearHead(), augment=Turned(at)).eval()
+    batch, rng = examples(), torch.Generator()
+    x = network.backbone.normalise(batch["image"])
+    labels = batch["labels"].roll(1, 0) / 2
+    stages, maps = [info["module"] for info in network.backbone.net.feature_info.get_dicts()], 0
+    x = 2 * x.roll(1, 0) if at == 0 else x
+    for name, module in network.backbone.net.named_children():
+        x = module(x)
+        if name in stages:
+            maps += 1
+            x = 2 * x.roll(1, 0) if at == maps else x
+    assert maps == 5
+    scores = network.head.classifier(x).mean((2, 3))
+    expected = F.binary_cross_entropy_with_logits(scores, labels)
+    assert torch.allclose(network.terms(batch, 1, rng)["classify"], expected, atol=1e-5)
+    without = build(LinearHead()).eval().terms(batch, 1, rng)["classify"]
+    assert not torch.allclose(without, expected, atol=1e-4)
+
+
+def test_an_augmentation_without_layers_changes_images() -> None:
+    network = build(LinearHead(), augment=Darkened()).eval()
+    batch = examples()
+    features = network.backbone.features(network.backbone.normalise(batch["image"]) / 2)[-1]
+    expected = network.head.loss(features, batch["labels"] * 0.9, 1, torch.Generator())
+    found = network.terms(batch, 1, torch.Generator())
+    assert all(torch.allclose(found[name], term) for name, term in expected.items())
+
+
+def test_scores_and_stored_weights_know_no_augmentation(tmp_path: Path) -> None:
+    augmented, plain = build(LinearHead(), augment=Turned(2)).eval(), build(LinearHead()).eval()
+    images = examples()["image"]
+    with torch.no_grad():
+        assert torch.equal(augmented.logits(images), plain.logits(images))
+    save_classifier(tmp_path / "model.safetensors", augmented, ("a", "b", "c"), "key")
+    assert load_classifier(tmp_path / "model.safetensors", LinearHead()).augment is None
+
+
+def test_mixing_behind_the_frozen_stages_trains_what_mixing_before_them_does() -> None:
+    for at in (0, 2, 3, 4):
+        network = build(LinearHead(), pretrained=True, augment=ManifoldMixup(layers=(at,))).train()
+        torch.stack(list(network.terms(examples(), 1, torch.Generator().manual_seed(0)).values())).sum().backward()
+        trained = {name for name, parameter in network.backbone.named_parameters() if parameter.grad is not None}
+        assert trained == {name for name, parameter in network.backbone.named_parameters() if parameter.requires_grad}
+
+
+@pytest.mark.parametrize("head", [LinearHead(), DeftHead(maps=4, swap_epoch=1)])
+@pytest.mark.parametrize("augment", [Mixup(), ManifoldMixup(), Cutout(), CutMix(), CutMix(union=True), HideAndSeek()])
+def test_every_head_learns_from_every_augmentation(head: Head, augment: Augmentation) -> None:
+    network = build(head, augment=augment).train()
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.01)
+    before = {name: parameter.detach().clone() for name, parameter in network.head.named_parameters()}
+    for step in range(2):
+        loss = torch.stack(list(network.terms(examples(), 1, torch.Generator().manual_seed(step)).values())).sum()
+        assert torch.isfinite(loss)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    after = dict(network.head.named_parameters())
+    assert all(not torch.equal(before[name], after[name]) for name in before if name.endswith("weight"))

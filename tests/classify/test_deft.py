@@ -85,7 +85,10 @@ def test_disentangling_equals_a_literal_reading(literal: bool) -> None:
 
 @pytest.mark.parametrize("two", [False, True])
 def test_swap_terms_equal_a_literal_loop(two: bool) -> None:
-    head, (features, labels) = build(DeftHead(two_permutations=two, swap_background_weight=0.5, swap_object_weight=0.5)), batch()
+    head, (features, labels) = (
+        build(DeftHead(two_permutations=two, swap_background_weight=0.5, swap_object_weight=0.5)),
+        batch(),
+    )
     generator = rng()
     first = torch.randperm(N, generator=generator)
     second = torch.randperm(N, generator=generator) if two else first

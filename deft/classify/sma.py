@@ -1,0 +1,155 @@
+"""SMA's additions to DEFT ("Learning to Detour: Shortcut Mitigating Augmentation", WACV 2024, arXiv:2405.18148).
+
+The background vector is read from all stages of the backbone, because scenes show in texture and colour, which deep
+features forget; a loss on the unswapped pair goes along with the swaps; all of these losses rise with the epochs; and
+the cosine between the two vectors is pushed down. Each is an option of its own on :class:`deft.classify.deft.DeftHead`.
+
+The work's code has no licence, so this was written from facts about it. Left open there and settled here: side maps are
+resized to the last map's grid, and their widths add up to its channels (4 x 512 for a ResNet-50's 2048), so that both
+vectors have one length, as the cosine and f_bg, which is asked of both, need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from deft.classify.deft import DeftHead, DeftModule, soft_margin
+from deft.contracts import InputError
+
+SIDES = 4
+"""Stages that the background is read from: the deepest so many, or as many as there are."""
+
+
+@dataclass(frozen=True)
+class SmaHead:
+    """Settings of SMA's head; with every option off it is DEFT's."""
+
+    deft: DeftHead = field(default_factory=lambda: DeftHead(warm_start=False, background_target=0.0))
+    """The rest. f_bg(z_bg) has target 0 in the released code; the unswapped pairs take the place of the warm start."""
+    hierarchical: bool = True
+    """Read z_bg from all stages, which it does not train."""
+    concat_weight: float = 1.0
+    """Weight of f_swap([z_fg, z_bg]) -> y, the pair as it was in the image; z_bg gets no gradient."""
+    ramp_epochs: int = 10
+    """The weights of the pair and of the swaps rise by epoch / ramp_epochs up to 1; 1 has them whole from the start."""
+    similarity_weight: float = 0.2
+    """Weight of -log(1 - cos(z_bg, z_fg)); 0.2 is the fourth weight of the released script."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be trained."""
+        if min(self.concat_weight, self.similarity_weight) < 0 or self.ramp_epochs < 1:
+            raise InputError(
+                "expected classifier.head.concat_weight and similarity_weight of at least 0 and ramp_epochs of at "
+                f"least 1, got {self.concat_weight}, {self.similarity_weight} and {self.ramp_epochs}"
+            )
+
+    @property
+    def swap_epoch(self) -> int:
+        """Of the DEFT head."""
+        return self.deft.swap_epoch
+
+    @property
+    def swaps(self) -> bool:
+        """Whether anything is swapped."""
+        return self.deft.swaps
+
+    def build(self, channels: int, classes: int) -> SmaModule:
+        """A head for one feature map; where the background is read from all stages it needs :meth:`build_on`.
+
+        Raises:
+            ValueError: ``hierarchical`` is on.
+        """
+        if self.hierarchical:
+            raise ValueError("a hierarchical background needs the channels of all feature maps: call build_on")
+        return SmaModule(self, (channels,), classes)
+
+    def build_on(self, channels: Sequence[int], classes: int) -> SmaModule:
+        """A head for a backbone whose feature maps, shallow to deep, have so many channels."""
+        return SmaModule(self, channels, classes)
+
+
+class HierarchicalFeatures(nn.Module):
+    """Features of all stages on the last one's grid, of length 1 in each cell and stage; they train nothing behind."""
+
+    def __init__(self, channels: Sequence[int]) -> None:
+        super().__init__()
+        self.sides = tuple(channels)[-SIDES:]
+        total, count = channels[-1], len(self.sides)
+        widths = [total // count + (place < total % count) for place in range(count)]
+        self.convs = nn.ModuleList(nn.Conv2d(c, w, 1, bias=False) for c, w in zip(self.sides, widths, strict=True))
+
+    def forward(self, maps: Sequence[Tensor]) -> Tensor:
+        """Maps (N, C_i, ., .) to (N, C, h, w) with the channels and the grid of the last."""
+        size = (maps[-1].shape[-2], maps[-1].shape[-1])
+        parts = []
+        for conv, one in zip(self.convs, maps[-len(self.sides) :], strict=True):
+            seen = F.normalize(conv(one.detach().float()), dim=1)
+            parts.append(seen if seen.shape[-2:] == size else F.adaptive_avg_pool2d(seen, size))
+        return torch.cat(parts, dim=1)
+
+
+class SmaModule(nn.Module):
+    """Weights of :class:`SmaHead`; a :class:`deft.contracts.HeadModule` that learns from all feature maps."""
+
+    def __init__(self, settings: SmaHead, channels: Sequence[int], classes: int) -> None:
+        super().__init__()
+        self.settings = settings
+        self.deft = DeftModule(settings.deft, channels[-1], classes)
+        self.sides = HierarchicalFeatures(channels) if settings.hierarchical else None
+
+    def loss_of_maps(
+        self, maps: Sequence[Tensor], labels: Tensor, epoch: int, rng: torch.Generator
+    ) -> dict[str, Tensor]:
+        """DEFT's terms, those of the pairs ramped, and ``concat`` and ``similarity``.
+
+        Args:
+            maps: feature maps, shallow to deep, (N, C_i, ., .).
+            labels: float, (N, K).
+            epoch: 1-based.
+            rng: source of the permutations, on the CPU.
+        """
+        s, deft = self.settings, self.deft
+        features = maps[-1].float()
+        z_fg, z_bg = deft.m_fg(features), deft.m_bg(features if self.sides is None else self.sides(maps))
+        terms = deft.disentangle(z_fg, z_bg, labels)
+        pairs = deft.swap(z_fg, z_bg, labels, epoch, rng)
+        if s.concat_weight:
+            pair = torch.cat([z_fg, z_bg.detach()], dim=1)
+            pairs["concat"] = s.concat_weight * soft_margin(deft.swap_logits(pair), labels)
+        ramp = min(1.0, epoch / s.ramp_epochs)
+        terms |= {name: ramp * term for name, term in pairs.items()}
+        if s.similarity_weight:
+            terms["similarity"] = s.similarity_weight * dissimilarity(z_bg, z_fg)
+        return terms
+
+    def loss(self, features: Tensor, labels: Tensor, epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
+        """As :meth:`loss_of_maps`, of the last map (N, C, h, w) alone."""
+        return self.loss_of_maps([features], labels, epoch, rng)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Image scores f_fg(z_fg) before the sigmoid, (N, K)."""
+        return self.deft.logits(features)
+
+    def activation(self, features: Tensor) -> Tensor:
+        """As DEFT's, (N, 3, K, h, w); the sides only train."""
+        return self.deft.activation(features)
+
+    def combine(self, activation: Tensor) -> Tensor:
+        """As DEFT's, (K, h, w) in [0, 1]."""
+        return self.deft.combine(activation)
+
+    def groups(self) -> list[tuple[list[nn.Parameter], float]]:
+        """DEFT's, and the side convolutions at the rate of its classifiers."""
+        sides = [] if self.sides is None else [(list(self.sides.parameters()), self.settings.deft.classifier_rate)]
+        return [*self.deft.groups(), *sides]
+
+
+def dissimilarity(z_bg: Tensor, z_fg: Tensor) -> Tensor:
+    """-log(1 - cos(z_bg, z_fg)) averaged over images: scalar, at least -log 2; (N, C) each."""
+    cosine = F.cosine_similarity(z_bg, z_fg, dim=1)
+    return -(1 - cosine).clamp(min=1e-4).log().mean()

@@ -1,0 +1,23 @@
+"""CDA (Su et al., ICCV 2021, arXiv:2103.01795) on IRN, and on IRN with DEFT."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from deft.augment.cda import Cda
+from deft.pipeline import Pipeline
+from deft.recipes.irn import irn, irn_deft
+
+
+def cda() -> Pipeline:
+    """CDA: IRN's masks give objects, which are pasted into other scenes while the classifier learns anew."""
+    return _with_cda(irn())
+
+
+def cda_deft() -> Pipeline:
+    """CDA on DEFT's classifier, in every round: the objects come from the masks of ``irn_deft``."""
+    return _with_cda(irn_deft())
+
+
+def _with_cda(pipeline: Pipeline) -> Pipeline:
+    return replace(pipeline, classifier=replace(pipeline.own_classifier, augment=Cda()))
