@@ -45,7 +45,7 @@ _UPRIGHT = {
 _SIDEWAYS = (5, 6, 7, 8)
 
 
-def read_image(source: str | os.PathLike[str] | bytes) -> NDArray[np.uint8]:
+def read_image(source: str | os.PathLike[str] | bytes, upright: bool = True) -> NDArray[np.uint8]:
     """Decode an image completely and bring it to upright RGB.
 
     Transparent pixels show white: whatever colour hides under them is arbitrary (often black), and white is what the
@@ -54,6 +54,7 @@ def read_image(source: str | os.PathLike[str] | bytes) -> NDArray[np.uint8]:
 
     Args:
         source: a path, or the bytes of an image file.
+        upright: apply the EXIF rotation; without it pixels lie as in the file, which COCO's outlines are drawn on.
 
     Returns:
         RGB, uint8 (H, W, 3), a writable copy.
@@ -65,7 +66,7 @@ def read_image(source: str | os.PathLike[str] | bytes) -> NDArray[np.uint8]:
     where = _where(source)
     with _opened(source) as image:
         _load(image, where)
-        return _to_rgb(_upright(image), image.format or "", where)
+        return _to_rgb(_upright(image) if upright else image, image.format or "", where)
 
 
 def read_mask(path: str | os.PathLike[str]) -> NDArray[np.uint8]:

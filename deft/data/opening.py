@@ -7,14 +7,14 @@ from pathlib import Path
 from deft.contracts import InputError, Splits
 from deft.data.faults import Faults, nearest, refuse
 
-KINDS = ("folder", "voc", "demo")
+KINDS = ("folder", "voc", "coco", "demo")
 
 
 def open_data(spec: str) -> Splits:
     """Open a data set; names and labels are read, images are not decoded.
 
     Args:
-        spec: ``folder:PATH``, ``voc:PATH`` or ``demo:`` with its options.
+        spec: ``folder:PATH``, ``voc:PATH``, ``coco:PATH`` or ``demo:``, the last two with their options.
 
     Returns:
         Images to learn from and, where there is one, a held-out split.
@@ -56,6 +56,7 @@ def read_data(spec: str, faults: Faults) -> Splits | None:
         return open_demo(place)
     if not place:
         raise InputError(f"expected {kind}:PATH, got {spec!r}; write the folder after the colon")
+    place, _, options = place.partition("?") if kind == "coco" else (place, "", "")
     path = Path(place).expanduser()
     if not path.is_dir():
         what = "is a file" if path.exists() else f"does not exist (looked in {path.absolute().parent})"
@@ -65,6 +66,10 @@ def read_data(spec: str, faults: Faults) -> Splits | None:
             from deft.data.folder import read_folder
 
             return read_folder(path, faults)
+        if kind == "coco":
+            from deft.data.coco import read_coco
+
+            return read_coco(path, options, faults)
         from deft.data.voc import read_voc
 
         return read_voc(path, faults)

@@ -14,8 +14,8 @@ from deft.data import check, open_data
     ("spec", "words"),
     [
         ("pictures", ["KIND:PATH", "write folder:pictures"]),
-        ("foldr:pictures", ["unknown kind", "nearest: 'folder'", "folder, voc, demo"]),
-        ("coco:pictures", ["unknown kind", "folder, voc, demo"]),
+        ("foldr:pictures", ["unknown kind", "nearest: 'folder'", "folder, voc, coco, demo"]),
+        ("cityscapes:pictures", ["unknown kind", "folder, voc, coco, demo"]),
         ("voc:", ["voc:PATH", "after the colon"]),
         ("folder:/no/such/place", ["expected a folder", "does not exist", "correct the path"]),
         (f"folder:{__file__}", ["expected a folder", "is a file"]),

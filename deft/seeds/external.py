@@ -1,0 +1,244 @@
+"""Maps that another tool made, in the place of seeds of our own: CLIP-ES, boxes or points given to SAM, anything.
+
+A folder holds, for each image with tags, one NumPy archive or one folder of pictures::
+
+    FOLDER/NAME.npz          classes (P,): names, or indices from 0 without background; maps (P, h, w): float or uint8
+    FOLDER/NAME/CLASS.png    8-bit grey, 255 where the class is for sure
+
+NAME is the image's name in the data set and CLASS the class's; characters that file systems refuse are written as in
+:func:`deft.artifacts.file_stem`. Maps cover the whole image and may have any resolution. Nothing in a file is executed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.lib import format as np_format
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from deft.artifacts import file_stem
+from deft.contracts import Dataset, InputError, Sample, SeedMaps, Splits
+from deft.seeds.views import STRIDE, grid
+
+SHOWN = 5
+"""Faults that a message spells out."""
+_BROKEN = (OSError, ValueError, KeyError, IndexError, TypeError, SyntaxError, EOFError, zipfile.BadZipFile, zlib.error)
+"""What numpy and Pillow raise of files that are not what their names say."""
+
+
+class Workshop(Protocol):
+    """What is asked of a run; part of :class:`deft.stages.Workshop`."""
+
+    @property
+    def data(self) -> Dataset:
+        """Training images."""
+
+
+@dataclass(frozen=True)
+class External:
+    """Maps from a folder; a seed method, and a :class:`deft.contracts.ReadsFiles`."""
+
+    folder: str = ""
+    """Where the maps are; never written to."""
+    normalise: bool = True
+    """Take values below 0 for 0 and divide each map by its largest value; without it maps must lie in [0, 1]."""
+
+    @property
+    def learning(self) -> None:
+        """Nothing is trained."""
+
+    def check(self, splits: Splits) -> None:
+        """Look at every file's header, and that each tag of each image has a map.
+
+        A held-out split of which no image has maps is left alone: its seeds are not scored.
+
+        Raises:
+            InputError: names the first files that cannot be used.
+        """
+        root = self._root()
+        faults = [fault for name, tags in _tagged(splits.train) for fault in _faults(root, name, tags, splits.train)]
+        val = splits.val
+        if val is not None and any(_source(root, name) for name, _ in _tagged(val)):
+            faults += [fault for name, tags in _tagged(val) for fault in _faults(root, name, tags, val)]
+        if faults:
+            more = [f"... and {len(faults) - SHOWN} more"] if len(faults) > SHOWN else []
+            raise InputError("\n".join([*faults[:SHOWN], *more]))
+
+    def fingerprint(self) -> str:
+        """Digest of name, size and time of every archive and picture below the folder."""
+        root = self._root()
+        digest = hashlib.sha256()
+        for path in sorted(root.rglob("*")):
+            if path.suffix in (".npz", ".png"):
+                status = os.stat(path)
+                name = os.fsencode(path.relative_to(root))
+                digest.update(name + f"\0{status.st_size},{status.st_mtime_ns}\0".encode())
+        return digest.hexdigest()
+
+    def prepare(self, workshop: Workshop) -> Callable[[Sample], SeedMaps | None]:
+        """The maps of one image for its own tags; None for a held-out image that has none."""
+        root, classes, needed = self._root(), workshop.data.classes, frozenset(workshop.data.names)
+
+        def read(sample: Sample) -> SeedMaps | None:
+            present = tuple(int(index) for index in np.flatnonzero(sample.labels))
+            if present and sample.name not in needed and _source(root, sample.name) is None:
+                return None
+            return self(sample, classes)
+
+        return read
+
+    def __call__(self, sample: Sample, classes: tuple[str, ...]) -> SeedMaps:
+        """Maps in [0, 1] of the classes that the image's labels name, on the strided grid.
+
+        Raises:
+            InputError: a map is missing, broken, holds no number, or leaves [0, 1] with ``normalise`` off.
+        """
+        size = (sample.image.shape[0], sample.image.shape[1])
+        present = tuple(int(index) for index in np.flatnonzero(sample.labels))
+        if not present:
+            return SeedMaps((), torch.zeros(0, *grid(size)), size)
+        where, found = _read(self._root(), sample.name, present, classes)
+        maps = [self._scaled(_on_grid(_values(array, where), size), where) for array in found]
+        return SeedMaps(present, torch.stack(maps), size)
+
+    def _scaled(self, values: Tensor, where: Path) -> Tensor:
+        low, high = values.min().item(), values.max().item()
+        if self.normalise:
+            return values.clamp(min=0) / (high if high > 0 else 1.0)
+        if low < 0 or high > 1:
+            raise InputError(
+                f"{where}: expected maps in 0 to 1, these hold {low:g} to {high:g}; scale them, or set seeds.normalise"
+            )
+        return values
+
+    def _root(self) -> Path:
+        root = Path(self.folder).expanduser()
+        if not self.folder or not root.is_dir():
+            raise InputError(
+                f"seeds.folder: expected the folder of the maps, got {self.folder!r}; write --set seeds.folder=MAPS"
+            )
+        return root
+
+
+def _tagged(data: Dataset) -> list[tuple[str, tuple[int, ...]]]:
+    """Name and class indices of every image that has tags."""
+    return [
+        (name, tuple(int(index) for index in np.flatnonzero(labels)))
+        for name, labels in zip(data.names, data.labels, strict=True)
+        if labels.any()
+    ]
+
+
+def _source(root: Path, name: str) -> Path | None:
+    """The archive of an image, or its folder of pictures; None where there is neither."""
+    stem = file_stem(name)
+    archive, pictures = root / f"{stem}.npz", root / stem
+    return archive if archive.is_file() else pictures if pictures.is_dir() else None
+
+
+def _picture(folder: Path, name: str) -> Path:
+    return folder / f"{file_stem(name).replace('/', '%2F')}.png"
+
+
+def _faults(root: Path, name: str, tags: tuple[int, ...], data: Dataset) -> list[str]:
+    """What is wrong with the maps of one image, as far as headers tell."""
+    source = _source(root, name)
+    if source is None:
+        return [f"{root}: no maps of image {name!r}; expected {file_stem(name)}.npz or a folder of that name"]
+    if source.is_dir():
+        return [fault for k in tags if (fault := _picture_fault(_picture(source, data.classes[k]), name))]
+    if (root / file_stem(name)).is_dir() and any((root / file_stem(name)).glob("*.png")):
+        return [f"{source}: image {name!r} has an archive and a folder of pictures; remove one of the two"]
+    try:
+        with np.load(source, allow_pickle=False) as file:
+            indices = _indices(file["classes"], data.classes)
+            with file.zip.open("maps.npy") as array:
+                old = np_format.read_magic(array) == (1, 0)
+                header = np_format.read_array_header_1_0 if old else np_format.read_array_header_2_0
+                shape, _, dtype = header(array)
+    except _BROKEN as error:
+        return [f"{source}: expected arrays classes and maps, got {error}; write the file again"]
+    if len(shape) != 3 or shape[0] != len(indices) or 0 in shape[1:]:
+        return [f"{source}: expected maps ({len(indices)}, h, w), one for each of classes, got {tuple(shape)}"]
+    if dtype.kind != "f" and dtype != np.uint8:
+        return [f"{source}: expected maps of float or uint8, got {dtype}; convert them"]
+    missing = [data.classes[k] for k in tags if k not in indices]
+    return [f"{source}: image {name!r} is tagged {cls!r} and has no map of it; add one" for cls in missing]
+
+
+def _picture_fault(path: Path, name: str) -> str:
+    if not path.is_file():
+        return f"{path}: image {name!r} is tagged {path.stem!r} and has no map of it; add one"
+    try:
+        with Image.open(path, formats=("PNG",)) as picture:
+            return "" if picture.mode == "L" else f"{path}: expected 8-bit grey, got mode {picture.mode}; convert it"
+    except (OSError, SyntaxError) as error:
+        return f"{path}: expected a PNG, got {error}; write it again"
+
+
+def _indices(written: NDArray[np.generic], classes: tuple[str, ...]) -> list[int]:
+    """Class indices of names or indices."""
+    if written.ndim != 1 or written.dtype.kind not in "iuU":
+        raise ValueError(f"classes of shape {written.shape} and type {written.dtype}, not a list of names or indices")
+    if written.dtype.kind == "U":
+        unknown = [str(name) for name in written if str(name) not in classes]
+        indices = [] if unknown else [classes.index(str(name)) for name in written]
+    else:
+        unknown = [str(index) for index in written if not 0 <= int(index) < len(classes)]
+        indices = [] if unknown else [int(index) for index in written]
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} among its classes; they are {', '.join(classes)}, or 0 to {len(classes) - 1}")
+    if len(set(indices)) < len(indices):
+        raise ValueError("a class twice")
+    return indices
+
+
+def _read(
+    root: Path, name: str, present: tuple[int, ...], classes: tuple[str, ...]
+) -> tuple[Path, list[NDArray[np.generic]]]:
+    """The file or folder of an image, and its arrays (h, w) for the classes present."""
+    source = _source(root, name)
+    if source is None:
+        raise InputError(f"{root}: no maps of image {name!r}; put them back and run again")
+    try:
+        if source.is_dir():
+            found = []
+            for k in present:
+                with Image.open(_picture(source, classes[k]), formats=("PNG",)) as picture:
+                    found.append(np.array(picture))
+            return source, found
+        with np.load(source, allow_pickle=False) as file:
+            indices, maps = _indices(file["classes"], classes), file["maps"]
+        return source, [maps[indices.index(k)] for k in present]
+    except _BROKEN as error:
+        raise InputError(f"{source}: its maps cannot be read: {error}; write them again") from error
+
+
+def _values(array: NDArray[np.generic], where: Path) -> Tensor:
+    """Floats (h, w); bytes become 0 to 1."""
+    if array.ndim != 2 or 0 in array.shape:
+        raise InputError(f"{where}: expected maps of rows and columns, got shape {array.shape}; write them again")
+    values = torch.from_numpy(array.astype(np.float32))
+    if not bool(values.isfinite().all()):
+        raise InputError(f"{where}: its maps hold values that are no numbers (nan or infinite); write them again")
+    return values / 255 if array.dtype == np.uint8 else values
+
+
+def _on_grid(values: Tensor, size: tuple[int, int]) -> Tensor:
+    """A map (h, w) of a whole image on its strided grid; one that is on that grid already stays as it is."""
+    if tuple(values.shape) == grid(size):
+        return values
+    full = F.interpolate(values[None, None], size=size, mode="bilinear", align_corners=False, antialias=True)
+    return full[0, 0, ::STRIDE, ::STRIDE]
