@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from deft.pipeline import Pipeline
 
 DATA_HELP = """KIND:PATH. folder:PATH  images/ with labels.csv or labels.json, or one folder a tag; masks/ optional.
-voc:PATH  the layout of PASCAL VOC.  demo:  the embedded data set (demo:bias=0.9,train=600)."""
+voc:PATH  the layout of PASCAL VOC.  coco:PATH  COCO 2014 or 2017 (coco:PATH?empty=drop).
+demo:  the embedded data set (demo:bias=0.9,train=600)."""
+
+
+STUDIES_HELP = """localisation, augmentations, masks, segmentation, ablation, context, activation, manifold or bias."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -66,6 +70,34 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("--beside", action="append", default=[], type=Path, metavar="RUN", help="a run to compare with")
     report.set_defaults(act=_report)
 
+    study = verbs.add_parser("study", help="make a table or figure of the paper on any data", allow_abbrev=False)
+    study.add_argument("study", metavar="NAME", help=STUDIES_HELP)
+    study.add_argument("--data", required=True, help=DATA_HELP)
+    study.add_argument("--out", required=True, type=Path, help="folder of NAME.md and runs/; the command goes on in it")
+    study.add_argument("--seeds", type=int, default=3, metavar="N", help="how many seeds (default 3)")
+    study.add_argument("--first-seed", type=int, default=0, metavar="SEED", help="the first of them (default 0)")
+    study.add_argument("--systems", nargs="+", default=[], metavar="NAME", help="rows to make (default: the paper's)")
+    study.add_argument("--backbone", help="any timm model with feature maps (default: the recipes', resnet50)")
+    study.add_argument("--weights", help="hub, none, or a .safetensors or .pth file")
+    study.add_argument("--precision", choices=["32", "bf16", "16"], help="of training (default 32)")
+    study.add_argument("--devices", type=int, help="GPUs or processes of this machine")
+    study.add_argument(
+        "--set", action="append", default=[], metavar="FIELD=VALUE", help="any field, in every row that has it"
+    )
+    study.set_defaults(act=_study)
+
+    submit = verbs.add_parser("voc-submit", help="the archive that VOC 2012's test server takes", allow_abbrev=False)
+    submit.add_argument("run", type=Path, nargs="?", help="a finished run on voc: (not with --check)")
+    submit.add_argument("--out", type=Path, help="the archive to write, .tar.gz or .tgz")
+    submit.add_argument("--comp", type=int, choices=[5, 6], help="5: images of VOC alone, 6: any (default)")
+    submit.add_argument("--data", help="voc:PATH with the test images (default: the run's)")
+    submit.add_argument("--images", type=Path, help="a folder of test images instead, with --ids")
+    submit.add_argument("--ids", type=Path, help="their names, one a line")
+    submit.add_argument(
+        "--check", type=Path, metavar="ARCHIVE", help="only say what the server would refuse in ARCHIVE"
+    )
+    submit.set_defaults(act=_voc_submit)
+
     labels = verbs.add_parser("import-labels", help="cls_labels.npy to a table of labels; runs no code in the file")
     labels.add_argument("source", type=Path, help="cls_labels.npy, as other tools keep VOC's labels")
     labels.add_argument("table", type=Path, help="the CSV file to write, header image,labels")
@@ -82,6 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code: 0 done, 2 bad input, 130 stopped by Ctrl-C."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     given = parser().parse_args(words)
+    given.command = shlex.join(["deft", *words])
     try:
         act: Callable[[argparse.Namespace], int] = given.act
         return act(given)
@@ -89,8 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"deft: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        again = shlex.join(["deft", *words])
-        print(f"\nstopped; what is done is kept. To go on, give the same command:\n  {again}", file=sys.stderr)
+        print(f"\nstopped; what is done is kept. To go on, give the same command:\n  {given.command}", file=sys.stderr)
         return 130
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -105,10 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(given: argparse.Namespace) -> int:
     name, pipeline = _recipe(given.recipe)
-    assignments = list(given.set)
-    flags = ("backbone", "weights", "precision", "devices", "seed")
-    assignments += [f"{flag}={_flag(flag, getattr(given, flag))}" for flag in flags if getattr(given, flag) is not None]
-    pipeline = assign(pipeline, assignments)
+    pipeline = assign(pipeline, _assignments(given, "backbone", "weights", "precision", "devices", "seed"))
     if given.show:
         print("\n".join(f"{field} = {value!r}" for field, value in fields_of(pipeline).items()))
         return 0
@@ -116,6 +145,37 @@ def _run(given: argparse.Namespace) -> int:
 
     print(f"report: {run(pipeline, given.data, given.out, given.reuse, name)}")
     return 0
+
+
+def _study(given: argparse.Namespace) -> int:
+    from deft.studies import STUDIES, Laboratory
+
+    if given.study not in STUDIES:
+        near = difflib.get_close_matches(given.study, STUDIES, n=1, cutoff=0.0)
+        raise InputError(f"no study {given.study!r}; did you mean {near[0]!r}? There are: {', '.join(STUDIES)}")
+    if given.seeds < 1 or given.first_seed < 0:
+        raise InputError(
+            f"expected --seeds of at least 1 and --first-seed of at least 0, got {given.seeds}, {given.first_seed}"
+        )
+    laboratory = Laboratory(
+        data=given.data,
+        out=given.out,
+        seeds=tuple(range(given.first_seed, given.first_seed + given.seeds)),
+        settings=tuple(_assignments(given, "backbone", "weights", "precision", "devices")),
+        systems=tuple(given.systems),
+        command=given.command,
+    )
+    outcome = STUDIES[given.study](laboratory)
+    print(f"study: {laboratory.publish(outcome)}")
+    for failure in outcome.failures:
+        print(f"deft: failed: {failure}", file=sys.stderr)
+    return 2 if outcome.failures else 0
+
+
+def _assignments(given: argparse.Namespace, *flags: str) -> list[str]:
+    """What ``--set`` and the flags that are short for it say."""
+    said = [flag for flag in flags if getattr(given, flag) is not None]
+    return [*given.set, *(f"{flag}={_flag(flag, getattr(given, flag))}" for flag in said)]
 
 
 def _flag(flag: str, value: Any) -> str:
@@ -203,6 +263,30 @@ def _report(given: argparse.Namespace) -> int:
 
     print(f"report: {rewrite_report(given.run, given.beside)}")
     return 0
+
+
+def _voc_submit(given: argparse.Namespace) -> int:
+    from deft.submit import check_archive, listed_images, submit
+
+    if (given.run is None or given.out is None) if given.check is None else (given.run or given.out):
+        raise InputError("expected a run and --out ARCHIVE, or --check ARCHIVE; give one of the two")
+    data = given.data or ("" if given.run is None else _data_of(given.run))
+    images = listed_images(data, given.images, given.ids)
+    if given.check is not None:
+        check_archive(given.check, images, given.comp)
+        print(f"{given.check}: {len(images)} masks, nothing the server would refuse")
+        return 0
+    print(f"{submit(given.run, given.out, given.comp or 6, images)} masks in {given.out}")
+    return 0
+
+
+def _data_of(run: Path) -> str:
+    """The data of a run as it was given."""
+    from deft.artifacts import read_json
+
+    if not (run / "run.json").is_file():
+        raise InputError(f"{run}: expected a run folder, found no run.json in it; give the folder deft run wrote")
+    return str(read_json(run / "run.json")["data"]["given"])
 
 
 def _demo(given: argparse.Namespace) -> int:

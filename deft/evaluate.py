@@ -58,6 +58,7 @@ def evaluate(run: Run) -> Scores:
 def _stages(run: Run) -> list[str]:
     pipeline = run.pipeline
     optional = {
+        "classifier": pipeline.classifier,
         "localiser": pipeline.seeds.learning,
         "refine": pipeline.refine and pipeline.refine.learning,
         "refined": pipeline.refine,
@@ -69,22 +70,28 @@ def _stages(run: Run) -> list[str]:
 
 
 def _held_out(run: Run, val: Dataset, seeds: list[Path], scores: Scores) -> Scores:
-    """Scores of the held-out split and of its named groups."""
-    probabilities = np.array([load_seeds(path).scores for path in seeds])
-    precision = average_precision(probabilities, val.labels)
-    result: Scores = {"tags": {"ap": _numbers(precision), "map": _mean(precision)}}
+    """Scores of the held-out split and of its named groups; of tags and seeds as far as somebody made them."""
+    located = all(path.exists() for path in seeds)
+    probabilities = _probabilities(seeds, val) if located else None
+    result: Scores = {}
+    if probabilities is not None:
+        precision = average_precision(probabilities, val.labels)
+        result["tags"] = {"ap": _numbers(precision), "map": _mean(precision)}
     fixed = run.pipeline.seed_threshold
     chosen = scores["train"]["seeds"]["swept"]["threshold"] if "train" in scores else None
     masks = run.files("predictions", val, ".png", "val") if run.pipeline.segment is not None else None
     if val.scored.any():
-        result["seeds"] = sweep(val, seeds, fixed, chosen)
+        if located:
+            result["seeds"] = sweep(val, seeds, fixed, chosen)
         if masks is not None:
             result["segmentation"] = score_masks(val, masks)
     for name, members in val.groups.items():
-        precision = average_precision(probabilities[members], val.labels[members])
-        group: Scores = {"count": int(members.sum()), "map": _mean(precision)}
+        group: Scores = {"count": int(members.sum())}
+        if probabilities is not None:
+            group["map"] = _mean(average_precision(probabilities[members], val.labels[members]))
         if (val.scored & members).any():
-            group["seeds"] = sweep(val, seeds, fixed, chosen, members)
+            if located:
+                group["seeds"] = sweep(val, seeds, fixed, chosen, members)
             if masks is not None:
                 group["segmentation"] = score_masks(val, masks, members)
         result.setdefault("groups", {})[name] = group
@@ -168,6 +175,12 @@ def coverage(run: Run, seeds: list[Path], maps: list[Path]) -> Scores:
 
     for_each(data, range(len(data)), work, title="coverage")
     return total.to_json()
+
+
+def _probabilities(seeds: list[Path], data: Dataset) -> NDArray[np.float64] | None:
+    """Probability of each class in each image, (N, K); None where the seeds were made without a classifier."""
+    scores = [load_seeds(path).scores for path in seeds]
+    return np.array(scores) if all(len(row) == len(data.classes) for row in scores) else None
 
 
 def _counted(data: Dataset, members: NDArray[np.bool_] | None) -> list[int]:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from deft.artifacts import RunFolder, read_json
 from deft.classify.classifier import Classifier
-from deft.contracts import InputError, Sample, SeedMaps, Splits
+from deft.contracts import InputError, ReadsFiles, Sample, SampleAugmentation, SeedMaps, Splits
 from deft.data import check, open_data
 from deft.data.faults import refuse
 from deft.engine.fit import Watch
@@ -31,8 +31,11 @@ class SeedMethod(Protocol):
     def learning(self) -> object:
         """The settings that ``prepare`` trains by, beyond the classifier; None where it trains nothing."""
 
-    def prepare(self, workshop: Workshop) -> Callable[[Sample], SeedMaps]:
-        """Train what has to be trained, or load it, and return the function of one image and its tags."""
+    def prepare(self, workshop: Workshop) -> Callable[[Sample], SeedMaps | None]:
+        """Train what has to be trained, or load it, and return the function of one image and its tags.
+
+        None for a held-out image whose seeds nobody can make: they are then not scored.
+        """
 
 
 class Refiner(Protocol):
@@ -54,7 +57,8 @@ class Refiner(Protocol):
 class Pipeline:
     """One method from tags to masks: every field is a setting, and ``--set`` reaches each."""
 
-    classifier: Classifier
+    classifier: Classifier | None
+    """None where the seeds come from elsewhere: refiner and segmentation network then begin from ``weights``."""
     seeds: SeedMethod = field(default_factory=Cam)
     seed_threshold: float = 0.15
     """Background threshold at which seeds are scored and, without a refiner, become masks (IRN: 0.15)."""
@@ -82,8 +86,21 @@ class Pipeline:
         for name, value in known.items():
             if not 0 <= value < 1 or abs(value * 100 - round(value * 100)) > 1e-6:
                 raise InputError(f"{name} must be 0.00, 0.01, ... or 0.99, got {value}")
+        if self.classifier is None and self.segment is not None and self.segment.from_classifier:
+            raise InputError("segment.from_classifier is set and there is no classifier; set it to False")
         if self.seed < 0 or self.devices < 1:
             raise InputError(f"expected seed of at least 0 and devices of at least 1, got {self.seed}, {self.devices}")
+
+    @property
+    def own_classifier(self) -> Classifier:
+        """The classifier's settings, for a recipe that changes them.
+
+        Raises:
+            InputError: there is none.
+        """
+        if self.classifier is None:
+            raise InputError("this recipe trains no classifier, so that nothing of one can be changed")
+        return self.classifier
 
 
 def run(pipeline: Pipeline, data: str | Splits, out: Path | str, reuse: Sequence[Path] = (), name: str = "") -> Path:
@@ -117,10 +134,10 @@ def working(
     name: str = "",
     watch: Watch | None = None,
 ) -> Iterator[Run]:
-    """A run with every stage made and scored; its folder is held until the block ends. Arguments as for :func:`run`.
+    """A run with every stage made and scored; its folder is held until the block ends.
 
-    Args:
-        watch: looks at the classifier while it learns; not called where the classifier is there already.
+    Arguments as for :func:`run`; ``watch`` looks at the classifier while it learns, and is not called where it is there
+    already.
     """
     from deft.evaluate import evaluate
 
@@ -130,6 +147,8 @@ def working(
     for fault in faults[:5]:
         print(fault, file=sys.stderr)
     weights_digest(pipeline.weights, pipeline.backbone)  # a missing file is told before anything is made
+    if isinstance(pipeline.seeds, ReadsFiles):
+        pipeline.seeds.check(splits)
     folder = RunFolder(Path(out), description(pipeline, data, splits, name), needed_bytes(splits, pipeline))
     try:
         work = Run(pipeline, splits, folder, reuse, watch)
@@ -185,4 +204,6 @@ def needed_bytes(splits: Splits, pipeline: Pipeline) -> int:
     """A generous guess of what a run writes, so that a full disk is told before the training."""
     images = len(splits.train) + (len(splits.val) if splits.val is not None else 0)
     networks = 400e6 if pipeline.backbone.startswith("resnet") else 150e6
-    return int(networks + images * 60e3)
+    augment = pipeline.classifier.augment if pipeline.classifier is not None else None
+    rounds = augment.rounds if isinstance(augment, SampleAugmentation) else 0
+    return int((networks + images * 60e3) * (1 + rounds))

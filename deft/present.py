@@ -40,7 +40,8 @@ MADE = {
     "segment": "network trained on the pseudo-masks",
     "predictions": "its masks of images it was told nothing of",
 }
-
+GIVEN = "maps that another tool made"
+"""What the seeds are in a run without a classifier."""
 
 PRODUCTS = {
     "masks": "pseudo-masks of the training images, palette PNGs named after them",
@@ -49,6 +50,7 @@ PRODUCTS = {
     "seeds": "class maps of every image, 8 bit, on every fourth pixel",
     "refine/labels": "confident labels that the boundaries were learned from",
     "classifier/model.safetensors": "the classifier",
+    "round-0": "the run whose pseudo-masks gave the first objects to paste",
     "scores.json": "every number of this page, and each image's own",
     "run.json": "recipe, settings, data and versions",
 }
@@ -199,7 +201,7 @@ def _split(name: str, data: Dataset) -> SplitFacts:
 
 def _stages(run: Run) -> list[StageRow]:
     rows = []
-    for name, note in MADE.items():
+    for name, note in (MADE | ({"seeds": GIVEN} if run.pipeline.classifier is None else {})).items():
         path = run.out.path / name / "stage.json"
         if path.exists():
             record = read_json(path)
@@ -276,7 +278,7 @@ def _groups(scores: dict[str, Any]) -> Comparison | None:
 
 def _losses(run: Run) -> dict[str, dict[str, tuple[tuple[int, float], ...]]]:
     found = {}
-    for title, folder in (("classifier", "classifier"), ("refine", "refine"), ("segmentation", "segment")):
+    for title, folder in (("classifier", "classifier"), ("localiser", "localiser"), ("refine", "refine"), ("segmentation", "segment")):
         history = read_history(run.out.path / folder)
         if history:
             found[title] = {name: tuple(curve) for name, curve in history.items()}
@@ -285,6 +287,13 @@ def _losses(run: Run) -> dict[str, dict[str, tuple[tuple[int, float], ...]]]:
 
 def _warnings(run: Run, scores: dict[str, Any]) -> list[str]:
     notes = []
+    if run.pipeline.classifier is None:
+        notes.append(
+            "No classifier was trained: the seeds are another tool's maps, no tags are guessed or scored, and what was "
+            "trained began from the backbone's own weights."
+        )
+        if _at(scores, "val") is not None and _at(scores, "val", "seeds") is None:
+            notes.append("The held-out images have no such maps or no truth: their seeds are not scored.")
     counts = run.train.labels.sum(axis=0)
     rare = [f"{name} ({count})" for name, count in zip(run.train.classes, counts, strict=True) if count < 5]
     if rare:

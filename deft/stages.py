@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
-from deft.artifacts import RunFolder, Stage, file_stem, load_mask, load_seeds, save_mask, save_seeds
+from deft.artifacts import RunFolder, Stage, file_stem, load_mask, load_seeds, read_json, save_mask, save_seeds
 from deft.backbone import Backbone, build_backbone, find_weights
-from deft.classify.classifier import ClassifierNetwork, load_classifier, save_classifier
-from deft.contracts import Dataset, InputError, LabelMap, Sample, SeedMaps, Splits
+from deft.classify.classifier import Classifier, ClassifierNetwork, load_classifier, save_classifier
+from deft.contracts import Dataset, InputError, LabelMap, ReadsFiles, Sample, SampleAugmentation, SeedMaps, Splits
 from deft.data.examples import MaskedImages, TaggedImages, typical_side
 from deft.data.transforms import TrainCrop
 from deft.engine.fit import Watch, finish, fit
 from deft.engine.infer import device, for_each
+from deft.engine.layout import channels_last
 from deft.refine.labels import threshold, upsample_seeds
 from deft.segment.deeplab import SegmentationNetwork, load_network, save_network
-from deft.settings import key_of
+from deft.settings import key_of, plain
 
 if TYPE_CHECKING:
     from deft.pipeline import Pipeline
+
+
+NO_CLASSIFIER = "these seeds are read from a classifier and the recipe has none; give it one, or seeds of another kind"
 
 
 @dataclass(frozen=True)
@@ -35,8 +42,10 @@ class Workshop:
     """Training images."""
     seeds: Callable[[int], SeedMaps]
     """Stored seeds of training image ``i``; a seed method has none yet."""
-    classifier: ClassifierNetwork
-    """Trained, in eval mode; this workshop's own copy."""
+    backbone: Backbone
+    """The trained classifier's, or what it would begin from where the recipe has none; in eval mode."""
+    network: ClassifierNetwork | None
+    """The trained classifier, in eval mode, this workshop's own copy; None where the recipe has none."""
     folder: Path
     """Of the stage that is trained: what is kept there survives a kill."""
     made_by: str
@@ -48,12 +57,25 @@ class Workshop:
     devices: int
 
     @property
-    def backbone(self) -> Backbone:
-        """The trained classifier's backbone, in eval mode."""
-        return self.classifier.backbone
+    def classifier(self) -> ClassifierNetwork:
+        """The trained classifier, in eval mode.
+
+        Raises:
+            InputError: the recipe has none.
+        """
+        if self.network is None:
+            raise InputError(NO_CLASSIFIER)
+        return self.network
 
     def crops(
-        self, masks: list[Path], indices: tuple[int, ...], *, crop: float, scale: tuple[float, float], flip: bool
+        self,
+        masks: list[Path],
+        indices: tuple[int, ...],
+        *,
+        crop: float,
+        scale: tuple[float, float],
+        flip: bool,
+        jitter: float = 0.0,
     ) -> MaskedImages:
         """Random crops of the images ``indices`` and of their masks.
 
@@ -63,8 +85,9 @@ class Workshop:
             crop: its side as a multiple of the images' typical long side.
             scale: range of the factor by which images are resized.
             flip: mirror every other image.
+            jitter: strength of the colour jitter, 0 to 1.
         """
-        cut = TrainCrop(32 * max(1, round(crop * self.side / 32)), scale=scale, flip=flip)
+        cut = TrainCrop(32 * max(1, round(crop * self.side / 32)), scale=scale, flip=flip, jitter=jitter)
         return MaskedImages(self.data, masks, cut, self.backbone.fill, indices)
 
 
@@ -78,8 +101,12 @@ class Run:
         out: RunFolder,
         reuse: Sequence[Path] = (),
         watch: Watch | None = None,
+        home: Path | None = None,
     ) -> None:
-        self.pipeline, self.splits, self.out, self.reuse = pipeline, data, out, tuple(reuse)
+        self.pipeline, self.splits, self.out = pipeline, data, out
+        self.reuse = tuple(path for other in reuse for path in (other, *sorted(other.glob("round-*"))))
+        self.home = home or out.path
+        """The folder that the folders of earlier rounds are in."""
         self.watch = watch
         self.train, self.val = data.train, data.val
         self.data_key = data.train.fingerprint()
@@ -99,28 +126,56 @@ class Run:
         return [folder / (file_stem(name) + suffix) for name in data.names]
 
     def classifier(self) -> str:
-        """Train the classifier."""
+        """Train the classifier; without one, the key of what the later stages begin from instead."""
         p = self.pipeline
         identity = (p.backbone, weights_digest(p.weights, p.backbone), p.stride, p.precision, p.seed, self.side)
-        stage = self.stage("classifier", (p.classifier, identity), self.data_key)
+        if p.classifier is None:
+            return key_of("no classifier", identity, self.data_key)
+        augment = p.classifier.augment
+        earlier, objects = self._earlier(p.classifier, augment) if isinstance(augment, SampleAugmentation) else ("", [])
+        inputs = (self.data_key, earlier) if earlier else (self.data_key,)
+        stage = self.stage("classifier", (p.classifier, identity), *inputs)
         if stage.done:
             return stage.key
         with stage.making() as notes:
+            change = None
+            if isinstance(augment, SampleAugmentation):
+                change = augment.prepare(self.train, partial(_mask_at, objects))
+                notes["instances"] = dict(change.counts)
             torch.manual_seed(p.seed)
             backbone = build_backbone(p.backbone, p.weights, p.stride)
             network = p.classifier.build(backbone, len(self.train.classes))
             pixels, long_side = p.classifier.pixels(self.side)
             crop = TrainCrop(pixels, long_side=long_side, flip=p.classifier.flip, jitter=p.classifier.jitter)
-            examples = TaggedImages(self.train, crop, backbone.fill)
-            self._fit(network, examples, p.classifier.plan, stage, "classifier", self.watch)
+            examples = TaggedImages(self.train, crop, backbone.fill, change)
+            title = "classifier" if self.home == self.out.path else f"classifier ({self.out.path.name})"
+            self._fit(network, examples, p.classifier.reading, stage, title, self.watch)
             save_classifier(stage.folder / "model.safetensors", network, self.train.classes, stage.key)
             finish(stage.folder)
             notes["parameters"] = sum(parameter.numel() for parameter in network.parameters())
         return stage.key
 
+    def _earlier(self, classifier: Classifier, augment: SampleAugmentation) -> tuple[str, list[Path]]:
+        """Run the round before this one up to its pseudo-masks, in a run folder of its own; their key and paths."""
+        number = augment.rounds - 1
+        before = replace(classifier, augment=augment.earlier)
+        record = read_json(self.out.path / "run.json")
+        settings = {**record["settings"], "classifier": plain(before), "segment": None}
+        record |= {"recipe": f"{record['recipe']}, round {number}".lstrip(", "), "settings": settings}
+        folder = RunFolder(self.home / f"round-{number}", record)
+        try:
+            pipeline = replace(self.pipeline, classifier=before, segment=None)
+            work = Run(pipeline, self.splits, folder, self.reuse, home=self.home)
+            key = work.masks(work.refine(work.seeds(work.classifier())))
+            return key, work.files("masks", work.train, ".png")
+        finally:
+            folder.close()
+
     def seeds(self, classifier: str) -> str:
         """Maps of the training images for their tags and, to be scored, of the held-out ones for theirs."""
         method = self.pipeline.seeds
+        if isinstance(method, ReadsFiles):
+            classifier = key_of("files", method.fingerprint(), classifier)
         learned = self._learned("localiser", method.learning, classifier)
         stage = self.stage("seeds", method, classifier if learned is None else learned.key, self.val_key)
         if stage.done:
@@ -135,7 +190,9 @@ class Run:
                 paths = self.files("seeds", data, ".npz", part)
 
                 def work(index: int, sample: Sample, paths: list[Path] = paths) -> None:
-                    save_seeds(paths[index], locate(sample), stage.key)
+                    found = locate(sample)
+                    if found is not None:
+                        save_seeds(paths[index], found, stage.key)
 
                 for_each(data, _missing(paths), work, title=f"seeds ({part})")
         return stage.key
@@ -255,7 +312,13 @@ class Run:
         return [("train", self.train)] + ([("val", self.val)] if self.val is not None else [])
 
     def trained_classifier(self) -> ClassifierNetwork:
-        """A copy of the classifier, in eval mode."""
+        """A copy of the classifier, in eval mode.
+
+        Raises:
+            InputError: the recipe has none.
+        """
+        if self.pipeline.classifier is None:
+            raise InputError(NO_CLASSIFIER)
         return load_classifier(self.out.path / "classifier" / "model.safetensors", self.pipeline.classifier.head)
 
     def _learned(self, name: str, learning: object, *inputs: str) -> Stage | None:
@@ -263,12 +326,19 @@ class Run:
         p = self.pipeline
         return None if learning is None else self.stage(name, (learning, self.side, p.seed, p.precision), *inputs)
 
+    def _untrained(self) -> Backbone:
+        p = self.pipeline
+        torch.manual_seed(p.seed)
+        return channels_last(build_backbone(p.backbone, p.weights, p.stride)).eval()
+
     def _workshop(self, stage: Stage, seeds: Callable[[int], SeedMaps]) -> Workshop:
         p = self.pipeline
+        network = None if p.classifier is None else self.trained_classifier()
         return Workshop(
             data=self.train,
             seeds=seeds,
-            classifier=self.trained_classifier(),
+            backbone=self._untrained() if network is None else network.backbone,
+            network=network,
             folder=stage.folder,
             made_by=stage.key,
             side=self.side,
@@ -309,6 +379,10 @@ def weights_digest(weights: str, backbone: str) -> str:
 
 def _no_seeds(index: int) -> SeedMaps:
     raise LookupError(f"the seeds of image {index} are asked for while seeds are made; make them from the classifier")
+
+
+def _mask_at(paths: Sequence[Path], index: int) -> NDArray[np.uint8]:
+    return load_mask(paths[index])
 
 
 def _missing(paths: Sequence[Path]) -> list[int]:

@@ -66,4 +66,4 @@ class SmoothMax(nn.Module):
 def recipe() -> Pipeline:
     """The recipe ``irn`` with this head."""
     base = recipes.irn()
-    return replace(base, classifier=replace(base.classifier, head=SmoothMaxHead()))
+    return replace(base, classifier=replace(base.own_classifier, head=SmoothMaxHead()))

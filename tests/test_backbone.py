@@ -65,6 +65,47 @@ def test_float_images_and_channels_last_are_the_same_images(backbone: Backbone) 
         assert c.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet", "test_convnext", "mobilenetv2_100"])
+def test_a_map_can_be_changed_on_its_way(name: str) -> None:
+    torch.manual_seed(0)
+    net = build_backbone(name, stride=32).eval()
+    x = net.normalise(images())
+    with torch.no_grad():
+        plain = net.features(x)
+        for index in range(len(plain)):
+            seen: list[torch.Tensor] = []
+
+            def change(features: torch.Tensor, seen: list[torch.Tensor] = seen) -> torch.Tensor:
+                seen.append(features.clone())
+                return features.roll(1, 0)
+
+            changed = net.features(x, (index, change))
+            assert len(seen) == 1
+            assert torch.equal(seen[0], plain[index])
+            for place, (before, after) in enumerate(zip(plain, changed, strict=True)):
+                expected = before if place < index else before.roll(1, 0)  # in eval mode images do not see each other
+                torch.testing.assert_close(after, expected, rtol=1e-3, atol=1e-5)
+            assert not torch.equal(changed[index], plain[index])
+        assert all(torch.equal(a, b) for a, b in zip(net.features(x), plain, strict=True))
+
+
+def test_a_change_that_fails_leaves_the_network_as_it_was(backbone: Backbone) -> None:
+    x = backbone.normalise(images())
+
+    def fail(features: torch.Tensor) -> torch.Tensor:
+        raise RuntimeError("no change")
+
+    with pytest.raises(RuntimeError, match="no change"):
+        backbone.features(x, (1, fail))
+    assert torch.equal(backbone.features(x)[-1], backbone.features(x, (1, lambda features: features))[-1])
+
+
+def test_a_network_whose_maps_are_read_from_inside_is_told() -> None:
+    net = build_backbone("test_vit").eval()
+    with pytest.raises(InputError, match=r"features of test_vit cannot be changed.*resnet50"):
+        net.features(net.normalise(images()), (0, lambda features: features))
+
+
 def test_stage_of_stride(backbone: Backbone) -> None:
     assert backbone.reductions == (2, 4, 8, 16, 16)
     assert [backbone.stage_of_stride(s) for s in (1, 2, 4, 8, 16, 32)] == [-1, 0, 1, 2, 4, 4]

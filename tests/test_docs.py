@@ -16,10 +16,11 @@ from deft.cli import _recipe, parser
 from deft.pipeline import Pipeline
 from deft.recipes import RECIPES
 from deft.settings import assign, fields_of
+from deft.studies import STUDIES
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-VERBS = ("run", "check", "predict", "report", "import-labels", "demo")
+VERBS = ("run", "check", "predict", "report", "study", "import-labels", "demo", "voc-submit")
 BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -79,6 +80,10 @@ def test_commands_are_ones_the_command_line_takes(page: Path, monkeypatch: pytes
             continue
         assert words[0] in VERBS, words
         given = parser().parse_args(words)
+        if given.verb == "study":
+            assert given.study in STUDIES or given.study == "NAME", words
+            fields_set = [item.partition("=")[0] for item in given.set if item != "FIELD=VALUE"]
+            assert set(fields_set) <= set(fields()), words
         if given.verb != "run":
             continue
         known = given.recipe in RECIPES or Path(given.recipe).is_file()
@@ -158,3 +163,10 @@ def test_every_field_of_a_stage_is_described() -> None:
         if "plan" in parts or name.startswith("refine.labels.crf."):
             continue
         assert f"`{name}`" in described, name
+
+
+def test_every_study_is_described() -> None:
+    described = (ROOT / "docs" / "studies.md").read_text(encoding="utf-8")
+    for name in STUDIES:
+        assert f"| `{name}` |" in described, name
+        assert f"deft study {name} --data" in described, name

@@ -12,6 +12,7 @@ import pytest
 
 from deft.artifacts import load_mask
 from deft.cli import main
+from deft.contracts import InputError
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 STAGES = {"classifier": 4, "refine": 2, "segment": 2}
@@ -73,10 +74,11 @@ def test_own_photos(make_folder: Callable[..., Path], tmp_path: Path, capsys: py
     assert "img_00.png" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["guided_filter.py", "smooth_max_head.py"])
+@pytest.mark.parametrize("name", ["guided_filter.py", "patch_shuffle.py", "smooth_max_head.py"])
 def test_methods_of_ones_own_run_from_their_file(name: str, folder_data: Path, tmp_path: Path) -> None:
     own = {
         "guided_filter.py": ["refine.radius=2"],
+        "patch_shuffle.py": ["classifier.augment.side=4", "refine=none"],
         "smooth_max_head.py": ["classifier.head.sharpness=3", "refine=none"],
     }[name]
     words = ["run", str(EXAMPLES / name), "--data", f"folder:{folder_data}", "--out", str(tmp_path / "run")]
@@ -115,3 +117,26 @@ def test_smooth_maximum_lies_between_mean_and_maximum() -> None:
     assert (scores < cells.amax(2)).all()
     slow = torch.log(torch.exp(2 * cells).mean(2)) / 2
     assert torch.allclose(scores, slow, atol=1e-5)
+
+
+def test_patch_shuffle_keeps_each_patchs_pixels_and_whole_colours() -> None:
+    import torch
+
+    shuffle = ran("patch_shuffle.py")["PatchShuffle"]
+    x, labels = torch.randn(3, 3, 10, 14, generator=torch.Generator().manual_seed(0)), torch.eye(3)
+    new, same = shuffle(side=4, share=1.0)(x, labels, torch.Generator().manual_seed(1))
+    assert torch.equal(same, labels)
+    assert torch.equal(new[..., 8:, :], x[..., 8:, :])
+    assert torch.equal(new[..., :, 12:], x[..., :, 12:])
+    for n in range(3):
+        for top in (0, 4):
+            for left in (0, 4, 8):
+                before = x[n, :, top : top + 4, left : left + 4].flatten(1).T.tolist()
+                after = new[n, :, top : top + 4, left : left + 4].flatten(1).T.tolist()
+                assert after != before
+                assert sorted(after) == sorted(before)
+    some = shuffle(side=2, share=0.5)(x.repeat(10, 1, 1, 1), labels, torch.Generator().manual_seed(1))[0]
+    kept = (some == x.repeat(10, 1, 1, 1)).flatten(1).all(1)
+    assert 5 < int(kept.sum()) < 25
+    with pytest.raises(InputError, match="PatchShuffle expects"):
+        shuffle(side=0)

@@ -27,7 +27,7 @@ from tqdm import tqdm
 from deft.artifacts import load_tensors, read_json, save_tensors, write_json
 from deft.contracts import InputError
 from deft.engine.layout import channels_last
-from deft.engine.optimise import AdamW, ParamGroup, Sgd
+from deft.engine.optimise import Adam, AdamW, ParamGroup, Sgd
 
 CHECKPOINT_SECONDS = 20.0
 """How much work a kill may cost."""
@@ -74,7 +74,7 @@ class Plan:
     """At least this many steps, so that a few hundred photographs train for long enough."""
     batch: int
     """Images in a step, over all devices."""
-    optimiser: Sgd | AdamW = field(default_factory=Sgd)
+    optimiser: Sgd | AdamW | Adam = field(default_factory=Sgd)
     clip: float = 1.0
     """Greatest norm of the gradient; without it plain CAM was seen to collapse on one of two photograph sets."""
     workers: int = 2

@@ -37,4 +37,4 @@ def demo() -> Pipeline:
     head = DeftHead(classifier_rate=1.0, swap_rate=1.0, map="fg")
     # Random weights are no beginning for a segmentation network; the classifier's are the best there are.
     segment = replace(DeepLab(), from_classifier=True, stride=8, plan=replace(DeepLab().plan, min_steps=500))
-    return replace(base, classifier=replace(base.classifier, head=head), refine=Irn(), segment=segment)
+    return replace(base, classifier=replace(base.own_classifier, head=head), refine=Irn(), segment=segment)

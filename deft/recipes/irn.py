@@ -7,6 +7,7 @@ from dataclasses import replace
 from deft.classify.classifier import Classifier
 from deft.classify.deft import DeftHead
 from deft.classify.linear import LinearHead
+from deft.classify.sma import SmaHead
 from deft.pipeline import Pipeline
 from deft.refine.irn import Irn
 
@@ -23,8 +24,14 @@ def irn() -> Pipeline:
 
 def with_deft(pipeline: Pipeline) -> Pipeline:
     """The same system on a classifier with DEFT's head, trained for the paper's 10 epochs (swapping from the sixth)."""
-    plan = replace(pipeline.classifier.plan, epochs=10)
-    return replace(pipeline, classifier=replace(pipeline.classifier, head=DeftHead(), plan=plan))
+    plan = replace(pipeline.own_classifier.plan, epochs=10)
+    return replace(pipeline, classifier=replace(pipeline.own_classifier, head=DeftHead(), plan=plan))
+
+
+def irn_sma() -> Pipeline:
+    """IRN on the maps of SMA, DEFT's follow-up: a background read from all stages, and more losses on the pairs."""
+    base = with_deft(irn())
+    return replace(base, classifier=replace(base.own_classifier, head=SmaHead()))
 
 
 def irn_deft() -> Pipeline:

@@ -44,7 +44,7 @@ class Table:
 
 
 EXPLAIN = {
-    "seeds": "first, soft guess of where each tag is, straight from the classifier",
+    "seeds": "first, soft guess of where each tag is, before any refinement",
     "pseudo-masks": "the seeds after refinement: what the network was trained on",
     "segmentation network": "the product: it makes masks of photographs that nobody tagged",
     "classification": "how well the tags themselves are guessed",

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from deft.engine import fit as module
 from deft.engine.fit import Plan, TrainingError, fit, read_history
-from deft.engine.optimise import AdamW, ParamGroup, Sgd
+from deft.engine.optimise import Adam, AdamW, ParamGroup, Sgd
 
 
 class Line(nn.Module):
@@ -74,9 +74,9 @@ def test_a_few_images_and_a_large_batch() -> None:
     assert Plan(epochs=5, min_steps=0, batch=16).steps(33) == 15
 
 
-@pytest.mark.parametrize("optimiser", [Sgd(lr=0.05, momentum=0.9), AdamW(lr=0.01)])
+@pytest.mark.parametrize("optimiser", [Sgd(lr=0.05, momentum=0.9), AdamW(lr=0.01), Adam(lr=0.01)])
 def test_a_stopped_training_ends_at_the_same_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimiser: Sgd | AdamW
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, optimiser: Sgd | AdamW | Adam
 ) -> None:
     plan = Plan(epochs=4, min_steps=40, batch=4, optimiser=optimiser, workers=0)
     whole, history = trained(tmp_path / "whole", plan)
