@@ -9,6 +9,7 @@ A run folder::
     run.json              recipe, settings, data and versions: what a second run in the folder must agree with
     lock                  held by the process that works in the folder
     <stage>/stage.json    key, state, seconds; beside it the stage's files
+    round-<n>/            a run folder of an earlier round, where a method needs one (:class:`deft.augment.cda.Cda`)
 """
 
 from __future__ import annotations
@@ -255,17 +256,34 @@ class Stage:
             write_json(self.folder / "stage.json", {"key": self.key, "state": state, "seconds": seconds, **notes})
 
     def adopt(self, others: tuple[Path, ...]) -> bool:
-        """Copy the finished stage of the same key from another run; False when none has it."""
+        """Take over the finished stage of the same key from another run; False when none has it.
+
+        Where the disk can, files are shared and not copied: a file is replaced and never written into, so that neither
+        run can change the other's.
+        """
         for other in others:
             source = Stage(self.name, other / self.name, self.key)
             if source.done:
                 temporary = Path(tempfile.mkdtemp(prefix=".part-", dir=self.folder.parent))
-                shutil.copytree(source.folder, temporary, dirs_exist_ok=True)
+                unfinished = shutil.ignore_patterns(".part-*")
+                shutil.copytree(source.folder, temporary, ignore=unfinished, copy_function=_link, dirs_exist_ok=True)
                 if self.folder.exists():
                     shutil.rmtree(self.folder)
                 os.replace(temporary, self.folder)
                 return True
         return False
+
+
+def _link(source: str, target: str) -> None:
+    """A second name for the file, or a copy of it on a disk that has none (exFAT, some network shares)."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+class InUseError(InputError):
+    """The run folder belongs to another process for now."""
 
 
 class RunFolder:
@@ -280,14 +298,14 @@ class RunFolder:
             needed_bytes: refused up front when the disk has less room.
 
         Raises:
-            InputError: the folder is used by another process, holds a run of other settings, holds files that are no
-                run, or the disk is too small.
+            InUseError: another process works in the folder.
+            InputError: the folder holds a run of other settings, or files that are no run, or the disk is too small.
         """
         self.path = path
         if path.exists() and not path.is_dir():
             raise InputError(f"--out {path}: expected a folder, got a file; name another place")
         record = path / "run.json"
-        if path.exists() and not record.exists() and any(p.name not in ("lock",) for p in path.iterdir()):
+        if path.exists() and not record.exists() and any(map(_foreign, path.iterdir())):
             raise InputError(
                 f"--out {path}: expected an empty folder or an earlier run, got a folder with other files in it; "
                 "name a new folder"
@@ -307,8 +325,9 @@ class RunFolder:
 
     def _holds_work(self) -> bool:
         """Whether any stage made anything: a run that failed at its first step must not occupy the folder."""
+        records = ("stage.json", "run.json", "lock")
         return any(
-            path.is_file() and path.name != "stage.json" and not path.name.startswith(".part-")
+            path.is_file() and path.name not in records and not path.name.startswith(".part-")
             for path in self.path.glob("*/**/*")
         )
 
@@ -333,6 +352,25 @@ class RunFolder:
         os.close(self._lock)
 
 
+@contextmanager
+def claim(path: Path) -> Iterator[None]:
+    """Hold a lock file for the length of the block.
+
+    Raises:
+        InUseError: another process holds it.
+    """
+    handle = _lock(path)
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+def _foreign(path: Path) -> bool:
+    """Whether a file of a folder without a record was not put there by a run that begins."""
+    return path.name != "lock" and not path.name.startswith(".part-")
+
+
 def _lock(path: Path) -> int:
     """Take the lock; the system lets go of it when the process ends, however it ends."""
     import fcntl
@@ -343,7 +381,7 @@ def _lock(path: Path) -> int:
     except OSError:
         owner = os.read(handle, 200).decode(errors="replace").strip() or "another process"
         os.close(handle)
-        raise InputError(
+        raise InUseError(
             f"{path.parent} is in use by {owner}; wait until it has ended, stop it, or name another folder"
         ) from None
     os.ftruncate(handle, 0)

@@ -278,7 +278,12 @@ def _groups(scores: dict[str, Any]) -> Comparison | None:
 
 def _losses(run: Run) -> dict[str, dict[str, tuple[tuple[int, float], ...]]]:
     found = {}
-    for title, folder in (("classifier", "classifier"), ("localiser", "localiser"), ("refine", "refine"), ("segmentation", "segment")):
+    for title, folder in (
+        ("classifier", "classifier"),
+        ("localiser", "localiser"),
+        ("refine", "refine"),
+        ("segmentation", "segment"),
+    ):
         history = read_history(run.out.path / folder)
         if history:
             found[title] = {name: tuple(curve) for name, curve in history.items()}

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from deft import artifacts
-from deft.artifacts import RunFolder, Stage, atomic_write, file_stem
+from deft.artifacts import InUseError, RunFolder, Stage, atomic_write, claim, file_stem
 from deft.contracts import InputError, SeedMaps
 
 
@@ -128,6 +128,47 @@ def test_a_stage_is_taken_over_only_under_its_key(tmp_path: Path) -> None:
     assert (mine.folder / "a.npz").read_text() == "x"
 
 
+def test_what_is_taken_over_is_stored_once_and_changed_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    done = Stage("seeds", tmp_path / "theirs" / "seeds", "one")
+    with done.making():
+        (done.folder / "a.npz").write_text("x")
+        (done.folder / ".part-1").write_text("half")
+    mine = Stage("seeds", tmp_path / "mine" / "seeds", "one")
+    assert mine.adopt((tmp_path / "theirs",))
+    assert sorted(path.name for path in mine.folder.iterdir()) == ["a.npz", "stage.json"]
+    assert (mine.folder / "a.npz").samefile(done.folder / "a.npz")
+    atomic_write(mine.folder / "a.npz", b"y")
+    assert (done.folder / "a.npz").read_text() == "x"
+
+
+def test_a_disk_without_links_gets_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(source: str, target: str) -> None:
+        raise OSError("no links here")
+
+    (tmp_path / "mine").mkdir()
+    done = Stage("seeds", tmp_path / "theirs" / "seeds", "one")
+    with done.making():
+        (done.folder / "a.npz").write_text("x")
+    monkeypatch.setattr("deft.artifacts.os.link", refuse)
+    mine = Stage("seeds", tmp_path / "mine" / "seeds", "one")
+    assert mine.adopt((tmp_path / "theirs",))
+    assert (mine.folder / "a.npz").read_text() == "x"
+    assert not (mine.folder / "a.npz").samefile(done.folder / "a.npz")
+
+
+def test_a_claim_is_held_by_one(tmp_path: Path) -> None:
+    with claim(tmp_path / "a.lock"), pytest.raises(InUseError, match="in use by process"), claim(tmp_path / "a.lock"):
+        pass
+    with claim(tmp_path / "a.lock"):
+        pass
+
+
+def test_a_run_that_just_begins_elsewhere_is_no_foreign_folder(tmp_path: Path) -> None:
+    (tmp_path / ".part-123").write_text("{")
+    RunFolder(tmp_path, {"a": 1}).close()
+
+
 def test_other_settings_are_refused_with_what_differs(tmp_path: Path) -> None:
     RunFolder(tmp_path / "run", {"settings": {"lr": 0.3}}).close()
     RunFolder(tmp_path / "run", {"settings": {"lr": 0.1, "seed": 0}}).close()  # nothing was made: the folder is free
@@ -135,6 +176,15 @@ def test_other_settings_are_refused_with_what_differs(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"settings.lr: 0.1 in the folder, 0.2 now"):
         RunFolder(tmp_path / "run", {"settings": {"lr": 0.2, "seed": 0}})
     RunFolder(tmp_path / "run", {"settings": {"lr": 0.1, "seed": 0}}).close()
+
+
+def test_an_empty_round_does_not_occupy_the_run_it_is_in(tmp_path: Path) -> None:
+    RunFolder(tmp_path / "run", {"settings": {"lr": 0.3}}).close()
+    RunFolder(tmp_path / "run" / "round-0", {"settings": {"lr": 0.3}}).close()
+    RunFolder(tmp_path / "run", {"settings": {"lr": 0.1}}).close()
+    atomic_write(tmp_path / "run" / "round-0" / "seeds" / "train" / "a.npz", b"work")
+    with pytest.raises(InputError, match=r"settings.lr: 0.1 in the folder, 0.2 now"):
+        RunFolder(tmp_path / "run", {"settings": {"lr": 0.2}})
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:

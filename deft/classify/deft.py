@@ -37,13 +37,12 @@ class DeftHead:
     """Share of plain average pooling blended into the object attention, in [0, 1]. The paper has none (0)."""
     object_weight: float = 1.0
     """Weight of f_fg(z_fg) -> y, the classification term."""
-    object_as_background: float = 1.0
-    """Weight of f_bg(z_fg) -> 1 - y. The paper prints 0.3 for the three terms beside the classification. 1 gave better
-    maps on photographs: f_bg carries the better half of Eq. 7, and at a smaller weight it is trained less."""
-    background_as_object: float = 1.0
-    """Weight of f_fg(z_bg) -> 0 (paper 0.3, see above)."""
-    background_weight: float = 1.0
-    """Weight of f_bg(z_bg) -> 1 (paper 0.3, see above)."""
+    object_as_background: float = 0.3
+    """Weight of f_bg(z_fg) -> 1 - y (the paper's 0.3, as for the next two)."""
+    background_as_object: float = 0.3
+    """Weight of f_fg(z_bg) -> 0."""
+    background_weight: float = 0.3
+    """Weight of f_bg(z_bg) -> 1."""
     eq3_literal: bool = False
     """Take Eq. 3 as printed: f_bg(z_fg) -> 0 and f_fg(z_bg) -> 1 - y. The paper's text says the reverse and gives
     the reasons; as printed the background would be trained to show every absent class."""
@@ -71,10 +70,10 @@ class DeftHead:
     ``eq7_relu`` divides both rectified maps by their maximum, ``eq7_sigmoid`` takes sigmoids, with bias, and ``eq7``
     rectifies the object map only and stretches the background map between its extremes. A rectified background map
     is flat wherever f_bg says "object", the part that matters; stretched, it gave the best maps on photographs."""
-    background_power: float = 3.0
-    """For ``eq7``: exponent of the stretched 1 - bg, at least 1. Stretched alone it is about 0.5 on the edge of an
-    object, where relu(w_fg z) is about 0.15; cubed, the two halves meet and the thresholds usual for class maps (0.15,
-    and 0.30 and 0.05 for confident labels) fit. The best swept score hardly moves."""
+    map_power: float = 3.0
+    """For ``eq7``: exponent of the whole map, at least 1. It changes the scale and no order: a stretched map is about
+    0.6 on the edge of an object, cubed about 0.2, where the thresholds usual for class maps lie (0.15, and 0.30 and
+    0.05 for confident labels)."""
     attention_rate: float = 0.1
     """Multiplier of the base learning rate for M_fg and M_bg. At 10, as for other new layers, the attention shrinks to
     a few cells and the maps with it; the slower it learns, the broader both stay."""
@@ -215,7 +214,7 @@ class DeftModule(nn.Module):
         if reading == "eq7":
             signed = not_bg - bg
             stretched = normalise(signed - signed.amin(dim=(1, 2), keepdim=True))
-            return torch.maximum(normalise(fg), stretched**self.settings.background_power)
+            return torch.maximum(normalise(fg), stretched) ** self.settings.map_power
         if reading == "eq7_relu":
             return torch.maximum(normalise(fg), 1 - normalise(bg))
         if reading == "mix":

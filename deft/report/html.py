@@ -19,6 +19,7 @@ from deft.artifacts import palette
 from deft.report import plots, tables
 from deft.report.data import PictureRow, ReportData
 from deft.report.embed import picture_uri, uri
+from deft.report.sheet import Sheet
 from deft.report.summary import headline, percent, shorten, summary
 
 MAX_ROWS = 24
@@ -40,15 +41,7 @@ def render(data: ReportData) -> str:
     Raises:
         ValueError: a per-class tuple does not fit the classes, or a picture is not RGB.
     """
-    environment = Environment(
-        autoescape=True,
-        loader=FunctionLoader(_template),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_clean,
-    )
-    environment.filters.update(percent=percent, shorten=shorten)
+    environment = _environment()
     style = _template("page.css")
     colours = [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in palette().tolist()]
     page = environment.get_template("page.html").render(
@@ -80,6 +73,45 @@ def render(data: ReportData) -> str:
         ],
     )
     return page.encode("utf-8", "replace").decode("utf-8")
+
+
+def render_sheet(sheet: Sheet) -> str:
+    """A page of sections: a study written for the owner of the photographs.
+
+    Returns:
+        HTML that can always be encoded as UTF-8.
+
+    Raises:
+        ValueError: a picture is not RGB.
+    """
+    style = _template("page.css")
+    sections = [
+        {
+            "title": part.title,
+            "explain": part.explain,
+            "lines": part.lines,
+            "first": part.first,
+            "table": part.table,
+            "rows": [_row(row) for row in part.pictures],
+        }
+        for part in sheet.sections
+    ]
+    template = _environment().get_template("sheet.html")
+    page = template.render(sheet=sheet, sections=sections, style=Markup(style), policy=_policy(style))
+    return page.encode("utf-8", "replace").decode("utf-8")
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        autoescape=True,
+        loader=FunctionLoader(_template),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=_clean,
+    )
+    environment.filters.update(percent=percent, shorten=shorten)
+    return environment
 
 
 def _template(name: str) -> str:

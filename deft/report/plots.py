@@ -10,6 +10,7 @@ import io
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,6 +29,18 @@ DPI = 160
 """Pixels per inch of a chart."""
 CSS_DPI = 96
 """Pixels per inch of a page."""
+_MAX_KEYS = 40
+
+
+@dataclass(frozen=True)
+class Band:
+    """A mean curve and its deviation."""
+
+    name: str
+    at: Sequence[float]
+    mean: Sequence[float]
+    spread: Sequence[float]
+    """Standard deviation at each point; nan for none."""
 
 
 def loss_chart(terms: Mapping[str, Sequence[tuple[int, float]]]) -> bytes:
@@ -72,6 +85,38 @@ def threshold_chart(curves: Mapping[str, Curve]) -> bytes:
     return _png(figure)
 
 
+def bar_chart(
+    rows: Mapping[str, Sequence[tuple[float, float]]], measures: Sequence[str], unit: str = "mIoU, %"
+) -> bytes:
+    """One group of bars a row, one bar a measure, with its deviation.
+
+    Args:
+        rows: name -> (mean, standard deviation) of each measure, fractions; nan leaves a gap.
+        measures: what the bars are, for the legend.
+        unit: under the axis.
+    """
+    height = 0.8 / max(1, len(measures))
+    figure, axes = _figure(6.8, 0.9 + 0.26 * len(rows) * max(1.3, len(measures)))
+    for index, (measure, colour) in enumerate(zip(measures, _cycle(len(measures)), strict=True)):
+        means = 100 * np.array([values[index][0] for values in rows.values()])
+        spreads = 100 * np.array([values[index][1] for values in rows.values()])
+        places = np.arange(len(rows)) + (index - (len(measures) - 1) / 2) * height
+        axes.barh(places, means, 0.9 * height, color=colour, label=_plain(measure))
+        axes.errorbar(means, places, xerr=spreads, fmt="none", ecolor=_INK, elinewidth=1, capsize=2)
+        for place, mean, spread in zip(places, means, spreads, strict=True):
+            if not math.isnan(mean):
+                axes.text(mean + spread, place, f" {mean:.1f}", va="center", fontsize=7, color=_INK)
+    axes.set_yticks(range(len(rows)), [_plain(name) for name in rows])
+    axes.invert_yaxis()
+    axes.grid(False, axis="y")
+    axes.set_xlabel(unit)
+    axes.margins(x=0.12)
+    axes.set_xlim(left=0)
+    if len(measures) > 1:
+        figure.legend(loc="outside upper left", frameon=False, fontsize=8, labelcolor=_INK, ncols=len(measures))
+    return _png(figure)
+
+
 def cooccurrence_chart(table: Cooccurrence, limit: int = 24) -> bytes:
     """Share of each class's images that show the companion; the commonest ``limit`` rows and columns."""
     rows = _commonest(table.images, limit)
@@ -99,11 +144,74 @@ def cooccurrence_chart(table: Cooccurrence, limit: int = 24) -> bytes:
     return _png(figure)
 
 
+def band_chart(curves: Mapping[str, Sequence[Band]], x: str, y: str) -> bytes:
+    """Curves with a band of a deviation to either side, one panel for each title.
+
+    Args:
+        curves: the bands of each panel.
+        x: what the horizontal axis is.
+        y: what the vertical axis is.
+    """
+    from matplotlib.figure import Figure
+
+    columns = max(1, len(curves))
+    figure = Figure(figsize=(0.6 + 3.9 * columns, 3.0), dpi=DPI, layout="constrained")
+    panels = figure.subplots(1, columns, sharey=True, squeeze=False)[0]
+    for axes, (title, bands) in zip(panels, curves.items(), strict=False):
+        _style(axes)
+        axes.set_title(_plain(title), fontsize=9, color=_INK)
+        for band, colour in zip(bands, _cycle(len(bands)), strict=True):
+            at, mean, spread = (np.array(part, dtype=np.float64) for part in (band.at, band.mean, band.spread))
+            axes.plot(at, mean, color=colour, linewidth=1.8, label=_plain(band.name))
+            wide = np.where(np.isnan(spread), 0, spread)
+            axes.fill_between(at, mean - wide, mean + wide, color=colour, alpha=0.18, linewidth=0)
+        axes.set_xlabel(x)
+        _legend(axes, len(bands))
+    panels[0].set_ylabel(y)
+    return _png(figure)
+
+
+def scatter_chart(
+    points: NDArray[np.float32], groups: Sequence[int], names: Sequence[str], hollow: NDArray[np.bool_] | None = None
+) -> bytes:
+    """Points on a plane in the colour of their group.
+
+    Args:
+        points: (N, 2).
+        groups: of each point, (N,), indices into ``names``; groups without a point are left out of the legend.
+        names: of the groups.
+        hollow: (N,), the points that are drawn as rings.
+    """
+    figure, axes = _figure(6.4, 5.0)
+    rings = np.zeros(len(points), dtype=np.bool_) if hollow is None else hollow
+    members = np.asarray(groups)
+    shown = [index for index in range(len(names)) if (members == index).any()]
+    for index, colour in zip(shown, _many(len(shown)), strict=True):
+        own = members == index
+        for part, face in ((own & ~rings, colour), (own & rings, "none")):
+            axes.scatter(points[part, 0], points[part, 1], s=14, facecolors=face, edgecolors=colour, linewidths=0.8)
+        axes.scatter([], [], s=18, color=colour, label=_plain(names[index], 18))
+    axes.grid(False)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines["bottom"].set_visible(False)
+    if 0 < len(shown) <= _MAX_KEYS:
+        axes.legend(
+            frameon=False, fontsize=7, labelcolor=_INK, loc="center left", bbox_to_anchor=(1, 0.5), handletextpad=0.2
+        )
+    return _png(figure)
+
+
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     axes = figure.add_subplot()
+    _style(axes)
+    return figure, axes
+
+
+def _style(axes: Axes) -> None:
     axes.grid(True, color=_LINE, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(colors=_SOFT, labelsize=8, length=0)
@@ -112,7 +220,6 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     for side in ("top", "right", "left"):
         axes.spines[side].set_visible(False)
     axes.spines["bottom"].set_color(_LINE)
-    return figure, axes
 
 
 def _png(figure: Figure) -> bytes:
@@ -131,6 +238,16 @@ def _legend(axes: Axes, entries: int) -> None:
 
 def _cycle(length: int) -> list[str]:
     return [COLOURS[i % len(COLOURS)] for i in range(length)]
+
+
+def _many(length: int) -> list[str]:
+    """Colours that stay apart when there are more groups than the charts' own palette has."""
+    if length <= len(COLOURS):
+        return list(COLOURS[:length])
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    return [to_hex(colormaps["turbo"](0.05 + 0.9 * i / (length - 1))) for i in range(length)]
 
 
 def _commonest(counts: NDArray[np.generic], limit: int) -> list[int]:

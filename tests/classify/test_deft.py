@@ -153,7 +153,7 @@ def test_the_warm_start_can_leave_the_features_alone() -> None:
 
 
 def test_eq7_equals_a_literal_loop() -> None:
-    head, (features, _) = build(DeftHead(map="eq7", background_power=2.0)), batch()
+    head, (features, _) = build(DeftHead(map="eq7", map_power=2.0)), batch()
     with torch.no_grad():
         activation = head.activation(features)
         seeds = head.combine(activation[0] + 2 * activation[1])
@@ -170,7 +170,7 @@ def test_eq7_equals_a_literal_loop() -> None:
             for x in range(W):
                 a = float(fg[k, y, x] / fg[k].max())
                 b = (float(bg[k, y, x]) - low) / (high - low)
-                assert float(seeds[k, y, x]) == pytest.approx(max(a, (1 - b) ** 2), abs=1e-4)
+                assert float(seeds[k, y, x]) == pytest.approx(max(a, 1 - b) ** 2, abs=1e-4)
 
 
 def test_eq7_of_rectified_maps_equals_a_literal_loop() -> None:

@@ -10,7 +10,10 @@ import numpy as np
 from deft.metrics.cooccurrence import class_by_class, class_by_context
 from deft.metrics.coverage import Coverage
 from deft.report.data import Comparison, Curve, PictureRow, ReportData, Score, SplitFacts, StageRow
-from deft.report.html import MAX_ROWS, render
+from deft.report.html import MAX_ROWS, render, render_sheet
+from deft.report.sheet import Section, Sheet
+from deft.report.summary import PLAIN, Line
+from deft.report.tables import Cell, Row, Table
 
 ATTACKS = (
     "<script>alert(1)</script>",
@@ -142,3 +145,21 @@ def test_many_large_pictures_keep_the_page_small() -> None:
     assert source.count("<article") == MAX_ROWS
     assert "5 more are not shown" in source
     assert len(source) < 2_000_000
+
+
+def test_a_sheet_escapes_every_name() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)
+    table = Table(ATTACKS, tuple(Row(name, tuple(Cell(other) for other in ATTACKS), note=name) for name in ATTACKS))
+    pictures = tuple(PictureRow(name, ATTACKS, ((name, picture),)) for name in ATTACKS)
+    parts = tuple(
+        Section(name, name, tuple(Line(PLAIN, other) for other in ATTACKS), name, table, pictures) for name in ATTACKS
+    )
+    text = render_sheet(Sheet(ATTACKS[0], ATTACKS[1], (*parts, Section("empty"))))
+    page = Page(text)
+    assert not page.open
+    assert not {"script", "iframe", "object", "link", "base", "form"} & set(page.tags)
+    assert not [name for name, _ in page.attributes if name.startswith("on")]
+    assert all(value.startswith("data:image/") for name, value in page.attributes if name == "src")
+    assert "\u202e" not in text and "\x1b" not in text
+    assert ATTACKS[0] in page.text
+    assert "empty" in page.text

@@ -8,7 +8,15 @@ from PIL import Image
 
 from deft.metrics.cooccurrence import class_by_class, class_by_context
 from deft.report.data import Curve
-from deft.report.plots import cooccurrence_chart, loss_chart, threshold_chart
+from deft.report.plots import (
+    Band,
+    band_chart,
+    bar_chart,
+    cooccurrence_chart,
+    loss_chart,
+    scatter_chart,
+    threshold_chart,
+)
 
 HOSTILE = ("_hidden", "$x^{2$", r"\frac$", "猫" * 80, "a\x00\nb", "<script>", "")
 
@@ -23,6 +31,7 @@ def test_charts_survive_hostile_names() -> None:
     points = ((0, 2.0), (10, 1.0), (20, 0.5))
     assert drawn(loss_chart(dict.fromkeys(HOSTILE, points)))
     assert drawn(threshold_chart({name: Curve((0.0, 0.5, 0.9), (0.1, 0.4, 0.2), 0.5) for name in HOSTILE}))
+    assert drawn(bar_chart({name: [(0.5, 0.1), (float("nan"), 0.0)] for name in HOSTILE}, ("$a$", "_b")))
     labels = np.random.default_rng(0).random((20, len(HOSTILE))) < 0.5
     assert drawn(cooccurrence_chart(class_by_class(labels, HOSTILE)))
 
@@ -42,3 +51,16 @@ def test_many_classes_stay_a_chart() -> None:
     names = tuple(f"class {i}" for i in range(200))
     png = cooccurrence_chart(class_by_context(labels, contexts, names, names), limit=10)
     assert max(Image.open(io.BytesIO(png)).size) < 2000
+
+
+@pytest.mark.filterwarnings("error")
+def test_bands_and_points_survive_hostile_names_and_gaps() -> None:
+    nan = float("nan")
+    band = [Band(name, (0, 1, 2), (0.1, nan, 0.3), (nan, nan, 0.1)) for name in HOSTILE]
+    assert drawn(band_chart({name: band for name in HOSTILE[:2]}, "step", "mean"))
+    assert drawn(band_chart({"alone": [Band("one", (0,), (1.0,), (0.0,))]}, "step", "mean"))
+    points = np.random.default_rng(0).normal(size=(30, 2)).astype(np.float32)
+    groups = [index % len(HOSTILE) for index in range(30)]
+    assert drawn(scatter_chart(points, groups, HOSTILE, np.arange(30) % 2 == 0))
+    names = [f"class {index}" for index in range(60)]
+    assert drawn(scatter_chart(points, list(range(30)), names))

@@ -1,0 +1,36 @@
+"""Studies: each makes the runs of one table or figure of the paper, on any data set, and writes what came out.
+
+A study is a function of a :class:`~deft.studies.study.Laboratory` that returns an
+:class:`~deft.studies.outcome.Outcome`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from deft.studies.ablation import ablation
+from deft.studies.activation import activation
+from deft.studies.augmentations import augmentations
+from deft.studies.bias import bias
+from deft.studies.context import context
+from deft.studies.localisation import localisation
+from deft.studies.manifold import manifold
+from deft.studies.masks import masks
+from deft.studies.outcome import Outcome, Plot, Table
+from deft.studies.segmentation import segmentation
+from deft.studies.study import Finding, Laboratory, Row
+
+STUDIES: dict[str, Callable[[Laboratory], Outcome]] = {
+    "localisation": localisation,
+    "augmentations": augmentations,
+    "masks": masks,
+    "segmentation": segmentation,
+    "ablation": ablation,
+    "context": context,
+    "activation": activation,
+    "manifold": manifold,
+    "bias": bias,
+}
+"""What ``deft study`` knows by name."""
+
+__all__ = ["STUDIES", "Finding", "Laboratory", "Outcome", "Plot", "Row", "Table"]

@@ -1,0 +1,258 @@
+"""Table 3 of DEFT: classes on the images that show their usual context, and on those that do not.
+
+The paper prints a ratio of co-occurrence and one mIoU a pair. The ratio fits its own counts under one definition only,
+see :mod:`deft.metrics.cooccurrence`; both are printed. Its mIoU, 68 to 87, is far above that of any mask over all
+classes, and the paper does not say of what it is: here are the IoU of the pair's class, its mean with the
+background's, and the mean over all classes, each from one confusion matrix over the images of the pair.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from deft.artifacts import load_mask, load_seeds, read_json, write_json
+from deft.contracts import InputError, Sample
+from deft.engine.infer import for_each
+from deft.metrics import Confusion, Cooccurrence, class_by_context, mask_at
+from deft.refine.labels import upsample_seeds
+from deft.report.plots import bar_chart
+from deft.stages import Run
+from deft.studies.outcome import NOTHING, Outcome, Plot, Table, cell, finite
+from deft.studies.pairs import AT_LEAST, PAPER, SIDES, Pair, context_labels, find_pairs
+from deft.studies.score_tables import Column, difference, mean_and_spread
+from deft.studies.study import Finding, Laboratory, Row, system_rows
+from deft.studies.words import literal
+
+SYSTEMS = ("cam", "irn", "irn_deft")
+RECORD = "context.json"
+MAPS = {"masks": "masks, fixed threshold", "seeds": "seeds, swept threshold"}
+MEASURES = {
+    "class": "IoU of the class",
+    "two": "mean IoU of the class and the background",
+    "all": "mean IoU of all classes",
+}
+
+
+def context(laboratory: Laboratory) -> Outcome:
+    """Score each system's masks and seeds with and without the usual context.
+
+    Raises:
+        InputError: the data name no contexts, or have no ground truth.
+    """
+    laboratory.need_truth()
+    train = laboratory.splits.train
+    present = context_labels(train)
+    table = class_by_context(train.labels, present, train.classes, train.contexts)
+    pairs = find_pairs(train, present, table)
+    if not pairs:
+        raise InputError(
+            f"--data {laboratory.data}: no class has {AT_LEAST} images with masks that show one context; "
+            "this study needs more images"
+        )
+    rows = laboratory.choose(system_rows(), SYSTEMS)
+    rows = [replace(row, pipeline=replace(row.pipeline, segment=None)) for row in rows]
+
+    def work(row: Row, seed: int) -> None:
+        with laboratory.run(row.name, row.pipeline, seed) as run:
+            write_json(run.out.path / RECORD, finite(measure(run, pairs)))
+
+    def compose(findings: Sequence[Finding]) -> Outcome:
+        return _outcome(findings, pairs, table)
+
+    return laboratory.survey(rows, work, compose, RECORD)
+
+
+def measure(run: Run, pairs: Sequence[Pair]) -> dict[str, Any]:
+    """IoUs on both sides of each pair: of the masks, and of the seeds at the best threshold of the whole split."""
+    data, classes = run.train, len(run.train.classes)
+    swept = read_json(run.out.path / "scores.json")["train"]["seeds"]["swept"]["threshold"]
+    seeds, masks = run.files("seeds", data, ".npz", "train"), run.files("masks", data, ".png")
+    totals = {(pair.name, side, kind): Confusion(classes) for pair in pairs for side in pair.sides() for kind in MAPS}
+    lock = threading.Lock()
+
+    def work(index: int, sample: Sample) -> None:
+        if sample.mask is None:
+            return
+        maps = load_seeds(seeds[index])
+        found = {
+            "masks": load_mask(masks[index]),
+            "seeds": mask_at(upsample_seeds(maps).numpy(), maps.classes, swept),
+        }
+        for kind, mask in found.items():
+            one = Confusion(classes)
+            one.update(mask, sample.mask)
+            with lock:
+                for pair in pairs:
+                    for side, members in pair.sides().items():
+                        if members[index]:
+                            totals[pair.name, side, kind] += one
+
+    used = np.any([members for pair in pairs for members in pair.sides().values()], axis=0)
+    for_each(data, [int(index) for index in np.flatnonzero(used)], work, title="pairs")
+    return {
+        pair.name: {
+            side: {kind: _ious(totals[pair.name, side, kind], pair.row) for kind in MAPS}
+            for side, members in pair.sides().items()
+            if int(members.sum()) >= AT_LEAST
+        }
+        for pair in pairs
+    }
+
+
+def _ious(confusion: Confusion, k: int) -> dict[str, float]:
+    iou = confusion.iou()
+    return {
+        "class": float(iou[k + 1]),
+        "two": float((iou[0] + iou[k + 1]) / 2),
+        "all": confusion.miou(),
+    }
+
+
+def _outcome(findings: Sequence[Finding], pairs: Sequence[Pair], table: Cooccurrence) -> Outcome:
+    rows = list({each.row.name: each.row for each in findings}.values())
+    known = {
+        row.name: {each.seed: each.value for each in findings if each.row.name == row.name and each.value}
+        for row in rows
+    }
+    counts = "; ".join(f"{row.label} {len(known[row.name])}" for row in rows)
+    tables = [
+        _pair_table(pairs, table),
+        *(_score_table(pairs, rows, known, kind, what, counts) for kind in MAPS for what in MEASURES),
+        *(
+            _difference_table(pairs, row, base, known)
+            for row in rows
+            for base in rows
+            if base.name in row.against and known[row.name].keys() & known[base.name].keys()
+        ),
+    ]
+    notes = (
+        "A pair is a class and a context: of each class the context it is seen with most often, the one seen most "
+        f"often of those with images on both sides, and the paper's pairs. A side of fewer than {AT_LEAST} scored "
+        "images has no score. Images are training images, their tags given.",
+        "*Masks* are at the recipe's fixed threshold. *Seeds* are at the one threshold, of 100, that is best for the "
+        "whole training split; it was chosen on the truth that is scored.",
+        "The paper's mIoU is of masks on VOC 2012 with ResNet-50; it does not say over which classes.",
+    )
+    return Outcome(
+        "context",
+        "Classes with and without their usual context (Table 3)",
+        tuple(tables),
+        tuple(_plots(pairs, rows, known)),
+        notes,
+        {row.name: {str(seed): value for seed, value in known[row.name].items()} for row in rows},
+    )
+
+
+def _pair_table(pairs: Sequence[Pair], table: Cooccurrence) -> Table:
+    of_images, of_labels = table.share_of_images(), table.share_of_labels()
+    cells = []
+    for pair in pairs:
+        at = pair.row, pair.column
+        sizes = (str(int(pair.together.sum())), str(int(pair.apart.sum())))
+        paper = PAPER.get((table.rows[pair.row], table.columns[pair.column]), NOTHING)
+        cells.append((literal(pair.name), *sizes, f"{of_images[at]:.2f}", f"{of_labels[at]:.2f}", paper))
+    heads = (
+        "class, context",
+        "images with",
+        "images without",
+        "of the class's images",
+        "of its contexts",
+        "paper, VOC",
+    )
+    return Table(
+        "Pairs",
+        heads,
+        tuple(cells),
+        "Two ratios of co-occurrence: the share of the class's images that show the context, and the share of this "
+        "context among all context labels on the class's images. The paper's ratio fits the second.",
+    )
+
+
+def _column(pair: Pair, side: str, kind: str, what: str) -> Column:
+    return Column(what, (pair.name, side, kind, what))
+
+
+def _score_table(
+    pairs: Sequence[Pair],
+    rows: Sequence[Row],
+    known: Mapping[str, Mapping[int, Any]],
+    kind: str,
+    what: str,
+    counts: str,
+) -> Table:
+    cells: list[tuple[str, ...]] = []
+    sums: dict[tuple[str, str], list[list[float | None]]] = {}
+    for pair in pairs:
+        line = [literal(pair.name)]
+        for row in rows:
+            for side in pair.sides():
+                values = [_column(pair, side, kind, what).of(one) for one in known[row.name].values()]
+                sums.setdefault((row.name, side), []).append(values)
+                line.append(cell(values))
+        cells.append(tuple(line))
+    columns = [(row.name, side) for row in rows for side in SIDES]
+    every = [_over_pairs(sums[column]) if column[1] == "with" else [] for column in columns]
+    cells.append(("mean over pairs", *map(cell, every)))
+    both = [index for index, pair in enumerate(pairs) if int(pair.apart.sum()) >= AT_LEAST]
+    if both:
+        means = [_over_pairs([sums[column][index] for index in both]) for column in columns]
+        cells.append(("mean over pairs with both sides", *map(cell, means)))
+    heads = ("class, context", *(f"{row.label}, {side}" for row in rows for side in SIDES))
+    explain = f"Per cent, mean ± standard deviation over seeds; runs: {counts}."
+    title = f"{MEASURES[what][0].upper()}{MEASURES[what][1:]}: {MAPS[kind]}"
+    return Table(title, heads, tuple(cells), explain)
+
+
+def _over_pairs(values: Sequence[Sequence[float | None]]) -> list[float | None]:
+    """Each seed's mean over the pairs that have a score."""
+    seeds = list(zip(*values, strict=True))
+    scored = [[value for value in seed if value is not None and not np.isnan(value)] for seed in seeds]
+    return [float(np.mean(seed)) if seed else None for seed in scored]
+
+
+def _difference_table(pairs: Sequence[Pair], row: Row, base: Row, known: Mapping[str, Mapping[int, Any]]) -> Table:
+    both = sorted(known[row.name].keys() & known[base.name].keys())
+    chosen = [(kind, what) for kind in MAPS for what in ("class", "two")]
+    cells = tuple(
+        (
+            literal(pair.name),
+            *(
+                difference(_column(pair, "with", kind, what), known[row.name], known[base.name], both)
+                for kind, what in chosen
+            ),
+        )
+        for pair in pairs
+    )
+    return Table(
+        f"{row.label} over {base.label}, seed by seed, on the images with the context",
+        ("class, context", *(f"{MAPS[kind]}: {MEASURES[what]}" for kind, what in chosen)),
+        cells,
+        "Mean ± standard deviation of the differences of two runs of one seed, and in how many seeds the difference "
+        "is above 0.",
+    )
+
+
+def _plots(pairs: Sequence[Pair], rows: Sequence[Row], known: Mapping[str, Mapping[int, Any]]) -> list[Plot]:
+    shown = [row for row in rows if known[row.name]]
+    if not shown:
+        return []
+    plots = []
+    for side in SIDES:
+        bars = {
+            pair.name: [
+                mean_and_spread([_column(pair, side, "masks", "class").of(one) for one in known[row.name].values()])
+                for row in shown
+            ]
+            for pair in pairs
+        }
+        bars = {name: values for name, values in bars.items() if not all(np.isnan(mean) for mean, _ in values)}
+        if bars:
+            png = bar_chart(bars, [row.label for row in shown], "IoU of the class, masks at the fixed threshold, %")
+            names = ", ".join(row.label for row in shown)
+            plots.append(Plot(side, png, f"IoU of each pair's class on its images {side} the context, of {names}"))
+    return plots

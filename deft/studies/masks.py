@@ -1,0 +1,37 @@
+"""Table 2a of DEFT: the pseudo-masks of each system, alone and on DEFT's classifier."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from deft.studies.outcome import Outcome
+from deft.studies.score_tables import MASKS, Column, Layout
+from deft.studies.study import Laboratory, system_rows
+
+PAPER = {
+    "psa": "61.0",
+    "psa_deft": "64.2",
+    "irn": "66.3",
+    "irn_deft": "68.6",
+    "advcam": "69.9",
+    "advcam_deft": "",
+    "amn": "72.2",
+    "amn_deft": "72.8",
+}
+LAYOUT = Layout(
+    "masks",
+    "Pseudo-masks of each system, alone and with DEFT (Table 2a)",
+    MASKS,
+    Column("IoU", ("train", "masks", "fixed", "iou")),
+    "IoU of each class: masks of train, fixed threshold",
+    paper="paper, VOC",
+    curve=("train", "masks"),
+)
+
+
+def masks(laboratory: Laboratory) -> Outcome:
+    """Make each system's pseudo-masks and score them; no network is trained on them."""
+    laboratory.need_truth()
+    rows = laboratory.choose(system_rows(PAPER), tuple(PAPER))
+    rows = [replace(row, pipeline=replace(row.pipeline, segment=None)) for row in rows]
+    return laboratory.survey(rows, laboratory.make, LAYOUT.compose)

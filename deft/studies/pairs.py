@@ -1,0 +1,108 @@
+"""Classes and the contexts they are usually seen in: which pairs Table 3 of DEFT is made of, on any data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deft.contracts import IGNORE, Dataset, InputError, Sample
+from deft.engine.infer import for_each
+from deft.metrics import Cooccurrence
+
+AT_LEAST = 5
+"""Images that a side of a pair must have; a score of fewer is an anecdote."""
+MOST = 20
+"""Classes shown, those with the closest ties first."""
+SIDES = ("with", "without")
+"""Images of the class that show the context, and those that do not."""
+PAPER = {
+    ("aeroplane", "sky"): "ratio .23, IRN 83.72, DEFT 87.34",
+    ("sheep", "grass"): "ratio .22, IRN 85.95, DEFT 86.01",
+    ("cow", "grass"): "ratio .20, IRN 86.24, DEFT 87.79",
+    ("boat", "water"): "ratio .18, IRN 75.05, DEFT 76.36",
+    ("train", "railroad"): "ratio .11, IRN 68.83, DEFT 74.69",
+}
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A class and a context with their images."""
+
+    row: int
+    """Index of the class."""
+    column: int
+    """Index of the context."""
+    name: str
+    together: NDArray[np.bool_]
+    """Scored images that hold both, (N,)."""
+    apart: NDArray[np.bool_]
+    """Scored images that hold the class without the context, (N,)."""
+
+    def sides(self) -> dict[str, NDArray[np.bool_]]:
+        """The two sets of images by name."""
+        return dict(zip(SIDES, (self.together, self.apart), strict=True))
+
+
+def context_labels(data: Dataset) -> NDArray[np.bool_]:
+    """Which contexts each image shows, (N, J): from the labels, or from the context masks where there are none.
+
+    Raises:
+        InputError: the data have neither.
+    """
+    if data.contexts and data.context_labels is not None:
+        return data.context_labels
+    found = np.zeros((len(data), len(data.contexts)), dtype=np.bool_)
+    seen = np.zeros(len(data), dtype=np.bool_)
+
+    def work(index: int, sample: Sample) -> None:
+        if sample.context is not None:
+            values = np.unique(sample.context)
+            found[index, values[(values > 0) & (values != IGNORE)] - 1] = True
+            seen[index] = True
+
+    if data.contexts:
+        for_each(data, range(len(data)), work, title="contexts")
+    if not seen.any():
+        raise InputError(
+            "this study needs to know what is around the objects: expected context_classes.txt with "
+            "context_labels.csv or SegmentationContext/ beside the images, came none; see docs/data.md"
+        )
+    return found
+
+
+def find_pairs(data: Dataset, present: NDArray[np.bool_], table: Cooccurrence) -> list[Pair]:
+    """The pairs to score: of each class its commonest context, its commonest with images on both sides, the paper's.
+
+    Args:
+        data: with ground truth.
+        present: contexts of each image, (N, J).
+        table: classes with contexts.
+
+    Returns:
+        Pairs with at least :data:`AT_LEAST` scored images, closest ties first.
+    """
+    share = table.share_of_images()
+
+    def pair(k: int, j: int) -> Pair:
+        tagged = data.labels[:, k] & data.scored
+        return Pair(k, j, f"{table.rows[k]}, {table.columns[j]}", tagged & present[:, j], tagged & ~present[:, j])
+
+    kinds: list[Callable[[Pair], bool]] = [
+        lambda one: True,
+        lambda one: int(one.apart.sum()) >= AT_LEAST,
+        lambda one: (table.rows[one.row], table.columns[one.column]) in PAPER,
+    ]
+    chosen: dict[tuple[int, int], Pair] = {}
+    for fits in kinds:
+        found = []
+        for k in range(len(table.rows)):
+            ways = [pair(k, j) for j in range(len(table.columns))]
+            ways = [one for one in ways if one.together.sum() >= AT_LEAST and fits(one)]
+            if ways:
+                found.append(max(ways, key=lambda one: (int(one.together.sum()), -one.column)))
+        found.sort(key=lambda one: -share[one.row, one.column])
+        chosen |= {(one.row, one.column): one for one in found[:MOST]}
+    return sorted(chosen.values(), key=lambda one: -share[one.row, one.column])

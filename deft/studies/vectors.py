@@ -1,0 +1,78 @@
+"""The two vectors that DEFT describes an image by, of many images: what the studies `manifold` and `bias` look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from deft.classify.classifier import ClassifierNetwork
+from deft.classify.deft import DeftHead, DeftModule
+from deft.classify.sma import SmaHead, SmaModule
+from deft.contracts import Dataset, InputError, Sample
+from deft.engine.infer import device, for_each
+from deft.pipeline import Pipeline
+
+
+@dataclass(frozen=True, eq=False)
+class Vectors:
+    """Of n images."""
+
+    indices: tuple[int, ...]
+    """Of the images in their data set."""
+    z_fg: Tensor
+    """Object vectors, float32 (n, C), on the CPU."""
+    z_bg: Tensor
+    """Background vectors, likewise."""
+
+
+def has_two_vectors(pipeline: Pipeline) -> bool:
+    """Whether a pipeline's classifier describes an image by an object and a background vector."""
+    return pipeline.classifier is not None and isinstance(pipeline.classifier.head, DeftHead | SmaHead)
+
+
+def deft_part(network: ClassifierNetwork) -> DeftModule:
+    """The part of a classifier's head that has both vectors.
+
+    Raises:
+        InputError: it has no such part.
+    """
+    head = network.head.deft if isinstance(network.head, SmaModule) else network.head
+    if not isinstance(head, DeftModule):
+        raise InputError("only a classifier with DEFT's head has an object and a background vector; take irn_deft")
+    return head
+
+
+@torch.no_grad()
+def read_vectors(network: ClassifierNetwork, data: Dataset, indices: Sequence[int]) -> Vectors:
+    """Both vectors of whole images, at their own size.
+
+    Args:
+        network: a trained classifier with DEFT's head, in eval mode; moved to the GPU where there is one.
+        data: the images.
+        indices: which of them.
+    """
+    head = deft_part(network)
+    sides = network.head.sides if isinstance(network.head, SmaModule) else None
+    network.to(device())
+    found: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def work(index: int, sample: Sample) -> None:
+        maps = network.backbone(as_batch(sample.image))
+        features = maps[-1].float()
+        z_bg = head.m_bg(features if sides is None else sides(maps))
+        found[index] = head.m_fg(features)[0].cpu(), z_bg[0].cpu()
+
+    for_each(data, list(indices), work, title="object and background vectors")
+    pairs = [found[index] for index in indices]
+    z_fg, z_bg = (torch.stack([pair[part] for pair in pairs]) for part in range(2))
+    return Vectors(tuple(indices), z_fg, z_bg)
+
+
+def as_batch(image: NDArray[np.uint8]) -> Tensor:
+    """An RGB image (H, W, 3) as a batch of one on the device, uint8 (1, 3, H, W)."""
+    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].to(device())

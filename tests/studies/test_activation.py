@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from deft.artifacts import load_tensors
+from deft.backbone import build_backbone
+from deft.contracts import InputError
+from deft.data import open_data
+from deft.pipeline import working
+from deft.settings import assign
+from deft.studies.activation import activation, moments, watch
+from deft.studies.audience import Audience, Watching
+from deft.studies.study import Laboratory, recipe
+
+TINY = (
+    "backbone=test_resnet",
+    "weights=none",
+    *(f"classifier.plan.{item}" for item in ("min_steps=6", "epochs=2", "batch=4", "workers=0")),
+    "classifier.head.swap_epoch=2",
+)
+FEW = Watching(images=4, points=4, pair=1)
+
+
+@pytest.mark.parametrize("head", ["cam", "irn_deft"])
+def test_watching_does_not_disturb_the_training(head: str, voc_data: Path, tmp_path: Path) -> None:
+    data = f"voc:{voc_data}"
+    settings = [item for item in TINY if head == "irn_deft" or "swap_epoch" not in item]
+    pipeline = replace(assign(recipe(head), settings), refine=None, segment=None)
+    audience = Audience(open_data(data).train, FEW)
+    steps = pipeline.own_classifier.reading.steps(8)
+    weights = []
+    for name, look in (("plain", None), ("watched", watch(audience, tmp_path / "curve.json", steps))):
+        with working(pipeline, data, tmp_path / name, watch=look):
+            weights.append(load_tensors(tmp_path / name / "classifier" / "model.safetensors")[0])
+    assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+    assert {int(step) for step in json.loads((tmp_path / "curve.json").read_text())} == moments(steps, 4)
+
+
+def test_points_that_are_known_are_kept(voc_data: Path, tmp_path: Path) -> None:
+    """What a killed training has shown is not lost when it goes on from its checkpoint."""
+    audience = Audience(open_data(f"voc:{voc_data}").train, FEW)
+    network = torch.nn.ModuleDict({"backbone": build_backbone("test_resnet")})
+    for steps in ((0, 1, 2), (2, 3, 4, 5, 6)):
+        look = watch(audience, tmp_path / "curve.json", 6)
+        for step in steps:
+            look(step, network)
+    curve = json.loads((tmp_path / "curve.json").read_text())
+    assert [int(step) for step in curve] == [0, 2, 4, 6]
+    assert len(curve["0"]["signed"]) == len(audience.groups)
+
+
+def test_the_study_keeps_its_curves(voc_data: Path, tmp_path: Path) -> None:
+    laboratory = Laboratory(f"voc:{voc_data}", tmp_path, seeds=(0, 1), settings=TINY)
+    outcome = activation(laboratory, FEW)
+    assert not outcome.failures
+    found = json.loads((tmp_path / "activation.json").read_text())["found"]
+    assert set(found) == {"cam", "irn_deft"}
+    for values in found.values():
+        assert values["steps"] == sorted(moments(6, 4))
+        afa = np.array(values["signed"]["afa"], dtype=float)
+        assert afa.shape == (2, len(values["groups"]), len(values["steps"]))
+        assert -1 <= values["signed"]["correlation"][0][0] <= 1
+        assert (np.array(values["rectified"]["aba"], dtype=float)[:, 0] >= 0).all()
+    page = (tmp_path / "activation.md").read_text()
+    assert "| any object | irn_deft | 2 |" in page
+    assert (tmp_path / "activation-curves.png").exists()
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/**/*") if path.is_file()}
+    activation(laboratory, FEW)
+    assert before == {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/**/*") if path.is_file()}
+
+
+def test_without_masks_it_says_what_is_missing(folder_data: Path, tmp_path: Path) -> None:
+    data = tmp_path / "photos"
+    data.mkdir()
+    (data / "images").symlink_to(folder_data / "images")
+    for name in ("labels.csv", "classes.txt"):
+        (data / name).write_bytes((folder_data / name).read_bytes())
+    with pytest.raises(InputError, match="ground-truth masks of some"):
+        activation(Laboratory(f"folder:{data}", tmp_path / "out", settings=TINY))
+    assert not (tmp_path / "out").exists()

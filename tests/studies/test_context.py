@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deft.artifacts import load_mask, load_seeds, read_json
+from deft.contracts import InputError
+from deft.data import open_data
+from deft.metrics import Confusion, mask_at
+from deft.refine.labels import upsample_seeds
+from deft.studies.context import context
+from deft.studies.pairs import context_labels
+from deft.studies.study import Laboratory
+
+TINY = (
+    "backbone=test_resnet",
+    "weights=none",
+    *(f"classifier.plan.{item}" for item in ("min_steps=6", "epochs=1", "batch=4", "workers=0")),
+)
+
+
+@pytest.fixture(scope="module")
+def pasture(make_voc: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """45 images, 30 to learn from: dogs on grass always, cows on a road in two of three, cats on both."""
+    return make_voc(tmp_path_factory.mktemp("data") / "voc", count=45, side=32)
+
+
+def test_without_contexts_nothing_is_trained(folder_data: Path, voc_data: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="what is around the objects"):
+        context(Laboratory(f"folder:{folder_data}", tmp_path))
+    with pytest.raises(InputError, match="no class has 5 images"):
+        context(Laboratory(f"voc:{voc_data}", tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_scores_are_those_of_a_slow_loop_over_the_pairs_images(pasture: Path, tmp_path: Path) -> None:
+    lab = Laboratory(f"voc:{pasture}", tmp_path, (0,), TINY, ("cam",))
+    outcome = context(lab)
+    text = (tmp_path / "context.md").read_text(encoding="utf-8")
+    assert "| dog, grass | 10 | 0 | 1.00 | 1.00 | – |" in text
+    (folder,) = [path.parent for path in (tmp_path / "runs" / "0").glob("cam-*/context.json")]
+    swept = read_json(folder / "scores.json")["train"]["seeds"]["swept"]["threshold"]
+    train = open_data(f"voc:{pasture}").train
+    present = context_labels(train)
+    cow, road = train.classes.index("cow"), train.contexts.index("road")
+    totals = {"masks": Confusion(3), "seeds": Confusion(3)}
+    for index, name in enumerate(train.names):
+        truth = train[index].mask
+        if not (train.labels[index, cow] and present[index, road]) or truth is None:
+            continue
+        totals["masks"].update(load_mask(folder / "masks" / f"{name}.png"), truth)
+        seeds = load_seeds(folder / "seeds" / "train" / f"{name}.npz")
+        totals["seeds"].update(mask_at(upsample_seeds(seeds).numpy(), seeds.classes, swept), truth)
+    found = json.loads((tmp_path / "context.json").read_text())["found"]["cam"]["0"]["cow, road"]
+    for kind, confusion in totals.items():
+        iou = confusion.iou()
+        assert found["with"][kind]["class"] == pytest.approx(iou[cow + 1])
+        assert found["with"][kind]["two"] == pytest.approx((iou[0] + iou[cow + 1]) / 2)
+        assert found["with"][kind]["all"] == pytest.approx(confusion.miou())
+    assert set(found) == {"with", "without"}
+    assert outcome.open == 0
+    before = (folder / "context.json").stat().st_mtime_ns
+    context(replace(lab))
+    assert (folder / "context.json").stat().st_mtime_ns == before

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from deft.recipes import cam, irn
+from deft.studies.outcome import Table
+from deft.studies.score_tables import SEEDS, Column, Layout, difference, mean_and_spread
+from deft.studies.study import Finding, Row
+
+LAYOUT = Layout(
+    "test",
+    "A test",
+    SEEDS,
+    Column("IoU", ("train", "seeds", "swept", "iou")),
+    "IoU of each class",
+    paper="paper, VOC",
+    curve=("train", "seeds"),
+)
+BASE = Row("irn", "irn", irn(), paper="48.3")
+DEFT = Row("irn_deft", "irn_deft", irn(), against=("irn", "elsewhere"), paper="52.3")
+PLAIN = Row("cam", "cam", cam())
+
+
+def scores(fixed: float, swept: float) -> dict[str, Any]:
+    curve = [fixed] * 100
+    seeds = {
+        "curve": curve,
+        "thresholds": [step / 100 for step in range(100)],
+        "fixed": {"threshold": 0.15, "miou": fixed, "iou": [0.9, fixed, None]},
+        "swept": {"threshold": 0.2, "miou": swept, "iou": [0.9, swept, None]},
+    }
+    return {"classes": ["cat", "cow|_x_"], "train": {"seeds": seeds}}
+
+
+FINDINGS = [
+    Finding(BASE, 0, scores(0.40, 0.50)),
+    Finding(BASE, 1, scores(0.42, 0.52)),
+    Finding(DEFT, 0, scores(0.45, 0.53)),
+    Finding(DEFT, 1, scores(0.45, 0.51)),
+    Finding(PLAIN, 0, failure="diverged"),
+    Finding(PLAIN, 1),
+]
+
+
+def named(title: str) -> Table:
+    (found,) = [table for table in LAYOUT.compose(FINDINGS).tables if table.title.startswith(title)]
+    return found
+
+
+def test_scores_are_mean_and_deviation_with_the_papers_beside() -> None:
+    table = named("Scores")
+    assert table.columns == (
+        "system",
+        "runs",
+        "seeds train, fixed",
+        "fixed threshold",
+        "seeds train, swept",
+        "best threshold",
+        "paper, VOC",
+    )
+    assert table.rows[0] == ("irn", "2", "41.0 ± 1.4", "0.15 ± 0.00", "51.0 ± 1.4", "0.20 ± 0.00", "48.3")
+    assert table.rows[2] == ("cam", "failed", "–", "–", "–", "–", "–")
+
+
+def test_differences_are_of_runs_of_one_seed() -> None:
+    (row,) = named("Differences").rows
+    assert row == ("irn_deft, over irn", "2", "+4.0 ± 1.4 (2 of 2)", "+1.0 ± 2.8 (1 of 2)")
+
+
+def test_classes_that_never_occur_have_no_number_and_any_name() -> None:
+    table = named("IoU of each class")
+    assert [row[0] for row in table.rows] == ["background", "cat", "cow|\\_x\\_"]
+    assert table.rows[1][1:] == ("51.0 ± 1.4", "52.0 ± 1.4")
+    assert table.rows[2][1:] == ("–", "–")
+
+
+def test_numbers_and_pictures() -> None:
+    outcome = LAYOUT.compose(FINDINGS)
+    assert outcome.values["irn"]["seeds"]["1"]["seeds train, swept"] == 0.52
+    assert outcome.values["irn"]["seeds"]["1"]["classes"] == {"background": 0.9, "cat": 0.52, "cow|_x_": None}
+    assert [plot.name for plot in outcome.plots] == ["scores", "thresholds"]
+    assert outcome.plots[0].png.startswith(b"\x89PNG")
+    assert any("chosen on the very truth" in note for note in outcome.notes)
+
+
+def test_nothing_known_yet_is_a_page_all_the_same() -> None:
+    outcome = LAYOUT.compose([Finding(BASE, 0), Finding(DEFT, 0)])
+    assert [table.rows for table in outcome.tables] == [(("irn", "0", "48.3"), ("irn_deft", "0", "52.3"))]
+    assert outcome.plots == ()
+
+
+def test_a_difference_counts_the_seeds_above_zero() -> None:
+    column = Column("x", ("x",))
+    ones, others = {0: {"x": 0.5}, 1: {"x": 0.4}, 2: {}}, {0: {"x": 0.4}, 1: {"x": 0.4}, 2: {"x": 0.1}}
+    assert difference(column, ones, others, [0, 1, 2]) == "+5.0 ± 7.1 (1 of 2)"
+    assert difference(column, ones, others, [2]) == "–"
+
+
+def test_mean_and_spread_of_what_is_known() -> None:
+    assert mean_and_spread([0.2, None, 0.4]) == (pytest.approx(0.3), pytest.approx(math.sqrt(0.02)))
+    assert mean_and_spread([0.2]) == (0.2, 0.0)
+    assert math.isnan(mean_and_spread([None])[0])

@@ -1,0 +1,314 @@
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deft.artifacts import InUseError, RunFolder, write_json
+from deft.cli import STUDIES_HELP, main
+from deft.contracts import InputError
+from deft.recipes import RECIPES
+from deft.settings import fields_of
+from deft.studies import STUDIES
+from deft.studies.localisation import localisation
+from deft.studies.masks import masks
+from deft.studies.outcome import Outcome, Table
+from deft.studies.study import Finding, Laboratory, Row, has_field, system_rows
+
+TINY = (
+    "backbone=test_resnet",
+    "weights=none",
+    *(f"classifier.plan.{item}" for item in ("min_steps=6", "epochs=2", "batch=4", "workers=0")),
+)
+DEFT = ("classifier.head.swap_epoch=2",)
+REFINE = (
+    *(f"refine.plan.{item}" for item in ("min_steps=2", "epochs=1", "batch=4", "workers=0")),
+    *(f"refine.labels.{item}" for item in ("fg=0.02", "bg=0.01", "crf.iterations=0")),
+)
+
+
+def laboratory(data: Path, out: Path, *systems: str) -> Laboratory:
+    settings = TINY + (REFINE if systems != ("cam",) else ()) + (DEFT if "irn_deft" in systems else ())
+    return Laboratory(f"folder:{data}", out, (0, 1), settings, systems, poll=0.05)
+
+
+def rows(lab: Laboratory) -> list[Row]:
+    return lab.choose(system_rows())
+
+
+def compose(findings: list[Finding]) -> Outcome:
+    cells = tuple((each.row.name, str(each.seed), str(each.value)) for each in findings)
+    return Outcome("test", "Test", (Table("All", ("row", "seed", "value"), cells),))
+
+
+def note(lab: Laboratory, made: list[tuple[str, int]]) -> Callable[[Row, int], None]:
+    """A work that trains nothing."""
+
+    def work(row: Row, seed: int) -> None:
+        made.append((row.name, seed))
+        folder = RunFolder(lab.folder(row.name, row.pipeline, seed), {"row": row.name})
+        write_json(folder.path / "note.json", {"made by": seed})
+        folder.close()
+
+    return work
+
+
+@pytest.fixture(scope="module")
+def done(folder_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("study")
+    localisation(laboratory(folder_data, out, "cam", "irn", "irn_deft"))
+    return out
+
+
+def state(out: Path) -> dict[str, tuple[int, int]]:
+    files = [path for path in sorted((out / "runs").rglob("*")) if path.is_file() and path.suffix != ".lock"]
+    return {str(path): (path.stat().st_ino, path.stat().st_mtime_ns) for path in files if path.name != "lock"}
+
+
+def test_one_classifier_serves_all_rows_that_start_from_it(done: Path) -> None:
+    for seed in (0, 1):
+        models = sorted((done / "runs" / str(seed)).glob("*/classifier/model.safetensors"))
+        assert [path.parts[-3].split("-")[0] for path in models] == ["cam", "irn", "irn_deft"]
+        cam, irn, deft = models
+        assert cam.read_bytes() == irn.read_bytes() != deft.read_bytes()
+        assert (cam.parent / "stage.json").read_text() == (irn.parent / "stage.json").read_text()  # seconds and all
+
+
+def test_the_page_has_every_row_and_fixed_and_swept_apart(done: Path) -> None:
+    text = (done / "localisation.md").read_text(encoding="utf-8")
+    found = json.loads((done / "localisation.json").read_text())
+    assert "| irn_deft | 2 |" in text
+    assert "| irn_deft, over irn | 2 |" in text
+    assert "seeds train, fixed | fixed threshold | seeds train, swept | best threshold |" in text
+    assert "chosen on the very truth that is scored" in text
+    assert "- seeds: 0, 1" in text
+    assert "`classifier.plan.min_steps=6`" in text
+    assert "![Bars of" in text
+    assert sorted(path.name for path in done.glob("*.png")) == [
+        "localisation-scores.png",
+        "localisation-thresholds.png",
+    ]
+    scores = next((done / "runs" / "1").glob("irn_deft-*/scores.json"))
+    number = json.loads(scores.read_text())["train"]["seeds"]["swept"]["miou"]
+    assert found["found"]["irn_deft"]["seeds"]["1"]["seeds train, swept"] == number
+    assert found["open"] == 0
+
+
+def test_the_same_command_again_makes_nothing(done: Path, folder_data: Path) -> None:
+    before = state(done)
+    localisation(laboratory(folder_data, done, "cam", "irn", "irn_deft"))
+    assert state(done) == before
+
+
+def test_another_study_goes_on_from_what_is_there(done: Path, folder_data: Path) -> None:
+    before = state(done)
+    outcome = masks(replace(laboratory(folder_data, done, "irn"), seeds=(1,)))
+    assert outcome.values["irn"]["seeds"]["1"]["masks train, fixed"] >= 0
+    after = state(done)
+    assert before.items() <= after.items()
+    new = {path for path in after if path not in before}
+    assert {inode for path, (inode, _) in after.items() if path in new and "/classifier/" in path} <= {
+        inode for inode, _ in before.values()
+    }
+
+
+def test_only_rows_that_have_a_field_get_it(folder_data: Path, tmp_path: Path) -> None:
+    lab = laboratory(folder_data, tmp_path, "cam", "irn", "irn_deft")
+    cam, irn, deft = rows(lab)
+    assert fields_of(irn.pipeline)["refine.labels.fg"] == 0.02
+    assert fields_of(deft.pipeline)["classifier.head.swap_epoch"] == 2
+    assert not has_field(cam.pipeline, "refine.labels.fg")
+    assert not has_field(irn.pipeline, "classifier.head.swap_epoch")
+    assert cam.pipeline.backbone == "test_resnet"
+
+
+def test_rows_stand_in_the_order_asked_for(folder_data: Path, tmp_path: Path) -> None:
+    lab = replace(laboratory(folder_data, tmp_path), settings=(), systems=("irn", "cam", "irn"))
+    assert [row.name for row in rows(lab)] == ["irn", "cam"]
+    lab = replace(lab, systems=())
+    assert [row.name for row in lab.choose(system_rows(), ("irn_deft", "irn"))] == ["irn_deft", "irn"]
+    assert [row.name for row in rows(lab)] == list(RECIPES)
+
+
+@pytest.mark.parametrize(
+    ("systems", "setting", "message"),
+    [
+        (("irm",), "backbone=test_resnet", "no system 'irm'"),
+        (("cam",), "refine.labels.fg=0.1", "no such field"),
+        (("cam",), "clasifier.crop=1", "did you mean 'classifier.crop'"),
+        (("cam",), "seed=1", "--seeds"),
+        (("cam",), "backbone", "expected FIELD=VALUE"),
+        (("cam",), "classifier.crop=much", "expected"),
+    ],
+)
+def test_what_no_row_has_is_told(systems: tuple[str, ...], setting: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        rows(Laboratory("demo:", tmp_path, settings=(setting,), systems=systems))
+
+
+def test_what_is_there_is_not_made_again(folder_data: Path, tmp_path: Path) -> None:
+    lab = laboratory(folder_data, tmp_path, "cam", "irn_deft")
+    made: list[tuple[str, int]] = []
+    lab.survey(rows(lab), note(lab, made), compose, "note.json")
+    assert made == [("cam", 0), ("irn_deft", 0), ("cam", 1), ("irn_deft", 1)]
+    deft = rows(lab)[1]
+    (lab.folder(deft.name, deft.pipeline, 0) / "note.json").unlink()
+    outcome = lab.survey(rows(lab), note(lab, made), compose, "note.json")
+    assert made[4:] == [("irn_deft", 0)]
+    assert outcome.open == 0
+    assert "{'made by': 1}" in (tmp_path / "test.md").read_text()
+
+
+def test_a_row_that_fails_does_not_take_the_others_with_it(folder_data: Path, tmp_path: Path) -> None:
+    lab = laboratory(folder_data, tmp_path, "cam", "irn")
+    made: list[tuple[str, int]] = []
+    well = note(lab, made)
+
+    def work(row: Row, seed: int) -> None:
+        if row.name == "cam":
+            raise InputError("nothing is sure")
+        well(row, seed)
+
+    outcome = lab.survey(rows(lab), work, compose, "note.json")
+    assert made == [("irn", 0), ("irn", 1)]
+    assert outcome.failures == ("cam, seed 0: nothing is sure", "cam, seed 1: nothing is sure")
+    assert "**Failed:** cam, seed 0: nothing is sure" in (tmp_path / "test.md").read_text()
+
+
+def test_what_another_process_makes_is_left_for_later_and_waited_for(folder_data: Path, tmp_path: Path) -> None:
+    lab = laboratory(folder_data, tmp_path, "cam", "irn")
+    first = rows(lab)[0]
+    theirs = RunFolder(lab.folder(first.name, first.pipeline, 0), {"row": "cam"})
+    order: list[tuple[str, int]] = []
+    known: list[int] = []
+
+    def finish() -> None:
+        while len(order) < 3:
+            time.sleep(0.02)
+        time.sleep(0.2)
+        write_json(theirs.path / "note.json", {"made by": "another"})
+        theirs.close()
+
+    def looking(findings: list[Finding]) -> Outcome:
+        known.append(sum(each.value is not None for each in findings))
+        return compose(findings)
+
+    other = threading.Thread(target=finish)
+    other.start()
+    own = note(lab, [])
+
+    def work(row: Row, seed: int) -> None:
+        own(row, seed)
+        order.append((row.name, seed))
+
+    outcome = lab.survey(rows(lab), work, looking, "note.json")
+    other.join()
+    assert order == [("irn", 0), ("cam", 1), ("irn", 1)]
+    assert outcome.open == 0
+    assert known[-1] == 4
+    assert "another" in (tmp_path / "test.md").read_text()
+
+
+def test_a_classifier_in_the_making_is_not_made_twice(folder_data: Path, tmp_path: Path) -> None:
+    lab = laboratory(folder_data, tmp_path, "cam", "irn")
+    cam, irn = (replace(row, pipeline=replace(row.pipeline, refine=None, segment=None)) for row in rows(lab))
+    with lab.run("cam", cam.pipeline, 0), pytest.raises(InUseError), lab.run("cam", cam.pipeline, 0):
+        pass
+    (lock,) = (tmp_path / "runs" / "0").glob("classifier-*.lock")
+    stage = next((tmp_path / "runs" / "0").glob("cam-*/classifier/stage.json"))
+    record = json.loads(stage.read_text())
+    write_json(stage, {**record, "state": "begun"})
+    with lock.open("r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(InUseError), lab.run("irn", irn.pipeline, 0):
+            pass
+        write_json(stage, record)  # now it is there to be taken over, whoever still works behind it
+        with lab.run("irn", irn.pipeline, 0) as run:
+            assert (run.out.path / "classifier" / "model.safetensors").stat().st_nlink == 2
+
+
+def test_a_watched_run_learns_its_own_classifier(done: Path, folder_data: Path, tmp_path: Path) -> None:
+    lab = laboratory(folder_data, done, "cam")
+    pipeline = replace(rows(lab)[0].pipeline, refine=None, segment=None)
+    steps: list[int] = []
+    with lab.run("cam_watched", pipeline, 0, watch=lambda done, trainee: steps.append(done)) as run:
+        watched = run.out.path / "classifier" / "model.safetensors"
+        assert watched.stat().st_nlink == 1
+        other = lab.folder("cam", pipeline, 0) / "classifier" / "model.safetensors"
+        assert watched.read_bytes() == other.read_bytes()
+    assert steps[0] == 0
+    assert steps[-1] >= 6
+
+
+def test_the_command_exits_with_2_when_a_run_failed(
+    folder_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    diverging = ("refine.plan.optimiser.lr=1e30", "refine.plan.min_steps=4")
+    settings = [word for item in (*TINY, *REFINE, *diverging) for word in ("--set", item)]
+    words = ["study", "masks", "--data", f"folder:{folder_data}", "--out", str(tmp_path), "--seeds", "1"]
+    assert main([*words, "--systems", "irn", "cam", *settings]) == 2
+    captured = capsys.readouterr()
+    text = (tmp_path / "masks.md").read_text()
+    assert "| cam | 1 |" in text
+    assert "deft: failed: irn, seed 0: " in captured.err
+    assert "| irn | failed |" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["localization"], "did you mean 'localisation'"),
+        (["masks", "--seeds", "0"], "--seeds of at least 1"),
+        (["masks", "--systems", "irm"], "no system 'irm'"),
+        (["masks", "--weights", "nowhere.pth"], "nowhere.pth"),
+    ],
+)
+def test_bad_commands_are_told_before_anything_is_made(
+    words: list[str], message: str, folder_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["study", *words, "--data", f"folder:{folder_data}", "--out", str(tmp_path / "out")]) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_help_names_every_study() -> None:
+    named = STUDIES_HELP.removesuffix(".").replace(" or ", ", ").split(", ")
+    assert [name for name in named if name in STUDIES] == named
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_work_and_a_killed_one_loses_nothing(folder_data: Path, tmp_path: Path) -> None:
+    """One process is killed in the middle; two more end what is left; no run is made twice."""
+    settings = [word for item in TINY for word in ("--set", item)]
+    command = [sys.executable, "-m", "deft.cli", "study", "localisation", "--data", f"folder:{folder_data}"]
+    command += ["--out", str(tmp_path), "--seeds", "2", "--systems", "cam", "mixup", *settings]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
+    for _ in range(1200):
+        if any((tmp_path / "runs").glob("*/*/scores.json")):
+            break
+        time.sleep(0.1)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    done = {path.parent.name for path in (tmp_path / "runs" / "0").glob("*/scores.json")}
+    processes = [
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
+        for _ in range(2)
+    ]
+    told = [process.communicate()[1] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], told
+    made = [line for text in told for line in text.splitlines() if line.startswith("made ")]
+    assert len(made) == len(set(made)) == 4 - len(done)
+    assert "Not finished" not in (tmp_path / "localisation.md").read_text()
+    for seed in ("0", "1"):
+        assert len(list((tmp_path / "runs" / seed).glob("*/scores.json"))) == 2
