@@ -17,6 +17,7 @@ import deft
 from deft.artifacts import load_mask
 from deft.augment import Cda
 from deft.classify.deft import DeftHead
+from deft.classify.sma import SmaHead
 from deft.contracts import InputError
 from deft.data import open_data
 from deft.pipeline import Pipeline, needed_bytes, reopen
@@ -41,6 +42,8 @@ def tiny(pipeline: Pipeline, *more: str) -> Pipeline:
     settings = [*TINY]
     if isinstance(pipeline.classifier.head, DeftHead):
         settings += ["classifier.head.swap_epoch=2"]
+    if isinstance(pipeline.classifier.head, SmaHead):
+        settings += ["classifier.head.deft.swap_epoch=2"]
     if pipeline.classifier is not None and isinstance(pipeline.classifier.augment, Cda):
         settings += ["classifier.augment.share=(0.01, 1.0)"]  # so little is learned that a mask may be anything
     if isinstance(pipeline.seeds, AdvCam):
