@@ -27,8 +27,9 @@ from deft.classify.linear import normalise
 class DeftHead:
     """Settings of the DEFT head."""
 
-    maps: int = 64
-    """M, attention maps per aggregator, averaged before pooling. No value is printed; the released code has 256."""
+    maps: int = 256
+    """M, attention maps per aggregator, averaged before pooling. No value is printed; this is the released code's. With
+    fewer, what the average looks like hangs more on its random beginning, and seeds differ more."""
     temperature: float = 1.0
     """Divides the attention logits before the softmax over the grid; larger is broader. The paper has none (1)."""
     init_scale: float = 1.0

@@ -1,0 +1,64 @@
+"""The studies on the MSRC photographs, in a protocol that two cores can pay for.
+
+    python benchmarks/studies.py --data voc:PATH --weights PATH --out runs/studies localisation ablation
+
+Runs are kept in OUT and shared; tables, numbers and pictures are copied to ``benchmarks/`` as ``msrc_NAME.*``. It can be
+stopped and started at will, and several processes can work in one OUT.
+
+Beside a smaller backbone and crop, every row has half the recipes' least number of steps, three of the four scales, and
+maps read in bf16. All of it is the same for every row; nothing was chosen on train or val, which are reported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+from deft.studies import STUDIES, Laboratory
+from deft.studies.activation import activation
+from deft.studies.audience import Watching
+
+PROTOCOL = (
+    "backbone=mobilenetv2_100",
+    "classifier.crop=0.7",
+    "classifier.plan.min_steps=180",
+    "seeds.scales=(0.5, 1.0, 1.5)",
+    "seeds.precision=bf16",
+)
+REFINED = ("refine.crop=0.7", "refine.plan.min_steps=60")
+NETWORK = ("segment.plan.min_steps=180",)
+BEYOND = {"masks": REFINED, "context": REFINED, "bias": REFINED, "segmentation": REFINED + NETWORK}
+"""Settings of what stands behind the seeds, in the studies that have it."""
+WATCHING = Watching(images=60, points=10)
+
+
+def main() -> None:
+    reader = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    reader.add_argument("studies", nargs="+", choices=sorted(STUDIES))
+    reader.add_argument("--data", required=True)
+    reader.add_argument("--weights", required=True)
+    reader.add_argument("--out", type=Path, default=Path("runs/studies"))
+    reader.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    reader.add_argument("--systems", nargs="+", default=[])
+    reader.add_argument("--set", action="append", default=[])
+    given = reader.parse_args()
+    for name in given.studies:
+        settings = (*PROTOCOL, *BEYOND.get(name, ()), *given.set)
+        laboratory = Laboratory(
+            data=given.data,
+            out=given.out,
+            seeds=tuple(given.seeds),
+            settings=(*settings, f"weights={given.weights}"),
+            systems=tuple(given.systems),
+            command=f"python benchmarks/studies.py {name} {' '.join(given.systems and ['--systems', *given.systems])}",
+        )
+        outcome = activation(laboratory, WATCHING) if name == "activation" else STUDIES[name](laboratory)
+        laboratory.publish(outcome)
+        for path in given.out.glob(f"{name}*"):
+            if path.suffix in (".md", ".json", ".png"):
+                shutil.copyfile(path, Path(__file__).parent / f"msrc_{path.name}")
+
+
+if __name__ == "__main__":
+    main()
