@@ -122,7 +122,7 @@ def sweep(
         with lock:
             total = total + one
 
-    for_each(data, _counted(data, members), work, title="scoring maps")
+    for_each(data, _counted(data, members), work, title="scoring maps", on_device=False)
     best, _ = total.best()
     at = {"fixed": fixed, "swept": best} | ({} if chosen is None else {"chosen on train": chosen})
     return {
@@ -147,7 +147,7 @@ def score_masks(data: Dataset, masks: list[Path], members: NDArray[np.bool_] | N
             total = total + one
             images[sample.name] = round(one.miou(), 5)
 
-    for_each(data, _counted(data, members), work, title="scoring masks")
+    for_each(data, _counted(data, members), work, title="scoring masks", on_device=False)
     return {**_iou(total), "images": dict(sorted(images.items()))}
 
 

@@ -18,7 +18,13 @@ def device() -> torch.device:
 
 
 def for_each(
-    data: Dataset, indices: Sequence[int], work: Callable[[int, Sample], None], *, title: str, threads: int = 0
+    data: Dataset,
+    indices: Sequence[int],
+    work: Callable[[int, Sample], None],
+    *,
+    title: str,
+    threads: int = 0,
+    on_device: bool = True,
 ) -> None:
     """Call ``work(index, sample)`` for each index, one image a thread.
 
@@ -31,13 +37,14 @@ def for_each(
         work: stores its result itself; runs without gradients unless it asks for them.
         title: beside the progress bar.
         threads: 0 takes one a core on a CPU, one beside a GPU.
+        on_device: False for work that leaves a GPU alone: it takes one thread a core all the same.
 
     Raises:
         Exception: the first that ``work`` raised; images under way are finished.
     """
     if not indices:
         return
-    threads = threads or (1 if torch.cuda.is_available() else _cores())
+    threads = threads or (1 if on_device and torch.cuda.is_available() else _cores())
 
     def one(index: int) -> None:
         with torch.no_grad():

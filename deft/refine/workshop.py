@@ -81,7 +81,7 @@ def make_labels(workshop: Workshop, labels: Callable[[NDArray[np.uint8], SeedMap
         save_mask(paths[index], labels(sample.image, workshop.seeds(index)), workshop.made_by)
 
     missing = [index for index, path in enumerate(paths) if not path.exists()]
-    for_each(workshop.data, missing, work, title="confident labels")
+    for_each(workshop.data, missing, work, title="confident labels", on_device=False)
     return paths
 
 

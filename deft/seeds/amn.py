@@ -139,7 +139,7 @@ class Amn:
             save_mask(masks[index], self.labels(sample.image, load_seeds(maps[index])), workshop.made_by)
 
         for_each(workshop.data, _missing(maps), localise, title="first maps")
-        for_each(workshop.data, _missing(masks), label, title="confident labels")
+        for_each(workshop.data, _missing(masks), label, title="confident labels", on_device=False)
         fit(
             network.train(),
             workshop.crops(masks, _useful(masks), crop=self.crop, scale=self.scale, flip=self.flip),
