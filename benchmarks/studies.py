@@ -2,8 +2,8 @@
 
     python benchmarks/studies.py --data voc:PATH --weights PATH --out runs/studies localisation ablation
 
-Runs are kept in OUT and shared; tables, numbers and pictures are copied to ``benchmarks/`` as ``msrc_NAME.*``. It can be
-stopped and started at will, and several processes can work in one OUT.
+Runs are kept in OUT and shared; tables, numbers and pictures are copied to ``benchmarks/`` as ``msrc_NAME.*``. It can
+be stopped and started at will, and several processes can work in one OUT.
 
 Beside a smaller backbone and crop, every row has half the recipes' least number of steps, three of the four scales, and
 maps read in bf16. All of it is the same for every row; nothing was chosen on train or val, which are reported.
