@@ -9,12 +9,13 @@ import hashlib
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deft import __version__
-from deft.contracts import InputError
+from deft.contracts import InputError, Progress
 from deft.settings import assign, fields_of
 
 if TYPE_CHECKING:
@@ -103,6 +104,13 @@ def parser() -> argparse.ArgumentParser:
     labels.add_argument("table", type=Path, help="the CSV file to write, header image,labels")
     labels.add_argument("--classes", type=Path, help="class names, one a line (default: VOC's 20)")
     labels.set_defaults(act=_import_labels)
+
+    contexts = verbs.add_parser("import-contexts", help="masks of PASCAL-Context to the contexts of voc: data")
+    contexts.add_argument("masks", type=Path, help="folder of PNGs named after the images")
+    contexts.add_argument("names", type=Path, help="names of their values, one a line: 1: aeroplane")
+    contexts.add_argument("out", type=Path, help="where to write; the VOC folder itself, for one")
+    contexts.add_argument("--classes", type=Path, help="object classes (default: OUT/classes.txt, else VOC's 20)")
+    contexts.set_defaults(act=_import_contexts)
 
     demo = verbs.add_parser("demo", help="the whole job on an embedded data set", allow_abbrev=False)
     demo.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder of the demo's runs")
@@ -218,16 +226,9 @@ def _load_file(path: Path) -> Any:
 
 
 def _check(given: argparse.Namespace) -> int:
-    from tqdm import tqdm
-
     from deft.data import check
 
-    with tqdm(desc="reading", unit="file", mininterval=0.5) as bar:
-
-        def progress(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
+    with _bar("reading") as progress:
         faults = check(given.data, full=True, progress=progress)
     for fault in faults:
         print(fault)
@@ -236,18 +237,52 @@ def _check(given: argparse.Namespace) -> int:
     return 2 if fatal else 0
 
 
+@contextmanager
+def _bar(title: str) -> Iterator[Progress]:
+    """A progress bar over files."""
+    from tqdm import tqdm
+
+    with tqdm(desc=title, unit="file", mininterval=0.5) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield progress
+
+
 def _import_labels(given: argparse.Namespace) -> int:
     from deft.data.cls_labels import import_cls_labels
+
+    count = import_cls_labels(given.source, given.table, _classes(given.classes))
+    print(f"{count} images in {given.table}")
+    return 0
+
+
+def _import_contexts(given: argparse.Namespace) -> int:
+    from deft.data.pascal_context import import_contexts
+
+    own = given.out / "classes.txt"
+    classes = _classes(given.classes or (own if own.is_file() else None))
+    with _bar("importing") as progress:
+        done = import_contexts(given.masks, given.names, given.out, classes, progress)
+    print(f"{len(done.contexts)} contexts of {done.images} images in {given.out}")
+    print(f"objects, not contexts: {', '.join(done.objects) or 'none of the names'}")
+    if done.left_out:
+        print(f"left out: {done.left_out} masks of images that are not in {given.out / 'JPEGImages'}")
+    return 0
+
+
+def _classes(path: Path | None) -> Sequence[str]:
+    """Class names in a file, or VOC's 20."""
     from deft.data.faults import Faults, refuse
     from deft.data.lists import read_classes
     from deft.data.voc import VOC_CLASSES
 
     faults = Faults()
-    classes = read_classes(given.classes, faults) if given.classes else VOC_CLASSES
-    refuse(faults.all, str(given.classes))
-    count = import_cls_labels(given.source, given.table, classes)
-    print(f"{count} images in {given.table}")
-    return 0
+    classes = read_classes(path, faults) if path else VOC_CLASSES
+    refuse(faults.all, str(path))
+    return classes
 
 
 def _predict(given: argparse.Namespace) -> int:
