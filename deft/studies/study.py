@@ -86,7 +86,7 @@ class Laboratory:
     """Where ``NAME.md`` and ``runs/`` go."""
     seeds: tuple[int, ...] = (0, 1, 2)
     settings: tuple[str, ...] = ()
-    """``FIELD=VALUE``, applied to each row that has such a field."""
+    """``FIELD=VALUE``, applied to each row that has such a field, or ``ROW:FIELD=VALUE`` for one row."""
     systems: tuple[str, ...] = ()
     """Rows to make; all that the study has if empty."""
     command: str = ""
@@ -135,11 +135,15 @@ class Laboratory:
             raise InputError(f"this study has no system {unknown[0]!r}; it has: {', '.join(known)}")
         chosen = [known[name] for name in wanted]
         for setting in self.settings:
-            name = setting.partition("=")[0]
+            only, colon, name = setting.partition("=")[0].rpartition(":")
             if name == "seed":
                 raise InputError("--set seed: a study makes several seeds; say how many with --seeds")
-            able = [row for row in chosen if "=" not in setting or has_field(row.pipeline, name)]
-            for row in able or chosen[:1]:  # where none has it, the first says what there is
+            if colon and only not in wanted:
+                raise InputError(f"--set {setting}: {only!r} is none of the systems: {', '.join(wanted)}")
+            setting = setting.removeprefix(only + colon)
+            meant = [row for row in chosen if not colon or row.name == only]
+            able = [row for row in meant if "=" not in setting or has_field(row.pipeline, name)]
+            for row in able or meant[:1]:  # where none has it, the first says what there is
                 changed = replace(row, pipeline=assign(row.pipeline, [setting]))
                 chosen[chosen.index(row)] = changed
         return chosen

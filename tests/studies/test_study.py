@@ -140,6 +140,13 @@ def test_rows_stand_in_the_order_asked_for(folder_data: Path, tmp_path: Path) ->
     assert [row.name for row in rows(lab)] == list(RECIPES)
 
 
+def test_a_setting_can_be_for_one_row_alone(tmp_path: Path) -> None:
+    settings = ("seed_threshold=0.3", "irn:seed_threshold=0.5", "irn:refine.labels.fg=0.6")
+    found = rows(Laboratory("demo:", tmp_path, settings=settings, systems=("irn", "irn_deft")))
+    assert [row.pipeline.seed_threshold for row in found] == [0.5, 0.3]
+    assert [row.pipeline.refine.labels.fg for row in found] == [0.6, 0.3]
+
+
 @pytest.mark.parametrize(
     ("systems", "setting", "message"),
     [
@@ -149,6 +156,8 @@ def test_rows_stand_in_the_order_asked_for(folder_data: Path, tmp_path: Path) ->
         (("cam",), "seed=1", "--seeds"),
         (("cam",), "backbone", "expected FIELD=VALUE"),
         (("cam",), "classifier.crop=much", "expected"),
+        (("cam",), "irn:refine.labels.fg=0.1", "'irn' is none of the systems: cam"),
+        (("cam", "irn"), "cam:refine.labels.fg=0.1", "no such field"),
     ],
 )
 def test_what_no_row_has_is_told(systems: tuple[str, ...], setting: str, message: str, tmp_path: Path) -> None:
