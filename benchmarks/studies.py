@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from deft.studies import STUDIES, Laboratory
@@ -30,12 +31,14 @@ REFINED = ("refine.crop=0.7", "refine.plan.min_steps=60")
 NETWORK = ("segment.plan.min_steps=180",)
 BEYOND = {"masks": REFINED, "context": REFINED, "bias": REFINED, "segmentation": REFINED + NETWORK}
 """Settings of what stands behind the seeds, in the studies that have it."""
+CHOSEN: tuple[str, ...] = ()
+"""Thresholds of the study ``masks_chosen``, for each row those that were best on the photographs of `test`."""
 WATCHING = Watching(images=60, points=10)
 
 
 def main() -> None:
     reader = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    reader.add_argument("studies", nargs="+", choices=sorted(STUDIES))
+    reader.add_argument("studies", nargs="+", choices=[*sorted(STUDIES), "masks_chosen"])
     reader.add_argument("--data", required=True)
     reader.add_argument("--weights", required=True)
     reader.add_argument("--out", type=Path, default=Path("runs/studies"))
@@ -44,7 +47,8 @@ def main() -> None:
     reader.add_argument("--set", action="append", default=[])
     given = reader.parse_args()
     for name in given.studies:
-        settings = (*PROTOCOL, *BEYOND.get(name, ()), *given.set)
+        study = name.removesuffix("_chosen")
+        settings = (*PROTOCOL, *BEYOND.get(study, ()), *(CHOSEN if study != name else ()), *given.set)
         laboratory = Laboratory(
             data=given.data,
             out=given.out,
@@ -53,9 +57,11 @@ def main() -> None:
             systems=tuple(given.systems),
             command=f"python benchmarks/studies.py {name} {' '.join(given.systems and ['--systems', *given.systems])}",
         )
-        outcome = activation(laboratory, WATCHING) if name == "activation" else STUDIES[name](laboratory)
+        outcome = activation(laboratory, WATCHING) if name == "activation" else STUDIES[study](laboratory)
+        if study != name:
+            outcome = replace(outcome, name=name, title=f"{outcome.title}, thresholds chosen on other photographs")
         laboratory.publish(outcome)
-        for path in given.out.glob(f"{name}*"):
+        for path in given.out.glob(f"{name}[.-]*"):
             if path.suffix in (".md", ".json", ".png"):
                 shutil.copyfile(path, Path(__file__).parent / f"msrc_{path.name}")
 
