@@ -31,8 +31,9 @@ REFINED = ("refine.crop=0.7", "refine.plan.min_steps=60")
 NETWORK = ("segment.plan.min_steps=180",)
 BEYOND = {"masks": REFINED, "context": REFINED, "bias": REFINED, "segmentation": REFINED + NETWORK}
 """Settings of what stands behind the seeds, in the studies that have it."""
-CHOSEN: tuple[str, ...] = ()
-"""Thresholds of the study ``masks_chosen``, for each row those that were best on the photographs of `test`."""
+CHOSEN = ("irn:refine.labels.fg=0.75", "irn:refine.labels.bg=0.45", "irn:refine.background=0.63")
+"""For the study ``masks_chosen``: the best of a few for `irn` on the photographs of `test`. `irn_deft` has its recipe's,
+of which the seeds' was chosen there too."""
 WATCHING = Watching(images=60, points=10)
 
 
