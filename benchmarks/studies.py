@@ -32,14 +32,14 @@ NETWORK = ("segment.plan.min_steps=180",)
 BEYOND = {"masks": REFINED, "context": REFINED, "bias": REFINED, "segmentation": REFINED + NETWORK}
 """Settings of what stands behind the seeds, in the studies that have it."""
 CHOSEN = ("irn:refine.labels.fg=0.75", "irn:refine.labels.bg=0.45", "irn:refine.background=0.63")
-"""For the study ``masks_chosen``: the best of a few for `irn` on the photographs of `test`. `irn_deft` has its
+"""For ``masks_chosen`` and ``segmentation_chosen``: the best of a few for `irn` on the photographs of `test`. `irn_deft` has its
 recipe's; that of its seeds was chosen there too."""
 WATCHING = Watching(images=60, points=10)
 
 
 def main() -> None:
     reader = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    reader.add_argument("studies", nargs="+", choices=[*sorted(STUDIES), "masks_chosen"])
+    reader.add_argument("studies", nargs="+", choices=[*sorted(STUDIES), "masks_chosen", "segmentation_chosen"])
     reader.add_argument("--data", required=True)
     reader.add_argument("--weights", required=True)
     reader.add_argument("--out", type=Path, default=Path("runs/studies"))

@@ -33,8 +33,8 @@ def demo_cam() -> Pipeline:
 def demo() -> Pipeline:
     """DEFT and IRN on the embedded data set, up to the segmentation network."""
     base = demo_cam()
-    # From random weights f_bg learns the scene before the objects: its half of Eq. 7 is the worse one here. Weights and M
-    # are those that the demo's figures were measured with; no others were tried on drawings.
+    # From random weights f_bg learns the scene before the objects: its half of Eq. 7 is the worse one here. Weights
+    # and M are those that the demo's figures were measured with; no others were tried on drawings.
     equal = DeftHead(maps=64, object_as_background=1.0, background_as_object=1.0, background_weight=1.0)
     head = replace(equal, classifier_rate=1.0, swap_rate=1.0, map="fg")
     # Random weights are no beginning for a segmentation network; the classifier's are the best there are.
