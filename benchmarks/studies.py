@@ -32,8 +32,10 @@ NETWORK = ("segment.plan.min_steps=180",)
 BEYOND = {"masks": REFINED, "context": REFINED, "bias": REFINED, "segmentation": REFINED + NETWORK}
 """Settings of what stands behind the seeds, in the studies that have it."""
 CHOSEN = ("irn:refine.labels.fg=0.75", "irn:refine.labels.bg=0.45", "irn:refine.background=0.63")
-"""For ``masks_chosen`` and ``segmentation_chosen``: the best of a few for `irn` on the photographs of `test`. `irn_deft`
-has its recipe's; that of its seeds was chosen there too."""
+"""For ``masks_chosen`` and ``segmentation_chosen``: the best of a few for `irn` on the photographs of `test`.
+
+`irn_deft` has those of its recipe; the one of its seeds was chosen there too.
+"""
 WATCHING = Watching(images=60, points=10)
 
 
