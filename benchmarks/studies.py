@@ -2,8 +2,8 @@
 
     python benchmarks/studies.py --data voc:PATH --weights PATH --out runs/studies localisation ablation
 
-Runs are kept in OUT and shared; tables, numbers and pictures are copied to ``benchmarks/`` as ``msrc_NAME.*``. It can
-be stopped and started at will, and several processes can work in one OUT.
+Runs are kept in OUT and shared; tables, numbers and pictures are copied to ``benchmarks/msrc/``. It can be
+stopped and started at will, and several processes can work in one OUT.
 
 Beside a smaller backbone and crop, every row has half the recipes' least number of steps, three of the four scales, and
 maps read in bf16. All of it is the same for every row; nothing was chosen on train or val, which are reported.
@@ -32,7 +32,7 @@ NETWORK = ("segment.plan.min_steps=180",)
 BEYOND = {"masks": REFINED, "context": REFINED, "bias": REFINED, "segmentation": REFINED + NETWORK}
 """Settings of what stands behind the seeds, in the studies that have it."""
 CHOSEN = ("irn:refine.labels.fg=0.75", "irn:refine.labels.bg=0.45", "irn:refine.background=0.63")
-"""For ``masks_chosen`` and ``segmentation_chosen``: the best of a few for `irn` on the photographs of `test`.
+"""For the studies named ``_chosen``: the best of a few for `irn` on the photographs of `test`.
 
 `irn_deft` has those of its recipe; the one of its seeds was chosen there too.
 """
@@ -41,7 +41,9 @@ WATCHING = Watching(images=60, points=10)
 
 def main() -> None:
     reader = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    reader.add_argument("studies", nargs="+", choices=[*sorted(STUDIES), "masks_chosen", "segmentation_chosen"])
+    reader.add_argument(
+        "studies", nargs="+", choices=[*sorted(STUDIES), "masks_chosen", "segmentation_chosen", "context_chosen"]
+    )
     reader.add_argument("--data", required=True)
     reader.add_argument("--weights", required=True)
     reader.add_argument("--out", type=Path, default=Path("runs/studies"))
@@ -64,9 +66,20 @@ def main() -> None:
         if study != name:
             outcome = replace(outcome, name=name, title=f"{outcome.title}, thresholds chosen on other photographs")
         laboratory.publish(outcome)
-        for path in given.out.glob(f"{name}[.-]*"):
-            if path.suffix in (".md", ".json", ".png"):
-                shutil.copyfile(path, Path(__file__).parent / f"msrc_{path.name}")
+        keep(given.out, name)
+
+
+def keep(out: Path, name: str) -> None:
+    """Copy what a study wrote to ``benchmarks/msrc/``, but for its examples, which are other people's photographs."""
+    place = Path(__file__).parent / "msrc"
+    place.mkdir(exist_ok=True)
+    for path in out.glob(f"{name}[.-]*"):
+        if path.suffix == ".md":
+            lines = [line for line in path.read_text().splitlines() if f"]({name}-examples" not in line]
+            (place / path.name).write_text("\n".join(lines) + "\n")
+        elif path.suffix in (".json", ".png") and not path.stem.endswith("-examples"):
+            shutil.copyfile(path, place / path.name)
+
 
 
 if __name__ == "__main__":
