@@ -118,8 +118,9 @@ def sentence(pair: Pair, classes: Sequence[dict[str, Any]]) -> Line:
     if math.isnan(lift):
         words.append("every photograph shows it or none does, so nothing can be compared")
     else:
-        points = abs(100 * lift)
-        moved = "hardly changes" if points < 1 else f"{'falls' if lift > 0 else 'rises'} by {points:.0f} points"
+        points = round(abs(100 * lift))
+        unit = "point" if points == 1 else "points"
+        moved = f"{'falls' if lift > 0 else 'rises'} by {points} {unit}" if points else "hardly changes"
         words.append(f"on backgrounds without {pair.companion} its score {moved}")
     alone = [run["alone"] for run in classes if run.get("alone") is not None]
     if alone:
