@@ -103,7 +103,7 @@ def test_the_same_command_again_makes_nothing_again(done: Path, folder_data: Pat
 
 
 def test_other_settings_are_refused(done: Path, folder_data: Path) -> None:
-    with pytest.raises(InputError, match=r"settings\.classifier\.head\.maps: 64 in the folder, 8 now"):
+    with pytest.raises(InputError, match=r"settings\.classifier\.head\.maps: 256 in the folder, 8 now"):
         deft.run(tiny(irn_deft(), "classifier.head.maps=8"), f"folder:{folder_data}", done, name="irn_deft")
 
 
