@@ -81,6 +81,5 @@ def keep(out: Path, name: str) -> None:
             shutil.copyfile(path, place / path.name)
 
 
-
 if __name__ == "__main__":
     main()
