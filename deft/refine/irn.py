@@ -22,10 +22,10 @@ from deft.contracts import InputError, Sample, SeedMaps
 from deft.engine.fit import Plan, finish, fit
 from deft.engine.infer import device
 from deft.engine.optimise import Sgd
+from deft.engine.workshop import Workshop, make_labels, sure_of_something
 from deft.refine.irn_network import IrnNetwork
 from deft.refine.labels import ConfidentLabels
 from deft.refine.random_walk import boundary_affinities, random_walk, steps_for
-from deft.refine.workshop import Workshop, make_labels, sure_of_something
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Irn:
         if path.exists():
             network.load_state_dict(load_tensors(path)[0])
         else:
-            paths = make_labels(workshop, self.labels)
+            paths = make_labels(workshop, self.labels, workshop.seeds)
             useful = sure_of_something(paths, "lower refine.labels.fg")
             examples = workshop.crops(paths, useful, crop=self.crop, scale=self.scale, flip=self.flip)
             fit(

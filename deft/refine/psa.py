@@ -27,11 +27,11 @@ from deft.contracts import BACKGROUND, IGNORE, InputError, Sample, SeedMaps
 from deft.engine.fit import Plan, finish, fit
 from deft.engine.infer import device
 from deft.engine.optimise import Sgd
+from deft.engine.workshop import Workshop, make_labels, sure_of_something
 from deft.refine.crf import DenseCrf, dense_crf, unary_from_probabilities
 from deft.refine.labels import mask_of_places, upsample_seeds
 from deft.refine.psa_network import AffinityNetwork
 from deft.refine.random_walk import random_walk, steps_for
-from deft.refine.workshop import Workshop, make_labels, sure_of_something
 
 SEED_STRIDE = 4
 
@@ -143,7 +143,7 @@ class Psa:
         if path.exists():
             network.load_state_dict(load_tensors(path)[0])
         else:
-            paths = make_labels(workshop, self.labels)
+            paths = make_labels(workshop, self.labels, workshop.seeds)
             useful = sure_of_something(paths, "raise refine.labels.alpha_low")
             fit(
                 network,

@@ -33,7 +33,8 @@ from torch import Tensor
 
 from deft.contracts import InputError, Sample, SeedMaps
 from deft.engine.infer import device
-from deft.seeds.cam import Localiser, Workshop
+from deft.engine.workshop import Workshop
+from deft.seeds.cam import Localiser
 from deft.seeds.views import grid, on_grid, pixels, resize
 
 

@@ -14,22 +14,41 @@ import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deft.artifacts import file_stem, load_mask, load_seeds, load_tensors, save_mask, save_seeds, save_tensors
-from deft.contracts import BACKGROUND, IGNORE, InputError, ReadsFiles, Sample, SeedMaps, Splits
+from deft.artifacts import file_stem, load_mask, load_seeds, load_tensors, save_seeds, save_tensors
+from deft.contracts import BACKGROUND, InputError, ReadsFiles, Sample, SeedMaps, Splits
 from deft.engine.fit import Plan, finish, fit
 from deft.engine.infer import device, for_each
 from deft.engine.layout import channels_last
 from deft.engine.optimise import Adam
+from deft.engine.workshop import Workshop, make_labels, sure_of_something
 from deft.seeds.amn_network import AmnNetwork
 from deft.seeds.cam import Cam
 from deft.seeds.views import STRIDE, grid
-from deft.seeds.workshop import Base, Labels, Workshop
+
+
+class Base(Protocol):
+    """A seed method that trains nothing: where another begins."""
+
+    @property
+    def learning(self) -> object:
+        """None."""
+
+    def prepare(self, workshop: Any) -> Callable[[Sample], SeedMaps]:
+        """The function of one image and its tags."""
+
+
+class Labels(Protocol):
+    """Settings of confident labels; the recipe hands them over, because they are a refiner's."""
+
+    def __call__(self, image: NDArray[np.uint8], seeds: SeedMaps) -> NDArray[np.uint8]:
+        """Mask (H, W) of an RGB image (H, W, 3): 0 background, k + 1 for class k, 255 unsure."""
 
 
 @dataclass(frozen=True)
@@ -130,19 +149,18 @@ class Amn:
         return locate
 
     def _train(self, network: AmnNetwork, base: Callable[[Sample], SeedMaps], workshop: Workshop) -> None:
-        maps, masks = _files(workshop)
+        maps, _ = _files(workshop)
 
         def localise(index: int, sample: Sample) -> None:
             save_seeds(maps[index], base(sample), workshop.made_by)
 
-        def label(index: int, sample: Sample) -> None:
-            save_mask(masks[index], self.labels(sample.image, load_seeds(maps[index])), workshop.made_by)
-
-        for_each(workshop.data, _missing(maps), localise, title="first maps")
-        for_each(workshop.data, _missing(masks), label, title="confident labels", on_device=False)
+        missing = [index for index, path in enumerate(maps) if not path.exists()]
+        for_each(workshop.data, missing, localise, title="first maps")
+        masks = make_labels(workshop, self.labels, lambda index: load_seeds(maps[index]))
+        useful = sure_of_something(masks, "lower seeds.labels.fg")
         fit(
             network.train(),
-            workshop.crops(masks, _useful(masks), crop=self.crop, scale=self.scale, flip=self.flip),
+            workshop.crops(masks, useful, crop=self.crop, scale=self.scale, flip=self.flip),
             self.plan,
             folder=workshop.folder,
             seed=workshop.seed,
@@ -217,22 +235,3 @@ def _files(workshop: Workshop) -> tuple[list[Path], list[Path]]:
     return [workshop.folder / "base" / f"{stem}.npz" for stem in stems], [
         workshop.folder / "labels" / f"{stem}.png" for stem in stems
     ]
-
-
-def _missing(paths: list[Path]) -> list[int]:
-    return [index for index, path in enumerate(paths) if not path.exists()]
-
-
-def _useful(masks: list[Path]) -> tuple[int, ...]:
-    """Places of the masks in which anything is sure.
-
-    Raises:
-        InputError: no mask holds an object.
-    """
-    values = [set(np.unique(load_mask(path)).tolist()) - {IGNORE} for path in masks]
-    if not any(found - {BACKGROUND} for found in values):
-        raise InputError(
-            "expected confident labels of some object in some image, found none in any; "
-            "look at the maps of seeds.base, train the classifier for longer, or lower seeds.labels.fg"
-        )
-    return tuple(index for index, found in enumerate(values) if found)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from deft.backbone import Backbone
 from deft.contracts import InputError, Sample, SeedMaps
 from deft.engine.infer import device
+from deft.engine.workshop import Workshop
 from deft.seeds.views import grid, on_grid, pixels, resize
 
 
@@ -25,14 +26,6 @@ class Localiser(Protocol):
 
     backbone: Backbone
     head: nn.Module
-
-
-class Workshop(Protocol):
-    """What class maps need of a run; part of :class:`deft.stages.Workshop`."""
-
-    @property
-    def classifier(self) -> Any:
-        """The trained classifier, an ``nn.Module`` and a :class:`Localiser`."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -30,20 +29,13 @@ from torch import Tensor
 
 from deft.artifacts import file_stem
 from deft.contracts import Dataset, InputError, Sample, SeedMaps, Splits
+from deft.engine.workshop import Workshop
 from deft.seeds.views import STRIDE, grid
 
 SHOWN = 5
 """Faults that a message spells out."""
 _BROKEN = (OSError, ValueError, KeyError, IndexError, TypeError, SyntaxError, EOFError, zipfile.BadZipFile, zlib.error)
 """What numpy and Pillow raise of files that are not what their names say."""
-
-
-class Workshop(Protocol):
-    """What is asked of a run; part of :class:`deft.stages.Workshop`."""
-
-    @property
-    def data(self) -> Dataset:
-        """Training images."""
 
 
 @dataclass(frozen=True)

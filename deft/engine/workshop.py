@@ -1,23 +1,22 @@
-"""What a refiner that learns from labels of its own needs of a run, and the making of those labels."""
+"""What a run gives to a seed method or a refiner that learns, and the labels that both kinds learn from."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deft.artifacts import file_stem, load_mask, save_mask
-from deft.backbone import Backbone
 from deft.contracts import BACKGROUND, IGNORE, Dataset, InputError, Sample, SeedMaps
 from deft.engine.fit import Examples
 from deft.engine.infer import for_each
 
 
 class Workshop(Protocol):
-    """The attributes of :class:`deft.stages.Workshop` that IRN and PSA use."""
+    """The attributes of :class:`deft.stages.Workshop`; seed methods and refiners know a run by these alone."""
 
     @property
     def data(self) -> Dataset:
@@ -25,15 +24,19 @@ class Workshop(Protocol):
 
     @property
     def seeds(self) -> Callable[[int], SeedMaps]:
-        """Seeds of image ``i``."""
+        """Stored seeds of training image ``i``; a seed method has none yet."""
 
     @property
-    def backbone(self) -> Backbone:
-        """Trained with the classifier."""
+    def classifier(self) -> Any:
+        """The trained classifier, an ``nn.Module`` with ``backbone`` and ``head``; an error where there is none."""
+
+    @property
+    def backbone(self) -> Any:
+        """A :class:`deft.backbone.Backbone`: the classifier's, or what it would begin from."""
 
     @property
     def folder(self) -> Path:
-        """Where labels and the network are kept."""
+        """Where what is learned is kept."""
 
     @property
     def made_by(self) -> str:
@@ -65,20 +68,25 @@ class Workshop(Protocol):
         flip: bool,
         jitter: float = 0.0,
     ) -> Examples:
-        """Random crops of the images ``indices`` and of their masks, a path for every image."""
+        """Random crops of the images ``indices`` and of their masks, a path for every image, with the images' tags."""
 
 
-def make_labels(workshop: Workshop, labels: Callable[[NDArray[np.uint8], SeedMaps], NDArray[np.uint8]]) -> list[Path]:
+def make_labels(
+    workshop: Workshop,
+    labels: Callable[[NDArray[np.uint8], SeedMaps], NDArray[np.uint8]],
+    seeds: Callable[[int], SeedMaps],
+) -> list[Path]:
     """Labels of every training image, palette PNGs in ``labels/`` of the folder; those there are kept.
 
     Args:
-        workshop: whose images, seeds and folder.
+        workshop: whose images and folder.
         labels: image (H, W, 3) and its seeds to a mask (H, W), 255 where it is not sure.
+        seeds: of training image ``i``.
     """
     paths = [workshop.folder / "labels" / (file_stem(name) + ".png") for name in workshop.data.names]
 
     def work(index: int, sample: Sample) -> None:
-        save_mask(paths[index], labels(sample.image, workshop.seeds(index)), workshop.made_by)
+        save_mask(paths[index], labels(sample.image, seeds(index)), workshop.made_by)
 
     missing = [index for index, path in enumerate(paths) if not path.exists()]
     for_each(workshop.data, missing, work, title="confident labels", on_device=False)
