@@ -76,8 +76,8 @@ class DeftHead:
     0.6 on the edge of an object, cubed about 0.2, where the thresholds usual for class maps lie (0.15, and 0.30 and
     0.05 for confident labels)."""
     attention_rate: float = 0.1
-    """Multiplier of the base learning rate for M_fg and M_bg. At 10, as for other new layers, the attention shrinks to
-    a few cells and the maps with it; the slower it learns, the broader both stay."""
+    """Multiplier of the base learning rate for M_fg and M_bg. The slower it learns, the broader both it and
+    the maps stay; below 1 the rate makes no difference to them."""
     classifier_rate: float = 10.0
     """Multiplier for f_fg and f_bg, as for any new layer in IRN."""
     swap_rate: float = 1.0

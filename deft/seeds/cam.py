@@ -36,7 +36,7 @@ class Cam:
     """IRN's. The image is resized, not the features."""
     flip: bool = True
     precision: Literal["32", "bf16"] = "32"
-    """Of the backbone while maps are read. bf16 is several times faster on processors made for it."""
+    """Of the backbone while maps are read. bf16 is faster on processors made for it."""
     present: float = 0.5
     """On images without tags, a class is present when its probability is above this."""
 

@@ -47,5 +47,5 @@ def test_masks_that_are_sure_of_nothing_are_left_out(tmp_path: Path) -> None:
     for path, value in zip(paths, (255, 0, 2), strict=True):
         save_mask(path, np.full((4, 4), value, dtype=np.uint8))
     assert sure_of_something(paths, "lower it") == (1, 2)
-    with pytest.raises(InputError, match="found none in any; .* or lower it"):
+    with pytest.raises(InputError, match=r"found none in any; .* or lower it"):
         sure_of_something(paths[:2], "lower it")
