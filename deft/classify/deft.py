@@ -76,8 +76,8 @@ class DeftHead:
     0.6 on the edge of an object, cubed about 0.2, where the thresholds usual for class maps lie (0.15, and 0.30 and
     0.05 for confident labels)."""
     attention_rate: float = 0.1
-    """Multiplier of the base learning rate for M_fg and M_bg. The slower it learns, the broader both it and
-    the maps stay; below 1 the rate makes no difference to them."""
+    """Multiplier of the base learning rate for M_fg and M_bg. Between 0.01 and 1 it makes no difference to the
+    maps (``benchmarks/choices.md``); new layers usually have 10."""
     classifier_rate: float = 10.0
     """Multiplier for f_fg and f_bg, as for any new layer in IRN."""
     swap_rate: float = 1.0
