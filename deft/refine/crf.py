@@ -9,7 +9,7 @@ runs, and in being meant for the labels that an image really has: its cost grows
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deft.contracts import InputError
-from deft.refine.sparse_rows import ragged_matrix, row_matrix
+from deft.refine.sparse_rows import product, ragged_matrix, row_matrix, with_weights
 
 
 @dataclass(frozen=True)
@@ -88,21 +88,30 @@ def dense_crf(unary: Tensor, image: NDArray[np.uint8], settings: DenseCrf) -> Te
             "expected unary (L, H, W) or (B, L, H, W) and an RGB image (H, W, 3), "
             f"got {tuple(unary.shape)} and {image.shape}"
         )
-    problems = unary.float().reshape(-1, unary.shape[-3], unary.shape[-2] * unary.shape[-1])
-    kernels = _kernels(image, settings, unary.device)
-    energy = -problems  # (B, L, N): the labels lead, so that the softmax runs along whole rows of pixels
-    belief = energy.softmax(dim=1)
+    problems, labels = unary[None] if unary.ndim == 3 else unary, unary.shape[-3]
+    # (N, B L): one row holds all that belongs to a pixel, so that a product meets each entry of a matrix once.
+    energy = -problems.float().flatten(2).permute(2, 0, 1).flatten(1).contiguous()
+    lattices = _kernels(image, settings, unary.device)
+    belief = _softmax(energy, labels)
     for _ in range(settings.iterations):
-        spread = belief.flatten(0, 1).T.contiguous()
-        total = energy.flatten(0, 1).T.contiguous()
-        for compat, norm, lattice in kernels:
-            total.addcmul_(norm, lattice.filter(norm * spread), value=compat)
-        belief = total.T.contiguous().view_as(energy).softmax(dim=1)
-    return belief.view(unary.shape)
+        total = energy.clone()
+        for lattice in lattices:
+            total += lattice.filter(belief)
+        belief = _softmax(total, labels)
+    return belief.T.reshape(unary.shape)
 
 
-def _kernels(image: NDArray[np.uint8], settings: DenseCrf, device: torch.device) -> list[tuple[float, Tensor, Lattice]]:
-    """Weight, symmetric normalisation (N, 1) and lattice of each kernel in use."""
+def _softmax(energy: Tensor, labels: int) -> Tensor:
+    """Softmax over each ``labels`` neighbours of rows (N, B L)."""
+    parts = energy.view(len(energy), -1, labels)
+    if labels >= 16 or energy.is_cuda:
+        return parts.softmax(dim=2).view_as(energy)
+    # On a CPU torch is slow along rows shorter than its vectors.
+    return parts.permute(2, 1, 0).contiguous().softmax(dim=0).permute(2, 1, 0).reshape(energy.shape)
+
+
+def _kernels(image: NDArray[np.uint8], settings: DenseCrf, device: torch.device) -> list[Lattice]:
+    """Filter of each kernel in use, with its weight and its symmetric normalisation in it."""
     height, width = image.shape[:2]
     colours = torch.as_tensor(image, device=device).reshape(-1, 3).T.float()
     rows, columns = torch.meshgrid(
@@ -113,13 +122,13 @@ def _kernels(image: NDArray[np.uint8], settings: DenseCrf, device: torch.device)
         (settings.gaussian_compat, places / settings.gaussian_sxy),
         (settings.bilateral_compat, torch.cat([places / settings.bilateral_sxy, colours / settings.bilateral_srgb])),
     ]
-    kernels = []
+    lattices = []
     for compat, features in wanted:
         if compat != 0:
             lattice = build_lattice(features)
-            norm = (lattice.filter(torch.ones(height * width, 1, device=device)) + 1e-20).rsqrt()
-            kernels.append((compat, norm, lattice))
-    return kernels
+            norm = (lattice.filter(torch.ones(height * width, 1, device=device)) + 1e-20).rsqrt().view(-1)
+            lattices.append(lattice.scaled(norm, norm * compat))
+    return lattices
 
 
 @dataclass(frozen=True)
@@ -127,18 +136,28 @@ class Lattice:
     """Gaussian filter over N points as sparse products: onto the lattice, along its axes, back to the points."""
 
     splat: Tensor
-    """CSR (V, N): value of each lattice vertex from the points in the simplices around it."""
+    """CSR (V + 1, N): value of each lattice vertex from the points in the simplices around it; the last stays 0."""
     blurs: tuple[Tensor, ...]
-    """CSR (V, V), one for each of the d + 1 axes: 1/2, 1, 1/2."""
+    """CSR (V + 1, V + 1), one for each of the d + 1 axes: 1/2, 1, 1/2."""
     slice: Tensor
-    """CSR (N, V): value of each point from the vertices of its simplex."""
+    """CSR (N, V + 1): value of each point from the vertices of its simplex."""
 
     def filter(self, values: Tensor) -> Tensor:
         """Sum over all points weighted with exp(-|f_i - f_j|^2 / 2), approximately; values float32 (N, L)."""
-        values = self.splat @ values
+        values = product(self.splat, values)
         for blur in self.blurs:
-            values = blur @ values
-        return self.slice @ values
+            values = product(blur, values)
+        return product(self.slice, values)
+
+    def scaled(self, before: Tensor, after: Tensor) -> Lattice:
+        """The filter of points multiplied by ``before``, its result multiplied by ``after``, both (N,)."""
+        points = len(after)
+        corners = self.slice.values().view(points, -1)
+        return replace(
+            self,
+            splat=with_weights(self.splat, self.splat.values() * before.index_select(0, self.splat.col_indices())),
+            slice=with_weights(self.slice, (corners * after.view(-1, 1)).view(-1)),
+        )
 
 
 def build_lattice(features: Tensor) -> Lattice:
@@ -155,88 +174,112 @@ def build_lattice(features: Tensor) -> Lattice:
     """
     dims, points = features.shape
     corner, rank, weights = _simplices(features)
-    keys, steps = _vertex_keys(corner, rank)
-    ordered, order = keys.flatten().sort()
+    keys, steps, room = _vertex_keys(corner, rank)
+    ordered, order = _sort(keys.flatten(), room)
     vertices, owner, counts = torch.unique_consecutive(ordered, return_inverse=True, return_counts=True)
-    vertex = torch.empty_like(owner).index_copy_(0, order, owner)
-    starts = torch.cat([counts.new_zeros(1), counts.cumsum(0)])
+    vertex = torch.empty_like(owner).scatter_(0, order, owner)
+    starts = torch.cat([counts.new_zeros(1), counts.cumsum(0), counts.new_full((1,), len(order))])
     return Lattice(
-        splat=ragged_matrix(starts, order // (dims + 1), weights.flatten()[order], points),
-        blurs=tuple(_blur(vertices, step) for step in steps),
-        slice=row_matrix(vertex.view(points, dims + 1), weights / (1 + 2.0**-dims), len(vertices)),
+        splat=ragged_matrix(starts, order % points, weights.flatten().index_select(0, order), points),
+        blurs=_blurs(vertices, steps),
+        slice=row_matrix(vertex.view(dims + 1, points).T, weights.T / (1 + 2.0**-dims), len(vertices) + 1),
     )
 
 
 def _simplices(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Simplex of each point: vertex of remainder 0 and rank of each axis, int64 (d + 1, N), and weights (N, d + 1)."""
+    """Simplex of each point: vertex of remainder 0 in multiples of d + 1, rank of each axis, weights; (d + 1, N)."""
     dims, points = features.shape
     place = torch.arange(1, dims + 1, device=features.device).view(-1, 1)
     # The blur along the axes has a variance of its own; this scale makes it that of the unit Gaussian.
     scaled = features * (math.sqrt(2 / 3) * (dims + 1) / (place * (place + 1)).float().sqrt())
-    beyond = scaled.flip(0).cumsum(0).flip(0)
     elevated = features.new_zeros(dims + 1, points)
-    elevated[:-1] = beyond
+    elevated[:-1] = scaled.flip(0).cumsum(0).flip(0)
     elevated[1:] -= place * scaled
 
     nearest = (elevated / (dims + 1)).round()
     residue = elevated - nearest * (dims + 1)
-    excess = nearest.sum(0).long()
-    rank = torch.zeros(dims + 1, points, dtype=torch.int64, device=features.device)
+    rank = torch.arange(dims + 1, device=features.device, dtype=torch.int8).view(-1, 1).repeat(1, points)
     for i in range(dims):
         for j in range(i + 1, dims + 1):
-            lower = residue[i] < residue[j]
+            lower = (residue[i] < residue[j]).view(torch.int8)
             rank[i] += lower
-            rank[j] += ~lower
-    rank += excess
-    shift = (rank < 0).long() - (rank > dims).long()
+            rank[j] -= lower
+    rank += nearest.sum(0).to(torch.int8)
+    shift = (rank < 0).view(torch.int8) - (rank > dims).view(torch.int8)
     rank += shift * (dims + 1)
-    corner = (nearest.long() + shift) * (dims + 1)
+    nearest += shift
+    ranks = rank.long()
 
-    offset = (elevated - corner) / (dims + 1)
-    by_rank = torch.empty_like(offset).scatter_(0, rank, offset)
+    offset = elevated / (dims + 1) - nearest
+    by_rank = torch.empty_like(offset).scatter_(0, ranks, offset)
     weights = torch.empty_like(offset)
     weights[0] = 1 + by_rank[dims] - by_rank[0]
     weights[1:] = (by_rank[:-1] - by_rank[1:]).flip(0)
-    return corner, rank, weights.T.contiguous()
+    return nearest, ranks, weights
 
 
-def _vertex_keys(corner: Tensor, rank: Tensor) -> tuple[Tensor, list[int]]:
-    """One number for each vertex of each point's simplex, int64 (N, d + 1), and what to add for a step along each axis.
+def _vertex_keys(corner: Tensor, rank: Tensor) -> tuple[Tensor, list[int], int]:
+    """Number of each vertex of each point's simplex, int64 (d + 1, N), of a step along each axis, and their bound.
 
-    A vertex is its first d coordinates (all d + 1 sum to zero). They are packed as digits of one number with room for a
-    step beyond the outermost vertex, so that steps are additions and no two vertices share a number.
+    Every vertex is a sum of whole steps along the first d axes, a step along the last being minus the sum of them all.
+    These d counts are the digits of its number, with room for a step beyond the outermost vertex, so that steps are
+    additions and no two vertices share a number.
     """
     dims = len(corner) - 1
-    low, high = (bound.tolist() for bound in torch.aminmax(corner[:dims], dim=1))
-    places, room = [], 1
+    counts = (corner[dims] - corner[:dims]).long()
+    low, high = (bound.tolist() for bound in torch.aminmax(counts, dim=1))
+    steps, room = [], 1
     for least, most in zip(low, high, strict=True):
-        places.append(room)
-        room *= most - least + 4 * dims + 1
+        steps.append(room)
+        room *= int(most - least) + 5
     if room >= 2**62:
         raise ValueError("the CRF's reach is too small for this image: raise bilateral_srgb or the ..._sxy of the CRF")
-
-    digits = torch.tensor([*places, 0], device=corner.device)
-    origin = torch.tensor([least - 2 * dims for least in low], device=corner.device)
-    key = ((corner[:dims] - origin.view(-1, 1)) * digits[:dims].view(-1, 1)).sum(0)
-    # Going from remainder r - 1 to r raises every coordinate by 1, and lowers that of rank d + 1 - r by d + 1.
-    digit_by_rank = torch.empty_like(rank).scatter_(0, rank, digits.view(-1, 1).expand_as(rank))
+    steps.append(-sum(steps))
+    digits = torch.tensor(steps, device=corner.device).view(-1, 1)
+    origin = torch.tensor([least - 2 for least in low], device=corner.device).view(-1, 1)
+    # Going from remainder r - 1 to r is a step along the axis of rank d + 1 - r.
+    step_by_rank = torch.empty_like(rank).scatter_(0, rank, digits.expand_as(rank))
     keys = torch.empty_like(rank)
-    keys[0] = key
-    keys[1:] = sum(places) - (dims + 1) * digit_by_rank[1:].flip(0)
-    return keys.cumsum(0).T.contiguous(), [(dims + 1) * int(digit) - sum(places) for digit in digits.tolist()]
+    keys[0] = ((counts - origin) * digits[:dims]).sum(0)
+    for remainder in range(1, dims + 1):
+        torch.add(keys[remainder - 1], step_by_rank[dims + 1 - remainder], out=keys[remainder])
+    return keys, steps, room
 
 
-def _blur(vertices: Tensor, step: int) -> Tensor:
-    """Matrix of the blur along one axis: 1 for the vertex, 1/2 for each neighbour that exists; vertices rise, (V,)."""
+def _sort(keys: Tensor, room: int) -> tuple[Tensor, Tensor]:
+    """Sorted numbers, in [0, room), and the place where each was, both int64 (E,)."""
+    bits = len(keys).bit_length()
+    if keys.is_cuda or room >= 2 ** (63 - bits):
+        ordered, order = keys.sort()
+        return ordered, order
+    # NumPy sorts plain numbers, into which the places fit, in a tenth of the time of any sort that returns places.
+    packed = (keys << bits) + torch.arange(len(keys))
+    packed = torch.from_numpy(np.sort(packed.numpy()))
+    return packed >> bits, packed & (2**bits - 1)
+
+
+def _blurs(vertices: Tensor, steps: list[int]) -> tuple[Tensor, ...]:
+    """Matrix of the blur along each axis: 1 for the vertex, 1/2 for each neighbour; vertices (V,) rise.
+
+    The last row and column stand for every vertex that no point touches: nothing leads there, so that it stays 0.
+    """
     count = len(vertices)
-    here = torch.arange(count, device=vertices.device)
-    columns = here.repeat(3, 1)
-    weights = torch.zeros(3, count, device=vertices.device)
-    weights[1] = 1.0
-    after = torch.searchsorted(vertices, vertices + step).clamp_(max=count - 1)
-    linked = vertices[after] == vertices + step
-    columns[2] = torch.where(linked, after, here)
-    weights[2] = 0.5 * linked
-    columns[0, after[linked]] = here[linked]
-    weights[0, after[linked]] = 0.5
-    return row_matrix(columns.T, weights.T, count)
+    here = torch.arange(count + 1, device=vertices.device)
+    weights = torch.tensor([0.5, 1.0, 0.5], device=vertices.device).repeat(count + 1, 1)
+    blurs = []
+    for step in steps:
+        after = _find(vertices, vertices + step)
+        before = torch.full_like(here, count).scatter_(0, after, here[:-1])
+        before[-1:] = count
+        after = torch.cat([after, here[-1:]])
+        blurs.append(row_matrix(torch.stack([before, here, after], dim=1), weights, count + 1))
+    return tuple(blurs)
+
+
+def _find(vertices: Tensor, wanted: Tensor) -> Tensor:
+    """Place of each of the wanted numbers among the vertices, their count where it is none of them; both rise."""
+    if vertices.is_cuda:
+        place = torch.searchsorted(vertices, wanted)
+    else:  # NumPy goes on from where it found the last
+        place = torch.from_numpy(np.searchsorted(vertices.numpy(), wanted.numpy()))
+    return place.masked_fill_(vertices.index_select(0, place.clamp(max=len(vertices) - 1)) != wanted, len(vertices))

@@ -7,6 +7,31 @@ from functools import cache
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+
+
+def product(matrix: Tensor, values: Tensor) -> Tensor:
+    """Product of a matrix kept by rows with a few columns, by the fastest of torch's ways.
+
+    Args:
+        matrix: sparse CSR (R, C) of :func:`row_matrix` or :func:`ragged_matrix`.
+        values: (C, L), of the same type and on the same device.
+
+    Returns:
+        (R, L).
+    """
+    if values.dtype != torch.float32 or values.device.type != "cpu":
+        return matrix @ values
+    # Sums of weighted rows of a table are what recommenders spend their time on: torch's kernel for them takes half
+    # the time of its sparse product where rows are scattered over memory.
+    return F.embedding_bag(
+        matrix.col_indices(),
+        values,
+        matrix.crow_indices(),
+        mode="sum",
+        per_sample_weights=matrix.values(),
+        include_last_offset=True,
+    )
 
 
 def row_matrix(columns: Tensor, weights: Tensor, width: int) -> Tensor:
@@ -45,6 +70,13 @@ def ragged_matrix(starts: Tensor, columns: Tensor, weights: Tensor, width: int) 
         weights,
         size=(len(starts) - 1, width),
         check_invariants=False,
+    )
+
+
+def with_weights(matrix: Tensor, weights: Tensor) -> Tensor:
+    """The same entries with other weights, (E,)."""
+    return torch.sparse_csr_tensor(
+        matrix.crow_indices(), matrix.col_indices(), weights, size=matrix.shape, check_invariants=False
     )
 
 

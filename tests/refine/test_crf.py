@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from deft.refine import crf
 from deft.refine.crf import DenseCrf, build_lattice, dense_crf, unary_from_labels, unary_from_probabilities
 
 
@@ -142,8 +143,26 @@ def test_problems_on_one_image_do_not_mix() -> None:
         torch.testing.assert_close(one, dense_crf(alone, image, DenseCrf()), rtol=1e-4, atol=1e-5)
 
 
-def test_no_steps_or_no_weights_give_the_softmax_of_the_unary() -> None:
-    unary = torch.rand(3, 5, 6) * 4
+def test_labels_that_nothing_supports_change_nothing() -> None:
+    image = picture(9, 12)
+    unary = torch.rand(2, 3, 9, 12, generator=torch.Generator().manual_seed(2)) * 3
+    more = torch.cat([unary, torch.full((2, 15, 9, 12), 60.0)], dim=1)
+    found = dense_crf(more, image, DenseCrf())
+    torch.testing.assert_close(found[:, :3], dense_crf(unary, image, DenseCrf()), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("room", [1000, 2**61])
+def test_sort_gives_the_place_of_each_number(room: int) -> None:
+    keys = torch.randint(0, 1000, (500,), generator=torch.Generator().manual_seed(3)) * (room // 1000)
+    ordered, order = crf._sort(keys, room)
+    torch.testing.assert_close(ordered, keys.sort().values)
+    torch.testing.assert_close(keys[order], ordered)
+    torch.testing.assert_close(order.sort().values, torch.arange(500))
+
+
+@pytest.mark.parametrize("labels", [3, 17])
+def test_no_steps_or_no_weights_give_the_softmax_of_the_unary(labels: int) -> None:
+    unary = torch.rand(labels, 5, 6) * 4
     for settings in (DenseCrf(iterations=0), DenseCrf(gaussian_compat=0, bilateral_compat=0)):
         torch.testing.assert_close(dense_crf(unary, picture(5, 6), settings), (-unary).softmax(0))
 

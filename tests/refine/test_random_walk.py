@@ -35,6 +35,18 @@ def test_equals_the_squared_dense_matrix(size: tuple[int, int], radius: int) -> 
     assert ((found - expected).abs() / expected).max() < 1e-5
 
 
+@pytest.mark.parametrize("steps", [1, 2, 3, 40, 41, 300])
+def test_equals_one_step_after_the_other(steps: int) -> None:
+    rng = torch.Generator().manual_seed(2)
+    affinities = boundary_affinities(torch.rand(7, 9, generator=rng) ** 2, 4)
+    maps = torch.rand(2, 7, 9, generator=rng)
+    expected = maps
+    for _ in range(steps):
+        expected = random_walk(expected, affinities, 4, beta=10, steps=1)
+    found = random_walk(maps, affinities, 4, beta=10, steps=steps)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+
+
 def test_constant_maps_stay_and_nothing_leaves_the_range() -> None:
     edge = torch.rand(11, 13, generator=torch.Generator().manual_seed(1))
     maps = torch.stack([torch.full((11, 13), 0.4), torch.rand(11, 13)])

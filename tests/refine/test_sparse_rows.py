@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import warnings
 
+import pytest
 import torch
 
-from deft.refine.sparse_rows import ragged_matrix, row_matrix
+from deft.refine.sparse_rows import product, ragged_matrix, row_matrix, with_weights
 
 
 def test_rows_of_equal_length_are_the_dense_matrix() -> None:
@@ -28,3 +29,23 @@ def test_no_warning_reaches_the_user() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         row_matrix(torch.zeros(1, 1, dtype=torch.int64), torch.ones(1, 1), 1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_product_of_ragged_rows_is_the_dense_one(dtype: torch.dtype) -> None:
+    rng = torch.Generator().manual_seed(0)
+    dense = torch.rand(40, 30, generator=rng).to(dtype) * (torch.rand(40, 30, generator=rng) < 0.2)
+    dense[[0, 17, 39]] = 0
+    rows, columns = dense.nonzero(as_tuple=True)
+    starts = torch.cat([torch.zeros(1, dtype=torch.int64), rows.bincount(minlength=40).cumsum(0)])
+    matrix = ragged_matrix(starts, columns, dense[rows, columns], 30)
+    for count in (1, 4, 21):
+        values = torch.rand(30, count, generator=rng).to(dtype)
+        torch.testing.assert_close(product(matrix, values), dense @ values)
+
+
+def test_other_weights_for_the_same_entries() -> None:
+    matrix = row_matrix(torch.tensor([[2, 0], [1, 2]]), torch.ones(2, 2), 3)
+    expected = torch.tensor([[2.0, 0.0, 1.0], [0.0, 3.0, 4.0]])
+    torch.testing.assert_close(with_weights(matrix, torch.tensor([1.0, 2.0, 3.0, 4.0])).to_dense(), expected)
+    torch.testing.assert_close(matrix.values(), torch.ones(4))
