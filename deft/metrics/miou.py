@@ -155,16 +155,19 @@ class ThresholdSweep:
         kept = truth != IGNORE
         rows = truth[kept].astype(np.intp)
         _check_values(rows, self.num_classes, "truth")
-        self.totals += np.bincount(rows, minlength=self.num_classes + 1)
         if not classes:
+            self.totals += np.bincount(rows, minlength=self.num_classes + 1)
             return
         winner, score = strongest(maps)
-        bins = _below(score[kept])
         present, width = len(classes), len(THRESHOLDS) + 1
-        flat = np.bincount(
-            (rows * present + winner[kept]) * width + bins, minlength=(self.num_classes + 1) * present * width
-        )
-        self.counts[:, list(classes)] += flat.reshape(self.num_classes + 1, present, width)
+        cells = rows * present  # and on in place: new arrays of this size cost as much as the sums
+        cells += winner[kept]
+        cells *= width
+        cells += _below(score[kept])
+        flat = np.bincount(cells, minlength=(self.num_classes + 1) * present * width)
+        found = flat.reshape(self.num_classes + 1, present, width)
+        self.counts[:, list(classes)] += found
+        self.totals += found.sum(axis=(1, 2))
 
     def at(self, threshold: float) -> Confusion:
         """The confusion at one fixed threshold.
@@ -242,13 +245,16 @@ def mask_at(maps: NDArray[np.float32], classes: Sequence[int], threshold: float)
 
 
 def _below(score: NDArray[np.float32]) -> NDArray[np.intp]:
-    """How many thresholds lie strictly below each score, 0 to 100: a guess by multiplication, then put right."""
-    guess = np.clip(score * np.float32(100), 0, len(THRESHOLDS) - 1).astype(np.intp)
-    edges = np.append(THRESHOLDS, np.float32(np.inf))
-    low = guess - (edges[guess] >= score)  # the guess may be one too high where the product was rounded up
-    low += edges[low + 1] < score  # and one too low; low is the last threshold below the score, -1 for none
-    bins: NDArray[np.intp] = low + 1
-    return bins
+    """How many thresholds lie strictly below each score, 0 to 100.
+
+    Where the score lies between two thresholds is read off a product. The product of a score above a threshold is never
+    rounded to below its place, because the threshold is the number next to k / 100; one that is rounded up to a place
+    is found by the comparison.
+    """
+    scaled = score * np.float32(100)
+    place = np.clip(scaled, 0, len(THRESHOLDS) - 1, out=scaled).astype(np.intp)
+    place += score > THRESHOLDS[place]
+    return place
 
 
 def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from deft.data.transforms import TrainCrop, jitter_colours, to_tensor
+from deft.data.transforms import TrainCrop, jitter_colours, resized, to_tensor
 
 FILL = (124, 116, 104)
 RNG = np.random.default_rng(3)
@@ -136,6 +136,17 @@ def test_jitter_keeps_the_size_and_changes_the_colour() -> None:
     same = jitter_colours(red, 0.0, np.random.default_rng(0))
     assert same.size == (5, 4)
     assert np.abs(np.asarray(same).astype(int) - np.asarray(red)).max() <= 4  # there and back through HSV
+
+
+@pytest.mark.parametrize("size", [(21, 34), (40, 60), (9, 12), (1, 100), (21, 5)], ids=str)
+def test_resizing_gives_the_values_of_pillow(size: tuple[int, int]) -> None:
+    fixed = IMAGE.copy()
+    fixed.flags.writeable = False
+    expected = np.asarray(Image.fromarray(IMAGE).resize(size[::-1], Image.Resampling.BICUBIC)).astype(int)
+    for image in (IMAGE, fixed, IMAGE[::-1, ::-1][::-1, ::-1]):
+        found = resized(image, size)
+        assert found.dtype == torch.uint8
+        assert np.abs(found.permute(1, 2, 0).numpy() - expected).max() <= 2
 
 
 def test_to_tensor_moves_the_colours_first() -> None:
