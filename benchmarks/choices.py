@@ -50,7 +50,7 @@ VARIANTS: dict[str, Head] = {
 """The weights are of f_bg(z_fg), f_fg(z_bg) and f_bg(z_bg)."""
 READINGS: tuple[Literal["eq7", "eq7_relu", "fg"], ...] = ("eq7", "eq7_relu", "fg")
 PLAN = Plan(epochs=10, min_steps=180, batch=16, workers=0)
-MAPS = Cam(scales=(0.5, 1.0, 1.5), precision="bf16")
+MAPS = Cam(scales=(0.5, 1.0, 1.5))
 Record = dict[str, list[float]]
 
 
@@ -113,7 +113,7 @@ def score(network: ClassifierNetwork, data: Dataset) -> Record:
         total = ThresholdSweep(len(data.classes))
         for index in range(len(data)):
             sample = data[index]
-            seeds = MAPS(network, sample.image, sample.labels)
+            seeds = MAPS(network, sample.image, sample.labels, "bf16-mixed")
             assert sample.mask is not None
             total.update(upsample_seeds(seeds).numpy(), seeds.classes, sample.mask)
         threshold, miou = total.best()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from deft.contracts import Dataset, InputError, LabelMap, Sample, SeedMaps, Splits
     from deft.data import check, multi_hot, open_data
+    from deft.locate import Locator, load_locator
     from deft.pipeline import Pipeline, run
     from deft.predict import Predictor, load
 
@@ -36,12 +37,15 @@ _HOME = {
     "run": "deft.pipeline",
     "Predictor": "deft.predict",
     "load": "deft.predict",
+    "Locator": "deft.locate",
+    "load_locator": "deft.locate",
 }
 
 __all__ = [
     "Dataset",
     "InputError",
     "LabelMap",
+    "Locator",
     "Pipeline",
     "Predictor",
     "Sample",
@@ -49,6 +53,7 @@ __all__ = [
     "Splits",
     "check",
     "load",
+    "load_locator",
     "multi_hot",
     "open_data",
     "run",

@@ -26,7 +26,8 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,6 +148,11 @@ def _json_or_text(value: str) -> Any:
 
 def save_seeds(path: Path, seeds: SeedMaps, made_by: str = "") -> None:
     """Store seeds as 8-bit maps on their strided grid, compressed."""
+    atomic_write(path, seeds_npz(seeds, made_by))
+
+
+def seeds_npz(seeds: SeedMaps, made_by: str = "") -> bytes:
+    """Seeds as 8-bit maps on their strided grid, compressed."""
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
@@ -156,7 +162,7 @@ def save_seeds(path: Path, seeds: SeedMaps, made_by: str = "") -> None:
         scores=np.array(seeds.scores, dtype=np.float32),
         made_by=np.array(made_by),
     )
-    atomic_write(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def load_seeds(path: Path) -> SeedMaps:
@@ -244,6 +250,7 @@ class Stage:
         before = self.record
         if not before and self.folder.exists():
             shutil.rmtree(self.folder)
+        _sweep(self.folder)
         notes: dict[str, Any] = {}
         start, spent = time.monotonic(), float(before.get("seconds", 0.0))
         state = "begun"
@@ -274,6 +281,14 @@ class Stage:
         return False
 
 
+def _sweep(folder: Path) -> None:
+    """Remove what kills left half made; what is an hour old nobody is making any more, on any machine."""
+    for path in [*folder.rglob(".part-*"), *folder.parent.glob(".part-*")]:
+        with suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > 3600:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
 def _link(source: str, target: str) -> None:
     """A second name for the file, or a copy of it on a disk that has none (exFAT, some network shares)."""
     try:
@@ -289,19 +304,23 @@ class InUseError(InputError):
 class RunFolder:
     """A run folder that this process alone works in."""
 
-    def __init__(self, path: Path, description: Mapping[str, Any], needed_bytes: int = 0) -> None:
+    def __init__(self, path: Path, description: Mapping[str, Any], needed_bytes: int = 0, *, own: bool = True) -> None:
         """Open or begin a run.
 
         Args:
             path: the folder; made when missing.
             description: what the run is; a used folder must hold an equal one.
             needed_bytes: refused up front when the disk has less room.
+            own: False only names a folder that another process holds, to help it: nothing is locked or written.
 
         Raises:
             InUseError: another process works in the folder.
             InputError: the folder holds a run of other settings, or files that are no run, or the disk is too small.
         """
         self.path = path
+        self._lock: int | None = None
+        if not own:
+            return
         if path.exists() and not path.is_dir():
             raise InputError(f"--out {path}: expected a folder, got a file; name another place")
         record = path / "run.json"
@@ -327,7 +346,10 @@ class RunFolder:
         """Whether any stage made anything: a run that failed at its first step must not occupy the folder."""
         records = ("stage.json", "run.json", "lock")
         return any(
-            path.is_file() and path.name not in records and not path.name.startswith(".part-")
+            path.is_file()
+            and path.name not in records
+            and ".part-" not in str(path.relative_to(self.path))
+            and not path.parent.name.startswith("claims-")
             for path in self.path.glob("*/**/*")
         )
 
@@ -349,7 +371,9 @@ class RunFolder:
 
     def close(self) -> None:
         """Let go of the folder."""
-        os.close(self._lock)
+        if self._lock is not None:
+            _unlock(self._lock)
+            self._lock = None
 
 
 @contextmanager
@@ -363,7 +387,7 @@ def claim(path: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        os.close(handle)
+        _unlock(handle)
 
 
 def _foreign(path: Path) -> bool:
@@ -386,4 +410,23 @@ def _lock(path: Path) -> int:
         ) from None
     os.ftruncate(handle, 0)
     os.write(handle, f"process {os.getpid()} on {socket.gethostname()}".encode())
+    _held().add(handle)
     return handle
+
+
+def _unlock(handle: int) -> None:
+    _held().discard(handle)
+    os.close(handle)
+
+
+@cache
+def _held() -> set[int]:
+    """Locks of this process. One forked from it, to read for a training, must not hold them beyond its end."""
+    held: set[int] = set()
+
+    def let_go() -> None:
+        while held:
+            os.close(held.pop())
+
+    os.register_at_fork(after_in_child=let_go)
+    return held

@@ -9,6 +9,7 @@ import hashlib
 import os
 import shlex
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from deft import __version__
 from deft.contracts import InputError, Progress
+from deft.engine.stop import EXIT_CODE, Stopped, ending_on_sigterm
 from deft.settings import assign, fields_of
 
 if TYPE_CHECKING:
@@ -26,6 +28,8 @@ voc:PATH  the layout of PASCAL VOC.  coco:PATH  COCO 2014 or 2017 (coco:PATH?emp
 demo:  the embedded data set (demo:bias=0.9,train=600)."""
 
 
+PRECISIONS = {"auto": "auto", "32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+PRECISION_HELP = "of networks (default auto: bf16 where the machine computes it faster, else 32)"
 STUDIES_HELP = """localisation, augmentations, masks, segmentation, ablation, context, activation, manifold or bias."""
 
 
@@ -45,8 +49,9 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--out", required=True, type=Path, help="the run folder; the same command goes on in it")
     run.add_argument("--backbone", help="any timm model with feature maps (default: the recipe's, resnet50)")
     run.add_argument("--weights", help="hub, none, or a .safetensors or .pth file")
-    run.add_argument("--precision", choices=["32", "bf16", "16"], help="of training (default 32)")
-    run.add_argument("--devices", type=int, help="GPUs or processes of this machine")
+    run.add_argument("--precision", choices=PRECISIONS, help=PRECISION_HELP)
+    run.add_argument("--devices", type=int, default=1, metavar="N", help="GPUs or processes a machine (default 1)")
+    run.add_argument("--num-nodes", type=int, default=1, metavar="N", help="machines; see docs/scale.md (default 1)")
     run.add_argument("--seed", type=int, help="of everything random (default 0)")
     run.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="any field; see --show")
     run.add_argument(
@@ -55,16 +60,27 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--show", action="store_true", help="print every field with its value and stop")
     run.set_defaults(act=_run)
 
+    join = verbs.add_parser("join", help="help a run that another machine holds", allow_abbrev=False)
+    join.add_argument("run", type=Path, help="its folder, on storage that both machines see")
+    join.add_argument("--data", help="KIND:PATH of its data, where that is at another place on this machine")
+    join.set_defaults(act=_join)
+
     check = verbs.add_parser("check", help="read a whole data set and name every fault", allow_abbrev=False)
     check.add_argument("data", help=DATA_HELP)
     check.set_defaults(act=_check)
 
     predict = verbs.add_parser("predict", help="masks and overlays of new photographs", allow_abbrev=False)
     predict.add_argument("run", type=Path, help="a run folder, or a saved network (.safetensors)")
-    predict.add_argument("images", type=Path, help="a folder of photographs, or one")
-    predict.add_argument("--out", required=True, type=Path, help="where masks/ and overlays/ go")
-    predict.add_argument("--tags", type=Path, help="CSV file image,labels: only these classes may be found")
+    _photographs(predict)
+    predict.add_argument("--out", required=True, type=Path, help="where masks/ and overlays/, or shards of masks, go")
+    predict.add_argument("--overlays", action="store_true", help="pictures in shards too (a folder always gets them)")
     predict.set_defaults(act=_predict)
+
+    seeds = verbs.add_parser("seeds", help="class maps of new photographs", allow_abbrev=False)
+    seeds.add_argument("run", type=Path, help="a run folder with a trained classifier")
+    _photographs(seeds)
+    seeds.add_argument("--out", required=True, type=Path, help="where NAME.npz, or shards of them, go")
+    seeds.set_defaults(act=_seeds)
 
     report = verbs.add_parser("report", help="write a run's page again, beside other runs", allow_abbrev=False)
     report.add_argument("run", type=Path, help="a finished run folder")
@@ -80,8 +96,7 @@ def parser() -> argparse.ArgumentParser:
     study.add_argument("--systems", nargs="+", default=[], metavar="NAME", help="rows to make (default: the paper's)")
     study.add_argument("--backbone", help="any timm model with feature maps (default: the recipes', resnet50)")
     study.add_argument("--weights", help="hub, none, or a .safetensors or .pth file")
-    study.add_argument("--precision", choices=["32", "bf16", "16"], help="of training (default 32)")
-    study.add_argument("--devices", type=int, help="GPUs or processes of this machine")
+    study.add_argument("--precision", choices=PRECISIONS, help=PRECISION_HELP)
     study.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="any field, in every row that has it"
     )
@@ -118,19 +133,36 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _photographs(verb: argparse.ArgumentParser) -> None:
+    """Arguments that say which new photographs, and what is in them."""
+    verb.add_argument("images", help="a folder of photographs, one, or 'shards:PATTERN' (docs/data.md)")
+    verb.add_argument("--tags", type=Path, help="table image,labels (CSV or JSON): the classes there are in an image")
+    verb.add_argument("--tags-from", default="", metavar="SUFFIX", help="of the shards' members with tags, as in json")
+    verb.add_argument("--precision", choices=PRECISIONS, default="auto", help=PRECISION_HELP)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0 done, 2 bad input, 130 stopped by Ctrl-C."""
+    """Run the command line; returns the exit code: 0 done, 2 bad input, 130 stopped by Ctrl-C, 143 by SIGTERM."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     given = parser().parse_args(words)
     given.command = shlex.join(["deft", *words])
+    again = f"\nstopped; what is done is kept. To go on, give the same command:\n  {given.command}"
+
+    def last_words() -> None:
+        if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes one is enough
+            print(again, file=sys.stderr, flush=True)
+
     try:
-        act: Callable[[argparse.Namespace], int] = given.act
-        return act(given)
+        with ending_on_sigterm(last_words):
+            return _act(given, words)
     except InputError as error:
         print(f"deft: {error}", file=sys.stderr)
         return 2
+    except Stopped:
+        last_words()
+        return EXIT_CODE
     except KeyboardInterrupt:
-        print(f"\nstopped; what is done is kept. To go on, give the same command:\n  {given.command}", file=sys.stderr)
+        last_words()
         return 130
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -143,15 +175,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
 
 
+def _act(given: argparse.Namespace, words: Sequence[str]) -> int:
+    """What the verb does, in as many processes as were asked for."""
+    act: Callable[[argparse.Namespace], int] = given.act
+    devices, nodes = getattr(given, "devices", 1), getattr(given, "num_nodes", 1)
+    if devices < 1 or nodes < 1:
+        raise InputError(f"expected --devices and --num-nodes of at least 1, got {devices} and {nodes}")
+    if not hasattr(given, "devices") or getattr(given, "show", False):
+        return act(given)
+    from deft.engine import launch, ranks
+
+    if not launch.launched():
+        return act(given) if devices * nodes == 1 else launch.start(words, devices, nodes)
+    launch.join()
+    try:
+        code = act(given)
+    except Exception:
+        if not ranks.first():
+            time.sleep(3)  # where the first process failed too it says why, and this one is ended meanwhile
+        raise
+    launch.leave()
+    return code
+
+
 def _run(given: argparse.Namespace) -> int:
     name, pipeline = _recipe(given.recipe)
-    pipeline = assign(pipeline, _assignments(given, "backbone", "weights", "precision", "devices", "seed"))
+    pipeline = assign(pipeline, _assignments(given, "backbone", "weights", "precision", "seed"))
     if given.show:
         print("\n".join(f"{field} = {value!r}" for field, value in fields_of(pipeline).items()))
         return 0
+    from deft.engine import ranks
     from deft.pipeline import run
 
-    print(f"report: {run(pipeline, given.data, given.out, given.reuse, name)}")
+    page = run(pipeline, given.data, given.out, given.reuse, name)
+    if ranks.first():
+        print(f"report: {page}")
+    return 0
+
+
+def _join(given: argparse.Namespace) -> int:
+    from deft.join import join
+
+    print(f"{join(given.run, given.data)} files of {given.run} made here; the run is finished")
     return 0
 
 
@@ -169,7 +234,7 @@ def _study(given: argparse.Namespace) -> int:
         data=given.data,
         out=given.out,
         seeds=tuple(range(given.first_seed, given.first_seed + given.seeds)),
-        settings=tuple(_assignments(given, "backbone", "weights", "precision", "devices")),
+        settings=tuple(_assignments(given, "backbone", "weights", "precision")),
         systems=tuple(given.systems),
         command=given.command,
     )
@@ -187,8 +252,7 @@ def _assignments(given: argparse.Namespace, *flags: str) -> list[str]:
 
 
 def _flag(flag: str, value: Any) -> str:
-    words = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
-    return words[value] if flag == "precision" else str(value)
+    return PRECISIONS[value] if flag == "precision" else str(value)
 
 
 def _recipe(name: str) -> tuple[str, Pipeline]:
@@ -286,11 +350,37 @@ def _classes(path: Path | None) -> Sequence[str]:
 
 
 def _predict(given: argparse.Namespace) -> int:
-    from deft.predict import predict_folder
+    from deft.predict import predict_folder, predict_shards
 
-    count = predict_folder(given.run, given.images, given.out, given.tags)
+    precision = PRECISIONS[given.precision]
+    if _in_shards(given):
+        done = predict_shards(
+            given.run, given.images, given.out, given.tags, given.tags_from, given.overlays, precision
+        )
+        print(f"masks of {done.all_shards} shards in {given.out}; made by this command: {done.images} masks")
+        return 0
+    count = predict_folder(given.run, Path(given.images), given.out, given.tags, precision)
     print(f"{count} masks in {given.out / 'masks'}, pictures in {given.out / 'overlays'}")
     return 0
+
+
+def _seeds(given: argparse.Namespace) -> int:
+    from deft.locate import locate_folder, locate_shards
+
+    precision = PRECISIONS[given.precision]
+    if _in_shards(given):
+        done = locate_shards(given.run, given.images, given.out, given.tags, given.tags_from, precision)
+        print(f"seeds of {done.all_shards} shards in {given.out}; made by this command: {done.images} images")
+        return 0
+    print(f"{locate_folder(given.run, Path(given.images), given.out, given.tags, precision)} seeds in {given.out}")
+    return 0
+
+
+def _in_shards(given: argparse.Namespace) -> bool:
+    shards = str(given.images).startswith("shards:")
+    if given.tags_from and not shards:
+        raise InputError("--tags-from: expected shards:PATTERN, got a folder or a photograph; give a table with --tags")
+    return shards
 
 
 def _report(given: argparse.Namespace) -> int:

@@ -205,7 +205,10 @@ class HeadModule(Protocol):
     """The trainable part of a classifier head; an ``nn.Module``."""
 
     def loss(self, features: Tensor, labels: Tensor, epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
-        """Weighted terms to be summed, by name; features (N, C, h, w), labels float (N, K), epoch 1-based."""
+        """Weighted terms to be summed, by name; features (N, C, h, w), labels float (N, K), epoch 1-based.
+
+        Features come in the precision that training computes in, 16 bits where it is mixed.
+        """
 
     def logits(self, features: Tensor) -> Tensor:
         """Class scores before the sigmoid, (N, K)."""

@@ -6,6 +6,7 @@ are kept under different names. Where the training split's best threshold is use
 
 from __future__ import annotations
 
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from deft.contracts import Dataset, Sample
 from deft.engine.infer import for_each
 from deft.metrics import THRESHOLDS, Confusion, Coverage, ThresholdSweep, average_precision, mask_at
 from deft.metrics.miou import strongest
+from deft.precision_check import compare, sentence
 from deft.refine.labels import upsample_seeds
 
 if TYPE_CHECKING:
@@ -51,6 +53,9 @@ def evaluate(run: Run) -> Scores:
         scores["coverage"] = coverage(run, seeds["train"], refined or seeds["train"])
     if run.val is not None:
         scores["val"] = _held_out(run, run.val, seeds["val"], scores)
+    if precision := compare(run):
+        scores["precision"] = precision
+        print(sentence(precision), file=sys.stderr)
     write_json(path, scores)
     return scores
 

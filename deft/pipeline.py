@@ -6,7 +6,7 @@ import platform
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,7 +16,10 @@ from deft.classify.classifier import Classifier
 from deft.contracts import InputError, ReadsFiles, Sample, SampleAugmentation, SeedMaps, Splits
 from deft.data import check, open_data
 from deft.data.faults import refuse
+from deft.engine import ranks
 from deft.engine.fit import Watch
+from deft.engine.infer import device
+from deft.engine.precision import AUTO, WORDS, choose
 from deft.seeds.cam import Cam
 from deft.segment.deeplab import DeepLab
 from deft.segment.inference import Inference
@@ -72,11 +75,10 @@ class Pipeline:
     """``hub``, ``none``, or a .safetensors or .pth file."""
     stride: int = 16
     """Output stride of the classifier's backbone."""
-    precision: str = "32-true"
-    """``32-true``, ``bf16-mixed`` or ``16-mixed`` while training."""
+    precision: str = AUTO
+    """``32-true``, ``bf16-mixed`` or ``16-mixed``, of training and of all that is read off networks; ``auto`` takes
+    what the machine that begins a run is fastest in (:mod:`deft.engine.precision`)."""
     seed: int = 0
-    devices: int = 1
-    """GPUs or processes of this machine to train on."""
 
     def __post_init__(self) -> None:
         """Refuse thresholds that a sweep does not know; it would be told only after hours of training."""
@@ -88,8 +90,10 @@ class Pipeline:
                 raise InputError(f"{name} must be 0.00, 0.01, ... or 0.99, got {value}")
         if self.classifier is None and self.segment is not None and self.segment.from_classifier:
             raise InputError("segment.from_classifier is set and there is no classifier; set it to False")
-        if self.seed < 0 or self.devices < 1:
-            raise InputError(f"expected seed of at least 0 and devices of at least 1, got {self.seed}, {self.devices}")
+        if self.precision not in WORDS:
+            raise InputError(f"expected a precision of {', '.join(WORDS)}, got {self.precision!r}")
+        if self.seed < 0:
+            raise InputError(f"expected a seed of at least 0, got {self.seed}")
 
     @property
     def own_classifier(self) -> Classifier:
@@ -122,7 +126,7 @@ def run(pipeline: Pipeline, data: str | Splits, out: Path | str, reuse: Sequence
     from deft.present import write_report
 
     with working(pipeline, data, out, reuse, name) as work:
-        return write_report(work)
+        return write_report(work) if ranks.first() else work.out.path / "report.html"
 
 
 @contextmanager
@@ -149,16 +153,43 @@ def working(
     weights_digest(pipeline.weights, pipeline.backbone)  # a missing file is told before anything is made
     if isinstance(pipeline.seeds, ReadsFiles):
         pipeline.seeds.check(splits)
-    folder = RunFolder(Path(out), description(pipeline, data, splits, name), needed_bytes(splits, pipeline))
+    pipeline = resolved(pipeline, Path(out))
+    folder = _open(Path(out), description(pipeline, data, splits, name), needed_bytes(splits, pipeline))
     try:
         work = Run(pipeline, splits, folder, reuse, watch)
         classifier = work.classifier()
         maps = work.refine(work.seeds(classifier))
         work.predictions(work.segment(work.masks(maps)))
-        evaluate(work)
+        if ranks.first():
+            evaluate(work)
+        ranks.barrier()
         yield work
     finally:
         folder.close()
+
+
+def resolved(pipeline: Pipeline, out: Path | None = None) -> Pipeline:
+    """The pipeline with its precision settled: that of the run that was begun in ``out``, else this machine's."""
+    if pipeline.precision != AUTO:
+        return pipeline
+    begun = None if out is None else out / "run.json"
+    record = read_json(begun) if begun and begun.exists() else {}
+    settled = record.get("settings", {}).get("precision", AUTO)
+    return replace(pipeline, precision=choose(device()) if settled == AUTO else settled)
+
+
+def _open(path: Path, what: dict[str, Any], needed: int) -> RunFolder:
+    """The run folder, held by the first of several processes; what that one finds wrong ends all."""
+    fault: InputError | None = None
+    folder: RunFolder | None = None
+    if ranks.first():
+        try:
+            folder = RunFolder(path, what, needed)
+        except InputError as error:
+            fault = error
+    if ranks.agreed(fault is not None):
+        raise fault or InputError(f"--out {path} cannot be used; the first process says why")
+    return folder or RunFolder(path, what, own=False)
 
 
 def reopen(folder: Path) -> Run:
@@ -182,7 +213,6 @@ def reopen(folder: Path) -> Run:
 def description(pipeline: Pipeline, data: str | Splits, splits: Splits, name: str) -> dict[str, Any]:
     """What a second run in the same folder has to agree with."""
     settings = plain(pipeline)
-    del settings["devices"]  # changes how fast, not what
     settings["weights"] = weights_digest(pipeline.weights, pipeline.backbone)
     packages = ("torch", "torchvision", "timm", "lightning", "segmentation_models_pytorch", "numpy")
     return {

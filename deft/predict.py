@@ -8,27 +8,37 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from tqdm import tqdm
 
-from deft.artifacts import atomic_write, file_stem, read_json, save_mask
+from deft.artifacts import atomic_write, file_stem, mask_png, read_json
 from deft.contracts import InputError, LabelMap
-from deft.data.faults import Faults, refuse
-from deft.data.files import ImageFiles, image_files
-from deft.data.images import SUFFIXES, read_image
-from deft.data.labels import label_matrix, read_label_csv
+from deft.data.entries import Entry, image_of
+from deft.data.images import read_image
 from deft.engine.infer import device
+from deft.engine.precision import AUTO, EXACT, choose
+from deft.engine.stream import in_order, turns
+from deft.photographs import outside, photographs, refuse_left_out, tag_indices, tags_of_files
 from deft.report.overlay import overlay
 from deft.segment.deeplab import SegmentationNetwork, load_network
 from deft.segment.inference import Inference
-from deft.settings import restore
+from deft.settings import plain, restore
+from deft.streaming import EntryTags, Files, Streamed, digest, stream
 
 
 class Predictor:
     """A trained segmentation network with the names of its classes; made by :func:`load`."""
 
-    def __init__(self, network: SegmentationNetwork, classes: tuple[str, ...], inference: Inference) -> None:
+    def __init__(
+        self,
+        network: SegmentationNetwork,
+        classes: tuple[str, ...],
+        inference: Inference,
+        precision: str = EXACT,
+    ) -> None:
         self.network = network
         self.classes = classes
         self.inference = inference
+        self.precision = precision
 
     def predict(
         self, image: str | Path | NDArray[np.uint8], tags: tuple[str, ...] | list[str] | None = None
@@ -45,32 +55,39 @@ class Predictor:
         Raises:
             InputError: the file cannot be read, the array is no RGB image, or a tag is no class of the network.
         """
-        pixels = read_image(image) if isinstance(image, str | Path) else np.asarray(image)
-        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
-            raise InputError(
-                f"expected an image file or RGB uint8 (H, W, 3), got {pixels.dtype} {pixels.shape}; "
-                "deft.data.images.read_image reads any file into that form"
-            )
-        return self.inference.predict(self.network, pixels, self.classes, self._allowed(tags))
+        pixels = rgb(image)
+        return self.inference.predict(self.network, pixels, self.classes, self._allowed(tags), self.precision)
 
     def _allowed(self, tags: tuple[str, ...] | list[str] | None) -> tuple[int, ...] | None:
-        if tags is None:
-            return None
-        unknown = [tag for tag in tags if tag not in self.classes]
-        if unknown:
-            raise InputError(f"{unknown[0]!r} is no class of this network; it knows {', '.join(self.classes)}")
-        return tuple(sorted(self.classes.index(tag) for tag in set(tags)))
+        return None if tags is None else tag_indices(tags, self.classes)
 
 
-def load(run: str | Path, inference: Inference | None = None) -> Predictor:
+def load(run: str | Path, inference: Inference | None = None, precision: str = AUTO) -> Predictor:
     """The segmentation network of a run.
 
     Args:
         run: a run folder, or a saved network (.safetensors).
         inference: scales and flip; None takes those of the run.
+        precision: ``auto`` takes the fastest that does no harm on this machine, ``32-true`` is exact,
+            see :mod:`deft.engine.precision`.
 
     Raises:
         InputError: there is no finished network.
+    """
+    path = network_file(run)
+    record = path.parent.parent / "run.json"
+    if inference is None and record.exists():
+        inference = restore(read_json(record)["settings"]["inference"])
+    network, classes = load_network(path)
+    word = choose(device()) if precision == AUTO else precision
+    return Predictor(network.to(device()), classes, inference or Inference(), word)
+
+
+def network_file(run: str | Path) -> Path:
+    """The saved network of a run folder, or the file itself.
+
+    Raises:
+        InputError: the folder holds no finished network.
     """
     path = Path(run)
     if path.is_dir():
@@ -80,14 +97,25 @@ def load(run: str | Path, inference: Inference | None = None) -> Predictor:
                 f"{run}: expected a finished run with segment/model.safetensors, found none; finish the run with the "
                 "command it was begun with, or name another (the recipe may have had no segmentation network)"
             )
-    record = path.parent.parent / "run.json"
-    if inference is None and record.exists():
-        inference = restore(read_json(record)["settings"]["inference"])
-    network, classes = load_network(path)
-    return Predictor(network.to(device()), classes, inference or Inference())
+    return path
 
 
-def predict_folder(run: Path, images: Path, out: Path, tags: Path | None = None) -> int:
+def rgb(image: str | Path | NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A photograph from a file, or given as pixels: RGB uint8 (H, W, 3).
+
+    Raises:
+        InputError: the file cannot be read, or the array is no RGB image.
+    """
+    pixels = read_image(image) if isinstance(image, str | Path) else np.asarray(image)
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise InputError(
+            f"expected an image file or RGB uint8 (H, W, 3), got {pixels.dtype} {pixels.shape}; "
+            "deft.data.images.read_image reads any file into that form"
+        )
+    return pixels
+
+
+def predict_folder(run: Path, images: Path, out: Path, tags: Path | None = None, precision: str = AUTO) -> int:
     """Write ``masks/`` (palette PNG) and ``overlays/`` (JPEG) for a photograph or a folder of them.
 
     Photographs are found in folders inside the folder too and keep their place. Masks that are there already are made
@@ -98,6 +126,7 @@ def predict_folder(run: Path, images: Path, out: Path, tags: Path | None = None)
         images: a folder, or one photograph.
         out: where to write.
         tags: table ``image,labels``; an image it does not name may hold any class.
+        precision: as for :func:`load`.
 
     Returns:
         The number of photographs.
@@ -105,56 +134,79 @@ def predict_folder(run: Path, images: Path, out: Path, tags: Path | None = None)
     Raises:
         InputError: nothing to read, an unreadable photograph (the others are done), or a tag that is no class.
     """
-    from tqdm import tqdm
+    predictor = load(run, precision=precision)
+    found = photographs(images)
+    outside(out, [found.root])
+    allowed = tags_of_files(tags, found, predictor.classes)
+    turn = turns()
 
-    predictor = load(run)
-    found = _photographs(images)
-    if out.resolve() == found.root.resolve():
-        raise InputError(f"--out {out}: expected another folder than that of the photographs; name a new one")
-    allowed = _allowed_by_table(tags, found, predictor.classes) if tags is not None else {}
-    unreadable = []
-    for index, (path, name) in enumerate(
-        zip(tqdm(found.paths, unit="image", desc="predict"), found.names, strict=True)
-    ):
+    def work(index: int) -> str | None:
         try:
-            pixels = read_image(path)
+            pixels = read_image(found.paths[index])
         except InputError as error:
-            unreadable.append(str(error))
-            continue
-        labels = predictor.predict(pixels, allowed.get(index))
-        save_mask(out / "masks" / f"{file_stem(name)}.png", labels.mask)
-        picture = io.BytesIO()
-        Image.fromarray(overlay(pixels, labels.mask, names=labels.classes)).save(picture, format="JPEG", quality=90)
-        atomic_write(out / "overlays" / f"{file_stem(name)}.jpg", picture.getvalue())
-    if unreadable:
-        done = f"{len(found.paths) - len(unreadable)} of {len(found.paths)} photographs are done; these cannot be read:"
-        raise InputError("\n".join([done, *unreadable]))
+            return str(error)
+        with turn:
+            labels = predictor.predict(pixels, allowed.get(index))
+        stem = file_stem(found.names[index])
+        atomic_write(out / "masks" / f"{stem}.png", mask_png(labels.mask))
+        atomic_write(out / "overlays" / f"{stem}.jpg", overlay_jpg(pixels, labels))
+        return None
+
+    results = in_order(tqdm(range(len(found.paths)), unit="image", desc="predict"), work)
+    refuse_left_out([fault for fault in results if fault is not None], len(found.paths))
     return len(found.paths)
 
 
-def _photographs(images: Path) -> ImageFiles:
-    """One photograph, or all in a folder."""
-    if images.is_file():
-        beside = image_files(images.parent)
-        if images in beside.paths:
-            index = beside.paths.index(images)
-            return beside.merged({index: index})
-    elif images.is_dir() and (found := image_files(images)).paths:
-        return found
-    raise InputError(f"{images}: expected a photograph or a folder that holds some ({', '.join(sorted(SUFFIXES))})")
+def predict_shards(
+    run: Path,
+    shards: str,
+    out: Path,
+    tags: Path | None = None,
+    tags_from: str = "",
+    overlays: bool = False,
+    precision: str = AUTO,
+) -> Streamed:
+    """Write a shard of masks for each shard of photographs, ``<key>.png`` and, where asked for, ``<key>.jpg``.
+
+    No more than a few photographs are in memory at a time, and none becomes a file. Shards that are in ``out`` already
+    are kept. Any number of processes may do the same at a time, on machines that share the folders.
+
+    Args:
+        run: as for :func:`load`.
+        shards: ``shards:PATTERN``, see :func:`deft.data.shards.shard_paths`.
+        out: folder of the results.
+        tags: table ``image,labels`` by key; an image it does not name may hold any class.
+        tags_from: suffix of the member that holds each image's tags, ``json`` for one; instead of ``tags``.
+        overlays: write pictures to look at beside the masks.
+        precision: as for :func:`load`.
+
+    Raises:
+        InputError: nothing to read, or photographs that cannot be used (the others are done).
+    """
+    predictor = load(run, precision=precision)
+    known = EntryTags.given(tags, tags_from, predictor.classes)
+    turn = turns()
+
+    def work(entry: Entry) -> Files:
+        pixels, allowed = image_of(entry), known.of(entry)
+        with turn:
+            labels = predictor.predict(pixels, allowed)
+        files = {"png": mask_png(labels.mask)}
+        return files | {"jpg": overlay_jpg(pixels, labels)} if overlays else files
+
+    made_from = {
+        "network": digest(network_file(run)),
+        "inference": plain(predictor.inference),
+        "precision": precision,
+        "tags": digest(tags),
+        "tags from": tags_from,
+        "overlays": overlays,
+    }
+    return stream(shards, out, work, made_from, "predict", known.suffix)
 
 
-def _allowed_by_table(table: Path, found: ImageFiles, classes: tuple[str, ...]) -> dict[int, tuple[str, ...]]:
-    """Tags of the photographs that the table names."""
-    if not table.is_file():
-        raise InputError(f"--tags {table}: expected a CSV file with the header image,labels; there is no such file")
-    faults = Faults()
-    rows = read_label_csv(table, classes, faults)
-    label_matrix(rows, classes, faults)
-    allowed = {}
-    for row in rows:
-        index = found.find_or_fault(row.name, faults, row.file, row.line)
-        if index is not None:
-            allowed[index] = row.tags
-    refuse(faults.all, str(table))
-    return allowed
+def overlay_jpg(pixels: NDArray[np.uint8], labels: LabelMap) -> bytes:
+    """A picture of a mask over its photograph (H, W, 3), to look at."""
+    picture = io.BytesIO()
+    Image.fromarray(overlay(pixels, labels.mask, names=labels.classes)).save(picture, format="JPEG", quality=90)
+    return picture.getvalue()

@@ -18,6 +18,7 @@ from deft.contracts import Dataset, InputError
 from deft.data import check
 from deft.engine.fit import read_history
 from deft.metrics import Coverage, class_by_class, class_by_context
+from deft.precision_check import sentence
 from deft.refine.labels import upsample_seeds
 from deft.report.data import Comparison, Curve, PictureRow, ReportData, Score, SplitFacts, StageRow
 from deft.report.html import render
@@ -118,7 +119,7 @@ def collect(run: Run) -> ReportData:
         title=f"{record['recipe'] or 'run'} on {_place(record['data']['given'])}",
         recipe=record["recipe"],
         classes=classes,
-        facts=_facts(record),
+        facts=_facts(record) | ({"precision": sentence(scores["precision"])} if "precision" in scores else {}),
         settings=record["settings"],
         products={path: what for path, what in PRODUCTS.items() if (run.out.path / path).exists()},
         splits=tuple(_split(name, data) for name, data in run.parts()),

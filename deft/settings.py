@@ -122,7 +122,7 @@ def restore(value: Any) -> Any:
     """Settings from what :func:`plain` made of them; only dataclasses of this package are built.
 
     Raises:
-        InputError: a class is not of this package.
+        InputError: a class is not of this package, or has fields that it has no more.
     """
     if isinstance(value, list):
         return tuple(restore(item) for item in value)
@@ -134,7 +134,13 @@ def restore(value: Any) -> Any:
         raise InputError(
             f"the run was made with {module}.{name}, which is not part of deft: run its file again instead"
         )
-    return kind(**{key: restore(item) for key, item in value.items() if key != "class"})
+    given = {key: restore(item) for key, item in value.items() if key != "class"}
+    known = {item.name for item in dataclasses.fields(kind)}
+    if unknown := sorted(given.keys() - known):
+        raise InputError(
+            f"the run was made by another version of deft, in which {name} had a field {unknown[0]!r}; run it again"
+        )
+    return kind(**given)
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:

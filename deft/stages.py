@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,17 +15,18 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from deft.artifacts import RunFolder, Stage, file_stem, load_mask, load_seeds, read_json, save_mask, save_seeds
+from deft.artifacts import RunFolder, Stage, file_stem, load_mask, read_json
 from deft.backbone import Backbone, build_backbone, find_weights
 from deft.classify.classifier import Classifier, ClassifierNetwork, load_classifier, save_classifier
-from deft.contracts import Dataset, InputError, LabelMap, ReadsFiles, Sample, SampleAugmentation, SeedMaps, Splits
-from deft.data.examples import MaskedImages, TaggedImages, typical_side
+from deft.contracts import Dataset, InputError, ReadsFiles, SampleAugmentation, SeedMaps, Splits
+from deft.data.examples import MaskedImages, TaggedImages, typical_side, without_truth
 from deft.data.transforms import TrainCrop
+from deft.engine import ranks
 from deft.engine.fit import Watch, finish, fit
-from deft.engine.infer import device, for_each
+from deft.engine.infer import for_each
 from deft.engine.layout import channels_last
-from deft.refine.labels import threshold, upsample_seeds
-from deft.segment.deeplab import SegmentationNetwork, load_network, save_network
+from deft.mapping import SHARED, predictions_of, seeds_of
+from deft.segment.deeplab import SegmentationNetwork, save_network
 from deft.settings import key_of, plain
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ class Workshop:
     """Typical long side of the images, in pixels."""
     seed: int
     precision: str
-    devices: int
+    """Lightning's word, of training and of what is read off networks."""
 
     @property
     def classifier(self) -> ClassifierNetwork:
@@ -116,9 +118,34 @@ class Run:
     def stage(self, name: str, settings: Any, *inputs: str) -> Stage:
         """The stage of that name, taken over from another run where one has it."""
         stage = self.out.stage(name, key_of(name, settings, *inputs))
-        if not stage.done:
+        if ranks.first() and not stage.done:
             stage.adopt(self.reuse)
+        ranks.barrier()
         return stage
+
+    @contextmanager
+    def making(self, stage: Stage) -> Iterator[dict[str, Any]]:
+        """As :meth:`deft.artifacts.Stage.making`, begun and ended by the first of several processes for all."""
+        if not ranks.first():
+            ranks.barrier()
+            yield {}
+            ranks.barrier()
+        else:
+            with stage.making() as notes:
+                ranks.barrier()
+                yield notes
+                ranks.barrier()
+        ranks.barrier()
+
+    def share(self, stage: Stage) -> None:
+        """Make the files of a stage together with whoever takes part."""
+        shares = SHARED[stage.name](self, stage)
+        for each in shares:
+            each.take_part()
+        ranks.barrier()
+        if ranks.first():
+            for each in shares:
+                each.todo().clear()
 
     def files(self, stage: str, data: Dataset, suffix: str, part: str = "") -> list[Path]:
         """One path per image of ``data`` in a stage's folder."""
@@ -135,9 +162,9 @@ class Run:
         earlier, objects = self._earlier(p.classifier, augment) if isinstance(augment, SampleAugmentation) else ("", [])
         inputs = (self.data_key, earlier) if earlier else (self.data_key,)
         stage = self.stage("classifier", (p.classifier, identity), *inputs)
-        if stage.done:
+        if ranks.agreed(stage.done):
             return stage.key
-        with stage.making() as notes:
+        with self.making(stage) as notes:
             change = None
             if isinstance(augment, SampleAugmentation):
                 change = augment.prepare(self.train, partial(_mask_at, objects))
@@ -149,9 +176,12 @@ class Run:
             crop = TrainCrop(pixels, long_side=long_side, flip=p.classifier.flip, jitter=p.classifier.jitter)
             examples = TaggedImages(self.train, crop, backbone.fill, change)
             title = "classifier" if self.home == self.out.path else f"classifier ({self.out.path.name})"
-            self._fit(network, examples, p.classifier.reading, stage, title, self.watch)
-            save_classifier(stage.folder / "model.safetensors", network, self.train.classes, stage.key)
-            finish(stage.folder)
+            path = stage.folder / "model.safetensors"
+            if not ranks.agreed(path.exists()):  # a kill may have come between the result and its record
+                self._fit(network, examples, p.classifier.reading, stage, title, self.watch)
+                if ranks.first():
+                    save_classifier(path, network, self.train.classes, stage.key)
+            self._finish(stage)
             notes["parameters"] = sum(parameter.numel() for parameter in network.parameters())
         return stage.key
 
@@ -162,7 +192,7 @@ class Run:
         record = read_json(self.out.path / "run.json")
         settings = {**record["settings"], "classifier": plain(before), "segment": None}
         record |= {"recipe": f"{record['recipe']}, round {number}".lstrip(", "), "settings": settings}
-        folder = RunFolder(self.home / f"round-{number}", record)
+        folder = RunFolder(self.home / f"round-{number}", record, own=ranks.first())
         try:
             pipeline = replace(self.pipeline, classifier=before, segment=None)
             work = Run(pipeline, self.splits, folder, self.reuse, home=self.home)
@@ -178,23 +208,12 @@ class Run:
             classifier = key_of("files", method.fingerprint(), classifier)
         learned = self._learned("localiser", method.learning, classifier)
         stage = self.stage("seeds", method, classifier if learned is None else learned.key, self.val_key)
-        if stage.done:
+        if ranks.agreed(stage.done):
             return stage.key
-        workshop = self._workshop(learned or stage, _no_seeds)
-        if learned is not None and not learned.done:
-            with learned.making():
-                method.prepare(workshop)
-        with stage.making():
-            locate = method.prepare(workshop)
-            for part, data in self.parts():
-                paths = self.files("seeds", data, ".npz", part)
-
-                def work(index: int, sample: Sample, paths: list[Path] = paths) -> None:
-                    found = locate(sample)
-                    if found is not None:
-                        save_seeds(paths[index], found, stage.key)
-
-                for_each(data, _missing(paths), work, title=f"seeds ({part})")
+        if learned is not None:
+            self._learn(learned, method, _no_seeds)
+        with self.making(stage):
+            self.share(stage)
         return stage.key
 
     def refine(self, seeds: str) -> str:
@@ -204,38 +223,21 @@ class Run:
             return seeds
         learned = self._learned("refine", refiner.learning, seeds)
         stage = self.stage("refined", refiner, seeds if learned is None else learned.key)
-        if stage.done:
+        if ranks.agreed(stage.done):
             return stage.key
-        inputs = self.files("seeds", self.train, ".npz", "train")
-        workshop = self._workshop(learned or stage, lambda index: load_seeds(inputs[index]))
-        if learned is not None and not learned.done:
-            with learned.making():
-                refiner.prepare(workshop)
-        with stage.making():
-            refined = refiner.prepare(workshop)
-            paths = self.files("refined", self.train, ".npz")
-
-            def work(index: int, sample: Sample) -> None:
-                save_seeds(paths[index], refined(sample, load_seeds(inputs[index])), stage.key)
-
-            for_each(self.train, _missing(paths), work, title="refined maps")
+        if learned is not None:
+            self._learn(learned, refiner, seeds_of(self.files("seeds", self.train, ".npz", "train")))
+        with self.making(stage):
+            self.share(stage)
         return stage.key
 
     def masks(self, maps: str) -> str:
         """Pseudo-masks of the training images, palette PNGs named after them."""
         stage = self.stage("masks", self.mask_threshold, maps)
-        if stage.done:
+        if ranks.agreed(stage.done):
             return stage.key
-        with stage.making():
-            inputs, paths = self.map_files(), self.files("masks", self.train, ".png")
-
-            def work(index: int) -> None:
-                seeds = load_seeds(inputs[index])
-                mask = threshold(upsample_seeds(seeds), seeds.classes, self.mask_threshold)
-                save_mask(paths[index], mask, stage.key)
-
-            for index in _missing(paths):
-                work(index)
+        with self.making(stage):
+            self.share(stage)
         return stage.key
 
     def segment(self, masks: str) -> str | None:
@@ -246,9 +248,9 @@ class Run:
         p = self.pipeline
         initial = weights_digest(p.weights, p.backbone)
         stage = self.stage("segment", (settings, p.backbone, initial, p.seed, p.precision, self.side), masks)
-        if stage.done:
+        if ranks.agreed(stage.done):
             return stage.key
-        with stage.making() as notes:
+        with self.making(stage) as notes:
             paths = self.files("masks", self.train, ".png")
             useful = tuple(index for index, path in enumerate(paths) if not (load_mask(path) == 255).all())
             if not useful:
@@ -262,9 +264,12 @@ class Run:
             pixels, long_side = settings.pixels(self.side)
             crop = TrainCrop(pixels, long_side=long_side, jitter=settings.jitter)
             examples = MaskedImages(self.train, paths, crop, backbone.fill, useful)
-            self._fit(network, examples, settings.plan, stage, "segmentation")
-            save_network(stage.folder / "model.safetensors", network, self.train.classes, stage.key)
-            finish(stage.folder)
+            path = stage.folder / "model.safetensors"
+            if not ranks.agreed(path.exists()):
+                self._fit(network, examples, settings.plan, stage, "segmentation")
+                if ranks.first():
+                    save_network(path, network, self.train.classes, stage.key)
+            self._finish(stage)
             notes["parameters"] = sum(parameter.numel() for parameter in network.parameters())
         return stage.key
 
@@ -273,28 +278,19 @@ class Run:
         if segment is None:
             return None
         stage = self.stage("predictions", self.pipeline.inference, segment, self.val_key)
-        if stage.done:
+        if ranks.agreed(stage.done):
             return stage.key
-        with stage.making():
-            part, data = self.parts()[-1]
-            self.predict(part, range(len(data)), stage.key)
+        with self.making(stage):
+            self.share(stage)
         return stage.key
 
     def predict(self, part: str, indices: Iterable[int], key: str) -> None:
         """Masks that the network makes of some images of a split, untagged; those there are already are kept."""
-        data = dict(self.parts())[part]
-        paths = self.files("predictions", data, ".png", part)
+        paths = self.files("predictions", dict(self.parts())[part], ".png", part)
         missing = [index for index in indices if not paths[index].exists()]
-        if not missing:
-            return
-        network, _ = load_network(self.out.path / "segment" / "model.safetensors")
-        network.to(device())
-
-        def work(index: int, sample: Sample) -> None:
-            found: LabelMap = self.pipeline.inference.predict(network, sample.image, data.classes)
-            save_mask(paths[index], found.mask, key)
-
-        for_each(data, missing, work, title=f"predictions ({part})")
+        if missing:
+            share = predictions_of(self, part, self.out.stage("predictions", key))
+            for_each(share.data, missing, share.work, title=share.title)
 
     @property
     def mask_threshold(self) -> float:
@@ -331,11 +327,27 @@ class Run:
         torch.manual_seed(p.seed)
         return channels_last(build_backbone(p.backbone, p.weights, p.stride)).eval()
 
-    def _workshop(self, stage: Stage, seeds: Callable[[int], SeedMaps]) -> Workshop:
+    def _learn(self, stage: Stage, method: Any, seeds: Callable[[int], SeedMaps]) -> None:
+        """Train what a seed method or a refiner has to be trained for."""
+        if not ranks.agreed(stage.done):
+            with self.making(stage):
+                method.prepare(self._workshop_in(stage, seeds))
+
+    def workshop(self, stage: Stage, seeds: Callable[[int], SeedMaps] | None = None) -> Workshop:
+        """What the method of a stage may use; its folder is where the method has learnt, if it learns."""
+        learned = {"seeds": "localiser", "refined": "refine"}[stage.name]
+        method = self.pipeline.seeds if stage.name == "seeds" else self.pipeline.refine
+        if method is None or method.learning is None:
+            return self._workshop_in(stage, seeds or _no_seeds)
+        folder = self.out.path / learned
+        key = str(read_json(folder / "stage.json")["key"])
+        return self._workshop_in(Stage(learned, folder, key), seeds or _no_seeds)
+
+    def _workshop_in(self, stage: Stage, seeds: Callable[[int], SeedMaps]) -> Workshop:
         p = self.pipeline
         network = None if p.classifier is None else self.trained_classifier()
         return Workshop(
-            data=self.train,
+            data=without_truth(self.train),
             seeds=seeds,
             backbone=self._untrained() if network is None else network.backbone,
             network=network,
@@ -344,8 +356,11 @@ class Run:
             side=self.side,
             seed=p.seed,
             precision=p.precision,
-            devices=p.devices,
         )
+
+    def _finish(self, stage: Stage) -> None:
+        if ranks.first():
+            finish(stage.folder)
 
     def _fit(
         self, network: nn.Module, examples: Any, plan: Any, stage: Stage, title: str, watch: Watch | None = None
@@ -358,7 +373,6 @@ class Run:
             folder=stage.folder,
             seed=p.seed,
             precision=p.precision,
-            devices=p.devices,
             title=title,
             watch=watch,
         )
@@ -383,7 +397,3 @@ def _no_seeds(index: int) -> SeedMaps:
 
 def _mask_at(paths: Sequence[Path], index: int) -> NDArray[np.uint8]:
     return load_mask(paths[index])
-
-
-def _missing(paths: Sequence[Path]) -> list[int]:
-    return [index for index, path in enumerate(paths) if not path.exists()]

@@ -20,7 +20,10 @@ from deft.studies import STUDIES
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-VERBS = ("run", "check", "predict", "report", "study", "import-labels", "import-contexts", "demo", "voc-submit")
+VERBS = (
+    *("run", "check", "predict", "seeds", "join", "report", "study"),
+    *("import-labels", "import-contexts", "demo", "voc-submit"),
+)
 BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +14,8 @@ import deft
 from deft.artifacts import load_mask
 from deft.backbone import build_backbone
 from deft.contracts import InputError
-from deft.predict import predict_folder
+from deft.data.shards import read_shard
+from deft.predict import predict_folder, predict_shards
 from deft.segment.deeplab import DeepLab, SegmentationNetwork, save_network
 
 
@@ -92,3 +95,56 @@ def test_nothing_to_do_is_told(network: Path, own_folder: Path, tmp_path: Path) 
         predict_folder(network, tmp_path / "empty", tmp_path / "out")
     with pytest.raises(InputError, match="expected another folder"):
         predict_folder(network, own_folder / "images", own_folder / "images")
+
+
+def test_a_table_of_tags_may_be_json(network: Path, own_folder: Path, tmp_path: Path) -> None:
+    table = tmp_path / "tags.json"
+    table.write_text('{"img_01": ["dog"]}')
+    assert predict_folder(network, own_folder / "images" / "img_01.png", tmp_path / "out", table) == 1
+    assert set(np.unique(load_mask(tmp_path / "out" / "masks" / "img_01.png"))) <= {0, 3}
+
+
+def write_shard(path: Path, images: list[Path], tags: list[str]) -> None:
+    with tarfile.open(path, "w") as archive:
+        for image in images:
+            for suffix, content in (("png", image.read_bytes()), ("txt", "\n".join(tags).encode())):
+                info = tarfile.TarInfo(f"deep/{image.stem}.{suffix}")
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+
+
+def test_shards_become_shards_of_the_same_masks(network: Path, own_folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("webdataset")
+    images = sorted((own_folder / "images").iterdir())
+    for number, part in enumerate((images[:4], images[4:])):
+        write_shard(tmp_path / f"p-{number}.tar", part, ["dog", "cow"])
+    spec, out = f"shards:{tmp_path}/p-{{0..1}}.tar", tmp_path / "out"
+    predict_folder(network, own_folder / "images", tmp_path / "files", precision="32-true")
+    done = predict_shards(network, spec, out, overlays=True, precision="32-true")
+    assert (done.images, done.shards) == (6, 2)
+    found = {entry.key: entry.files for path in out.glob("*.tar") for entry in read_shard(path, lambda _: True)}
+    assert found == {
+        f"deep/{image.stem}": {
+            "png": (tmp_path / "files" / "masks" / f"{image.stem}.png").read_bytes(),
+            "jpg": (tmp_path / "files" / "overlays" / f"{image.stem}.jpg").read_bytes(),
+        }
+        for image in images
+    }
+    with pytest.raises(InputError, match=r"other settings:\n  overlays: True in the folder, False now"):
+        predict_shards(network, spec, out, precision="32-true")
+
+
+def test_tags_in_shards_bound_what_is_found(network: Path, own_folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("webdataset")
+    images = sorted((own_folder / "images").iterdir())
+    write_shard(tmp_path / "p.tar", images, ["dog"])
+    predict_shards(network, f"shards:{tmp_path}/p.tar", tmp_path / "out", tags_from="txt")
+    (tmp_path / "tags.csv").write_text("image,labels\n" + "".join(f"deep/{image.stem},dog\n" for image in images))
+    predict_shards(network, f"shards:{tmp_path}/p.tar", tmp_path / "table", tmp_path / "tags.csv")
+    for out in ("out", "table"):
+        for entry in read_shard(tmp_path / out / "p.tar", lambda _: True):
+            with Image.open(io.BytesIO(entry.files["png"])) as mask:
+                assert set(np.unique(np.array(mask))) <= {0, 3}
+    write_shard(tmp_path / "p.tar", images, ["dgo"])
+    with pytest.raises(InputError, match=r"none of 6 photographs can be used; .*'dgo' is no class of this network"):
+        predict_shards(network, f"shards:{tmp_path}/p.tar", tmp_path / "typo", tags_from="txt")

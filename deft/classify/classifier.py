@@ -7,6 +7,7 @@ flip. Sizes are multiples of the images' typical long side, so that the same set
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -28,6 +29,8 @@ from deft.contracts import (
 from deft.engine.fit import Plan
 from deft.engine.layout import channels_last
 from deft.engine.optimise import ParamGroup, Sgd
+from deft.engine.parts import in_parts
+from deft.engine.ranks import gathered, own
 
 
 @dataclass(frozen=True)
@@ -98,6 +101,13 @@ class Classifier:
 class ClassifierNetwork(nn.Module):
     """Backbone and head; a :class:`deft.engine.fit.Trainee`."""
 
+    parts: int = 1
+    """Parts that a batch is computed in, see :mod:`deft.engine.parts`.
+
+    The head sees the whole batch, batch norms that are trained see parts, and a batch whose features are augmented on
+    their way through the backbone stays whole.
+    """
+
     def __init__(self, backbone: Backbone, head: nn.Module, augment: Augmentation | None = None) -> None:
         super().__init__()
         self.backbone = backbone
@@ -113,30 +123,40 @@ class ClassifierNetwork(nn.Module):
             epoch: 1-based.
             rng: the only source of chance.
         """
-        images, tags = batch["image"].flatten(0, -4), batch["labels"].flatten(0, -2)
-        maps, labels = self._maps(self.backbone.normalise(images), tags, rng)
+        maps, labels = self._maps(_in_a_row(batch["image"], 4), _in_a_row(batch["labels"], 2), rng)
         if isinstance(self.head, AllMapsHeadModule):
             return self.head.loss_of_maps(maps, labels, epoch, rng)
-        terms: dict[str, Tensor] = cast(Any, self.head).loss(maps[-1].float(), labels, epoch, rng)
+        terms: dict[str, Tensor] = cast(Any, self.head).loss(maps[-1], labels, epoch, rng)
         return terms
 
-    def _maps(self, x: Tensor, labels: Tensor, rng: torch.Generator) -> tuple[list[Tensor], Tensor]:
-        """The feature maps of a batch, augmented on its way, and its labels."""
+    def _maps(self, images: Tensor, labels: Tensor, rng: torch.Generator) -> tuple[Sequence[Tensor], Tensor]:
+        """The feature maps of a batch that the head asks for, augmented on its way, and its labels.
+
+        An augmentation sees the global batch, and ``rng`` makes it do the same in each of several processes, which then
+        go on with their own images.
+        """
         augment = self.augment
         if augment is None:
-            return self.backbone.features(x), labels
+            return self._features(self.backbone.normalise(images)), labels
         layer = augment.layer(len(self.backbone.channels), rng) if isinstance(augment, LayerAugmentation) else 0
+        tags = gathered(labels)
         if layer == 0:
-            x, labels = augment(x, labels, rng)
-            return self.backbone.features(x), labels
-        mixed = labels
+            x, tags = augment(self.backbone.normalise(gathered(images)), tags, rng)
+            return self._features(own(x)), own(tags)
 
         def change(features: Tensor) -> Tensor:
-            nonlocal mixed
-            features, mixed = augment(features, labels, rng)
-            return features
+            nonlocal tags
+            features, tags = augment(gathered(features), tags, rng)
+            return own(features)
 
-        return self.backbone.features(x, (layer - 1, change)), mixed
+        maps = self.backbone.features(self.backbone.normalise(images), (layer - 1, change))
+        return maps, own(tags)
+
+    def _features(self, x: Tensor) -> Sequence[Tensor]:
+        """All feature maps of normalised images, or only the last one, where the head wants no more."""
+        if isinstance(self.head, AllMapsHeadModule):
+            return in_parts(self.backbone.features, x, self.parts)
+        return [in_parts(lambda part: self.backbone.features(part)[-1], x, self.parts)]
 
     def groups(self) -> list[ParamGroup]:
         """The backbone at the base rate, the head at its own multiples."""
@@ -145,8 +165,8 @@ class ClassifierNetwork(nn.Module):
 
     def logits(self, images: Tensor) -> Tensor:
         """Class scores before the sigmoid, (N, K), of uint8 images (N, 3, H, W)."""
-        scores: Tensor = cast(Any, self.head).logits(self.backbone(images)[-1].float())
-        return scores
+        scores: Tensor = cast(Any, self.head).logits(self.backbone(images)[-1])
+        return scores.float()
 
 
 def save_classifier(path: Path, network: ClassifierNetwork, classes: tuple[str, ...], made_by: str) -> None:
@@ -166,6 +186,14 @@ def load_classifier(path: Path, head: Head) -> ClassifierNetwork:
     network = ClassifierNetwork(backbone, _head(head, backbone, len(header["classes"])))
     network.load_state_dict(tensors)
     return channels_last(network).eval()
+
+
+def _in_a_row(values: Tensor, axes: int) -> Tensor:
+    """Values of images, of ``axes`` axes, or of their views (N, V, ...): all first views come first, (V * N, ...).
+
+    In this order image i of the global batch is on rank i mod W whatever the number of views.
+    """
+    return values if values.ndim == axes else values.transpose(0, 1).flatten(0, 1)
 
 
 def _head(head: Head, backbone: Backbone, classes: int) -> nn.Module:

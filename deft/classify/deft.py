@@ -12,6 +12,7 @@ channels it would give one map for all classes), and maps use no bias.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 
 from deft.augment.feature_swap import swap_background, swap_object
 from deft.classify.linear import normalise
+from deft.engine.ranks import gathered
 
 
 @dataclass(frozen=True)
@@ -106,16 +108,29 @@ class Aggregator(nn.Module):
 
     def attention(self, features: Tensor) -> Tensor:
         """Mean of the M maps, (N, h * w), each summing to 1."""
-        scores = self.scores(features).flatten(2) / self.temperature
-        attention: Tensor = scores.softmax(dim=2).mean(dim=1)
+        return self.average(self.scores(features).flatten(2))
+
+    def average(self, scores: Tensor) -> Tensor:
+        """As :meth:`attention`, from the scores of the M maps, (N, M, h * w)."""
+        attention: Tensor = (scores / self.temperature).softmax(dim=2).mean(dim=1)
         return (1 - self.uniform) * attention + self.uniform / attention.shape[1]
 
     def forward(self, features: Tensor) -> Tensor:
-        """Pool features (N, C, h, w) to (N, C).
+        """Pool features (N, C, h, w) to (N, C)."""
+        return aggregate(features, [self])[0]
 
-        Averaging the maps first gives the mean of the M pooled vectors without building them.
-        """
-        return torch.einsum("ncl,nl->nc", features.flatten(2), self.attention(features))
+
+def aggregate(features: Tensor, aggregators: Sequence[Aggregator]) -> Sequence[Tensor]:
+    """The vectors (N, C) that several aggregators make of the same features (N, C, h, w).
+
+    Averaging the maps first gives the mean of the M pooled vectors without building them. The scores of all aggregators
+    are one product and their vectors another: features and their gradient are large, and each pass over them counts.
+    """
+    weight = torch.cat([one.scores.weight for one in aggregators])
+    bias = torch.cat([one.scores.bias for one in aggregators if one.scores.bias is not None])
+    scores = F.conv2d(features, weight, bias).flatten(2).chunk(len(aggregators), dim=1)
+    attention = torch.stack([one.average(part) for one, part in zip(aggregators, scores, strict=True)], dim=1)
+    return torch.matmul(attention, features.flatten(2).transpose(1, 2)).unbind(dim=1)
 
 
 class DeftModule(nn.Module):
@@ -146,7 +161,7 @@ class DeftModule(nn.Module):
             Scalars to be summed: ``classify``, ``object_as_background``, ``background_as_object``, ``background`` and
             ``swap_background``, ``swap_object`` or, before ``swap_epoch``, ``warm_start``.
         """
-        z_fg, z_bg = self.m_fg(features), self.m_bg(features)
+        z_fg, z_bg = aggregate(features, [self.m_fg, self.m_bg])
         return self.disentangle(z_fg, z_bg, labels) | self.swap(z_fg, z_bg, labels, epoch, rng)
 
     def disentangle(self, z_fg: Tensor, z_bg: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -163,7 +178,11 @@ class DeftModule(nn.Module):
         }
 
     def swap(self, z_fg: Tensor, z_bg: Tensor, labels: Tensor, epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
-        """Eq. 5 and 6: the labels follow the object whatever the background. No gradient reaches ``z_bg``."""
+        """Eq. 5 and 6: the labels follow the object whatever the background. No gradient reaches ``z_bg``.
+
+        Vectors are swapped within the global batch. It is small, so that each of several processes computes the whole
+        loss, from permutations that ``rng`` draws alike.
+        """
         s = self.settings
         if epoch < s.swap_epoch:
             if not (s.warm_start and s.swaps):
@@ -172,6 +191,7 @@ class DeftModule(nn.Module):
             pair = torch.cat([z_fg, z_bg.detach()], dim=1)
             weight = max(s.swap_background_weight, s.swap_object_weight)
             return {"warm_start": weight * soft_margin(self.swap_logits(pair), labels)}
+        z_fg, z_bg, labels = gathered(z_fg.float()), gathered(z_bg.detach().float()), gathered(labels)
         perm = torch.randperm(len(labels), generator=rng).to(labels.device)
         other = torch.randperm(len(labels), generator=rng).to(labels.device) if s.two_permutations else perm
         terms: dict[str, Tensor] = {}
@@ -200,9 +220,9 @@ class DeftModule(nn.Module):
         scales keep the sign of the latter. For ``eq7_sigmoid`` they are the two sigmoids and ones, which count the sum.
         """
         if self.settings.map == "eq7_sigmoid":
-            fg, bg = (_on_cells(f, features, f.bias).sigmoid() for f in (self.f_fg, self.f_bg))
+            fg, bg = _on_cells([self.f_fg, self.f_bg], features, bias=True).sigmoid().chunk(2, dim=1)
             return torch.stack([fg, bg, torch.ones_like(fg)], dim=1)
-        fg, bg = (_on_cells(f, features, None) for f in (self.f_fg, self.f_bg))
+        fg, bg = _on_cells([self.f_fg, self.f_bg], features, bias=False).chunk(2, dim=1)
         return torch.stack([fg.relu(), bg.relu(), (-bg).relu()], dim=1)
 
     def combine(self, activation: Tensor) -> Tensor:
@@ -243,6 +263,7 @@ def soft_margin(logits: Tensor, targets: Tensor) -> Tensor:
     return F.binary_cross_entropy_with_logits(logits, targets)
 
 
-def _on_cells(classifier: nn.Linear, features: Tensor, bias: Tensor | None) -> Tensor:
-    """Apply a linear classifier to every cell of (N, C, h, w): (N, K, h, w)."""
-    return F.conv2d(features, classifier.weight[:, :, None, None], bias)
+def _on_cells(classifiers: Sequence[nn.Linear], features: Tensor, bias: bool) -> Tensor:
+    """Apply linear classifiers to every cell of (N, C, h, w): (N, K of all, h, w)."""
+    weight = torch.cat([one.weight for one in classifiers])[:, :, None, None]
+    return F.conv2d(features, weight, torch.cat([one.bias for one in classifiers]) if bias else None)

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deft.classify.deft import DeftHead, DeftModule, soft_margin
+from deft.classify.deft import DeftHead, DeftModule, aggregate, soft_margin
 from deft.contracts import InputError
 
 SIDES = 4
@@ -88,7 +88,7 @@ class HierarchicalFeatures(nn.Module):
         size = (maps[-1].shape[-2], maps[-1].shape[-1])
         parts = []
         for conv, one in zip(self.convs, maps[-len(self.sides) :], strict=True):
-            seen = F.normalize(conv(one.detach().float()), dim=1)
+            seen = F.normalize(conv(one.detach()), dim=1)
             parts.append(seen if seen.shape[-2:] == size else F.adaptive_avg_pool2d(seen, size))
         return torch.cat(parts, dim=1)
 
@@ -114,8 +114,10 @@ class SmaModule(nn.Module):
             rng: source of the permutations, on the CPU.
         """
         s, deft = self.settings, self.deft
-        features = maps[-1].float()
-        z_fg, z_bg = deft.m_fg(features), deft.m_bg(features if self.sides is None else self.sides(maps))
+        if self.sides is None:
+            z_fg, z_bg = aggregate(maps[-1], [deft.m_fg, deft.m_bg])
+        else:
+            z_fg, z_bg = deft.m_fg(maps[-1]), deft.m_bg(self.sides(maps))
         terms = deft.disentangle(z_fg, z_bg, labels)
         pairs = deft.swap(z_fg, z_bg, labels, epoch, rng)
         if s.concat_weight:

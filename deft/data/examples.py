@@ -1,9 +1,14 @@
-"""Training examples: a data set read through a random crop."""
+"""Training examples: a data set read through a random crop.
+
+What learns from tags is not shown the truth: examples never decode the ground-truth masks, which takes longer than to
+decode the image.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +17,7 @@ from torch import Tensor
 
 from deft.artifacts import load_mask
 from deft.contracts import Dataset, Sample, SampleChange
+from deft.data.listed import ListedImages
 from deft.data.transforms import TrainCrop
 
 
@@ -29,14 +35,22 @@ class TaggedImages:
     def __len__(self) -> int:
         return len(self.data)
 
+    @cached_property
+    def _images(self) -> Dataset:
+        return without_truth(self.data)
+
     def example(self, index: int, rng: np.random.Generator) -> dict[str, Tensor]:
         """``image`` uint8 (3, crop, crop) and ``labels`` float (K,); with ``change`` (2, 3, crop, crop) and (2, K)."""
-        sample = self.data[index]
+        sample = self._images[index]
         one = self._view(sample, rng)
         if self.change is None:
             return one
         two = self._view(self.change(sample, rng), rng)
         return {key: torch.stack([one[key], two[key]]) for key in one}
+
+    def name(self, index: int) -> str:
+        """Of the image."""
+        return self.data.names[index]
 
     def _view(self, sample: Sample, rng: np.random.Generator) -> dict[str, Tensor]:
         image, _ = self.transform(sample.image, None, self.fill, rng)
@@ -58,17 +72,33 @@ class MaskedImages:
     def __len__(self) -> int:
         return len(self.indices) or len(self.data)
 
+    @cached_property
+    def _images(self) -> Dataset:
+        return without_truth(self.data)
+
     def example(self, index: int, rng: np.random.Generator) -> dict[str, Tensor]:
         """``image`` uint8 (3, crop, crop), ``mask`` int64 (crop, crop), 255 ignored, and its ``labels`` float (K,)."""
         index = self.indices[index] if self.indices else index
-        sample = self.data[index]
+        sample = self._images[index]
         image, mask = self.transform(sample.image, load_mask(self.masks[index]), self.fill, rng)
         if mask is None:
             raise AssertionError("a mask went into the crop and none came out")
         return {"image": image, "mask": mask, "labels": torch.from_numpy(sample.labels.astype(np.float32))}
 
+    def name(self, index: int) -> str:
+        """Of the image."""
+        return self.data.names[self.indices[index] if self.indices else index]
+
+
+def without_truth(data: Dataset) -> Dataset:
+    """The same images and tags, whose samples hold no mask where leaving them undecoded saves time."""
+    if not isinstance(data, ListedImages):
+        return data
+    return replace(data, masks=(None,) * len(data), context_masks=())
+
 
 def typical_side(data: Dataset, looked_at: int = 50) -> int:
     """Median long side, in pixels, of some images spread over the data set."""
     step = max(1, len(data) // looked_at)
+    data = without_truth(data)
     return int(np.median([max(data[index].image.shape[:2]) for index in range(0, len(data), step)]))

@@ -8,11 +8,15 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
-from deft.artifacts import file_stem, load_mask, save_mask
+from deft.artifacts import file_stem, load_mask, load_tensors, save_mask, save_tensors
 from deft.contracts import BACKGROUND, IGNORE, Dataset, InputError, Sample, SeedMaps
-from deft.engine.fit import Examples
+from deft.engine import ranks
+from deft.engine.fit import Plan, finish, fit
 from deft.engine.infer import for_each
+from deft.engine.reading import Examples
+from deft.engine.worklist import WorkList
 
 
 class Workshop(Protocol):
@@ -52,11 +56,7 @@ class Workshop(Protocol):
 
     @property
     def precision(self) -> str:
-        """Lightning's word."""
-
-    @property
-    def devices(self) -> int:
-        """Processes or GPUs."""
+        """Lightning's word, of training and of what is read off networks."""
 
     def crops(
         self,
@@ -69,6 +69,47 @@ class Workshop(Protocol):
         jitter: float = 0.0,
     ) -> Examples:
         """Random crops of the images ``indices`` and of their masks, a path for every image, with the images' tags."""
+
+
+def learn(
+    workshop: Workshop,
+    network: nn.Module,
+    examples: Callable[[], Examples],
+    plan: Plan,
+    title: str,
+    after: Callable[[], None] | None = None,
+) -> None:
+    """Train the network of a stage and keep it in the stage's folder, or load what is there.
+
+    Args:
+        workshop: whose folder, seed and precision.
+        network: a :class:`deft.engine.fit.Trainee`; filled in place.
+        examples: makes what it learns from; called only where it has to learn.
+        plan: how long and how.
+        title: beside the progress bar.
+        after: measures or changes the trained network before it is kept.
+    """
+    path = workshop.folder / "model.safetensors"
+    if ranks.agreed(path.exists()):
+        network.load_state_dict(load_tensors(path)[0])
+        finish(workshop.folder)  # a kill may have come between the two
+        return
+    given = examples()
+    fit(
+        network,
+        given,
+        plan,
+        folder=workshop.folder,
+        seed=workshop.seed,
+        precision=workshop.precision,
+        title=title,
+    )
+    if after is not None:
+        after()
+    if ranks.first():
+        save_tensors(path, network.state_dict(), {"made_by": workshop.made_by})
+        finish(workshop.folder)
+    ranks.barrier()
 
 
 def make_labels(
@@ -88,8 +129,11 @@ def make_labels(
     def work(index: int, sample: Sample) -> None:
         save_mask(paths[index], labels(sample.image, seeds(index)), workshop.made_by)
 
-    missing = [index for index, path in enumerate(paths) if not path.exists()]
-    for_each(workshop.data, missing, work, title="confident labels", on_device=False)
+    todo = WorkList(workshop.folder / "claims-labels", paths, workshop.made_by)
+    for_each(workshop.data, todo, work, title="confident labels", on_device=False)
+    ranks.barrier()
+    if ranks.first():
+        todo.clear()
     return paths
 
 

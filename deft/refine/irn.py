@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deft.artifacts import load_tensors, save_tensors
 from deft.contracts import InputError, Sample, SeedMaps
-from deft.engine.fit import Plan, finish, fit
+from deft.engine.fit import Plan
 from deft.engine.infer import device
+from deft.engine.layout import channels_last
 from deft.engine.optimise import Sgd
-from deft.engine.workshop import Workshop, make_labels, sure_of_something
+from deft.engine.precision import EXACT, autocast
+from deft.engine.reading import Examples
+from deft.engine.workshop import Workshop, learn, make_labels, sure_of_something
 from deft.refine.irn_network import IrnNetwork
 from deft.refine.labels import ConfidentLabels
 from deft.refine.random_walk import boundary_affinities, random_walk, steps_for
@@ -100,28 +102,21 @@ class Irn:
         """
         torch.manual_seed(workshop.seed)
         network = self.network(workshop.backbone)
-        path = workshop.folder / "model.safetensors"
-        if path.exists():
-            network.load_state_dict(load_tensors(path)[0])
-        else:
+        useful: tuple[int, ...] = ()
+
+        def examples() -> Examples:
+            nonlocal useful
             paths = make_labels(workshop, self.labels, workshop.seeds)
             useful = sure_of_something(paths, "lower refine.labels.fg")
-            examples = workshop.crops(paths, useful, crop=self.crop, scale=self.scale, flip=self.flip)
-            fit(
-                network,
-                examples,
-                self.plan,
-                folder=workshop.folder,
-                seed=workshop.seed,
-                precision=workshop.precision,
-                devices=workshop.devices,
-                title="boundaries",
-            )
+            return workshop.crops(paths, useful, crop=self.crop, scale=self.scale, flip=self.flip)
+
+        def calibrate() -> None:
             network.to(device())
             network.calibrate(_image(workshop.data[index].image, device()) for index in useful)
-            save_tensors(path, network.state_dict(), {"made_by": workshop.made_by})
-            finish(workshop.folder)
-        refine = IrnRefine(network.to(device()).eval(), self, self.walk_steps(workshop.side))
+
+        learn(workshop, network, examples, self.plan, "boundaries", calibrate)
+        channels_last(network).to(device()).eval()
+        refine = IrnRefine(network, self, self.walk_steps(workshop.side), workshop.precision)
         return lambda sample, seeds: refine(sample.image, seeds)
 
 
@@ -134,6 +129,8 @@ class IrnRefine:
     settings: Irn
     steps: int
     """Of the walk."""
+    precision: str = EXACT
+    """Of the network; the walk is float32."""
 
     def __call__(self, image: NDArray[np.uint8], seeds: SeedMaps) -> SeedMaps:
         """Refine the seeds of one image.
@@ -146,7 +143,9 @@ class IrnRefine:
             Maps (P, h, w) on the stride-4 grid, the largest value of all classes being 1 (or 0 where every seed is 0).
         """
         where = self.network.mean_shift.device
-        edge = self.network.edge_and_displacement(_image(image, where)[None])[0][0]
+        view = _image(image, where)[None].contiguous(memory_format=torch.channels_last)
+        with autocast(self.precision, where):
+            edge = self.network.edge_and_displacement(view)[0][0]
         maps = seeds.maps.to(where, torch.float32)
         if maps.shape[1:] != edge.shape and len(maps):
             maps = F.interpolate(maps[None], size=edge.shape, mode="bilinear", align_corners=True)[0]

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deft.engine.optimise import ParamGroup
+from deft.engine.parts import in_parts
 from deft.refine.irn_loss import irn_losses
 
 STRIDE = 4
@@ -41,6 +42,8 @@ class IrnNetwork(nn.Module):
         mean_shift: buffer (2,): mean displacement over the training images, which :meth:`calibrate` measures.
     """
 
+    parts: int = 1
+    """Parts that a batch is computed in, see :mod:`deft.engine.parts`."""
     mean_shift: Tensor
 
     def __init__(
@@ -75,7 +78,7 @@ class IrnNetwork(nn.Module):
 
     def terms(self, batch: dict[str, Tensor], epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
         """Weighted loss terms of ``image`` uint8 (N, 3, H, W) and ``mask`` int64 (N, H, W), 255 unsure."""
-        logits, displacement = self(batch["image"])
+        logits, displacement = in_parts(self, batch["image"], self.parts)
         return irn_losses(logits.sigmoid(), displacement, batch["mask"][:, ::STRIDE, ::STRIDE], self.radius)
 
     def groups(self) -> list[ParamGroup]:

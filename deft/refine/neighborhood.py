@@ -7,10 +7,13 @@ works, the pairs whose first cell lies near the border, here every pair inside t
 
 from __future__ import annotations
 
-from functools import cache
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cache, lru_cache
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 Direction = tuple[int, int]
@@ -36,6 +39,77 @@ def path(direction: Direction) -> tuple[Direction, ...]:
     columns = range(min(0, right), max(0, right) + 1)
     squared = down * down + right * right
     return tuple((y, x) for y in range(down + 1) for x in columns if (down * x - right * y) ** 2 < squared)
+
+
+@dataclass(frozen=True)
+class Alike:
+    """D directions whose paths have the same number L of cells, so that they can be computed as one."""
+
+    directions: tuple[Direction, ...]
+    rows: Tensor
+    """Rows from the first cell of a pair to each cell of its path, int64 (L, D)."""
+    columns: Tensor
+    """Columns likewise, counted from the leftmost that any pair of the radius reaches: none is negative."""
+    offsets: Tensor
+    """The directions as float32 (2, D, 1, 1)."""
+
+
+@lru_cache(maxsize=32)
+def alike(radius: int, at_once: int, where: torch.device) -> tuple[Alike, ...]:
+    """All directions of a radius, in groups of at most ``at_once``."""
+    by_length: dict[int, list[Direction]] = defaultdict(list)
+    for direction in directions(radius):
+        by_length[len(path(direction))].append(direction)
+    groups = []
+    for same in by_length.values():
+        for start in range(0, len(same), at_once):
+            some = tuple(same[start : start + at_once])
+            steps = torch.tensor([path(direction) for direction in some], device=where).permute(2, 1, 0)
+            offsets = torch.tensor(some, dtype=torch.float32, device=where).T[:, :, None, None]
+            groups.append(Alike(some, steps[0], steps[1] + radius - 1, offsets))
+    return tuple(groups)
+
+
+class Windows:
+    """A grid seen from every cell at once: any step of a path is a view of it, and several steps one gather.
+
+    Args:
+        grid: (..., h, w).
+        radius: all directions of pairs are shorter.
+        fill: what lies beyond the grid, where the second cells of some pairs are.
+    """
+
+    def __init__(self, grid: Tensor, radius: int, fill: float = 0) -> None:
+        reach = self.reach = radius - 1
+        self.size = (grid.shape[-2], grid.shape[-1])
+        self.wide = F.pad(grid, (reach, reach, 0, reach), value=fill).contiguous()
+        """The grid with a margin on its left, right and lower side."""
+        *lead, down, right = self.wide.stride()
+        self.moved = self.wide.as_strided(
+            (*grid.shape[:-2], radius, 2 * radius - 1, *self.size), (*lead, down, right, down, right)
+        )
+
+    def first(self, wide: Tensor) -> Tensor:
+        """Of a tensor with the shape of ``wide`` behind other dimensions, the part that is the grid: a view."""
+        return self.second(wide, (0, 0))
+
+    def second(self, wide: Tensor, direction: Direction) -> Tensor:
+        """The same part moved by a direction: where the second cells of the pairs are."""
+        (height, width), (down, right) = self.size, direction
+        return wide[..., down : down + height, self.reach + right : self.reach + right + width]
+
+    def on_path(self, group: Alike, step: int) -> Tensor:
+        """Cell number ``step`` of :func:`path` for every pair, (..., D, h, w)."""
+        if len(group.directions) == 1:
+            return self.second(self.wide, path(group.directions[0])[step]).unsqueeze(-3)  # need not be copied
+        return self.moved[..., group.rows[step], group.columns[step], :, :]
+
+    def ends(self, group: Alike) -> Tensor:
+        """Second cell of every pair, (..., D, h, w)."""
+        if len(group.directions) == 1:
+            return self.second(self.wide, group.directions[0]).unsqueeze(-3)
+        down, right = group.offsets[:, :, 0, 0].long()
+        return self.moved[..., down, right + self.reach, :, :]
 
 
 def first_cells(grid: Tensor, direction: Direction, step: Direction = (0, 0)) -> Tensor:

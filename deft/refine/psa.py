@@ -21,13 +21,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from deft.artifacts import load_tensors, save_tensors
 from deft.backbone import Backbone, from_spec
 from deft.contracts import BACKGROUND, IGNORE, InputError, Sample, SeedMaps
-from deft.engine.fit import Plan, finish, fit
+from deft.engine.fit import Plan
 from deft.engine.infer import device
+from deft.engine.layout import channels_last
 from deft.engine.optimise import Sgd
-from deft.engine.workshop import Workshop, make_labels, sure_of_something
+from deft.engine.precision import EXACT
+from deft.engine.reading import Examples
+from deft.engine.workshop import Workshop, learn, make_labels, sure_of_something
 from deft.refine.crf import DenseCrf, dense_crf, unary_from_probabilities
 from deft.refine.labels import mask_of_places, upsample_seeds
 from deft.refine.psa_network import AffinityNetwork
@@ -139,25 +141,15 @@ class Psa:
         """
         torch.manual_seed(workshop.seed)
         network = self.network(workshop.backbone)
-        path = workshop.folder / "model.safetensors"
-        if path.exists():
-            network.load_state_dict(load_tensors(path)[0])
-        else:
+
+        def examples() -> Examples:
             paths = make_labels(workshop, self.labels, workshop.seeds)
             useful = sure_of_something(paths, "raise refine.labels.alpha_low")
-            fit(
-                network,
-                workshop.crops(paths, useful, crop=self.crop, scale=(1.0, 1.0), flip=self.flip, jitter=self.jitter),
-                self.plan,
-                folder=workshop.folder,
-                seed=workshop.seed,
-                precision=workshop.precision,
-                devices=workshop.devices,
-                title="affinities",
-            )
-            save_tensors(path, network.state_dict(), {"made_by": workshop.made_by})
-            finish(workshop.folder)
-        refine = PsaRefine(network.to(device()).eval(), self, self.walk_steps(workshop.side))
+            return workshop.crops(paths, useful, crop=self.crop, scale=(1.0, 1.0), flip=self.flip, jitter=self.jitter)
+
+        learn(workshop, network, examples, self.plan, "affinities")
+        channels_last(network).to(device()).eval()
+        refine = PsaRefine(network, self, self.walk_steps(workshop.side), workshop.precision)
         return lambda sample, seeds: refine(sample.image, seeds)
 
 
@@ -176,6 +168,8 @@ class PsaRefine:
     settings: Psa
     steps: int
     """Of the walk."""
+    precision: str = EXACT
+    """Of the network; the walk is float32."""
 
     def __call__(self, image: NDArray[np.uint8], seeds: SeedMaps) -> SeedMaps:
         """Refine the seeds of one image.
@@ -191,7 +185,8 @@ class PsaRefine:
             return seeds
         where = self.network.join.weight.device
         stride = self.network.backbone.stride
-        affinities = self.network.affinities(torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).to(where))
+        view = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).to(where)
+        affinities = self.network.affinities(view, self.precision)
         maps = upsample_seeds(seeds, SEED_STRIDE).to(where)
         scores = F.avg_pool2d(with_background(maps, self.settings.alpha), stride, ceil_mode=True)
         walked = random_walk(scores, affinities, self.settings.radius, beta=self.settings.beta, steps=self.steps)

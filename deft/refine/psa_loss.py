@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from deft.contracts import BACKGROUND, IGNORE
+from deft.engine.ranks import mean_over_ranks, world
 from deft.refine.neighborhood import Direction, directions, first_cells, second_cells
 
 EPSILON = 1e-5
@@ -56,7 +57,8 @@ def affinity_losses(features: Tensor, labels: Tensor, radius: int) -> dict[str, 
 
     Returns:
         Weighted terms, float32 scalars: ``same`` = (-log a over background pairs + -log a over object pairs) / 4 and
-        ``different`` = -log(1 - a) / 2. Each is the mean over its own pairs, and 0 where there are none.
+        ``different`` = -log(1 - a) / 2. Each is the mean over its own pairs, and 0 where there are none. Of several
+        processes each divides by their mean count, which makes the mean of their losses that of the global batch.
 
     Raises:
         ValueError: the grids differ.
@@ -66,7 +68,12 @@ def affinity_losses(features: Tensor, labels: Tensor, radius: int) -> dict[str, 
             f"expected features (N, C, h, w) and labels (N, h, w), got {tuple(features.shape)} and "
             f"{tuple(labels.shape)}"
         )
-    features, labels = features.float(), labels.to(torch.uint8)
+    with torch.autocast(features.device.type, enabled=False):  # it would add up costs in half precision
+        return _losses(features.float(), labels.to(torch.uint8), radius)
+
+
+def _losses(features: Tensor, labels: Tensor, radius: int) -> dict[str, Tensor]:
+    """As :func:`affinity_losses`, of float32 features and uint8 labels."""
     cost, pairs = features.new_zeros(3), features.new_zeros(3)
     for direction in directions(radius):
         first, second = first_cells(labels, direction), second_cells(labels, direction)
@@ -78,5 +85,5 @@ def affinity_losses(features: Tensor, labels: Tensor, radius: int) -> dict[str, 
         # Differences of all channels of all pairs would be 34 times the features: they are made again on the way back.
         a = checkpoint(affinity, features, direction, use_reentrant=False, preserve_rng_state=False)
         cost = cost - kinds @ (torch.where(apart, 1 - a, a) + EPSILON).log().flatten()
-    background, objects, across = cost / pairs.clamp(min=1)
+    background, objects, across = cost / mean_over_ranks(pairs).clamp(min=1 / world())
     return {"same": (background + objects) / 4, "different": across / 2}

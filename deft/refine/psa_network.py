@@ -17,6 +17,8 @@ from torch.nn import functional as F
 
 from deft.backbone import Backbone
 from deft.engine.optimise import ParamGroup
+from deft.engine.parts import in_parts
+from deft.engine.precision import EXACT, autocast
 from deft.refine.neighborhood import directions
 from deft.refine.psa_loss import affinity, affinity_losses, cell_labels
 
@@ -35,6 +37,9 @@ class AffinityNetwork(nn.Module):
         backbone: trained already; its own copy. What it froze before is decided anew.
         radius: pairs of cells closer than this are looked at.
     """
+
+    parts: int = 1
+    """Parts that a batch is computed in, see :mod:`deft.engine.parts`."""
 
     def __init__(self, backbone: Backbone, *, radius: int = 5) -> None:
         super().__init__()
@@ -78,7 +83,8 @@ class AffinityNetwork(nn.Module):
 
         H and W are multiples of the stride.
         """
-        return affinity_losses(self(batch["image"]), cell_labels(batch["mask"], self.backbone.stride), self.radius)
+        features = in_parts(self, batch["image"], self.parts)
+        return affinity_losses(features, cell_labels(batch["mask"], self.backbone.stride), self.radius)
 
     def groups(self) -> list[ParamGroup]:
         """Weights and biases of the backbone, and the new convolutions; no decay acts on biases."""
@@ -90,12 +96,14 @@ class AffinityNetwork(nn.Module):
         ]
 
     @torch.no_grad()
-    def affinities(self, image: Tensor) -> list[Tensor]:
+    def affinities(self, image: Tensor, precision: str = EXACT) -> list[Tensor]:
         """Affinity of every pair of cells of an image (3, H, W): one map (h - down, w - |right|) in [0, 1] a direction.
 
-        They are laid out as :func:`deft.refine.random_walk.random_walk` takes them.
+        They are laid out as :func:`deft.refine.random_walk.random_walk` takes them. The features are computed in
+        ``precision``, their distances in float32.
         """
-        features = self(image[None])
+        with autocast(precision, image.device):
+            features = self(image[None].contiguous(memory_format=torch.channels_last))
         return [affinity(features, direction)[0] for direction in directions(self.radius)]
 
 

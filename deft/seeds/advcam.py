@@ -22,20 +22,30 @@ weights, since batch norm is in eval mode, so their gradients come apart and the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+from deft.backbone import Backbone
 from deft.contracts import InputError, Sample, SeedMaps
+from deft.engine.fused import fused
 from deft.engine.infer import device
 from deft.engine.workshop import Workshop
 from deft.seeds.cam import Localiser
 from deft.seeds.views import grid, on_grid, pixels, resize
+
+
+@dataclass
+class Fused:
+    """A classifier whose backbone was made faster; see :func:`deft.engine.fused.fused`."""
+
+    backbone: Backbone
+    head: nn.Module
 
 
 @dataclass(frozen=True)
@@ -86,10 +96,10 @@ class AdvCam:
 
     def prepare(self, workshop: Workshop) -> Callable[[Sample], SeedMaps]:
         """The maps of one image for its own tags."""
-        network = workshop.classifier.to(device()).requires_grad_(False)  # only images get gradients
-        return lambda sample: self(network, sample.image, sample.labels)
+        network = workshop.classifier.to(device())
+        faster = Fused(fused(network.backbone).requires_grad_(False), network.head)  # only images get gradients
+        return lambda sample: self(faster, sample.image, sample.labels)
 
-    @torch.no_grad()
     def __call__(
         self, network: Localiser, image: NDArray[np.uint8], labels: NDArray[np.bool_] | None = None
     ) -> SeedMaps:
@@ -103,38 +113,64 @@ class AdvCam:
         Returns:
             Maps in [0, 1] on the strided grid, and the classifier's probability of every class.
         """
-        size = (image.shape[0], image.shape[1])
-        whole = pixels(image, next(network.backbone.parameters()).device)
-        head = cast(Any, network.head)
-        logits = head.logits(network.backbone.features(self._views(network, whole, 1.0))[-1])
-        probability = logits.float().mean(0).sigmoid().cpu()
-        chosen = np.flatnonzero(labels) if labels is not None else (probability > self.present).nonzero().flatten()
-        classes = torch.tensor([int(index) for index in chosen], dtype=torch.int64, device=whole.device)
-        maps = whole.new_zeros(0, *grid(size))
-        if len(classes):
-            total = torch.stack([self._at_scale(network, whole, classes, scale) for scale in self.scales]).sum(0)
-            # A head combines all classes at once, each by itself; those that are absent are not read.
-            every = total.new_zeros(total.shape[1], len(probability), *grid(size))
-            every[:, classes] = total.transpose(0, 1)
-            maps = head.combine(every)[classes]
-        return SeedMaps(tuple(classes.tolist()), maps.float().clamp(0, 1).cpu(), size, tuple(probability.tolist()))
+        return self.together(network, [image], [labels])[0]
+
+    @torch.no_grad()
+    def together(
+        self,
+        network: Localiser,
+        images: Sequence[NDArray[np.uint8]],
+        labels: Sequence[NDArray[np.bool_] | None],
+    ) -> list[SeedMaps]:
+        """Maps of several images of one size, whose classes all climb in common batches: what a GPU needs to be busy.
+
+        Args:
+            network: a trained classifier, in eval mode.
+            images: RGB (H, W, 3), one or more.
+            labels: of each image, multi-hot (K,) or None, as for one image.
+
+        Raises:
+            ValueError: the images differ in size.
+        """
+        size = (images[0].shape[0], images[0].shape[1])
+        if any(image.shape[:2] != size for image in images):
+            raise ValueError(f"expected images of one size, got {sorted({image.shape[:2] for image in images})}")
+        head, where = cast(Any, network.head), next(network.backbone.parameters()).device
+        whole = torch.cat([pixels(image, where) for image in images])
+        views = self._views(network, whole, 1.0)
+        # Row by row, because a batch of several images could be more than memory holds.
+        scores = [head.logits(network.backbone.features(view)[-1]).float().mean(0) for view in views]
+        probability = torch.stack(scores).sigmoid().cpu()
+        chosen = [
+            np.flatnonzero(own) if own is not None else np.flatnonzero((found > self.present).numpy())
+            for own, found in zip(labels, probability, strict=True)
+        ]
+        rows = [(number, int(index)) for number, own in enumerate(chosen) for index in own]
+        at, classes = torch.tensor(rows, dtype=torch.int64, device=where).reshape(-1, 2).unbind(1)
+        parts = [self._at_scale(network, whole, at, classes, scale) for scale in self.scales] if rows else []
+        total = torch.stack(parts).sum(0) if parts else whole.new_zeros(0, 1, *grid(size))
+        return [
+            SeedMaps(tuple(own.tolist()), _combined(head, total[at == number], own, len(p)), size, tuple(p.tolist()))
+            for number, (own, p) in enumerate(zip(chosen, probability, strict=True))
+        ]
 
     def _views(self, network: Localiser, whole: Tensor, scale: float) -> Tensor:
-        """The normalised image at a scale and, where asked for, its mirror image: (V, 3, H, W)."""
+        """Normalised images (I, 3, H, W) at a scale and, where asked for, their mirror images: (I, V, 3, H', W')."""
         view = network.backbone.normalise(resize(whole, scale, network.backbone.stride))
-        return torch.cat([view, view.flip(-1)]) if self.flip else view
+        return torch.stack([view, view.flip(-1)], dim=1) if self.flip else view[:, None]
 
-    def _at_scale(self, network: Localiser, whole: Tensor, classes: Tensor, scale: float) -> Tensor:
-        """Summed activation of each class on the image's grid, (P, B, gh, gw)."""
+    def _at_scale(self, network: Localiser, whole: Tensor, at: Tensor, classes: Tensor, scale: float) -> Tensor:
+        """Summed activation (R, B, gh, gw) of ``classes`` (R,), each climbed in the image ``at`` (R,) its place."""
         views = self._views(network, whole, scale)
         iterations, weight = (max(1, self.iterations // 2), self.small_weight) if scale < 1 else (self.iterations, 1.0)
-        rows = max(1, int(self.batch / scale**2) // len(views))
+        rows = max(1, int(self.batch / scale**2) // views.shape[1])
         parts = [
-            self.climb(network, views.expand(len(part), *views.shape), part, iterations)
-            for part in (classes[start : start + rows] for start in range(0, len(classes), rows))
+            self.climb(network, views[at[start : start + rows]], classes[start : start + rows], iterations)
+            for start in range(0, len(classes), rows)
         ]
-        total = torch.cat(parts)
-        return weight * on_grid(total, (views.shape[-2], views.shape[-1]), (whole.shape[-2], whole.shape[-1]))
+        return weight * on_grid(
+            torch.cat(parts), (views.shape[-2], views.shape[-1]), (whole.shape[-2], whole.shape[-1])
+        )
 
     def climb(self, network: Localiser, views: Tensor, classes: Tensor, iterations: int) -> Tensor:
         """Climb with all rows as one batch, each for itself: classes of one image, or of several images of one size.
@@ -205,3 +241,14 @@ def _ascended(scores: Tensor, classes: Tensor) -> Tensor:
     """
     own = _of_class(scores, classes, len(scores) // len(classes))
     return (own + own.relu()).sum() - scores.relu().sum()
+
+
+def _combined(head: Any, total: Tensor, classes: NDArray[np.intp], count: int) -> Tensor:
+    """One image's maps (P, h, w) in [0, 1] of its classes, of ``count``, from their sums (P, B, h, w)."""
+    if not len(classes):
+        return total.new_zeros(0, *total.shape[-2:]).float().cpu()
+    # A head combines all classes at once, each by itself; those that are absent are not read.
+    every = total.new_zeros(total.shape[1], count, *total.shape[-2:])
+    every[:, classes] = total.transpose(0, 1)
+    maps: Tensor = head.combine(every)[classes]
+    return maps.float().clamp(0, 1).cpu()

@@ -21,13 +21,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deft.artifacts import file_stem, load_mask, load_seeds, load_tensors, save_seeds, save_tensors
+from deft.artifacts import file_stem, load_mask, load_seeds, save_seeds
 from deft.contracts import BACKGROUND, InputError, ReadsFiles, Sample, SeedMaps, Splits
-from deft.engine.fit import Plan, finish, fit
+from deft.engine import ranks
+from deft.engine.fit import Plan
 from deft.engine.infer import device, for_each
 from deft.engine.layout import channels_last
 from deft.engine.optimise import Adam
-from deft.engine.workshop import Workshop, make_labels, sure_of_something
+from deft.engine.precision import EXACT
+from deft.engine.reading import Examples
+from deft.engine.worklist import WorkList
+from deft.engine.workshop import Workshop, learn, make_labels, sure_of_something
 from deft.seeds.amn_network import AmnNetwork
 from deft.seeds.cam import Cam
 from deft.seeds.views import STRIDE, grid
@@ -132,45 +136,37 @@ class Amn:
             smoothing=self.smoothing,
             head_lr=self.head_lr,
         )
-        path = workshop.folder / "model.safetensors"
-        if path.exists():
-            network.load_state_dict(load_tensors(path)[0])
-        else:
-            self._train(network, base, workshop)
-            save_tensors(path, network.state_dict(), {"made_by": workshop.made_by})
-            finish(workshop.folder)
+        learn(workshop, network.train(), lambda: self._examples(base, workshop), self.plan, "pixel classifier")
         channels_last(network).to(device()).eval()
         first = _first_of(base, self.labels, workshop)
 
         def locate(sample: Sample) -> SeedMaps:
             seeds, labels = first(sample)
-            return self.maps(network, sample, labels, seeds.scores)
+            return self.maps(network, sample, labels, seeds.scores, workshop.precision)
 
         return locate
 
-    def _train(self, network: AmnNetwork, base: Callable[[Sample], SeedMaps], workshop: Workshop) -> None:
+    def _examples(self, base: Callable[[Sample], SeedMaps], workshop: Workshop) -> Examples:
         maps, _ = _files(workshop)
 
         def localise(index: int, sample: Sample) -> None:
             save_seeds(maps[index], base(sample), workshop.made_by)
 
-        missing = [index for index, path in enumerate(maps) if not path.exists()]
-        for_each(workshop.data, missing, localise, title="first maps")
-        masks = make_labels(workshop, self.labels, lambda index: load_seeds(maps[index]))
+        todo = WorkList(workshop.folder / "claims-maps", maps, workshop.made_by)
+        for_each(workshop.data, todo, localise, title="first maps")
+        masks = make_labels(workshop, self.labels, lambda index: load_seeds(maps[index]))  # all processes meet here
+        if ranks.first():
+            todo.clear()
         useful = sure_of_something(masks, "lower seeds.labels.fg")
-        fit(
-            network.train(),
-            workshop.crops(masks, useful, crop=self.crop, scale=self.scale, flip=self.flip),
-            self.plan,
-            folder=workshop.folder,
-            seed=workshop.seed,
-            precision=workshop.precision,
-            devices=workshop.devices,
-            title="pixel classifier",
-        )
+        return workshop.crops(masks, useful, crop=self.crop, scale=self.scale, flip=self.flip)
 
     def maps(
-        self, network: AmnNetwork, sample: Sample, labels: NDArray[np.uint8], scores: tuple[float, ...] = ()
+        self,
+        network: AmnNetwork,
+        sample: Sample,
+        labels: NDArray[np.uint8],
+        scores: tuple[float, ...] = (),
+        precision: str = EXACT,
     ) -> SeedMaps:
         """The maps of one image.
 
@@ -179,6 +175,7 @@ class Amn:
             sample: image and tags.
             labels: its confident labels, (H, W).
             scores: the classifier's, passed on.
+            precision: of the network.
 
         Returns:
             Maps of the tags on the stride-4 grid, every one from 0 to 1 except where the background is sure.
@@ -187,7 +184,7 @@ class Amn:
         classes = tuple(int(index) for index in np.flatnonzero(sample.labels))
         if not classes:
             return SeedMaps((), torch.zeros(0, *grid(size)), size, scores)
-        probability = network.probability(sample.image, sample.labels, self.scales, self.mirror).cpu()
+        probability = network.probability(sample.image, sample.labels, self.scales, self.mirror, precision).cpu()
         background = torch.from_numpy(labels[::STRIDE, ::STRIDE] == BACKGROUND)
         return SeedMaps(classes, stretch(probability[[index + 1 for index in classes]], background), size, scores)
 

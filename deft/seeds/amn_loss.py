@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from deft.contracts import BACKGROUND, IGNORE
+from deft.engine.ranks import mean_over_ranks, world
 
 
 def smoothed_cross_entropy(logits: Tensor, mask: Tensor, smoothing: float) -> Tensor:
@@ -34,7 +35,8 @@ def smoothed_cross_entropy(logits: Tensor, mask: Tensor, smoothing: float) -> Te
 def balanced_losses(logits: Tensor, mask: Tensor, smoothing: float) -> dict[str, Tensor]:
     """Half the mean over the sure background and half the mean over the sure objects, to be summed.
 
-    A kind of which the batch has no cell adds 0.
+    A kind of which the batch has no cell adds 0. Of several processes each divides by their mean count, which makes the
+    mean of their losses that of the global batch.
 
     Args:
         logits: (N, K + 1, h, w), background first.
@@ -42,5 +44,7 @@ def balanced_losses(logits: Tensor, mask: Tensor, smoothing: float) -> dict[str,
         smoothing: share of the target that is spread over the other classes, in [0, 1).
     """
     losses = smoothed_cross_entropy(logits, mask, smoothing)
-    kinds = {"background": mask == BACKGROUND, "objects": (mask != BACKGROUND) & (mask != IGNORE)}
-    return {name: (losses * cells).sum() / cells.sum().clamp(min=1) / 2 for name, cells in kinds.items()}
+    kinds = torch.stack([mask == BACKGROUND, (mask != BACKGROUND) & (mask != IGNORE)]).flatten(1).to(losses.dtype)
+    counts = mean_over_ranks(kinds.sum(dim=1)).clamp(min=1 / world())
+    background, objects = (kinds * losses.flatten()).sum(dim=1) / counts / 2
+    return {"background": background, "objects": objects}

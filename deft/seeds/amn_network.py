@@ -19,6 +19,8 @@ from torch.nn import functional as F
 
 from deft.backbone import Backbone
 from deft.engine.optimise import ParamGroup
+from deft.engine.parts import in_parts
+from deft.engine.precision import EXACT, autocast
 from deft.seeds.amn_loss import balanced_losses
 from deft.seeds.views import on_grid, pixels, resize
 
@@ -36,6 +38,9 @@ class AmnNetwork(nn.Module):
         smoothing: share of each target spread over the other classes, in [0, 1).
         head_lr: multiple of the base rate for conditioning and head.
     """
+
+    parts: int = 1
+    """Parts that a batch is computed in, see :mod:`deft.engine.parts`."""
 
     def __init__(
         self, backbone: Backbone, classes: int, *, dropout: float = 0.1, smoothing: float = 0.4, head_lr: float = 20.0
@@ -56,7 +61,7 @@ class AmnNetwork(nn.Module):
         backbone.freeze(until=-1, batch_norm=True)
 
     def forward(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Logits (N, K + 1, h, w), background first, on the grid of the last feature map.
+        """Logits (N, K + 1, h, w) in float32, background first, on the grid of the last feature map.
 
         Args:
             images: uint8 or float 0..255, (N, 3, H, W).
@@ -64,11 +69,11 @@ class AmnNetwork(nn.Module):
         """
         features = self.backbone(images)[-1]
         weighed = self.dropout(features * self.condition(labels)[:, :, None, None])
-        return torch.stack([convolution(weighed) for convolution in self.head]).sum(dim=0)
+        return torch.stack([convolution(weighed).float() for convolution in self.head]).sum(dim=0)
 
     def terms(self, batch: dict[str, Tensor], epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
         """Loss terms of ``image`` uint8 (N, 3, H, W), ``labels`` float (N, K), ``mask`` int64 (N, H, W), 255 unsure."""
-        logits = self(batch["image"], batch["labels"]).float()
+        logits = in_parts(self, batch["image"], self.parts, batch["labels"]).float()
         mask = F.interpolate(batch["mask"][:, None].float(), size=logits.shape[-2:], mode="nearest")[:, 0].long()
         return balanced_losses(logits, mask, self.smoothing)
 
@@ -79,7 +84,12 @@ class AmnNetwork(nn.Module):
 
     @torch.no_grad()
     def probability(
-        self, image: NDArray[np.uint8], labels: NDArray[np.bool_], scales: Sequence[float], mirror: bool
+        self,
+        image: NDArray[np.uint8],
+        labels: NDArray[np.bool_],
+        scales: Sequence[float],
+        mirror: bool,
+        precision: str = EXACT,
     ) -> Tensor:
         """Probability of background and classes, logits averaged over views of one image; call it in eval mode.
 
@@ -88,6 +98,7 @@ class AmnNetwork(nn.Module):
             labels: multi-hot, (K,).
             scales: factors by which the image is resized.
             mirror: whether it is seen mirrored as well.
+            precision: of the network; logits are averaged in float32.
 
         Returns:
             (K + 1, h, w) in [0, 1] on the stride-4 grid, with a sum of 1 at each cell.
@@ -99,7 +110,9 @@ class AmnNetwork(nn.Module):
         for scale in scales:
             view = resize(whole, scale, self.backbone.reductions[-1])
             batch = torch.cat([view, view.flip(-1)]) if mirror else view
-            logits = self(batch, tags.expand(len(batch), -1)).float()
+            batch = batch.contiguous(memory_format=torch.channels_last)
+            with autocast(precision, where):
+                logits = self(batch, tags.expand(len(batch), -1)).float()
             if mirror:
                 logits = (logits[:1] + logits[1:].flip(-1)) / 2
             views.append(on_grid(logits[0], (view.shape[-2], view.shape[-1]), (image.shape[0], image.shape[1])))

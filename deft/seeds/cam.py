@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from deft.backbone import Backbone
 from deft.contracts import InputError, Sample, SeedMaps
 from deft.engine.infer import device
+from deft.engine.precision import EXACT, autocast
 from deft.engine.workshop import Workshop
 from deft.seeds.views import grid, on_grid, pixels, resize
 
@@ -35,8 +36,6 @@ class Cam:
     scales: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0)
     """IRN's. The image is resized, not the features."""
     flip: bool = True
-    precision: Literal["32", "bf16"] = "32"
-    """Of the backbone while maps are read. bf16 is faster on processors made for it."""
     present: float = 0.5
     """On images without tags, a class is present when its probability is above this."""
 
@@ -54,11 +53,15 @@ class Cam:
     def prepare(self, workshop: Workshop) -> Callable[[Sample], SeedMaps]:
         """The maps of one image for its own tags."""
         network = workshop.classifier.to(device())
-        return lambda sample: self(network, sample.image, sample.labels)
+        return lambda sample: self(network, sample.image, sample.labels, workshop.precision)
 
     @torch.no_grad()
     def __call__(
-        self, network: Localiser, image: NDArray[np.uint8], labels: NDArray[np.bool_] | None = None
+        self,
+        network: Localiser,
+        image: NDArray[np.uint8],
+        labels: NDArray[np.bool_] | None = None,
+        precision: str = EXACT,
     ) -> SeedMaps:
         """Maps of the classes present.
 
@@ -66,27 +69,30 @@ class Cam:
             network: a trained classifier, in eval mode.
             image: RGB (H, W, 3).
             labels: multi-hot (K,); None takes the classes that the classifier finds.
+            precision: of the backbone, see :mod:`deft.engine.precision`; the head and all sums are float32.
 
         Returns:
             Maps in [0, 1] on the strided grid, and the classifier's probability of every class.
         """
         size = (image.shape[0], image.shape[1])
-        whole = pixels(image, next(network.backbone.parameters()).device)
+        where = next(network.backbone.parameters()).device
+        whole = pixels(image, where)
         head = cast(Any, network.head)
         total: Tensor | None = None
         logits: list[Tensor] = []
-        for scale in self.scales:
-            view = resize(whole, scale, network.backbone.stride)
-            batch = torch.cat([view, view.flip(-1)]) if self.flip else view
-            with torch.autocast(batch.device.type, dtype=torch.bfloat16, enabled=self.precision == "bf16"):
-                features = network.backbone(batch)[-1].float()
-            activation = head.activation(features).float()
-            if self.flip:
-                activation = activation[:1] + activation[1:].flip(-1)
-            branches = on_grid(activation[0], (view.shape[-2], view.shape[-1]), size)
-            total = branches if total is None else total + branches
-            if scale == 1.0:
-                logits.append(head.logits(features).float().mean(0))
+        with autocast(precision, where):  # one for all scales: weights are rounded once an image
+            for scale in self.scales:
+                view = resize(whole, scale, network.backbone.stride)
+                batch = torch.cat([view, view.flip(-1)]) if self.flip else view
+                features = network.backbone(batch.contiguous(memory_format=torch.channels_last))[-1].float()
+                with autocast(EXACT, where):
+                    activation = head.activation(features).float()
+                    if self.flip:
+                        activation = activation[:1] + activation[1:].flip(-1)
+                    branches = on_grid(activation[0], (view.shape[-2], view.shape[-1]), size)
+                    total = branches if total is None else total + branches
+                    if scale == 1.0:
+                        logits.append(head.logits(features).float().mean(0))
         if total is None:
             raise AssertionError("scales are never empty")
         probability = logits[0].sigmoid().cpu()

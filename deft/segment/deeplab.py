@@ -24,6 +24,8 @@ from deft.contracts import IGNORE, InputError
 from deft.engine.fit import Plan
 from deft.engine.layout import channels_last
 from deft.engine.optimise import AdamW, ParamGroup
+from deft.engine.parts import in_parts
+from deft.engine.ranks import mean_over_ranks, world
 
 KIND = "deft segmentation network"
 FORMAT = 1
@@ -93,6 +95,9 @@ class SegmentationNetwork(nn.Module):
         side: long side, in pixels, that objects are seen at; inference resizes to it.
     """
 
+    parts: int = 1
+    """Parts that a batch is computed in, see :mod:`deft.engine.parts`; the decoder's batch norms then see parts."""
+
     def __init__(self, backbone: Backbone, classes: int, settings: DeepLab, side: int = 512) -> None:
         super().__init__()
         from segmentation_models_pytorch.decoders.deeplabv3.decoder import DeepLabV3PlusDecoder
@@ -144,12 +149,17 @@ class SegmentationNetwork(nn.Module):
     def terms(self, batch: dict[str, Tensor], epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
         """Cross entropy averaged over the pixels that are not 255; 0 where there are none.
 
-        ``batch`` holds ``image`` uint8 (N, 3, h, w) and ``mask`` int64 (N, h, w).
+        Of several processes each divides by their mean count of pixels, which makes the mean of their losses that of
+        the global batch. ``batch`` holds ``image`` uint8 (N, 3, h, w) and ``mask`` int64 (N, h, w).
         """
         mask = batch["mask"]
-        logits = self(batch["image"]).float()
-        total = F.cross_entropy(logits, mask, ignore_index=IGNORE, reduction="sum")
-        return {"segmentation": total / (mask != IGNORE).sum().clamp(min=1)}
+        total = in_parts(self._cost, batch["image"], self.parts, mask).sum()
+        return {"segmentation": total / mean_over_ranks((mask != IGNORE).sum()).clamp(min=1 / world())}
+
+    def _cost(self, images: Tensor, mask: Tensor) -> Tensor:
+        """Cross entropy of each image, summed over its pixels, (N,)."""
+        pixels = F.cross_entropy(self(images).float(), mask, ignore_index=IGNORE, reduction="none")
+        return pixels.flatten(1).sum(dim=1)
 
     def groups(self) -> list[ParamGroup]:
         """The backbone at the base rate, decoder and head at :attr:`DeepLab.head_rate` times that."""

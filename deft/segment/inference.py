@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deft.contracts import BACKGROUND, InputError, LabelMap
+from deft.engine.precision import EXACT, autocast
 from deft.segment.deeplab import SegmentationNetwork
 
 _BAND = 8_000_000
@@ -48,6 +49,7 @@ class Inference:
         image: NDArray[np.uint8],
         classes: tuple[str, ...],
         allowed: Collection[int] | None = None,
+        precision: str = EXACT,
     ) -> LabelMap:
         """Mask of one photograph.
 
@@ -56,6 +58,7 @@ class Inference:
             image: RGB uint8 (H, W, 3), of any size.
             classes: names of the network's K classes.
             allowed: indices of the classes that may be found beside background; None allows all.
+            precision: of the network, see :mod:`deft.engine.precision`; probabilities are float32.
 
         Returns:
             The mask (H, W), and the mean probability of each class over its pixels.
@@ -64,7 +67,7 @@ class Inference:
             raise InputError(
                 f"expected the names of the network's {network.classes} classes, got {len(classes)}; give one for each"
             )
-        probabilities = self.probabilities(network, image, allowed)
+        probabilities = self.probabilities(network, image, allowed, precision)
         mask = np.empty(image.shape[:2], dtype=np.uint8)
         sums = np.zeros(len(classes) + 1)
         counts = np.zeros(len(classes) + 1)
@@ -78,7 +81,11 @@ class Inference:
         return LabelMap(mask, classes, {classes[value - 1]: float(sums[value] / counts[value]) for value in found})
 
     def probabilities(
-        self, network: SegmentationNetwork, image: NDArray[np.uint8], allowed: Collection[int] | None = None
+        self,
+        network: SegmentationNetwork,
+        image: NDArray[np.uint8],
+        allowed: Collection[int] | None = None,
+        precision: str = EXACT,
     ) -> Tensor:
         """Probability of background and of each class, on the grid that covers the whole photograph.
 
@@ -95,7 +102,8 @@ class Inference:
         total: Tensor | None = None
         with torch.inference_mode():
             for size in sorted(sizes, key=lambda size: size != middle):
-                logits = self._logits(network, image, size).float()
+                with autocast(precision, network_device):
+                    logits = self._logits(network, image, size).float()
                 logits[:, absent] = -torch.inf
                 shares = logits.softmax(dim=1)
                 grid = grid or tuple(shares.shape[-2:])

@@ -38,7 +38,7 @@ from deft.contracts import InputError, SampleAugmentation, Splits
 from deft.data import check, open_data
 from deft.data.faults import refuse
 from deft.engine.fit import Watch
-from deft.pipeline import Pipeline, working
+from deft.pipeline import Pipeline, resolved, working
 from deft.recipes import RECIPES
 from deft.settings import assign, plain
 from deft.stages import Run, weights_digest
@@ -150,7 +150,7 @@ class Laboratory:
 
     def folder(self, name: str, pipeline: Pipeline, seed: int) -> Path:
         """The run folder of a pipeline at a seed."""
-        settings = plain(replace(pipeline, seed=0, devices=1))
+        settings = plain(replace(pipeline, seed=0))
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
         return self.out / "runs" / str(seed) / f"{file_stem(name)}-{digest}"
 
@@ -326,6 +326,7 @@ def has_field(settings: Any, dotted: str) -> bool:
 
 def _of_classifier(pipeline: Pipeline) -> dict[str, Any]:
     """What makes a classifier, as ``run.json`` keeps it."""
+    pipeline = resolved(pipeline)
     names = ("classifier", "backbone", "stride", "precision")
     settings = {name: plain(getattr(pipeline, name)) for name in names}
     return {**settings, "weights": weights_digest(pipeline.weights, pipeline.backbone)}

@@ -13,6 +13,7 @@ from deft.backbone import build_backbone
 from deft.classify.classifier import Classifier, ClassifierNetwork, load_classifier, save_classifier
 from deft.classify.deft import DeftHead
 from deft.classify.linear import LinearHead
+from deft.classify.sma import SmaHead
 from deft.contracts import Augmentation, Head, InputError
 from deft.engine.fit import Plan
 
@@ -111,10 +112,44 @@ def test_views_are_images_of_the_batch(head: Head) -> None:
     images = torch.randint(0, 256, (6, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     labels = torch.eye(3)[[0, 1, 2, 0, 1, 2]]
     flat = network.terms({"image": images, "labels": labels}, 1, torch.Generator().manual_seed(0))
-    pairs = {"image": images.unflatten(0, (3, 2)), "labels": labels.unflatten(0, (3, 2))}
+    pairs = {"image": torch.stack(images.chunk(2), dim=1), "labels": torch.stack(labels.chunk(2), dim=1)}
     viewed = network.terms(pairs, 1, torch.Generator().manual_seed(0))
     assert flat.keys() == viewed.keys()
     assert all(torch.equal(flat[name], viewed[name]) for name in flat)
+
+
+def gradients(network: ClassifierNetwork, parts: int) -> dict[str, Tensor]:
+    network.parts = parts
+    network.zero_grad()
+    terms = network.terms(examples(), 6, torch.Generator().manual_seed(0))
+    torch.stack(list(terms.values())).sum().backward()
+    return {name: value.grad.clone() for name, value in network.named_parameters() if value.grad is not None}
+
+
+@pytest.mark.parametrize("augment", [None, CutMix(), ManifoldMixup(layers=(3,))])
+@pytest.mark.parametrize("head", [LinearHead(), DeftHead(maps=4), SmaHead(DeftHead(maps=4))])
+def test_gradients_do_not_depend_on_parts(head: Head, augment: Augmentation | None) -> None:
+    network = build(head, pretrained=True, augment=augment).train()
+    whole = gradients(network, 1)
+    assert any(name.startswith("backbone") for name in whole)
+    for parts in (2, 3):
+        found = gradients(network, parts)
+        assert found.keys() == whole.keys()
+        for name, value in found.items():
+            torch.testing.assert_close(value, whole[name], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("head", [LinearHead(), DeftHead(maps=4), SmaHead(DeftHead(maps=4))])
+def test_half_precision_gives_about_the_same_terms(head: Head) -> None:
+    network = build(head, augment=Mixup()).eval()
+    expected = network.terms(examples(), 6, torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16):
+        found = network.terms(examples(), 6, torch.Generator().manual_seed(0))
+        scores = network.logits(examples()["image"])
+    assert scores.dtype == torch.float32
+    assert found.keys() == expected.keys()
+    for name, term in expected.items():
+        torch.testing.assert_close(found[name].float(), term, rtol=0.05, atol=0.01)
 
 
 def test_a_stored_classifier_gives_the_same_scores(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import torch
 from deft.artifacts import save_mask
 from deft.contracts import Sample
 from deft.data import open_data
-from deft.data.examples import MaskedImages, TaggedImages, typical_side
+from deft.data.examples import MaskedImages, TaggedImages, typical_side, without_truth
+from deft.data.listed import ListedImages
 from deft.data.transforms import TrainCrop
 
 FILL = (1, 2, 3)
@@ -60,6 +61,20 @@ def test_image_and_mask_are_cut_alike(folder_data: Path, tmp_path: Path) -> None
     assert torch.equal(example["image"][0].long(), example["mask"])
     assert example["labels"].dtype == torch.float32
     assert example["labels"].tolist() == data.labels[6].tolist()
+
+
+def test_the_truth_is_not_read_for_training(folder_data: Path) -> None:
+    data = open_data(f"folder:{folder_data}").train
+    assert isinstance(data, ListedImages) and data[0].mask is not None
+    bare = without_truth(data)
+    assert bare[0].mask is None and bare[0].context is None
+    np.testing.assert_array_equal(bare[0].image, data[0].image)
+    assert bare.names == data.names and bare.labels.tolist() == data.labels.tolist()
+    lost = replace(data, masks=(Path("nowhere.png"),) * len(data))
+    one, two = (
+        TaggedImages(each, TrainCrop(32), FILL).example(0, np.random.default_rng(5))["image"] for each in (data, lost)
+    )
+    assert torch.equal(one, two)
 
 
 def test_typical_side(folder_data: Path) -> None:

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import signal
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from deft.artifacts import load_tensors
 from deft.engine import fit as module
 from deft.engine.fit import Plan, TrainingError, fit, read_history
 from deft.engine.optimise import Adam, AdamW, ParamGroup, Sgd
+from deft.engine.stop import Stopped, ending_on_sigterm
 
 
 class Line(nn.Module):
@@ -36,6 +41,9 @@ class Points:
     def example(self, index: int, rng: np.random.Generator) -> dict[str, Tensor]:
         x = torch.from_numpy(np.random.default_rng(index).normal(size=4).astype(np.float32))
         return {"x": x + float(rng.normal()) * 0.01, "y": x.sum()[None]}
+
+    def name(self, index: int) -> str:
+        return f"photo {index}"
 
 
 def trained(folder: Path, plan: Plan, seed: int = 0) -> tuple[Line, dict[str, list[tuple[int, float]]]]:
@@ -93,13 +101,12 @@ def test_a_stopped_training_ends_at_the_same_weights(
         trained(tmp_path / "stopped", plan)
     monkeypatch.setattr(Line, "terms", terms)
     resumed, again = trained(tmp_path / "stopped", plan)
-    assert len(resumed.seen) == 20  # went on from step 20 of 40
+    assert len(resumed.seen) == 13  # went on from step 27 of 40, the last that was done
     assert torch.equal(resumed.layer.weight, whole.layer.weight)
     assert again == history
 
 
-def test_workers_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_workers", lambda plan: plan.workers)  # however few cores there are
+def test_workers_change_nothing(tmp_path: Path) -> None:
     alone, _ = trained(tmp_path / "a", PLAN)
     helped, _ = trained(tmp_path / "b", Plan(4, 40, 4, PLAN.optimiser, workers=2))
     assert torch.equal(alone.layer.weight, helped.layer.weight)
@@ -113,24 +120,79 @@ def test_a_loss_that_is_no_number_stops_at_once(tmp_path: Path, monkeypatch: pyt
         return {"fit": found["fit"] * float("nan")} if len(self.seen) == 5 else found
 
     monkeypatch.setattr(Line, "terms", broken)
-    with pytest.raises(TrainingError, match=r"finite loss at step 5.*images number \["):
+    with pytest.raises(TrainingError, match=r"finite loss at step 5, got fit nan on the images photo \d, photo"):
         trained(tmp_path, PLAN)
     assert not (tmp_path / "history.json").exists()
 
 
-def test_two_processes_train_like_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def terms(self: Line, batch: dict[str, Tensor], epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
+def test_weights_that_are_no_numbers_do_not_replace_good_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CHECKPOINT_SECONDS", 0.0)
+    terms = Line.terms
+
+    def poisoned(self: Line, batch: dict[str, Tensor], epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
+        found = terms(self, batch, epoch, rng)
+        if len(self.seen) == 8:  # the loss is a number, its gradient is not
+            found["fit"] = found["fit"] + (self.layer.bias * 0).sum().sqrt()
+        return found
+
+    monkeypatch.setattr(Line, "terms", poisoned)
+    with pytest.raises(TrainingError, match=r"finite weights after step 8, got layer"):
+        trained(tmp_path, PLAN)
+    kept, header = load_tensors(tmp_path / "checkpoint.safetensors")
+    assert header["step"] == 7
+    assert all(value.isfinite().all() for value in kept.values())
+
+
+class Crowded(Line):
+    """Has memory for a few images at a time."""
+
+    room = 2
+
+    def terms(self, batch: dict[str, Tensor], epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
+        if -(-len(batch["x"]) // self.parts) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
         return {"fit": (self.layer(batch["x"]) - batch["y"]).square().mean()}
 
-    monkeypatch.setattr(Line, "terms", terms)
-    plan = Plan(epochs=2, min_steps=20, batch=4, optimiser=Sgd(lr=0.05), clip=0.0, workers=0)
+
+def test_out_of_memory_halves_the_batch_and_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan = replace(PLAN, batch=8)
     results = []
-    for devices in (1, 2):
-        folder = tmp_path / str(devices)
-        folder.mkdir()
+    for room in (8, 2):
         torch.manual_seed(3)
-        line = Line()
-        history = fit(line, Points(), plan, folder=folder, devices=devices)
-        assert [step for step, _ in history["fit"]] == [10, 20]
-        results.append(line.layer.weight.detach().clone())
-    assert torch.allclose(*results, atol=1e-5)
+        line = Crowded()
+        line.room = room
+        folder = tmp_path / str(room)
+        folder.mkdir()
+        fit(line, Points(), plan, folder=folder)
+        results.append(line)
+    assert results[1].parts == 4
+    assert "out of memory; goes on with 2 of 8 images at a time, and the same batch of 8" in capsys.readouterr().err
+    assert torch.equal(results[0].layer.weight, results[1].layer.weight)
+    assert load_tensors(tmp_path / "2" / "checkpoint.safetensors")[1]["parts"] == 4
+
+
+def test_one_image_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
+    line = Crowded()
+    line.room = 0
+    with pytest.raises(TrainingError, match="one image at a time does not fit into memory"):
+        fit(line, Points(), PLAN, folder=tmp_path)
+
+
+def test_sigterm_stops_between_two_steps_and_loses_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, history = trained(tmp_path / "whole", PLAN)
+    terms = Line.terms
+
+    def signalled(self: Line, batch: dict[str, Tensor], epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
+        if len(self.seen) == 13:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return terms(self, batch, epoch, rng)
+
+    monkeypatch.setattr(Line, "terms", signalled)
+    with pytest.raises(Stopped), ending_on_sigterm(lambda: None):
+        trained(tmp_path / "stopped", PLAN)
+    monkeypatch.setattr(Line, "terms", terms)
+    assert load_tensors(tmp_path / "stopped" / "checkpoint.safetensors")[1]["step"] == 14
+    resumed, again = trained(tmp_path / "stopped", PLAN)
+    assert len(resumed.seen) == 26
+    assert torch.equal(resumed.layer.weight, whole.layer.weight)
+    assert again == history

@@ -11,7 +11,7 @@ import pytest
 import deft
 from deft.augment import CutMix, Cutout, HideAndSeek, ManifoldMixup, Mixup
 from deft.contracts import Augmentation
-from deft.pipeline import reopen
+from deft.pipeline import reopen, resolved
 from deft.recipes import RECIPES, irn, irn_deft
 from deft.settings import assign
 
@@ -68,7 +68,7 @@ def test_each_recipe_runs_to_its_masks(name: str, deft_head: bool, folder_data: 
     assert 0 < scores["train"]["masks"]["fixed"]["miou"] <= 1
     again = reopen(tmp_path / "run")
     try:
-        assert again.pipeline == pipeline
+        assert again.pipeline == resolved(pipeline)
     finally:
         again.out.close()
 

@@ -12,7 +12,7 @@ import deft
 from deft.artifacts import file_stem, read_json
 from deft.contracts import Dataset, InputError
 from deft.data import open_data
-from deft.pipeline import Pipeline, reopen
+from deft.pipeline import Pipeline, reopen, resolved
 from deft.recipes import cam, external
 from deft.recipes.irn import with_deft
 from deft.seeds.external import External
@@ -56,7 +56,7 @@ def test_maps_go_all_the_way(maps: Path, folder_data: Path, tmp_path: Path) -> N
     assert not (tmp_path / "run" / "classifier").exists()
     again = reopen(tmp_path / "run")
     try:
-        assert again.pipeline == tiny(maps)
+        assert again.pipeline == resolved(tiny(maps))
     finally:
         again.out.close()
 

@@ -151,6 +151,17 @@ def test_images_of_any_size_and_seeds_on_any_grid(size: tuple[int, int]) -> None
     assert nothing.maps.shape == (0, *grid)
 
 
+def test_bf16_boundaries_are_walked_in_float32() -> None:
+    torch.manual_seed(0)
+    network = SMALL.network(Pyramid()).eval()
+    image = np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8)
+    seeds = SeedMaps((1,), torch.rand(1, 16, 20), (64, 80))
+    with torch.no_grad():
+        exact, half = (IrnRefine(network, SMALL, 16, word)(image, seeds) for word in ("32-true", "bf16-mixed"))
+    assert half.maps.dtype == torch.float32
+    assert torch.allclose(half.maps, exact.maps, atol=0.05) and not torch.equal(half.maps, exact.maps)
+
+
 def test_maps_fill_what_boundaries_enclose() -> None:
     edge = torch.zeros(24, 24)
     edge[6:18, [6, 17]] = edge[[6, 17], 6:18] = 0.99

@@ -7,8 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from deft.refine import irn_loss
 from deft.refine.irn_loss import irn_losses
-from deft.refine.neighborhood import directions, path
+from deft.refine.neighborhood import directions, first_cells, path, second_cells
 
 
 def slow_losses(edge: Tensor, displacement: Tensor, labels: Tensor, radius: int) -> dict[str, float]:
@@ -82,6 +83,59 @@ def test_gradients_reach_both_branches() -> None:
     torch.stack(list(irn_losses(edge, displacement, labels, 5).values())).sum().backward()
     for tensor in (edge, displacement):
         assert tensor.grad is not None and tensor.grad.isfinite().all() and tensor.grad.any()
+
+
+def by_autograd(edge: Tensor, displacement: Tensor, labels: Tensor, radius: int) -> Tensor:
+    """All terms, with torch's own gradients."""
+    cost: dict[int, list[Tensor]] = defaultdict(list)
+    error: dict[int, list[Tensor]] = defaultdict(list)
+    for direction in directions(radius):
+        one, other = first_cells(labels, direction), second_cells(labels, direction)
+        strongest = torch.stack([first_cells(edge, direction, step) for step in path(direction)]).amax(0)
+        sure, offset = (one != 255) & (other != 255), torch.tensor(direction).view(2, 1, 1)
+        gap = first_cells(displacement, direction) - second_cells(displacement, direction)
+        kinds = (sure & (one == other) & (one == 0), sure & (one == other) & (one != 0), sure & (one != other))
+        for kind, pairs in enumerate(kinds):
+            cost[kind].append(-((strongest if kind == 2 else 1 - strongest)[pairs] + 1e-5).log())
+            error[kind].append((gap - offset * kind).abs().mean(1)[pairs])
+    still, centre = (torch.cat(error[kind]).mean() / 2 for kind in (0, 1))
+    background, objects, apart = (torch.cat(cost[kind]).mean() for kind in range(3))
+    return torch.stack([(background + objects) / 4, apart / 2, centre, still])
+
+
+@pytest.mark.parametrize("pairs_at_once", [1, 400, 1 << 20])
+def test_gradients_of_each_term_are_those_of_autograd(pairs_at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(irn_loss, "PAIRS_AT_ONCE", pairs_at_once)
+    edge, displacement, labels = example(2, [0, 0, 1, 2, 255])
+    grids = (edge.double().requires_grad_(), displacement.double().requires_grad_())
+    weights = torch.tensor([1.0, 2.0, 3.0, 0.5], dtype=torch.float64)
+    found = torch.stack(list(irn_losses(*grids, labels, 6).values()))
+    expected = by_autograd(*grids, labels, 6)
+    torch.testing.assert_close(found, expected)
+    gradients = torch.autograd.grad((found * weights).sum(), grids)
+    for one, other in zip(gradients, torch.autograd.grad((expected * weights).sum(), grids), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_two_halves_of_a_batch_have_the_mean_gradient_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of two processes divides by the mean of both numbers of pairs, whatever its own is."""
+    edge, displacement, labels = example(3, [0, 0, 3, 255])
+    labels[1, :5] = 255
+
+    def gradient(rows: slice) -> Tensor:
+        grid = edge[rows].clone().requires_grad_()
+        total = torch.stack(list(irn_losses(grid, displacement[rows], labels[rows], 4).values())).sum()
+        return torch.autograd.grad(total, grid)[0]
+
+    whole = gradient(slice(None))
+    counts: list[Tensor] = []
+    monkeypatch.setattr(irn_loss, "mean_over_ranks", lambda own: counts.append(own) or own)
+    for row in (0, 1):
+        gradient(slice(row, row + 1))
+    monkeypatch.setattr(irn_loss, "mean_over_ranks", lambda own: (counts[0] + counts[1]) / 2)
+    monkeypatch.setattr(irn_loss, "world", lambda: 2)
+    halves = torch.cat([gradient(slice(row, row + 1)) for row in (0, 1)])
+    torch.testing.assert_close(halves / 2, whole)
 
 
 def test_other_grids_are_refused() -> None:

@@ -112,3 +112,18 @@ def test_mean_shift_takes_off_the_mean_displacement() -> None:
     torch.testing.assert_close(left, torch.zeros(2), atol=1e-5, rtol=0)
     assert network.mean_shift.any()
     assert "mean_shift" in network.state_dict()
+
+
+def test_in_parts_the_gradients_are_those_of_the_batch() -> None:
+    images = torch.randint(256, (3, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    masks = torch.zeros(3, 32, 32, dtype=torch.int64)
+    masks[:, 8:24, 8:24] = torch.tensor([1, 2, 255]).view(3, 1, 1)
+    gradients = []
+    for parts in (1, 2, 3):
+        torch.manual_seed(1)
+        network = IrnNetwork(resnet_like(), radius=4).train()
+        network.parts = parts
+        sum(network.terms({"image": images, "mask": masks}, 1, torch.Generator()).values(), torch.zeros(())).backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None]))
+    assert torch.allclose(gradients[0], gradients[1], rtol=1e-4, atol=1e-6)
+    assert torch.allclose(gradients[0], gradients[2], rtol=1e-4, atol=1e-6)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from deft.refine.neighborhood import directions, first_cells, path, path_maximum, second_cells
+from deft.refine.neighborhood import Windows, alike, directions, first_cells, path, path_maximum, second_cells
 
 
 @pytest.mark.parametrize(("radius", "count"), [(1, 0), (2, 4), (5, 34), (10, 152)])
@@ -76,3 +76,30 @@ def test_ties_send_the_gradient_to_one_cell() -> None:
     found = path_maximum(grid, (0, 3))
     found.sum().backward()
     assert grid.grad is not None and grid.grad.sum() == found.numel()
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 1000])
+def test_groups_hold_every_direction_once_with_paths_alike(at_once: int) -> None:
+    groups = alike(6, at_once, torch.device("cpu"))
+    assert sorted(direction for group in groups for direction in group.directions) == sorted(directions(6))
+    for group in groups:
+        assert len(group.directions) <= at_once
+        assert {len(path(direction)) for direction in group.directions} == {len(group.rows)}
+
+
+@pytest.mark.parametrize("at_once", [1, 1000])
+@pytest.mark.parametrize("size", [(7, 6), (2, 9), (1, 1)])
+def test_windows_show_the_cells_of_all_pairs(at_once: int, size: tuple[int, int]) -> None:
+    grid = torch.arange(2 * size[0] * size[1]).view(2, *size)
+    windows = Windows(grid, 5, fill=-1)
+    assert torch.equal(windows.first(windows.wide), grid)
+    for group in alike(5, at_once, grid.device):
+        ends = windows.ends(group)
+        for number, direction in enumerate(group.directions):
+            inside = ends[:, number] >= 0
+            assert torch.equal(ends[:, number][inside], second_cells(grid, direction).flatten())
+            assert torch.equal(grid[inside], first_cells(grid, direction).flatten())
+            assert torch.equal(windows.second(windows.wide, direction), ends[:, number])
+            for place, step in enumerate(path(direction)):
+                seen = windows.on_path(group, place)[:, number][inside]
+                assert torch.equal(seen, first_cells(grid, direction, step).flatten())

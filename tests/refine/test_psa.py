@@ -185,6 +185,16 @@ def test_equals_the_dense_walk_and_its_argmax(size: tuple[int, int]) -> None:
     np.testing.assert_array_equal(threshold(found.maps, found.classes, Psa().background), values)
 
 
+def test_bf16_affinities_are_walked_in_float32() -> None:
+    network, size = SMALL.network(backbone()).eval(), (64, 72)
+    seeds = SeedMaps((1,), torch.rand(1, 16, 18), size)
+    exact, half = (
+        PsaRefine(network, SMALL, 4, word)(scene(*size, 0)[0], seeds).maps for word in ("32-true", "bf16-mixed")
+    )
+    assert half.dtype == torch.float32
+    assert torch.allclose(half, exact, atol=0.05) and not torch.equal(half, exact)
+
+
 def test_shares_of_nothing_are_nothing_and_half_is_the_argmax() -> None:
     assert not share_of_classes(torch.zeros(3, 2, 2)).any()
     scores = torch.rand(4, 30, 30)

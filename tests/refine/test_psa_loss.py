@@ -82,6 +82,15 @@ def test_gradients_are_those_of_the_plain_formula() -> None:
         assert features.grad[place].item() == pytest.approx((around[0] - around[1]) / (2 * step), abs=2e-3)
 
 
+def test_costs_are_added_up_in_single_precision_whatever_the_network_computes_in() -> None:
+    rng = torch.Generator().manual_seed(2)
+    features = torch.randn(1, 3, 16, 16, generator=rng).bfloat16()
+    labels = torch.randint(3, (1, 16, 16), generator=rng)
+    expected = affinity_losses(features.float(), labels, 5)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert affinity_losses(features, labels, 5) == expected
+
+
 def test_a_cell_has_the_label_of_more_than_half_of_its_pixels() -> None:
     mask = torch.full((1, 8, 16), 255)
     mask[:, :, :8] = torch.tensor([3, 3, 3, 3, 3, 0, 255, 0])  # 5 of 8 columns

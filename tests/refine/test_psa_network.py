@@ -28,6 +28,14 @@ def test_one_feature_a_cell_whatever_the_size(size: tuple[int, int], stride: int
         assert bool((affinity >= 0).all() and (affinity <= 1).all())
 
 
+def test_affinities_in_bf16_are_near_those_in_float32() -> None:
+    network = AffinityNetwork(resnet()).eval()
+    image = torch.randint(256, (3, 64, 72), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    pairs = list(zip(network.affinities(image), network.affinities(image, "bf16-mixed"), strict=True))
+    assert all(half.dtype == torch.float32 and torch.allclose(half, exact, atol=0.05) for exact, half in pairs)
+    assert any(not torch.equal(half, exact) for exact, half in pairs)
+
+
 def test_early_stages_and_batch_norms_do_not_learn() -> None:
     network = AffinityNetwork(resnet()).train()
     backbone = network.backbone
@@ -50,6 +58,22 @@ def test_shapes_of_the_paper() -> None:
     assert [tuple(layer.weight.shape[:2]) for layer in network.reduce] == [(64, 48), (128, 192), (256, 96)]
     assert network.join.weight.shape == (448, 448, 1, 1)
     assert network.join.weight.std().item() == pytest.approx(4 * (2 / 896) ** 0.5, rel=0.02)
+
+
+def test_gradients_do_not_depend_on_parts() -> None:
+    network = AffinityNetwork(resnet(), radius=3).train()
+    image = torch.randint(256, (3, 3, 48, 48), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    mask = torch.zeros(3, 48, 48, dtype=torch.int64)
+    mask[0, 8:32, 8:32], mask[1, 24:], mask[2] = 1, 2, 255
+    found = []
+    for parts in (1, 2, 3):
+        network.parts = parts
+        network.zero_grad()
+        torch.stack(list(network.terms({"image": image, "mask": mask}, 1, torch.Generator()).values())).sum().backward()
+        found.append({name: p.grad.clone() for name, p in network.named_parameters() if p.grad is not None})
+    assert any(name.startswith("backbone") for name in found[0])
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0], rtol=1e-4, atol=1e-5)
 
 
 def test_training_lowers_the_loss_and_reaches_the_backbone() -> None:

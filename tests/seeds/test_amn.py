@@ -155,6 +155,14 @@ def test_the_maps_of_an_image_are_its_probabilities_stretched() -> None:
     assert torch.equal(SMALL.maps(net, sample, labels).maps, seeds.maps)
 
 
+def test_maps_are_read_in_the_precision_asked() -> None:
+    net, image = network(), np.random.default_rng(1).integers(0, 256, (50, 63, 3), dtype=np.uint8)
+    sample, labels = Sample("one", image, np.array([False, True, True])), np.zeros((50, 63), dtype=np.uint8)
+    found = SMALL.maps(net, sample, labels, precision="bf16-mixed")
+    probability = net.probability(image, sample.labels, SMALL.scales, True, "bf16-mixed")
+    assert torch.equal(found.maps, probability[2:])
+
+
 def test_trains_once_and_maps_every_image(
     trained: tuple[Bench, Callable[[Sample], SeedMaps]], folder_data: Path
 ) -> None:
@@ -227,7 +235,7 @@ def test_killed_and_started_again_it_ends_at_the_same_network(
     gone = min(stored)
     gone.unlink()
     resumed = SMALL.prepare(bench(folder_data, tmp_path))
-    assert len(calls) == 14  # went on from step 10 of 12
+    assert len(calls) == 13  # went on from step 11 of 12
     assert {path for path, time in stored.items() if path.stat().st_mtime_ns != time} == {gone}
     whole, again = (load_tensors(folder / "model.safetensors")[0] for folder in (made.folder, tmp_path))
     assert all(torch.equal(again[key], value) for key, value in whole.items())

@@ -63,6 +63,13 @@ def test_a_missing_kind_adds_nothing_and_gradients_stay_finite(values: list[int]
     assert bool(terms["objects"] == 0) == (not {1, 2} & set(values))
 
 
+def test_losses_are_added_up_in_single_precision_whatever_the_network_computes_in() -> None:
+    logits, mask = case([0, 1, 2, 3, 255])
+    expected = balanced_losses(logits, mask, 0.4)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert balanced_losses(logits, mask, 0.4) == expected
+
+
 def test_neither_unsure_cells_nor_repeated_ones_change_a_mean() -> None:
     logits, mask = case([0, 1, 255])
     wider = torch.cat([logits, logits], dim=-1)

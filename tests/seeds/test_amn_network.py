@@ -75,6 +75,32 @@ def test_a_mirrored_image_has_mirrored_maps() -> None:
     assert torch.allclose(straight, mirrored.flip(-1), atol=1e-4)
 
 
+def test_bf16_changes_little_and_sums_are_float32() -> None:
+    net, labels = network(), np.array([True, True, False])
+    exact = net.probability(photo(65, 81), labels, SCALES, True)
+    half = net.probability(photo(65, 81), labels, SCALES, True, "bf16-mixed")
+    assert half.dtype == torch.float32
+    assert torch.allclose(half, exact, atol=0.02) and not torch.equal(half, exact)
+    assert torch.allclose(half.sum(dim=0), torch.ones(()), atol=1e-5)
+
+
+def test_gradients_do_not_depend_on_parts() -> None:
+    net, rng = network(dropout=0.0).train(), torch.Generator().manual_seed(0)
+    mask = torch.randint(0, 4, (3, 64, 64), generator=rng)
+    mask[0, 16:], mask[2, :, :32] = 255, 0
+    image = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8, generator=rng)
+    batch = {"image": image, "mask": mask, "labels": torch.tensor([[1.0, 0, 0], [0, 0, 1], [1, 1, 1]])}
+    found = []
+    for parts in (1, 2, 3):
+        net.parts = parts
+        net.zero_grad()
+        sum(net.terms(batch, 1, torch.Generator()).values(), torch.zeros(())).backward()
+        found.append({name: p.grad.clone() for name, p in net.named_parameters() if p.grad is not None})
+    assert len(found[0]) == len(list(net.parameters()))
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0], rtol=1e-4, atol=1e-5)
+
+
 def test_steps_learn_and_keep_the_batch_statistics() -> None:
     net = network().train()
     assert not any(module.training for module in net.modules() if isinstance(module, nn.BatchNorm2d))

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,8 @@ from torch import Tensor, nn
 from deft.backbone import build_backbone
 from deft.classify.classifier import ClassifierNetwork
 from deft.classify.linear import LinearHead
-from deft.contracts import InputError
+from deft.contracts import InputError, Sample
+from deft.engine.precision import EXACT
 from deft.seeds.cam import Cam
 
 
@@ -87,6 +91,40 @@ def test_a_bright_spot_stays_where_it_is() -> None:
     rows, columns = torch.meshgrid(torch.arange(maps.shape[0]), torch.arange(maps.shape[1]), indexing="ij")
     centre = [float((maps * place).sum() / maps.sum()) * 4 for place in (rows, columns)]
     assert centre == pytest.approx([64, 144], abs=1.5)
+
+
+def test_bf16_is_the_backbones_and_nothing_elses(network: ClassifierNetwork) -> None:
+    kinds: dict[str, set[torch.dtype]] = {"backbone": set(), "head": set()}
+    layouts = []
+
+    def told(name: str, value: Tensor) -> None:
+        kinds[name].add(value.dtype)
+
+    hooks = [
+        network.backbone.register_forward_pre_hook(
+            lambda _, given: layouts.append(given[0].is_contiguous(memory_format=torch.channels_last))
+        ),
+        network.backbone.register_forward_hook(lambda _, __, maps: told("backbone", maps[-1])),
+        network.head.classifier.register_forward_hook(lambda _, __, scores: told("head", scores)),
+    ]
+    image, labels = photo(65, 81), np.array([True, False, True])
+    half = Cam()(network, image, labels, "bf16-mixed")
+    assert kinds == {"backbone": {torch.bfloat16}, "head": {torch.float32}}
+    exact = Cam()(network, image, labels)
+    for hook in hooks:
+        hook.remove()
+    assert all(layouts)
+    assert half.maps.dtype == torch.float32
+    assert torch.allclose(half.maps, exact.maps, atol=0.05) and not torch.equal(half.maps, exact.maps)
+    assert half.scores == pytest.approx(exact.scores, abs=0.01)
+    assert torch.equal(Cam()(network, image, labels, EXACT).maps, exact.maps)
+
+
+def test_seeds_are_read_in_the_precision_of_the_run(network: ClassifierNetwork) -> None:
+    sample = Sample("one", photo(65, 81), np.array([True, False, True]))
+    for precision in ("32-true", "bf16-mixed"):
+        found = Cam().prepare(cast(Any, SimpleNamespace(classifier=network, precision=precision)))(sample)
+        assert torch.equal(found.maps, Cam()(network, sample.image, sample.labels, precision).maps)
 
 
 def test_scales_must_hold_one() -> None:

@@ -102,6 +102,22 @@ def test_a_few_steps_learn_one_batch() -> None:
     assert losses[-1] < 0.7 * losses[0]
 
 
+def test_gradients_do_not_depend_on_parts() -> None:
+    net = network().eval()
+    mask = torch.randint(0, 4, (3, 64, 64), generator=torch.Generator().manual_seed(1))
+    mask[0, :40], mask[1] = 255, 255
+    found = []
+    for parts in (1, 2, 3):
+        net.parts = parts
+        net.zero_grad()
+        loss = net.terms({"image": images(3), "mask": mask}, 1, torch.Generator())["segmentation"]
+        loss.backward()
+        found.append([loss.detach(), *(p.grad.clone() for p in net.parameters() if p.grad is not None)])
+    assert len(found[0]) > 40
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0], rtol=1e-4, atol=1e-5)
+
+
 def test_groups_hold_every_parameter_once() -> None:
     net = network()
     backbone, new = net.groups()

@@ -111,6 +111,16 @@ def test_only_allowed_classes_are_found(network: SegmentationNetwork) -> None:
     assert np.array_equal(everything.mask, free.mask)
 
 
+def test_bf16_changes_few_pixels_and_sums_are_float32(network: SegmentationNetwork) -> None:
+    image = photograph(64, 80)
+    exact, half = (Inference().probabilities(network, image, precision=word) for word in ("32-true", "bf16-mixed"))
+    assert half.dtype == torch.float32
+    torch.testing.assert_close(half.sum(0), torch.ones(half.shape[1:]))
+    assert not torch.equal(half, exact) and float((half - exact).abs().mean()) < 0.02
+    masks = [Inference().predict(network, image, CLASSES, precision=word).mask for word in ("32-true", "bf16-mixed")]
+    assert np.mean(masks[0] == masks[1]) > 0.9
+
+
 def test_scores_are_the_mean_probability_of_a_class(network: SegmentationNetwork) -> None:
     image = photograph(50, 60)
     result = Inference().predict(network, image, CLASSES)

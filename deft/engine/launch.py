@@ -1,0 +1,145 @@
+"""Starting the processes that work on one run: torchrun's own launcher, SLURM's tasks, or none.
+
+``deft run --devices 4`` starts torchrun's agent in this process, and the agent four copies of the command. Under
+torchrun or ``srun`` the copies are there already. Each then calls :func:`join`, and from there on
+:mod:`deft.engine.ranks` knows the others.
+"""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import os
+import sys
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from deft.contracts import InputError
+
+PATIENCE = datetime.timedelta(hours=2)
+"""How long a process waits for another that is alive; a dead one is noticed within seconds."""
+
+
+def launched() -> bool:
+    """Whether torchrun or SLURM started this process as one of several."""
+    return by_torchrun() or _slurm_tasks() > 1
+
+
+def by_torchrun() -> bool:
+    """Whether torchrun's agent, ours or the user's, started this process."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def join() -> None:
+    """Meet the other processes; each of them must call it. On a machine with GPUs each takes one.
+
+    Raises:
+        InputError: there are more processes on this machine than GPUs.
+    """
+    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    if not by_torchrun():
+        from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+
+        cluster = SLURMEnvironment(auto_requeue=False)
+        os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = cluster.main_address, str(cluster.main_port)
+        os.environ["RANK"], os.environ["WORLD_SIZE"] = str(cluster.global_rank()), str(cluster.world_size())
+        os.environ["LOCAL_RANK"] = str(cluster.local_rank())
+    if backend == "nccl":
+        place, there = int(os.environ["LOCAL_RANK"]), torch.cuda.device_count()
+        if place >= there:
+            raise InputError(f"expected a GPU for each process, got {there} for at least {place + 1}; lower --devices")
+        torch.cuda.set_device(place)
+    dist.init_process_group(backend, timeout=PATIENCE)
+
+
+def leave() -> None:
+    """Part from the other processes."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def processes_of_this_machine() -> int:
+    """How many of the processes run here."""
+    if not dist.is_initialized():
+        return 1
+    if "LOCAL_WORLD_SIZE" in os.environ:
+        return int(os.environ["LOCAL_WORLD_SIZE"])
+    return dist.get_world_size() // int(os.environ.get("SLURM_STEP_NUM_NODES", "1"))
+
+
+def start(words: Sequence[str], devices: int, nodes: int) -> int:
+    """Run the command ``deft WORDS`` as ``devices`` processes here, and as many on each of the other machines.
+
+    Of several machines each is given the same command, with MASTER_ADDR, MASTER_PORT and its NODE_RANK in its
+    environment, as for Lightning.
+
+    Returns:
+        The exit code: that of the first process that failed, or 0.
+
+    Raises:
+        InputError: an environment variable is missing.
+    """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    logging.getLogger("torch.distributed").setLevel(logging.ERROR)
+    # As many threads in all as there are cores: two copies of a program that takes all of them are slower than one.
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // devices)))
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # or every process says that no parameter went unused
+    config = LaunchConfig(
+        min_nodes=nodes,
+        max_nodes=nodes,
+        nproc_per_node=devices,
+        max_restarts=0,
+        monitor_interval=0.5,
+        start_method="spawn",
+        **_meeting_place(nodes),
+    )
+    try:
+        elastic_launch(config, entrypoint=sys.executable)("-m", "deft.cli", *words)
+    except ChildFailedError as failed:
+        _, first = failed.get_first_failure()
+        if first.exitcode < 0:
+            print(
+                f"deft: process {first.local_rank} of {devices} was killed by signal {-first.exitcode}, and the others "
+                "were stopped; what is done is kept. Give the same command to go on",
+                file=sys.stderr,
+            )
+            return 128 - first.exitcode
+        return int(first.exitcode)
+    except SignalException as came:
+        return 128 + int(came.sigval)
+    return 0
+
+
+def _meeting_place(nodes: int) -> dict[str, Any]:
+    """Where torchrun's agents find each other."""
+    if nodes == 1:
+        return {
+            "rdzv_backend": "c10d",
+            "rdzv_endpoint": "localhost:0",
+            "run_id": str(uuid.uuid4()),
+            "local_addr": "localhost",
+        }
+    missing = [name for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK") if name not in os.environ]
+    if missing:
+        raise InputError(
+            f"--num-nodes {nodes}: expected MASTER_ADDR, MASTER_PORT and NODE_RANK in the environment of each machine, "
+            f"found no {', '.join(missing)}; set them, or start the command with torchrun or srun"
+        )
+    return {
+        "rdzv_backend": "static",
+        "rdzv_endpoint": f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}",
+        "rdzv_configs": {"rank": int(os.environ["NODE_RANK"])},
+        "run_id": "deft",
+    }
+
+
+def _slurm_tasks() -> int:
+    """Tasks of the ``srun`` step this process is one of; a batch script itself is none."""
+    return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))

@@ -1,0 +1,104 @@
+"""The processes that work on one run together: who this one is, and what they tell each other.
+
+Every process runs the whole program and meets the others where it calls these functions; a process alone is the first
+of one, and everything here is then free. Who starts them is :mod:`deft.engine.launch`'s business.
+
+A global batch of N images is dealt out like cards: image i goes to rank i mod W, as its i // W-th.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def rank() -> int:
+    """Number of this process, 0 to :func:`world` - 1."""
+    return dist.get_rank() if _together() else 0
+
+
+def world() -> int:
+    """Number of processes."""
+    return dist.get_world_size() if _together() else 1
+
+
+def first() -> bool:
+    """Whether this process writes what is written once."""
+    return rank() == 0
+
+
+def barrier() -> None:
+    """Wait until every process is here."""
+    agreed(True)
+
+
+def agreed(flag: bool) -> bool:
+    """What the first process says, for decisions that all must take alike; waits for it."""
+    if not _together():
+        return flag
+    said = torch.tensor([float(flag)], device=_where())
+    dist.all_reduce(said.mul_(float(first())))
+    return bool(said.item())
+
+
+def own(batch: Tensor) -> Tensor:
+    """This process's images of a global batch (N, ...): (N / W, ...)."""
+    return batch[rank() :: world()]
+
+
+def gathered(part: Tensor) -> Tensor:
+    """The global batch (N, ...) of which every process holds its ``own`` part (N / W, ...); gradients find their way.
+
+    A loss of the global batch, computed by every process, gives the gradients that one process would compute, once
+    they are averaged over the processes, as is done in training. So does a loss that is a mean over ``own`` images, of
+    what was made of the global batch.
+
+    Args:
+        part: of the same shape on every process, N / W images.
+    """
+    if not _together():
+        return part
+    whole: Tensor = _Gathered.apply(part)
+    return whole
+
+
+def mean_over_ranks(values: Tensor) -> Tensor:
+    """Mean of each value over the processes, without gradient: what a process divides its own sum by.
+
+    Gradients are averaged over processes. Dividing by this mean instead of by the own count makes the average the
+    gradient of (sum over the global batch) / (count over the global batch). Where there may be nothing to count, the
+    least to divide by is 1 / W, not 1: a single thing in the whole batch is a mean of 1 / W.
+
+    Returns:
+        As ``values``, floating point where there are several processes.
+    """
+    if not _together():
+        return values
+    total = values.detach().clone()
+    dist.all_reduce(total)
+    return total / world()
+
+
+class _Gathered(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, part: Tensor) -> Tensor:
+        parts = [torch.empty_like(part, memory_format=torch.contiguous_format) for _ in range(world())]
+        dist.all_gather(parts, part.contiguous())
+        return torch.stack(parts, dim=1).flatten(0, 1)
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return own(total)
+
+
+def _together() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+def _where() -> torch.device:
+    return torch.device("cuda", torch.cuda.current_device()) if dist.get_backend() == "nccl" else torch.device("cpu")

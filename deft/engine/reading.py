@@ -1,0 +1,86 @@
+"""Batches as a function of (seed, step): which images, in which order, changed in which way."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from deft.engine import ranks
+
+if TYPE_CHECKING:
+    from deft.engine.fit import Plan
+
+
+class Examples(Protocol):
+    """What a training stage reads."""
+
+    def __len__(self) -> int: ...
+
+    def example(self, index: int, rng: np.random.Generator) -> dict[str, Tensor]:
+        """One training example, a pure function of (index, rng)."""
+
+    def name(self, index: int) -> str:
+        """Of the image, for messages."""
+
+
+def reader(examples: Examples, plan: Plan, seed: int, steps: range) -> DataLoader[dict[str, Tensor]]:
+    """Batches for these steps; with several processes the own part of each."""
+    batches = Batches(len(examples), plan.batch, seed, steps, ranks.rank(), ranks.world())
+    return DataLoader(
+        _Reader(examples, seed),
+        batch_sampler=batches,
+        num_workers=reading_processes(plan.workers),
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def reading_processes(workers: int | None) -> int:
+    """How many processes read beside this one: what was asked for, else what the machine has to spare.
+
+    Beside a GPU two, and on a CPU as many of two as it has cores beyond two: on two cores, two readers beside two
+    computing threads halve the speed of a small network.
+    """
+    if workers is not None:
+        return workers
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(2, cores) if torch.cuda.is_available() else max(0, min(2, cores - 2))
+
+
+class _Reader(Dataset[dict[str, Tensor]]):
+    """Reads example ``code % n`` in pass ``code // n``: all randomness follows from the code."""
+
+    def __init__(self, examples: Examples, seed: int) -> None:
+        self.examples, self.seed = examples, seed
+
+    def __getitem__(self, code: int) -> dict[str, Tensor]:
+        index, around = code % len(self.examples), code // len(self.examples)
+        example = self.examples.example(index, np.random.default_rng([self.seed, around, index]))
+        return {**example, "index": torch.tensor(index)}
+
+
+class Batches(Sampler[list[int]]):
+    """Batches of codes for the steps still to do; a rank takes its share of each global batch."""
+
+    def __init__(self, images: int, batch: int, seed: int, steps: range, rank: int = 0, world: int = 1) -> None:
+        self.images, self.batch, self.seed, self.steps, self.rank, self.world = images, batch, seed, steps, rank, world
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        order, known = np.empty(0, dtype=np.int64), -1
+        for step in self.steps:
+            codes = []
+            for position in range(step * self.batch, (step + 1) * self.batch):
+                around = position // self.images
+                if around != known:
+                    order = np.random.default_rng([self.seed, 1_000_003, around]).permutation(self.images)
+                    known = around
+                codes.append(around * self.images + int(order[position % self.images]))
+            yield codes[self.rank :: self.world]

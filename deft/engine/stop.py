@@ -1,0 +1,92 @@
+"""SIGTERM, which schedulers send before they kill: end soon, lose nothing, say so with exit code 143.
+
+A training ends between two steps, where its state can be written; everything else ends at once, because its files are
+written whole or not at all. A step may take longer than a scheduler waits: after :data:`GRACE` seconds the process ends
+wherever it is, and the next start goes on from the last checkpoint, to the same result.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+GRACE = 8.0
+"""Seconds from the signal to the end of the process, at most."""
+EXIT_CODE = 128 + signal.SIGTERM
+
+
+class Stopped(BaseException):
+    """SIGTERM came. Not an error: nothing is to be handled, everything is to be left."""
+
+
+_asked = threading.Event()
+_patient = threading.Event()
+_installed = threading.Event()
+
+
+def asked() -> bool:
+    """Whether SIGTERM has come."""
+    return _asked.is_set()
+
+
+def installed() -> bool:
+    """Whether :func:`ending_on_sigterm` is in force."""
+    return _installed.is_set()
+
+
+@contextmanager
+def between_steps() -> Iterator[None]:
+    """Within, SIGTERM raises nothing: the block looks at :func:`asked` where it can end and raises :class:`Stopped`."""
+    _patient.set()
+    try:
+        yield
+    finally:
+        _patient.clear()
+
+
+@contextmanager
+def ending_on_sigterm(last_words: Callable[[], None]) -> Iterator[None]:
+    """Within, SIGTERM raises :class:`Stopped`, now or between two steps; for the main thread.
+
+    Args:
+        last_words: called before the process is ended because the block did not end in time.
+    """
+    ended = threading.Event()
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+
+    def watch() -> None:
+        # Python runs signal handlers between two of its own instructions, and one may be a whole backward pass: the
+        # byte that the system's handler writes comes through at once.
+        while came := os.read(read, 1):
+            if came[0] == signal.SIGTERM and not ended.wait(GRACE):
+                last_words()
+                os._exit(EXIT_CODE)
+
+    before = signal.signal(signal.SIGTERM, handle)
+    fd_before = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    watcher = threading.Thread(target=watch, name="deft-sigterm", daemon=True)
+    watcher.start()
+    _installed.set()
+    try:
+        yield
+    finally:
+        ended.set()
+        _installed.clear()
+        signal.set_wakeup_fd(fd_before)
+        signal.signal(signal.SIGTERM, before)
+        os.close(write)
+        watcher.join()
+        os.close(read)
+        _asked.clear()
+
+
+def handle(number: int, frame: FrameType | None) -> None:
+    """The handler; :mod:`deft.engine.loop` puts it back after Lightning has put its own in its place."""
+    _asked.set()
+    if not _patient.is_set():
+        raise Stopped

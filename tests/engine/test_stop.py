@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from deft.engine import stop
+from deft.engine.stop import Stopped, between_steps, ending_on_sigterm
+
+
+def nothing() -> None:
+    pass
+
+
+def test_sigterm_ends_what_can_end_anywhere_at_once() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Stopped), ending_on_sigterm(nothing):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+        raise AssertionError("not reached")
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert not stop.asked()
+
+
+def test_between_steps_it_is_only_noted() -> None:
+    with ending_on_sigterm(nothing):
+        with between_steps():
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert stop.asked()
+        with pytest.raises(Stopped):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_step_that_does_not_end_is_ended() -> None:
+    code = """
+import ctypes, os, signal
+from deft.engine import stop
+stop.GRACE = 0.3
+with stop.ending_on_sigterm(lambda: print("last words", flush=True)), stop.between_steps():
+    print("begun", flush=True)
+    ctypes.CDLL(None).sleep(30)  # as deaf as a long backward pass
+    ctypes.CDLL(None).sleep(30)
+"""
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "begun\n"
+    start = time.monotonic()
+    child.send_signal(signal.SIGTERM)
+    assert child.stdout.read() == "last words\n"
+    assert child.wait(20) == 143
+    assert time.monotonic() - start < 20

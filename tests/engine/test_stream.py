@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from deft.engine.stream import in_order, turns
+
+
+@pytest.mark.parametrize("threads", [0, 1, 3])
+def test_results_keep_the_order_of_the_items(threads: int) -> None:
+    def work(item: int) -> int:
+        time.sleep(0.01 if item % 3 == 0 else 0)  # the first of three is overtaken
+        return item**2
+
+    assert list(in_order(range(20), work, threads)) == [item**2 for item in range(20)]
+    assert list(in_order([], work, threads)) == []
+
+
+def test_few_items_are_held_at_a_time() -> None:
+    read, lock = [0], threading.Lock()
+
+    def items() -> Iterator[int]:
+        for item in range(50):
+            with lock:
+                read[0] += 1
+            yield item
+
+    for done, _ in enumerate(in_order(items(), lambda item: item, threads=2)):
+        assert read[0] - done <= 5
+
+
+def test_work_runs_without_gradients_and_leaves_torch_as_it_was() -> None:
+    before = torch.get_num_threads()
+    assert list(in_order([0], lambda item: torch.is_grad_enabled(), threads=2)) == [False]
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("source", ["items", "work"])
+def test_an_error_ends_it_and_nothing_goes_on_behind(source: str) -> None:
+    done = []
+
+    def items() -> Iterator[int]:
+        yield from range(5)
+        if source == "items":
+            raise ValueError("5")
+        yield from range(5, 1000)
+
+    def work(item: int) -> int:
+        if item == 5:
+            raise ValueError("5")
+        done.append(item)
+        return item
+
+    with pytest.raises(ValueError, match="5"):
+        list(in_order(items(), work, threads=2))
+    count = len(done)
+    time.sleep(0.02)
+    assert len(done) == count < 20
+
+
+def test_turns_can_be_taken() -> None:
+    turn = turns()
+    for _ in range(2):
+        with turn:
+            pass
