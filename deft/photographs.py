@@ -1,0 +1,112 @@
+"""New photographs for a finished run: where they lie, what is said of them, and which of them cannot be used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from deft.contracts import InputError
+from deft.data.faults import Faults, refuse
+from deft.data.files import ImageFiles, image_files
+from deft.data.images import SUFFIXES
+from deft.data.labels import Row, label_matrix, read_label_csv, read_label_json
+
+SHOWN = 20
+"""Photographs left out that a message names."""
+
+
+def photographs(images: Path) -> ImageFiles:
+    """One photograph, or all in a folder.
+
+    Raises:
+        InputError: there is none.
+    """
+    if images.is_file():
+        beside = image_files(images.parent)
+        if images in beside.paths:
+            index = beside.paths.index(images)
+            return beside.merged({index: index})
+    elif images.is_dir() and (found := image_files(images)).paths:
+        return found
+    raise InputError(f"{images}: expected a photograph or a folder that holds some ({', '.join(sorted(SUFFIXES))})")
+
+
+def outside(out: Path, folders: Iterable[Path]) -> None:
+    """Refuse to write into a folder that is read."""
+    if out.resolve() in {folder.resolve() for folder in folders}:
+        raise InputError(f"--out {out}: expected another folder than that of the photographs; name a new one")
+
+
+def tags_of_files(table: Path | None, found: ImageFiles, classes: tuple[str, ...]) -> dict[int, tuple[str, ...]]:
+    """Tags of the photographs that a table names, by their index.
+
+    Raises:
+        InputError: no such table, a row of no photograph, or a tag that is no class.
+    """
+    if table is None:
+        return {}
+    faults = Faults()
+    tags = {}
+    for row in _rows(table, classes, faults):
+        index = found.find_or_fault(row.name, faults, row.file, row.line)
+        if index is not None:
+            tags[index] = row.tags
+    refuse(faults.all, str(table))
+    return tags
+
+
+def tags_of_keys(table: Path | None, classes: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Tags that a table names, by the key of an image in a shard.
+
+    Raises:
+        InputError: no such table, two rows of one key, or a tag that is no class.
+    """
+    if table is None:
+        return {}
+    faults = Faults()
+    tags: dict[str, tuple[str, ...]] = {}
+    for row in _rows(table, classes, faults):
+        name = row.name.removeprefix("./")
+        if name in tags:
+            faults.add(row.file, row.line, f"a second row of {row.name!r}", "keep one row with all its labels")
+        tags[name] = row.tags
+    refuse(faults.all, str(table))
+    return tags
+
+
+def _rows(table: Path, classes: tuple[str, ...], faults: Faults) -> list[Row]:
+    if not table.is_file():
+        raise InputError(f"--tags {table}: expected a CSV file with the header image,labels; there is no such file")
+    is_json = table.suffix.lower() == ".json"
+    rows = read_label_json(table, faults) if is_json else read_label_csv(table, classes, faults)
+    label_matrix(rows, classes, faults)
+    return rows
+
+
+def tag_indices(tags: Sequence[str], classes: tuple[str, ...]) -> tuple[int, ...]:
+    """Indices of the classes of these names, rising.
+
+    Raises:
+        InputError: a tag is none of the classes.
+    """
+    unknown = [tag for tag in tags if tag not in classes]
+    if unknown:
+        raise InputError(f"{unknown[0]!r} is no class of this network; it knows {', '.join(classes)}")
+    return tuple(sorted(classes.index(tag) for tag in set(tags)))
+
+
+def refuse_left_out(left_out: Sequence[str], count: int) -> None:
+    """Name the photographs that could not be used.
+
+    Args:
+        left_out: what was wrong, a line for each.
+        count: photographs there were.
+
+    Raises:
+        InputError: there are some; the others are done.
+    """
+    if not left_out:
+        return
+    more = [f"... and {len(left_out) - SHOWN} more"] if len(left_out) > SHOWN else []
+    done = f"{count - len(left_out)} of {count} photographs are done; these cannot be read:"
+    raise InputError("\n".join([done, *left_out[:SHOWN], *more]))
