@@ -1,4 +1,5 @@
 # make demo: the whole job on an embedded data set. make test: every test. make check: style and types.
+# make bench: the table of speed, of this machine, in benchmarks/.
 # The first of them makes .venv and installs into it; later ones find it ready.
 
 FIND := for p in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -6,7 +7,7 @@ FIND := for p in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; 
 READY := .venv/ready
 BIN := .venv/bin
 
-.PHONY: demo test check install clean
+.PHONY: demo test check bench install clean
 
 demo: $(READY)
 	$(BIN)/deft demo --out runs/demo
@@ -18,6 +19,9 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/python benchmarks/bench.py
 
 install: $(READY)
 

@@ -1,0 +1,78 @@
+"""Every benchmark runs at tiny sizes; what the times are is nobody's business here."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import math
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+FOLDER = Path(__file__).parent.parent / "benchmarks"
+NAMES = sorted(file.stem for file in (FOLDER / "speed").glob("*.py") if "\ndef rows(" in file.read_text("utf-8"))
+
+
+@pytest.fixture
+def modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The folders on the path, as when a benchmark runs as a script; their modules and threads end with the test."""
+    for folder in (FOLDER, FOLDER / "speed"):
+        monkeypatch.syspath_prepend(str(folder))
+    before, threads = set(sys.modules), torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    for name in set(sys.modules) - before:
+        if str(FOLDER) in str(getattr(sys.modules[name], "__file__", None)):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_rows(name: str, modules: None) -> None:
+    benchmark: ModuleType = importlib.import_module(name)
+    line = importlib.import_module("measure").line
+    found = list(benchmark.rows(torch.device("cpu"), quick=True))
+    assert found
+    for row in found:
+        assert row.what and row.beside and row.goal is not None
+        assert row.theirs is None or math.isfinite(row.theirs)
+        assert row.note if row.ours is None or math.isnan(row.ours) else math.isfinite(row.ours)
+        assert row.difference or row.theirs is None
+        assert not re.search(r"\b(nan|inf)\b", row.difference)
+        assert line(row).count(" | ") == 8
+
+
+def test_a_run_replaces_its_rows_alone(tmp_path: Path, modules: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = {
+        "date": "2026-01-01",
+        "commit": "0123",
+        "versions": {"torch": "2"},
+        "quick": False,
+        "rows": [
+            {"what": "old work", "beside": "slow", "theirs": 2.0, "ours": 1.0, "difference": "0", "goal": "1"},
+        ],
+    }
+    table = {"machine": {}, "benchmarks": {"sweep": old, "walk": old}}
+    (tmp_path / "speed-cpu.json").write_text(json.dumps(table))
+    monkeypatch.setattr(sys, "argv", ["bench.py", "walk", "--quick", "--device", "cpu", "--out", str(tmp_path)])
+    assert importlib.import_module("bench").main() == 0
+    new = json.loads((tmp_path / "speed-cpu.json").read_text())
+    assert new["benchmarks"]["sweep"] == old
+    assert "random walk" in new["benchmarks"]["walk"]["rows"][0]["what"]
+    page = (tmp_path / "speed-cpu.md").read_text()
+    assert page.count("old work") == 1 and "random walk" in page and "tiny sizes" in page
+
+
+def test_a_benchmark_that_fails_is_in_the_table(
+    tmp_path: Path, modules: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench = importlib.import_module("bench")
+    monkeypatch.setattr(bench, "benchmarks", lambda: ["nothing_of_that_name"])
+    monkeypatch.setattr(sys, "argv", ["bench.py", "--quick", "--device", "cpu", "--out", str(tmp_path)])
+    assert bench.main() == 1
+    assert "failed:" in (tmp_path / "speed-cpu.md").read_text()
+    assert "no benchmark nothing_of_that_name" in capsys.readouterr().err
