@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deft import cli
+from deft import cli, verbs
 from deft.cli import main
 
 
@@ -79,11 +79,11 @@ def test_a_full_disk_and_ctrl_c_say_how_to_go_on(
     def stopped(given: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_check", full)
+    monkeypatch.setattr(verbs, "check", full)
     message = told(capsys, "check", "demo:")
     assert "no space left" in message
     assert "Make room" in message
-    monkeypatch.setattr(cli, "_check", stopped)
+    monkeypatch.setattr(verbs, "check", stopped)
     assert main(["check", "folder:my photos"]) == 130
     assert "deft check 'folder:my photos'" in capsys.readouterr().err
 

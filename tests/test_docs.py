@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 import deft
-from deft.cli import _recipe, parser
+from deft.cli import parser
 from deft.pipeline import Pipeline
 from deft.recipes import RECIPES
 from deft.settings import assign, fields_of
 from deft.studies import STUDIES
+from deft.verbs import find_recipe
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -58,7 +59,7 @@ def commands(page: Path) -> list[list[str]]:
 def fields() -> dict[str, Any]:
     """Every field that a recipe or an example of this project has, and every group of fields."""
     known: dict[str, Any] = {}
-    for pipeline in [recipe() for recipe in RECIPES.values()] + [_recipe(str(path))[1] for path in own_methods()]:
+    for pipeline in [recipe() for recipe in RECIPES.values()] + [find_recipe(str(path))[1] for path in own_methods()]:
         known |= fields_of(pipeline)
     for name in list(known):
         parts = name.split(".")
@@ -91,7 +92,7 @@ def test_commands_are_ones_the_command_line_takes(page: Path, monkeypatch: pytes
             continue
         known = given.recipe in RECIPES or Path(given.recipe).is_file()
         assert known or given.recipe in ("RECIPE", "my_recipe.py", "my_method.py"), words
-        pipeline = _recipe(given.recipe)[1] if known else RECIPES["irn_deft"]()
+        pipeline = find_recipe(given.recipe)[1] if known else RECIPES["irn_deft"]()
         assert isinstance(assign(pipeline, [item for item in given.set if item != "FIELD=VALUE"]), Pipeline)
 
 

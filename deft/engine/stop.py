@@ -50,11 +50,16 @@ def between_steps() -> Iterator[None]:
 
 @contextmanager
 def ending_on_sigterm(last_words: Callable[[], None]) -> Iterator[None]:
-    """Within, SIGTERM raises :class:`Stopped`, now or between two steps; for the main thread.
+    """Within, SIGTERM raises :class:`Stopped`, now or between two steps.
+
+    Only the main thread may decide what a signal does: called from another this changes nothing.
 
     Args:
         last_words: called before the process is ended because the block did not end in time.
     """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     ended = threading.Event()
     read, write = os.pipe()
     os.set_blocking(write, False)

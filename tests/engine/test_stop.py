@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -53,3 +54,17 @@ with stop.ending_on_sigterm(lambda: print("last words", flush=True)), stop.betwe
     assert child.stdout.read() == "last words\n"
     assert child.wait(20) == 143
     assert time.monotonic() - start < 20
+
+
+def test_another_thread_changes_nothing() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    seen = []
+
+    def work() -> None:
+        with ending_on_sigterm(nothing):
+            seen.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [before]

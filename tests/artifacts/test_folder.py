@@ -1,102 +1,14 @@
 from __future__ import annotations
 
-import errno
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from PIL import Image
 
-from deft import artifacts
-from deft.artifacts import InUseError, RunFolder, Stage, atomic_write, claim, file_stem
-from deft.contracts import InputError, SeedMaps
-
-
-def test_palette_is_vocs() -> None:
-    colours = artifacts.palette()
-    assert colours[:4].tolist() == [[0, 0, 0], [128, 0, 0], [0, 128, 0], [128, 128, 0]]
-    assert colours[20].tolist() == [0, 64, 128]
-    assert colours[255].tolist() == [224, 224, 192]
-    assert len({tuple(colour) for colour in colours.tolist()}) == 256
-
-
-@given(st.text(min_size=1), st.text(min_size=1))
-def test_stems_are_safe_and_distinct(one: str, other: str) -> None:
-    stems = file_stem(one), file_stem(other)
-    assert (stems[0] == stems[1]) == (one == other)
-    for stem in stems:
-        assert not stem.startswith("/")
-        assert all(part not in ("", ".", "..") and len(part.encode()) <= 160 for part in stem.split("/"))
-        assert not set(stem) & set('\\:*?"<>|\n\0')
-
-
-def test_folders_stay_and_plain_names_stay() -> None:
-    assert file_stem("summer 2024/cow-1 (2)") == "summer 2024/cow-1 (2)"
-    assert file_stem("../../etc/passwd") != "../../etc/passwd"
-    assert ".." not in file_stem("../x").split("/")
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "weights"
-    atomic_write(path, b"old")
-
-    def full(handle: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
-        atomic_write(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert [file.name for file in tmp_path.iterdir()] == ["weights"]
-
-
-def test_seeds_survive_storage_within_half_a_grey_level(tmp_path: Path) -> None:
-    seeds = SeedMaps((1, 4), torch.rand(2, 5, 7), (18, 27), (0.1, 0.9, 0.2, 0.3, 0.7))
-    artifacts.save_seeds(tmp_path / "a" / "b.npz", seeds, "key")
-    stored = artifacts.load_seeds(tmp_path / "a" / "b.npz")
-    assert (stored.classes, stored.size) == (seeds.classes, seeds.size)
-    assert torch.allclose(stored.maps, seeds.maps, atol=0.5 / 255 + 1e-6)
-    assert np.allclose(stored.scores, seeds.scores)
-
-
-def test_seeds_of_no_class_survive(tmp_path: Path) -> None:
-    artifacts.save_seeds(tmp_path / "a.npz", SeedMaps((), torch.zeros(0, 3, 3), (9, 9)))
-    assert artifacts.load_seeds(tmp_path / "a.npz").maps.shape == (0, 3, 3)
-
-
-def test_broken_seeds_say_so(tmp_path: Path) -> None:
-    (tmp_path / "a.npz").write_bytes(b"PK no archive")
-    with pytest.raises(InputError, match="remove the file and run again"):
-        artifacts.load_seeds(tmp_path / "a.npz")
-
-
-def test_masks_are_palette_pngs_that_name_their_maker(tmp_path: Path) -> None:
-    mask = np.array([[0, 1, 255], [20, 2, 0]], dtype=np.uint8)
-    artifacts.save_mask(tmp_path / "m.png", mask, "abc")
-    with Image.open(tmp_path / "m.png") as image:
-        assert image.mode == "P"
-        assert image.info["deft-key"] == "abc"
-        assert image.getpalette()[3:6] == [128, 0, 0]
-    assert (artifacts.load_mask(tmp_path / "m.png") == mask).all()
-
-
-def test_tensors_and_header_survive(tmp_path: Path) -> None:
-    artifacts.save_tensors(tmp_path / "t.safetensors", {"w": torch.arange(3.0)}, {"classes": ["cow"], "n": 1})
-    tensors, header = artifacts.load_tensors(tmp_path / "t.safetensors")
-    assert tensors["w"].tolist() == [0, 1, 2]
-    assert header == {"classes": ["cow"], "n": 1}
-    whole = (tmp_path / "t.safetensors").read_bytes()
-    artifacts.save_tensors(tmp_path / "u.safetensors", {"w": torch.arange(3.0)}, {"n": 1, "classes": ["cow"]})
-    assert (tmp_path / "u.safetensors").read_bytes() == whole
-    (tmp_path / "t.safetensors").write_bytes(whole[:-5])
-    with pytest.raises(InputError, match="expected a safetensors file"):
-        artifacts.load_tensors(tmp_path / "t.safetensors")
+from deft.artifacts import InUseError, RunFolder, Stage, atomic_write, claim
+from deft.contracts import InputError
 
 
 def test_a_stage_keeps_what_was_made_and_forgets_what_was_made_of_something_else(tmp_path: Path) -> None:
@@ -150,7 +62,7 @@ def test_a_disk_without_links_gets_copies(tmp_path: Path, monkeypatch: pytest.Mo
     done = Stage("seeds", tmp_path / "theirs" / "seeds", "one")
     with done.making():
         (done.folder / "a.npz").write_text("x")
-    monkeypatch.setattr("deft.artifacts.os.link", refuse)
+    monkeypatch.setattr("deft.artifacts.folder.os.link", refuse)
     mine = Stage("seeds", tmp_path / "mine" / "seeds", "one")
     assert mine.adopt((tmp_path / "theirs",))
     assert (mine.folder / "a.npz").read_text() == "x"
@@ -209,3 +121,42 @@ def test_a_second_process_is_refused_and_the_first_unharmed(tmp_path: Path) -> N
     first.close()
     third = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert third.returncode == 0, third.stderr
+
+
+def test_a_helper_locks_and_writes_nothing(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run", {"a": 1})
+    before = sorted(tmp_path.rglob("*"))
+    RunFolder(tmp_path / "run", {"a": 2}, own=False).close()
+    RunFolder(tmp_path / "elsewhere", {}, own=False).close()
+    assert sorted(tmp_path.rglob("*")) == before
+    run.close()
+
+
+def test_a_forked_reader_does_not_hold_the_folder(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run", {})
+    told, tell = os.pipe()
+    begun, begin = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(begin, b".")
+        os.read(told, 1)
+        os._exit(0)
+    try:
+        os.read(begun, 1)
+        run.close()
+        RunFolder(tmp_path / "run", {}).close()
+    finally:
+        os.write(tell, b".")
+        os.waitpid(child, 0)
+
+
+def test_old_leftovers_of_kills_are_removed_and_new_ones_are_not(tmp_path: Path) -> None:
+    stage = Stage("seeds", tmp_path / "seeds", "key")
+    with stage.making():
+        for name in ("old", "new"):
+            (stage.folder / f".part-{name}").mkdir()
+            (stage.folder / f".part-{name}-file").write_text("half")
+        for path in stage.folder.glob(".part-old*"):
+            os.utime(path, (0, 0))
+    with stage.making():
+        assert sorted(path.name for path in stage.folder.glob(".part-*")) == [".part-new", ".part-new-file"]

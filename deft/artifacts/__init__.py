@@ -1,0 +1,52 @@
+"""The only reader and writer of a run folder: every file is written whole or not at all, and none is a pickle.
+
+A file is written beside its place, flushed to the disk and renamed, so that a kill or a full disk leaves the old
+file or none. Each stage has a *key*, a hash of its settings and of the keys of all that went in; the key stands in
+``stage.json`` and inside every file the stage made.
+
+A run folder::
+
+    run.json              recipe, settings, data and versions: what a second run in the folder must agree with
+    lock                  held by the process that works in the folder
+    <stage>/stage.json    key, state, seconds; beside it the stage's files
+    round-<n>/            a run folder of an earlier round, where a method needs one (:class:`deft.augment.cda.Cda`)
+"""
+
+from __future__ import annotations
+
+from deft.artifacts.files import (
+    atomic_write,
+    file_stem,
+    load_mask,
+    load_seeds,
+    load_tensors,
+    mask_png,
+    palette,
+    read_json,
+    save_mask,
+    save_seeds,
+    save_tensors,
+    seeds_npz,
+    write_json,
+)
+from deft.artifacts.folder import InUseError, RunFolder, Stage, claim
+
+__all__ = [
+    "InUseError",
+    "RunFolder",
+    "Stage",
+    "atomic_write",
+    "claim",
+    "file_stem",
+    "load_mask",
+    "load_seeds",
+    "load_tensors",
+    "mask_png",
+    "palette",
+    "read_json",
+    "save_mask",
+    "save_seeds",
+    "save_tensors",
+    "seeds_npz",
+    "write_json",
+]
