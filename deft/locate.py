@@ -218,6 +218,7 @@ def locate_shards(
     Raises:
         InputError: nothing to read, or photographs that cannot be used (the others are done).
     """
+    precision = choose(device()) if precision == AUTO else precision
     locator = load_locator(run, precision)
     record, method = _method(run)
     known = EntryTags.given(tags, tags_from, locator.classes)

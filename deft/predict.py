@@ -197,7 +197,7 @@ def predict_shards(
     made_from = {
         "network": digest(network_file(run)),
         "inference": plain(predictor.inference),
-        "precision": precision,
+        "precision": predictor.precision,
         "tags": digest(tags),
         "tags from": tags_from,
         "overlays": overlays,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -18,6 +19,9 @@ from torch import Tensor
 
 from deft.contracts import InputError
 from deft.refine.sparse_rows import product, ragged_matrix, row_matrix, with_weights
+
+KEPT_PIXELS = 1_000_000
+"""Images up to so many have their kernel over places kept for the next one of their size; it takes 60 bytes a pixel."""
 
 
 @dataclass(frozen=True)
@@ -113,22 +117,37 @@ def _softmax(energy: Tensor, labels: int) -> Tensor:
 def _kernels(image: NDArray[np.uint8], settings: DenseCrf, device: torch.device) -> list[Lattice]:
     """Filter of each kernel in use, with its weight and its symmetric normalisation in it."""
     height, width = image.shape[:2]
-    colours = torch.as_tensor(image, device=device).reshape(-1, 3).T.float()
+    kernels = []
+    if settings.gaussian_compat != 0:
+        # It knows nothing of the image but its size, which photographs share.
+        build = _over_places if height * width <= KEPT_PIXELS else _over_places.__wrapped__
+        kernels.append(build(height, width, settings.gaussian_sxy, settings.gaussian_compat, device))
+    if settings.bilateral_compat != 0:
+        colours = torch.as_tensor(image, device=device).reshape(-1, 3).T.float()
+        features = [_places(height, width, device) / settings.bilateral_sxy, colours / settings.bilateral_srgb]
+        kernels.append(_normalised(torch.cat(features), settings.bilateral_compat))
+    return kernels
+
+
+@lru_cache(maxsize=4)
+def _over_places(height: int, width: int, reach: float, compat: float, device: torch.device) -> Lattice:
+    """The kernel over places of any image of that size."""
+    return _normalised(_places(height, width, device) / reach, compat)
+
+
+def _places(height: int, width: int, device: torch.device) -> Tensor:
+    """Column and row of each pixel, float (2, N)."""
     rows, columns = torch.meshgrid(
         torch.arange(height, device=device), torch.arange(width, device=device), indexing="ij"
     )
-    places = torch.stack([columns.flatten(), rows.flatten()]).float()
-    wanted = [
-        (settings.gaussian_compat, places / settings.gaussian_sxy),
-        (settings.bilateral_compat, torch.cat([places / settings.bilateral_sxy, colours / settings.bilateral_srgb])),
-    ]
-    lattices = []
-    for compat, features in wanted:
-        if compat != 0:
-            lattice = build_lattice(features)
-            norm = (lattice.filter(torch.ones(height * width, 1, device=device)) + 1e-20).rsqrt().view(-1)
-            lattices.append(lattice.scaled(norm, norm * compat))
-    return lattices
+    return torch.stack([columns.flatten(), rows.flatten()]).float()
+
+
+def _normalised(features: Tensor, compat: float) -> Lattice:
+    """Filter over points (d, N) with symmetric normalisation, times ``compat``."""
+    lattice = build_lattice(features)
+    norm = (lattice.filter(features.new_ones(features.shape[1], 1)) + 1e-20).rsqrt().view(-1)
+    return lattice.scaled(norm, norm * compat)
 
 
 @dataclass(frozen=True)
