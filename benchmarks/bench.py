@@ -25,6 +25,8 @@ from typing import Any
 
 import torch
 
+from deft.engine.memory import keep_freed
+
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent / "speed"))
 
@@ -111,6 +113,7 @@ def _own_process(name: str, device: str, quick: bool) -> dict[str, Any]:
 
 def _measure(name: str, device: torch.device, quick: bool, target: Path) -> None:
     """Measure one benchmark here; each row goes to the file and to the screen as soon as there is one."""
+    keep_freed()
     with target.open("w", encoding="utf-8") as file:
         for row in importlib.import_module(name).rows(device, quick):
             missing = row.ours is None or math.isnan(row.ours)

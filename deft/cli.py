@@ -13,6 +13,7 @@ from pathlib import Path
 
 from deft import __version__, verbs
 from deft.contracts import InputError
+from deft.engine.memory import keep_freed
 from deft.engine.stop import EXIT_CODE, Stopped, ending_on_sigterm
 
 DATA_HELP = """KIND:PATH. folder:PATH  images/ with labels.csv or labels.json, or one folder a tag; masks/ optional.
@@ -170,6 +171,7 @@ def _act(given: argparse.Namespace, words: Sequence[str]) -> int:
     devices, nodes = getattr(given, "devices", 1), getattr(given, "num_nodes", 1)
     if devices < 1 or nodes < 1:
         raise InputError(f"expected --devices and --num-nodes of at least 1, got {devices} and {nodes}")
+    keep_freed()
     if not hasattr(given, "devices") or getattr(given, "show", False):
         return act(given)
     from deft.engine import launch, ranks

@@ -19,6 +19,7 @@ from deft.data.faults import refuse
 from deft.engine import ranks
 from deft.engine.fit import Watch
 from deft.engine.infer import device
+from deft.engine.memory import keep_freed
 from deft.engine.precision import AUTO, WORDS, choose
 from deft.seeds.cam import Cam
 from deft.segment.deeplab import DeepLab
@@ -145,6 +146,7 @@ def working(
     """
     from deft.evaluate import evaluate
 
+    keep_freed()
     splits = open_data(data) if isinstance(data, str) else data
     faults = check(splits, full=False)
     refuse(faults, data if isinstance(data, str) else "")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deft import cli, verbs
+from deft import verbs
 from deft.cli import main
 
 

@@ -110,7 +110,7 @@ def in_parallel(photographs: list[Photograph], count: int, runs: int) -> Row:
         def parallel() -> list[Tensor]:
             return list(pool.map(one, range(len(photographs))))
 
-        theirs, ours = compare(_with_threads(serial, threads), parallel, torch.device("cpu"), runs)
+        theirs, ours = compare(_with_threads(serial, threads), parallel, torch.device("cpu"), runs, kept=True)
         apart = max(float((a - b).abs().max()) for a, b in zip(serial(), parallel(), strict=True))
         memory = peak_mb(parallel, torch.device("cpu"))
     torch.set_num_threads(threads)

@@ -36,6 +36,7 @@ def rows(device: torch.device, quick: bool) -> Iterator[Row]:
             device,
             runs,
             warm=1 if quick else 2,
+            kept=True,
         )
         yield Row(
             what=f"DEFT head and losses, M = {head.maps}, swapping, {name}, crop {side}, batch {images}",

@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from deft.engine.memory import keep_freed
+
 
 @dataclass(frozen=True)
 class Row:
@@ -55,13 +57,26 @@ def seconds(work: Callable[[], object], device: torch.device, runs: int = 5, war
 
 
 def compare(
-    theirs: Callable[[], object], ours: Callable[[], object], device: torch.device, runs: int = 5, warm: int = 1
+    theirs: Callable[[], object],
+    ours: Callable[[], object],
+    device: torch.device,
+    runs: int = 5,
+    warm: int = 1,
+    kept: bool = False,
 ) -> tuple[float, float]:
-    """Median seconds of both, run in turn, so that whatever else the machine does meets both alike."""
-    for _ in range(warm):
-        theirs()
-        ours()
-    pairs = [(_once(theirs, device), _once(ours, device)) for _ in range(runs)]
+    """Median seconds of both, run in turn, so that whatever else the machine does meets both alike.
+
+    Ours keeps freed memory, as the command does; theirs gives it back, as a process does by itself, unless both are
+    ways of ours and it is ``kept`` too.
+    """
+    pairs = []
+    for number in range(warm + runs):
+        keep_freed(kept)
+        first = _once(theirs, device)
+        keep_freed()
+        pair = first, _once(ours, device)
+        if number >= warm:
+            pairs.append(pair)
     return statistics.median(pair[0] for pair in pairs), statistics.median(pair[1] for pair in pairs)
 
 
@@ -120,6 +135,7 @@ def relative(one: torch.Tensor, other: torch.Tensor) -> float:
 
 def show(rows: Iterable[Row]) -> None:
     """Print rows as a table in Markdown, each as soon as it is measured."""
+    keep_freed()
     print(HEADER, flush=True)
     for row in rows:
         print(line(row), flush=True)

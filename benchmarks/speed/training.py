@@ -14,6 +14,7 @@ from torch import Tensor
 from deft.classify.classifier import ClassifierNetwork
 from deft.classify.linear import LinearHead
 from deft.engine.layout import channels_last
+from deft.engine.memory import keep_freed
 from deft.engine.optimise import Sgd
 from deft.engine.precision import autocast, choose
 
@@ -40,6 +41,7 @@ def rows(device: torch.device, quick: bool) -> Iterator[Row]:
         for number in range(count):
             batch = batches[number % len(batches)]
             for way, step in enumerate((theirs_step, ours_step)):
+                keep_freed(way == 1)  # as the command does
                 start = _now(device)
                 losses[way].append(step(batch, 1))
                 times[way].append(_now(device) - start)

@@ -47,6 +47,7 @@ from deft.data.examples import MaskedImages, TaggedImages, typical_side, without
 from deft.data.transforms import TrainCrop
 from deft.engine.infer import for_each
 from deft.engine.layout import channels_last
+from deft.engine.memory import keep_freed
 from deft.engine.precision import autocast, choose
 from deft.refine.crf import dense_crf, unary_from_labels
 from deft.refine.irn import Irn, IrnRefine
@@ -366,7 +367,10 @@ def rows(device: torch.device, quick: bool) -> Iterator[Row]:
     irn_batch = 2 if quick else 16 if device.type == "cuda" else 4
     with tempfile.TemporaryDirectory() as folder:
         place = Place(train, weights, backbone, device, sample, steps, typical_side(train), Path(folder))
-        after, of_images = ours(place, irn_batch), theirs_images(place)
+        keep_freed()  # as the command does
+        after = ours(place, irn_batch)
+        keep_freed(False)
+        of_images = theirs_images(place)
         for crops, named in ((0, "crops of the recipe"), (64 if quick else 512, "crops of 512")):
             before = of_images | theirs_training(replace(place, crops=crops), irn_batch)
             yield summed(place, before, after, f"sum of the published way's stages, {named}")
