@@ -94,7 +94,6 @@ class Bench:
     side: int = 500
     seed: int = 0
     precision: str = "32-true"
-    devices: int = 1
 
     def crops(
         self, masks: list[Path], indices: tuple[int, ...], *, crop: float, scale: tuple[float, float], flip: bool

@@ -82,7 +82,6 @@ class Bench:
     side: int = 500
     seed: int = 0
     precision: str = "32-true"
-    devices: int = 1
 
     def crops(
         self,

@@ -84,7 +84,6 @@ class Bench:
     side: int = 64
     seed: int = 0
     precision: str = "32-true"
-    devices: int = 1
 
     @property
     def backbone(self) -> Any:
