@@ -91,6 +91,14 @@ class Dataset(Protocol):
     def __getitem__(self, index: int) -> Sample: ...
 
 
+@runtime_checkable
+class HidesTruth(Protocol):
+    """A :class:`Dataset` that can leave its masks alone; to decode or draw one takes longer than to decode an image."""
+
+    def without_truth(self) -> Dataset:
+        """The same images and tags, whose samples hold no mask."""
+
+
 @dataclass(frozen=True)
 class Splits:
     """What ``--data KIND:PATH`` opens: images to learn from and, where there is one, a held-out split."""

@@ -21,7 +21,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -64,6 +64,8 @@ class CocoImages:
     contexts: tuple[str, ...] = ()
     context_labels: NDArray[np.bool_] | None = None
     groups: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    draws: bool = True
+    """Whether samples hold a mask."""
 
     @property
     def scored(self) -> NDArray[np.bool_]:
@@ -83,8 +85,12 @@ class CocoImages:
                 f"{self.images[index]}: {width} x {height} pixels, its outlines were drawn on {wide} x {high}; "
                 "use the images and the annotations of one release, not resized"
             )
-        mask = draw(self.instances[index], self.sizes[index])
+        mask = draw(self.instances[index], self.sizes[index]) if self.draws else None
         return Sample(self.names[index], image, self.labels[index].copy(), mask)
+
+    def without_truth(self) -> CocoImages:
+        """The same images and tags, whose samples hold no mask."""
+        return replace(self, draws=False)
 
     def fingerprint(self) -> str:
         """Digest of classes, names, labels and the size and time of each file."""

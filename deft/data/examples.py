@@ -7,7 +7,7 @@ decode the image.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from deft.artifacts import load_mask
-from deft.contracts import Dataset, Sample, SampleChange
-from deft.data.listed import ListedImages
+from deft.contracts import Dataset, HidesTruth, Sample, SampleChange
 from deft.data.transforms import TrainCrop
 
 
@@ -92,9 +91,7 @@ class MaskedImages:
 
 def without_truth(data: Dataset) -> Dataset:
     """The same images and tags, whose samples hold no mask where leaving them undecoded saves time."""
-    if not isinstance(data, ListedImages):
-        return data
-    return replace(data, masks=(None,) * len(data), context_masks=())
+    return data.without_truth() if isinstance(data, HidesTruth) else data
 
 
 def typical_side(data: Dataset, looked_at: int = 50) -> int:

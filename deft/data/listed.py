@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +69,10 @@ class ListedImages:
             mask=_mask(self.masks[index], (height, width), len(self.classes)),
             context=_mask(context, (height, width), len(self.contexts)),
         )
+
+    def without_truth(self) -> ListedImages:
+        """The same images and tags, whose samples hold no mask."""
+        return replace(self, masks=(None,) * len(self), context_masks=())
 
     def fingerprint(self) -> str:
         """Digest of names, labels, classes and the size and time of each file; where the folder lies does not count."""

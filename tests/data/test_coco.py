@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deft.contracts import Dataset, InputError
+from deft.contracts import Dataset, HidesTruth, InputError
 from deft.data import check, open_data
 from deft.data.coco import Instance, draw
 
@@ -237,3 +237,12 @@ def test_without_pycocotools_the_extra_is_named(coco: Path, monkeypatch: pytest.
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(InputError, match=r"pip install 'deft-wsss\[coco\]'"):
         open_data(f"coco:{coco}")
+
+
+def test_masks_need_not_be_drawn(coco: Path) -> None:
+    data = open_data(f"coco:{coco}").train
+    assert isinstance(data, HidesTruth)
+    bare = data.without_truth()
+    assert data[0].mask is not None and bare[0].mask is None
+    np.testing.assert_array_equal(bare[0].image, data[0].image)
+    assert bare.fingerprint() == data.fingerprint()
