@@ -53,7 +53,7 @@ def seconds(work: Callable[[], object], device: torch.device, runs: int = 5, war
     """Median seconds of ``work``, after ``warm`` runs that do not count."""
     for _ in range(warm):
         work()
-    return statistics.median(_once(work, device) for _ in range(runs))
+    return statistics.median(once(work, device) for _ in range(runs))
 
 
 def compare(
@@ -72,15 +72,16 @@ def compare(
     pairs = []
     for number in range(warm + runs):
         keep_freed(kept)
-        first = _once(theirs, device)
+        first = once(theirs, device)
         keep_freed()
-        pair = first, _once(ours, device)
+        pair = first, once(ours, device)
         if number >= warm:
             pairs.append(pair)
     return statistics.median(pair[0] for pair in pairs), statistics.median(pair[1] for pair in pairs)
 
 
-def _once(work: Callable[[], object], device: torch.device) -> float:
+def once(work: Callable[[], object], device: torch.device) -> float:
+    """Seconds of one call."""
     if device.type == "cuda":
         torch.cuda.synchronize()
     start = time.perf_counter()

@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -31,7 +30,7 @@ import torch
 import torch.nn.functional as F
 import walk
 from irn_training import DensePairs
-from measure import Row, show
+from measure import Row, once, show
 from numpy.typing import NDArray
 from stored_seeds import Found, pickled
 from torch import Tensor
@@ -127,21 +126,10 @@ Clocked = dict[str, float]
 """Stage to seconds of one step or one image."""
 
 
-def clock(work: Callable[[], object], device: torch.device) -> float:
-    """Seconds of one call."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    start = time.perf_counter()
-    work()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
 def middle(work: Callable[[int], object], place: Place) -> float:
     """Median seconds of ``work(0)``, ``work(1)``, ... after one that warms."""
     work(0)
-    return float(np.median([clock(lambda n=n: work(n), place.device) for n in range(place.steps)]))  # type: ignore[misc]
+    return float(np.median([once(lambda n=n: work(n), place.device) for n in range(place.steps)]))  # type: ignore[misc]
 
 
 def batch_of(examples: TaggedImages | MaskedImages, count: int, device: torch.device) -> dict[str, Tensor]:
@@ -183,7 +171,7 @@ def theirs_training(place: Place, irn_batch: int) -> Clocked:
     device, spent = place.device, {}
     paths = [getattr(place.data, "images", ())[index] for index in place.sample]
     spent["read a training image"] = float(
-        np.median([clock(lambda p=p: loading.published(p, np.random.default_rng(0)), device) for p in 3 * paths])  # type: ignore[misc]
+        np.median([once(lambda p=p: loading.published(p, np.random.default_rng(0)), device) for p in 3 * paths])  # type: ignore[misc]
     )
     network = place.network().train()
     batch = batch_of(TaggedImages(place.data, place.crop, network.backbone.fill), place.classifier.plan.batch, device)
@@ -267,7 +255,7 @@ def ours(place: Place, irn_batch: int) -> Clocked:
     network: ClassifierNetwork = channels_last(place.network()).train()
     examples = TaggedImages(place.data, place.crop, network.backbone.fill)
     spent["read a training image"] = float(
-        np.median([clock(lambda i=i: examples.example(i, np.random.default_rng(0)), device) for i in 3 * place.sample])  # type: ignore[misc]
+        np.median([once(lambda i=i: examples.example(i, np.random.default_rng(0)), device) for i in 3 * place.sample])  # type: ignore[misc]
     )
     batch = batch_of(examples, place.classifier.plan.batch, device)
     step = stepper(network, precision, device)
@@ -277,11 +265,11 @@ def ours(place: Place, irn_batch: int) -> Clocked:
     indices = place.sample
 
     def mapped(work: Callable[[int, Sample], None], on_device: bool = True) -> float:
-        def once() -> None:
+        def images() -> None:
             for_each(place.data, indices, work, title="sample", on_device=on_device)
 
-        once()
-        return float(np.median([clock(once, device) for _ in range(place.steps)])) / len(indices)
+        images()
+        return float(np.median([once(images, device) for _ in range(place.steps)])) / len(indices)
 
     locate: Any = recipes.irn().seeds
     stored = {index: place.folder / f"{index}.npz" for index in indices}
