@@ -78,6 +78,7 @@ class Workshop:
         scale: tuple[float, float],
         flip: bool,
         jitter: float = 0.0,
+        centred: bool = False,
     ) -> MaskedImages:
         """Random crops of the images ``indices`` and of their masks.
 
@@ -88,8 +89,11 @@ class Workshop:
             scale: range of the factor by which images are resized.
             flip: mirror every other image.
             jitter: strength of the colour jitter, 0 to 1.
+            centred: make the side 32 k + 1 pixels instead of 32 k. Cell i of a feature map then is centred on pixel
+                i * stride whether the network pads like torch or like TensorFlow.
         """
-        cut = TrainCrop(32 * max(1, round(crop * self.side / 32)), scale=scale, flip=flip, jitter=jitter)
+        side = 32 * max(1, round(crop * self.side / 32)) + int(centred)
+        cut = TrainCrop(side, scale=scale, flip=flip, jitter=jitter)
         return MaskedImages(self.data, masks, cut, self.backbone.fill, indices)
 
 

@@ -2,11 +2,12 @@
 
 The background vector is read from all stages of the backbone, because scenes show in texture and colour, which deep
 features forget; a loss on the unswapped pair goes along with the swaps; all of these losses rise with the epochs; and
-the cosine between the two vectors is pushed down. Each is an option of its own on :class:`deft.classify.deft.DeftHead`.
+the cosine between object and background vectors is pushed down. Each is an option of its own on
+:class:`deft.classify.deft.DeftHead`. Weights, targets, rates and f_swap are those of the released code.
 
-The work's code has no licence, so this was written from facts about it. Left open there and settled here: side maps are
-resized to the last map's grid, and their widths add up to its channels (4 x 512 for a ResNet-50's 2048), so that both
-vectors have one length, as the cosine and f_bg, which is asked of both, need.
+That code has no licence, so this was written from facts about it. Side maps are L2-normalised and then resized
+bilinearly to the last map's grid; their widths add up to its channels (4 x 512 for a ResNet-50's 2048), so that both
+vectors have one length, as the cosine and f_bg, which is applied to both, need.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 
 from deft.classify.deft import DeftHead, DeftModule, aggregate, soft_margin
 from deft.contracts import InputError
+from deft.engine.ranks import gathered
 
 SIDES = 4
 """Stages that the background is read from: the deepest so many, or as many as there are."""
@@ -29,16 +31,27 @@ SIDES = 4
 class SmaHead:
     """Settings of SMA's head; with every option off it is DEFT's."""
 
-    deft: DeftHead = field(default_factory=lambda: DeftHead(warm_start=False, background_target=0.0))
-    """The rest. f_bg(z_bg) has target 0 in the released code; the unswapped pairs take the place of the warm start."""
+    deft: DeftHead = field(
+        default_factory=lambda: DeftHead(
+            background_weight=0.2,
+            background_target=0.0,
+            swap_head="shared",
+            warm_start=False,
+            attention_rate=10.0,
+            classifier_rate=10.0,
+            swap_rate=10.0,
+        )
+    )
+    """The rest, as released: the four terms weigh 1, 0.3, 0.3 and 0.2, f_bg(z_bg) has target 0, f_swap ends in the
+    shared f_fg, and every new layer trains at 10 times the base rate. The unswapped pairs replace the warm start."""
     hierarchical: bool = True
     """Read z_bg from all stages, which it does not train."""
     concat_weight: float = 1.0
     """Weight of f_swap([z_fg, z_bg]) -> y, the pair as it was in the image; z_bg gets no gradient."""
     ramp_epochs: int = 10
     """The weights of the pair and of the swaps rise by epoch / ramp_epochs up to 1; 1 has them whole from the start."""
-    similarity_weight: float = 0.2
-    """Weight of -log(1 - cos(z_bg, z_fg)); 0.2 is the fourth weight of the released script."""
+    similarity_weight: float = 1.0
+    """Weight of -log(1 - cos(z_bg, z_fg)), averaged over all pairs of the batch; see :func:`similarity`."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
@@ -74,7 +87,7 @@ class SmaHead:
 
 
 class HierarchicalFeatures(nn.Module):
-    """Features of all stages on the last one's grid, of length 1 in each cell and stage; they train nothing behind."""
+    """Features of all stages, L2-normalised per cell and resized to the last one's grid; gradients stop here."""
 
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
@@ -89,7 +102,7 @@ class HierarchicalFeatures(nn.Module):
         parts = []
         for conv, one in zip(self.convs, maps[-len(self.sides) :], strict=True):
             seen = F.normalize(conv(one.detach()), dim=1)
-            parts.append(seen if seen.shape[-2:] == size else F.adaptive_avg_pool2d(seen, size))
+            parts.append(F.interpolate(seen, size=size, mode="bilinear", align_corners=False))
         return torch.cat(parts, dim=1)
 
 
@@ -126,7 +139,8 @@ class SmaModule(nn.Module):
         ramp = min(1.0, epoch / s.ramp_epochs)
         terms |= {name: ramp * term for name, term in pairs.items()}
         if s.similarity_weight:
-            terms["similarity"] = s.similarity_weight * dissimilarity(z_bg, z_fg)
+            whole = gathered(z_bg.float()), gathered(z_fg.float())
+            terms["similarity"] = s.similarity_weight * similarity(*whole)
         return terms
 
     def loss(self, features: Tensor, labels: Tensor, epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
@@ -151,7 +165,17 @@ class SmaModule(nn.Module):
         return [*self.deft.groups(), *sides]
 
 
-def dissimilarity(z_bg: Tensor, z_fg: Tensor) -> Tensor:
-    """-log(1 - cos(z_bg, z_fg)) averaged over images: scalar, at least -log 2; (N, C) each."""
-    cosine = F.cosine_similarity(z_bg, z_fg, dim=1)
-    return -(1 - cosine).clamp(min=1e-4).log().mean()
+def similarity(z_bg: Tensor, z_fg: Tensor) -> Tensor:
+    """-log(1 - cos) averaged over all N x N pairs of a background and an object vector of the batch.
+
+    The cosine is clamped to 0.0005 to 0.9995, so that pairs that point apart are left alone.
+
+    Args:
+        z_bg: background vectors, (N, C).
+        z_fg: object vectors, (N, C).
+
+    Returns:
+        Scalar, 0.0005 to 7.6.
+    """
+    cosine = F.normalize(z_bg, dim=1) @ F.normalize(z_fg, dim=1).T
+    return -(1 - cosine.clamp(0.0005, 0.9995)).log().mean()

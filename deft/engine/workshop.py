@@ -67,8 +67,13 @@ class Workshop(Protocol):
         scale: tuple[float, float],
         flip: bool,
         jitter: float = 0.0,
+        centred: bool = False,
     ) -> Examples:
-        """Random crops of the images ``indices`` and of their masks, a path for every image, with the images' tags."""
+        """Random crops of the images ``indices`` and of their masks, a path for every image, with the images' tags.
+
+        They are squares of 32 k pixels, or of 32 k + 1 where they are to be ``centred``: see
+        :meth:`deft.stages.Workshop.crops`.
+        """
 
 
 def learn(

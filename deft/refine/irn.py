@@ -108,7 +108,7 @@ class Irn:
             nonlocal useful
             paths = make_labels(workshop, self.labels, workshop.seeds)
             useful = sure_of_something(paths, "lower refine.labels.fg")
-            return workshop.crops(paths, useful, crop=self.crop, scale=self.scale, flip=self.flip)
+            return workshop.crops(paths, useful, crop=self.crop, scale=self.scale, flip=self.flip, centred=True)
 
         def calibrate() -> None:
             network.to(device())

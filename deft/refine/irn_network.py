@@ -4,7 +4,8 @@ Two branches of 1x1 convolutions on a frozen backbone. They take its last five f
 from ResNet-50 at stride 16 that is the network of the authors' code. It differs in working at the size of the image
 that comes, where theirs pads every image to one size.
 
-Grid: everything leaves on the stride-4 grid, h = (H - 1) // 4 + 1, likewise w.
+Grid: everything leaves on the stride-4 grid, h = (H - 1) // 4 + 1, likewise w. Cell i lies on pixel 4 i whatever the
+padding of the backbone, because images are continued to sides of k * stride + 1 and training crops have such sides.
 """
 
 from __future__ import annotations
@@ -69,12 +70,26 @@ class IrnNetwork(nn.Module):
         Args:
             images: uint8 or float 0..255, (N, 3, H, W).
         """
-        height, width = images.shape[-2:]
+        height, width = ((side - 1) // STRIDE + 1 for side in images.shape[-2:])
+        whole = self._centred(images)
         with torch.no_grad():
-            maps = cast(Sequence[Tensor], self.backbone(images))[-len(WIDTHS) :]
-        edge: Tensor = self.edge(maps, (height, width))
-        displacement: Tensor = self.displacement(maps, (height, width))
-        return edge.float(), displacement.float()
+            maps = cast(Sequence[Tensor], self.backbone(whole))[-len(WIDTHS) :]
+        size = (whole.shape[-2], whole.shape[-1])
+        edge: Tensor = self.edge(maps, size)
+        displacement: Tensor = self.displacement(maps, size)
+        return edge[:, :height, :width].float(), displacement[..., :height, :width].float()
+
+    def _centred(self, images: Tensor) -> Tensor:
+        """Images (N, 3, H, W) continued to the right and below, by their last pixels, to sides of k * stride + 1.
+
+        At such sizes cell i of a map is centred on pixel i * stride, whether the backbone pads like torch or like
+        TensorFlow; at others the latter is up to a cell away.
+        """
+        stride = max(cast(Any, self.backbone).reductions)
+        right, below = ((1 - side) % stride for side in (images.shape[-1], images.shape[-2]))
+        if not right and not below:
+            return images
+        return F.pad(images.float(), (0, right, 0, below), mode="replicate")
 
     def terms(self, batch: dict[str, Tensor], epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
         """Weighted loss terms of ``image`` uint8 (N, 3, H, W) and ``mask`` int64 (N, H, W), 255 unsure."""
@@ -106,10 +121,13 @@ class IrnNetwork(nn.Module):
             Boundary strength in [0, 1], (N, h, w), logits averaged over both views; displacement (N, 2, h, w) of the
             upright view less ``mean_shift``, in cells.
         """
-        logits, displacement = self(torch.cat([images, images.flip(-1)]))
+        height, width = ((side - 1) // STRIDE + 1 for side in images.shape[-2:])
+        whole = self._centred(images)  # so that the cells of the mirrored view lie on those of the upright one
+        logits, displacement = self(torch.cat([whole, whole.flip(-1)]))
         upright, mirrored = logits.chunk(2)
         edge = ((upright + mirrored.flip(-1)) / 2).sigmoid()
-        return edge, displacement[: len(images)] - self.mean_shift.view(2, 1, 1)
+        displacement = displacement[: len(images)] - self.mean_shift.view(2, 1, 1)
+        return edge[:, :height, :width], displacement[..., :height, :width]
 
 
 class EdgeBranch(nn.Module):

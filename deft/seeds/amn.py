@@ -158,7 +158,7 @@ class Amn:
         if ranks.first():
             todo.clear()
         useful = sure_of_something(masks, "lower seeds.labels.fg")
-        return workshop.crops(masks, useful, crop=self.crop, scale=self.scale, flip=self.flip)
+        return workshop.crops(masks, useful, crop=self.crop, scale=self.scale, flip=self.flip, centred=True)
 
     def maps(
         self,

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from deft.backbone import Backbone
 from deft.engine.optimise import ParamGroup
@@ -72,10 +71,13 @@ class AmnNetwork(nn.Module):
         return torch.stack([convolution(weighed).float() for convolution in self.head]).sum(dim=0)
 
     def terms(self, batch: dict[str, Tensor], epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
-        """Loss terms of ``image`` uint8 (N, 3, H, W), ``labels`` float (N, K), ``mask`` int64 (N, H, W), 255 unsure."""
+        """Loss terms of ``image`` uint8 (N, 3, H, W), ``labels`` float (N, K), ``mask`` int64 (N, H, W), 255 unsure.
+
+        The target of cell i is the pixel i * stride, where the cell is centred on crops of k * stride + 1 pixels.
+        """
         logits = in_parts(self, batch["image"], self.parts, batch["labels"]).float()
-        mask = F.interpolate(batch["mask"][:, None].float(), size=logits.shape[-2:], mode="nearest")[:, 0].long()
-        return balanced_losses(logits, mask, self.smoothing)
+        stride = self.backbone.reductions[-1]
+        return balanced_losses(logits, batch["mask"][:, ::stride, ::stride], self.smoothing)
 
     def groups(self) -> list[ParamGroup]:
         """The backbone at the base rate, the new layers at ``head_lr`` times that."""

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from deft.augment.cda import Bank, Cda, Instance, faded, find_instance, resized, turned
+from deft.augment.cda import Bank, Cda, Instance, faded, find_instance, resized, tight, turned
 from deft.contracts import Dataset, InputError, Sample, SampleAugmentation
 from deft.data import open_data
 
@@ -163,7 +163,7 @@ def test_turning_by_a_right_angle_is_exact_and_any_angle_keeps_the_area() -> Non
     cutting = Image.fromarray(pixels)
     assert np.array_equal(np.asarray(turned(cutting, 90)), np.rot90(pixels))
     assert np.array_equal(np.asarray(turned(cutting, -90)), np.rot90(pixels, -1))
-    slanted = turned(cutting, 30)
+    slanted = tight(turned(cutting, 30))
     assert slanted.width > cutting.width
     area = np.asarray(slanted.getchannel("A"), dtype=float).sum() / 255
     assert area == pytest.approx(20 * 31, rel=0.03)
@@ -175,6 +175,15 @@ def test_sizes() -> None:
     assert resized(cutting, 1.2, (100, 100), 0.7).size == (48, 24)
     assert resized(cutting, 1.0, (100, 50), 0.7).size == (35, 17)
     assert resized(cutting, 1.0, (10, 1000), 0.5).size == (10, 5)
+
+
+def test_the_limit_is_on_the_canvas_of_the_turned_object() -> None:
+    rows, columns = np.mgrid[:200, :200] - 99.5
+    disc = np.full((200, 200, 4), 255, dtype=np.uint8)
+    disc[..., 3] = np.where(rows**2 + columns**2 <= 100**2, 255, 0)
+    for angle, wide in ((0.0, 200), (45.0, 148)):
+        pasted = tight(resized(turned(Image.fromarray(disc), angle), 1.0, (300, 300), 0.7))
+        assert pasted.width == pytest.approx(wide, abs=2) and pasted.height == pytest.approx(wide, abs=2)
 
 
 def test_an_edge_fades_inwards() -> None:

@@ -96,8 +96,16 @@ class Bench:
     precision: str = "32-true"
 
     def crops(
-        self, masks: list[Path], indices: tuple[int, ...], *, crop: float, scale: tuple[float, float], flip: bool
+        self,
+        masks: list[Path],
+        indices: tuple[int, ...],
+        *,
+        crop: float,
+        scale: tuple[float, float],
+        flip: bool,
+        centred: bool,
     ) -> Crops:
+        assert centred
         return Crops(self.data, masks, indices)
 
 

@@ -55,6 +55,45 @@ def test_everything_leaves_on_the_stride_4_grid(
     assert edge.min() >= 0 and edge.max() <= 1 and displacement.isfinite().all()
 
 
+class SamePyramid(nn.Module):
+    """Averages of 3 x 3 cells, padded as TensorFlow does: by the size of the input, on the far side first."""
+
+    channels, reductions = (1, 1, 1, 1), (2, 4, 8, 16)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dummy = nn.Parameter(torch.zeros(1))
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        x, maps = images.float().mean(dim=1, keepdim=True), []
+        for _ in self.reductions:
+            pads = [max(0, 2 * ((side - 1) // 2) + 3 - side) for side in x.shape[-2:]]
+            top, left = pads[0] // 2, pads[1] // 2
+            x = nn.functional.avg_pool2d(nn.functional.pad(x, (left, pads[1] - left, top, pads[0] - top)), 3, 2)
+            maps.append(x)
+        return maps
+
+
+@pytest.mark.parametrize("size", [(160, 160), (161, 129), (150, 143)])
+def test_cells_lie_on_their_pixels_whatever_the_padding(size: tuple[int, int]) -> None:
+    backbone = SamePyramid()
+    network = IrnNetwork(backbone)
+    seen: list[list[Tensor]] = []
+    backbone.register_forward_hook(lambda module, inputs, output: seen.append(output))
+    network(torch.arange(size[1]).float().expand(1, 3, *size))
+    for one, reduction in zip(seen[0], backbone.reductions, strict=True):
+        row = one[0, 0, one.shape[-2] // 2]
+        cells = torch.arange(2, (size[1] - 1) // reduction - 2)
+        torch.testing.assert_close(row[cells], (cells * reduction).float())
+
+
+def test_a_mirrored_image_has_mirrored_boundaries() -> None:
+    network = IrnNetwork(resnet_like()).eval()
+    image = torch.randint(256, (1, 3, 33, 65), dtype=torch.uint8)
+    one, other = (network.edge_and_displacement(view)[0] for view in (image, image.flip(-1)))
+    torch.testing.assert_close(one, other.flip(-1))
+
+
 def test_shapes_of_the_paper() -> None:
     network = IrnNetwork(Pyramid((64, 256, 512, 1024, 2048), (2, 4, 8, 16, 16)))
     counts = {name: sum(p.numel() for p in branch.parameters()) for name, branch in network.named_children()}
@@ -69,13 +108,13 @@ def test_training_lowers_the_loss_and_leaves_the_backbone_alone() -> None:
     backbone = resnet_like()
     network = IrnNetwork(backbone, radius=4).train()
     before = {name: value.clone() for name, value in backbone.state_dict().items()}
-    image = torch.full((2, 3, 32, 32), 60, dtype=torch.uint8)
-    mask = torch.zeros(2, 32, 32, dtype=torch.int64)
+    image = torch.full((2, 3, 33, 33), 60, dtype=torch.uint8)
+    mask = torch.zeros(2, 33, 33, dtype=torch.int64)
     image[:, :, 8:24, 8:24], mask[:, 8:24, 8:24] = 200, 1
     mask[:, :, 28:] = 255
     optimiser = torch.optim.Adam([p for group in network.groups() for p in group.params], lr=0.01)
     losses = []
-    for _ in range(10):
+    for _ in range(20):
         terms = network.terms({"image": image, "mask": mask}, 1, torch.Generator())
         loss = torch.stack(list(terms.values())).sum()
         optimiser.zero_grad()

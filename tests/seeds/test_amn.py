@@ -90,8 +90,16 @@ class Bench:
         return self.classifier.backbone
 
     def crops(
-        self, masks: list[Path], indices: tuple[int, ...], *, crop: float, scale: tuple[float, float], flip: bool
+        self,
+        masks: list[Path],
+        indices: tuple[int, ...],
+        *,
+        crop: float,
+        scale: tuple[float, float],
+        flip: bool,
+        centred: bool,
     ) -> MaskedImages:
+        assert centred
         cut = TrainCrop(round(crop * self.side), scale=scale, flip=flip)
         return MaskedImages(self.data, masks, cut, self.backbone.fill, indices)
 

@@ -101,6 +101,23 @@ def test_gradients_do_not_depend_on_parts() -> None:
         torch.testing.assert_close(other, found[0], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("side", [64, 65])
+def test_the_target_of_a_cell_is_the_pixel_it_is_read_at(side: int) -> None:
+    net = network()
+    logits = torch.zeros(1, 4, -(-side // 16), -(-side // 16))
+    logits[0, 1, 1, 2] = 1.0  # the cell of pixel (16, 32) alone says class 1
+    net.forward = lambda images, labels: logits  # type: ignore[method-assign, assignment]
+    image, labels = torch.zeros(1, 3, side, side, dtype=torch.uint8), torch.ones(1, 3)
+    losses = {}
+    for place in ((16, 32), (32, 16), (23, 39), (16, 31)):
+        mask = torch.zeros(1, side, side, dtype=torch.int64)
+        mask[0, place[0], place[1]] = 1
+        losses[place] = net.terms({"image": image, "mask": mask, "labels": labels}, 1, torch.Generator())
+    assert 0 < float(losses[16, 32]["objects"]) < float(losses[32, 16]["objects"])
+    for beside in ((23, 39), (16, 31)):  # pixels that no cell is read at
+        assert float(losses[beside]["objects"]) == 0 < float(losses[beside]["background"])
+
+
 def test_steps_learn_and_keep_the_batch_statistics() -> None:
     net = network().train()
     assert not any(module.training for module in net.modules() if isinstance(module, nn.BatchNorm2d))
