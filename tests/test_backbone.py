@@ -235,7 +235,7 @@ def test_code_in_weights_is_not_run(tmp_path: Path) -> None:
 def test_without_a_network_the_hub_names_the_other_ways(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(InputError, match=r"--weights FILE.*--weights none"):
+    with pytest.raises(InputError, match=r"--weights FILE.*lite0 --weights package.*--weights none"):
         build_backbone("resnet10t", "hub")
 
 
