@@ -19,8 +19,11 @@ from deft.engine.stop import EXIT_CODE, Stopped, ending_on_sigterm
 DATA_HELP = """KIND:PATH. folder:PATH  images/ with labels.csv or labels.json, or one folder a tag; masks/ optional.
 voc:PATH  the layout of PASCAL VOC.  coco:PATH  COCO 2014 or 2017 (coco:PATH?empty=drop).
 demo:  the embedded data set (demo:bias=0.9,train=600)."""
+WEIGHTS_HELP = "hub, none, a .safetensors or .pth file, or package: pip's (for tf_efficientnet_lite0, lite1 and lite2)"
 PRECISION_HELP = "of networks (default auto: bf16 where the machine computes it faster, else 32)"
-STUDIES_HELP = """localisation, augmentations, masks, segmentation, ablation, context, activation, manifold or bias."""
+THRESHOLDS_HELP = "auto: chosen from maps and photographs, without masks (default); paper: each system's published ones"
+STUDIES_HELP = """localisation, augmentations, masks, segmentation, ablation, context, activation, manifold, bias or
+thresholds."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -38,7 +41,8 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--data", required=True, help=DATA_HELP)
     run.add_argument("--out", required=True, type=Path, help="the run folder; the same command goes on in it")
     run.add_argument("--backbone", help="any timm model with feature maps (default: the recipe's, resnet50)")
-    run.add_argument("--weights", help="hub, none, or a .safetensors or .pth file")
+    run.add_argument("--weights", help=WEIGHTS_HELP)
+    run.add_argument("--thresholds", choices=["auto", "paper"], default="auto", help=THRESHOLDS_HELP)
     run.add_argument("--precision", choices=verbs.PRECISIONS, help=PRECISION_HELP)
     run.add_argument("--devices", type=int, default=1, metavar="N", help="GPUs or processes a machine (default 1)")
     run.add_argument("--num-nodes", type=int, default=1, metavar="N", help="machines; see docs/scale.md (default 1)")
@@ -77,6 +81,12 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("--beside", action="append", default=[], type=Path, metavar="RUN", help="a run to compare with")
     report.set_defaults(act=verbs.report)
 
+    tune = known.add_parser("tune", help="choose a run's thresholds on a few drawn masks", allow_abbrev=False)
+    tune.add_argument("run", type=Path, help="a finished run folder")
+    tune.add_argument("--masks", type=Path, metavar="DIR", help="drawn masks, PNGs named after training images")
+    tune.add_argument("--most", type=int, metavar="N", help="use N of the masks and score on the others")
+    tune.set_defaults(act=verbs.tune)
+
     study = known.add_parser("study", help="make a table or figure of the paper on any data", allow_abbrev=False)
     study.add_argument("study", metavar="NAME", help=STUDIES_HELP)
     study.add_argument("--data", required=True, help=DATA_HELP)
@@ -85,7 +95,8 @@ def parser() -> argparse.ArgumentParser:
     study.add_argument("--first-seed", type=int, default=0, metavar="SEED", help="the first of them (default 0)")
     study.add_argument("--systems", nargs="+", default=[], metavar="NAME", help="rows to make (default: the paper's)")
     study.add_argument("--backbone", help="any timm model with feature maps (default: the recipes', resnet50)")
-    study.add_argument("--weights", help="hub, none, or a .safetensors or .pth file")
+    study.add_argument("--weights", help=WEIGHTS_HELP)
+    study.add_argument("--thresholds", choices=["auto", "paper"], default="auto", help=THRESHOLDS_HELP)
     study.add_argument("--precision", choices=verbs.PRECISIONS, help=PRECISION_HELP)
     study.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="any field, in every row that has it"

@@ -1,7 +1,9 @@
 """Scores of a run: everything that ground truth can tell, and coverage where there is none.
 
-A threshold is either the recipe's, fixed before anything was seen, or swept on the very truth that is scored; the two
-are kept under different names. Where the training split's best threshold is used on the held-out split, it says so.
+A threshold is set as a number (``fixed``), chosen from maps and photographs without masks (``auto``), chosen on a few
+drawn masks (``tuned``), or swept on the very truth that is scored (``swept``); they are kept under different names, and
+``used`` says which of the first three the masks are made at. Where the training split's best threshold is used on the
+held-out split, it says so. Images that thresholds were tuned on are not scored.
 """
 
 from __future__ import annotations
@@ -17,10 +19,15 @@ from numpy.typing import NDArray
 from deft.artifacts import load_mask, load_seeds, read_json, write_json
 from deft.contracts import Dataset, Sample
 from deft.engine.infer import for_each
+from deft.engine.workshop import OpenLabels
 from deft.metrics import THRESHOLDS, Confusion, Coverage, ThresholdSweep, average_precision, mask_at
 from deft.metrics.miou import strongest
 from deft.precision_check import compare, sentence
 from deft.refine.labels import upsample_seeds
+from deft.refinement_check import check_refinement
+from deft.refinement_check import sentence as harm
+from deft.settings import fields_of
+from deft.thresholds import AUTO, Cuts, MapStatistics, read_tuned
 
 if TYPE_CHECKING:
     from deft.stages import Run
@@ -41,18 +48,26 @@ def evaluate(run: Run) -> Scores:
     scores: Scores = {"made_of": made_of, "classes": list(run.train.classes)}
     refined = run.map_files() if run.pipeline.refine is not None else None
     seeds = {part: run.files("seeds", data, ".npz", part) for part, data in run.parts()}
-    fixed = run.pipeline.seed_threshold
-    if run.train.scored.any():
-        train: Scores = {"seeds": sweep(run.train, seeds["train"], fixed)}
+    cuts = run.cuts("seeds")
+    unseen = _unseen(run)
+    if (run.train.scored & unseen).any():
+        train: Scores = {"seeds": sweep(run.train, seeds["train"], cuts, members=unseen)}
         if refined is not None:
-            train["masks"] = sweep(run.train, refined, run.mask_threshold)
-        masks = score_masks(run.train, run.files("masks", run.train, ".png"))
+            train["masks"] = sweep(run.train, refined, run.cuts("refined"), members=unseen)
+        masks = score_masks(run.train, run.files("masks", run.train, ".png"), unseen)
         train.setdefault("masks", train["seeds"])
         scores["train"] = {**train, "images": masks["images"]}
     else:
         scores["coverage"] = coverage(run, seeds["train"], refined or seeds["train"])
     if run.val is not None:
-        scores["val"] = _held_out(run, run.val, seeds["val"], scores)
+        scores["val"] = _held_out(run, run.val, seeds["val"], scores, cuts)
+    scores["thresholds"] = _thresholds(run)
+    record = read_json(run.out.path / "run.json")
+    write_json(run.out.path / "run.json", record | {"thresholds": scores["thresholds"]})
+    if refinement := check_refinement(run):
+        scores["refinement"] = refinement
+        if refinement["harmed"] and "train" not in scores:
+            print(f"warning: {harm(refinement)}", file=sys.stderr)
     if precision := compare(run):
         scores["precision"] = precision
         print(sentence(precision), file=sys.stderr)
@@ -74,7 +89,30 @@ def _stages(run: Run) -> list[str]:
     return [name for name in names if optional.get(name, True) is not None]
 
 
-def _held_out(run: Run, val: Dataset, seeds: list[Path], scores: Scores) -> Scores:
+def _unseen(run: Run) -> NDArray[np.bool_]:
+    """(N,): the training images that no threshold was tuned on."""
+    tuned = read_tuned(run.out.path)
+    used = set(tuned.images) if tuned is not None else set()
+    return np.array([name not in used for name in run.train.names], dtype=np.bool_)
+
+
+def _thresholds(run: Run) -> Scores:
+    """Every threshold of a run: what it is, how it was chosen, from what, and how flat the choice is."""
+    found: Scores = {"seeds": run.cuts("seeds").to_json()}
+    refiner = run.pipeline.refine
+    for stage, method in (("localiser", run.pipeline.seeds), ("refine", refiner)):
+        labels = getattr(method, "labels", None)
+        kept = run.out.path / stage / "statistics.json"
+        if isinstance(labels, OpenLabels) and labels.open and kept.exists():
+            settled = labels.settled(MapStatistics.from_json(read_json(kept)))
+            fields = {name: value for name, value in fields_of(labels).items() if value == AUTO}
+            found[f"{stage}, confident labels"] = {name: round(fields_of(settled)[name], 4) for name in fields}
+    if refiner is not None:
+        found["masks"] = run.cuts("refined").to_json()
+    return found
+
+
+def _held_out(run: Run, val: Dataset, seeds: list[Path], scores: Scores, cuts: Cuts) -> Scores:
     """Scores of the held-out split and of its named groups; of tags and seeds as far as somebody made them."""
     located = all(path.exists() for path in seeds)
     probabilities = _probabilities(seeds, val) if located else None
@@ -82,12 +120,11 @@ def _held_out(run: Run, val: Dataset, seeds: list[Path], scores: Scores) -> Scor
     if probabilities is not None:
         precision = average_precision(probabilities, val.labels)
         result["tags"] = {"ap": _numbers(precision), "map": _mean(precision)}
-    fixed = run.pipeline.seed_threshold
     chosen = scores["train"]["seeds"]["swept"]["threshold"] if "train" in scores else None
     masks = run.files("predictions", val, ".png", "val") if run.pipeline.segment is not None else None
     if val.scored.any():
         if located:
-            result["seeds"] = sweep(val, seeds, fixed, chosen)
+            result["seeds"] = sweep(val, seeds, cuts, chosen)
         if masks is not None:
             result["segmentation"] = score_masks(val, masks)
     for name, members in val.groups.items():
@@ -96,7 +133,7 @@ def _held_out(run: Run, val: Dataset, seeds: list[Path], scores: Scores) -> Scor
             group["map"] = _mean(average_precision(probabilities[members], val.labels[members]))
         if (val.scored & members).any():
             if located:
-                group["seeds"] = sweep(val, seeds, fixed, chosen, members)
+                group["seeds"] = sweep(val, seeds, cuts, chosen, members)
             if masks is not None:
                 group["segmentation"] = score_masks(val, masks, members)
         result.setdefault("groups", {})[name] = group
@@ -104,14 +141,14 @@ def _held_out(run: Run, val: Dataset, seeds: list[Path], scores: Scores) -> Scor
 
 
 def sweep(
-    data: Dataset, maps: list[Path], fixed: float, chosen: float | None = None, members: NDArray[np.bool_] | None = None
+    data: Dataset, maps: list[Path], cuts: Cuts, chosen: float | None = None, members: NDArray[np.bool_] | None = None
 ) -> Scores:
-    """Data-set IoU of stored maps at the fixed threshold, at one chosen elsewhere, and at the best of all.
+    """Data-set IoU of stored maps at every threshold that is known, at one chosen elsewhere, and at the best of all.
 
     Args:
         data: with ground truth; only its scored images count.
         maps: one stored map file an image.
-        fixed: the recipe's background threshold, a multiple of 0.01.
+        cuts: the run's thresholds of such maps.
         chosen: a threshold that was chosen on another split.
         members: (N,), the images to count; None counts all.
     """
@@ -129,11 +166,13 @@ def sweep(
 
     for_each(data, _counted(data, members), work, title="scoring maps", on_device=False)
     best, _ = total.best()
-    at = {"fixed": fixed, "swept": best} | ({} if chosen is None else {"chosen on train": chosen})
+    at = {**cuts.known, "swept": best} | ({} if chosen is None else {"chosen on train": chosen})
+    found = {name: {"threshold": threshold, **_iou(total.at(threshold))} for name, threshold in at.items()}
     return {
         "curve": [round(float(value), 5) for value in total.curve()],
         "thresholds": [round(float(value), 2) for value in THRESHOLDS],
-        **{name: {"threshold": threshold, **_iou(total.at(threshold))} for name, threshold in at.items()},
+        **found,
+        "used": {"chosen": cuts.how, **found[cuts.how]},
     }
 
 

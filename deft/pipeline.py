@@ -26,6 +26,8 @@ from deft.segment.deeplab import DeepLab
 from deft.segment.inference import Inference
 from deft.settings import plain, restore
 from deft.stages import Run, Workshop, weights_digest
+from deft.thresholds import AUTO as THRESHOLD_AUTO
+from deft.thresholds import Threshold, check_threshold
 
 
 class SeedMethod(Protocol):
@@ -46,8 +48,8 @@ class Refiner(Protocol):
     """Turns seeds into better maps."""
 
     @property
-    def background(self) -> float:
-        """Threshold below which a refined map is background."""
+    def background(self) -> Threshold:
+        """Threshold below which a refined map is background; ``auto`` chooses it from the refined maps."""
 
     @property
     def learning(self) -> object:
@@ -64,8 +66,9 @@ class Pipeline:
     classifier: Classifier | None
     """None where the seeds come from elsewhere: refiner and segmentation network then begin from ``weights``."""
     seeds: SeedMethod = field(default_factory=Cam)
-    seed_threshold: float = 0.15
-    """Background threshold at which seeds are scored and, without a refiner, become masks (IRN: 0.15)."""
+    seed_threshold: Threshold = THRESHOLD_AUTO
+    """Background threshold at which seeds are scored and, without a refiner, become masks (IRN: 0.15); ``auto`` chooses
+    it from the seeds and the photographs, without masks (:mod:`deft.thresholds`)."""
     refine: Refiner | None = None
     segment: DeepLab | None = field(default_factory=DeepLab)
     """The network trained on the pseudo-masks; None stops at the masks."""
@@ -73,7 +76,7 @@ class Pipeline:
     backbone: str = "resnet50"
     """Any timm model with feature maps."""
     weights: str = "hub"
-    """``hub``, ``none``, or a .safetensors or .pth file."""
+    """``hub``, ``none``, ``package`` (:mod:`deft.package_weights`), or a .safetensors or .pth file."""
     stride: int = 16
     """Output stride of the classifier's backbone."""
     precision: str = AUTO
@@ -83,12 +86,9 @@ class Pipeline:
 
     def __post_init__(self) -> None:
         """Refuse thresholds that a sweep does not know; it would be told only after hours of training."""
-        known = {"seed_threshold": self.seed_threshold}
+        check_threshold("seed_threshold", self.seed_threshold)
         if self.refine is not None:
-            known["refine.background"] = self.refine.background
-        for name, value in known.items():
-            if not 0 <= value < 1 or abs(value * 100 - round(value * 100)) > 1e-6:
-                raise InputError(f"{name} must be 0.00, 0.01, ... or 0.99, got {value}")
+            check_threshold("refine.background", self.refine.background)
         if self.classifier is None and self.segment is not None and self.segment.from_classifier:
             raise InputError("segment.from_classifier is set and there is no classifier; set it to False")
         if self.precision not in WORDS:
@@ -161,6 +161,7 @@ def working(
         work = Run(pipeline, splits, folder, reuse, watch)
         classifier = work.classifier()
         maps = work.refine(work.seeds(classifier))
+        work.statistics("seeds")  # all processes meet there, and one alone scores
         work.predictions(work.segment(work.masks(maps)))
         if ranks.first():
             evaluate(work)
@@ -209,6 +210,7 @@ def reopen(folder: Path) -> Run:
     pipeline = restore(record["settings"])
     if not isinstance(pipeline, Pipeline):
         raise InputError(f"{path}: expected the settings of a pipeline; it was written by another program")
+    pipeline = replace(pipeline, weights=record.get("given", {}).get("weights", pipeline.weights))
     return Run(pipeline, open_data(record["data"]["given"]), RunFolder(folder, record))
 
 
@@ -220,6 +222,7 @@ def description(pipeline: Pipeline, data: str | Splits, splits: Splits, name: st
     return {
         "recipe": name,
         "settings": settings,
+        "given": {"weights": pipeline.weights},
         "data": {
             "given": data if isinstance(data, str) else "",
             "images": len(splits.train),

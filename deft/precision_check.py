@@ -1,7 +1,7 @@
 """What the precision of a run changed: maps and masks of a few of its images made again in float32.
 
 Training is not repeated; what is compared is what the same trained networks find. Maps are compared as masks at the
-recipe's threshold, stored in 8 bits as all maps are, so that nothing but the precision differs.
+run's threshold, stored in 8 bits as all maps are, so that nothing but the precision differs.
 """
 
 from __future__ import annotations
@@ -88,9 +88,10 @@ def _spread(indices: NDArray[np.intp], count: int) -> list[int]:
 def _located(run: Run, stored: list[Path], method: Cam) -> tuple[_Mask, _Mask]:
     """Masks of the stored seeds, and of the same seeds made in float32."""
     network = run.trained_classifier().to(device())
+    cut = run.cuts("seeds").used
 
     def mask(seeds: SeedMaps) -> NDArray[np.uint8]:
-        return threshold(upsample_seeds(seeds), seeds.classes, run.pipeline.seed_threshold)
+        return threshold(upsample_seeds(seeds), seeds.classes, cut)
 
     def again(index: int, sample: Sample) -> NDArray[np.uint8]:
         with tempfile.TemporaryDirectory() as folder:

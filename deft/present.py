@@ -20,9 +20,11 @@ from deft.engine.fit import read_history
 from deft.metrics import Coverage, class_by_class, class_by_context
 from deft.precision_check import sentence
 from deft.refine.labels import upsample_seeds
-from deft.report.data import Comparison, Curve, PictureRow, ReportData, Score, SplitFacts, StageRow
+from deft.refinement_check import sentence as harm
+from deft.report.data import HOW, Comparison, Curve, PictureRow, ReportData, Score, SplitFacts, StageRow
 from deft.report.html import render
 from deft.report.overlay import overlay, seeds_over_image
+from deft.thresholds import read_tuned
 
 if TYPE_CHECKING:
     from deft.stages import Run
@@ -59,7 +61,7 @@ PRODUCTS = {
 
 GROUP_MEASURES = {
     "tags (mAP)": ("map",),
-    "seeds, fixed threshold (mIoU)": ("seeds", "fixed", "miou"),
+    "seeds, the run's threshold (mIoU)": ("seeds", "used", "miou"),
     "seeds, train's best threshold (mIoU)": ("seeds", "chosen on train", "miou"),
     "segmentation network (mIoU)": ("segmentation", "miou"),
 }
@@ -146,9 +148,9 @@ def compare(runs: dict[str, dict[str, Any]]) -> list[Comparison]:
     """
     measures = {
         "tags, val (mAP)": ("val", "tags", "map"),
-        "seeds, train, fixed threshold": ("train", "seeds", "fixed", "miou"),
+        "seeds, train, the run's threshold": ("train", "seeds", "used", "miou"),
         "seeds, train, best threshold (chosen on the truth)": ("train", "seeds", "swept", "miou"),
-        "pseudo-masks, train, fixed threshold": ("train", "masks", "fixed", "miou"),
+        "pseudo-masks, train, the run's threshold": ("train", "masks", "used", "miou"),
         "seeds, val, train's best threshold": ("val", "seeds", "chosen on train", "miou"),
         "network, val": ("val", "segmentation", "miou"),
     }
@@ -216,13 +218,14 @@ def _scores(scores: dict[str, Any], run: Run) -> list[Score]:
 
     def add(what: str, split: str, kind: str, part: dict[str, Any], headline: bool = False) -> None:
         chosen = kind == "chosen on train"
+        how = part.get("chosen", kind)
         found.append(
             Score(
                 what=f"{what} {part['threshold']:.2f}" if chosen else what,
                 split=split,
                 value=_number(part["miou"]),
                 threshold=None if chosen else part.get("threshold"),
-                chosen_on_truth=kind == "swept",
+                chosen=how if how in HOW else "fixed",
                 per_class=tuple(_number(value) for value in part["iou"]),
                 images=int((run.train if split == "train" or run.val is None else run.val).scored.sum()),
                 headline=headline,
@@ -232,23 +235,26 @@ def _scores(scores: dict[str, Any], run: Run) -> list[Score]:
     if "segmentation" in val:
         add("segmentation network", "val", "", val["segmentation"], headline=True)
     for what, part in (("pseudo-masks", train.get("masks")), ("seeds", train.get("seeds"))):
-        for kind in ("fixed", "swept"):
-            if part:
-                headline = what == "pseudo-masks" and kind == "fixed" and "segmentation" not in val
-                add(what, "train", kind, part[kind], headline)
-    for kind, what in (
-        ("fixed", "seeds"),
-        ("chosen on train", "seeds at train's best threshold"),
-        ("swept", "seeds"),
-    ):
-        if kind in val.get("seeds", {}):
-            add(what, "val", kind, val["seeds"][kind])
+        for kind in _kinds(part):
+            headline = what == "pseudo-masks" and kind == "used" and "segmentation" not in val
+            add(what, "train", kind, part[kind], headline)
+    for kind in _kinds(val.get("seeds")):
+        what = "seeds at train's best threshold" if kind == "chosen on train" else "seeds"
+        add(what, "val", kind, val["seeds"][kind])
     if val.get("tags", {}).get("map") is not None:
         tags = val["tags"]
         per_class = tuple(_number(value) for value in tags["ap"])
         images = len(run.val) if run.val is not None else 0
         found.append(Score("classification", "val", tags["map"], "mAP", per_class=per_class, images=images))
     return found
+
+
+def _kinds(part: dict[str, Any] | None) -> list[str]:
+    """Which of the thresholds of scored maps are shown: the one in use, others that needed no truth, and the best."""
+    if not part:
+        return []
+    others = [kind for kind in ("auto", "chosen on train") if kind in part and kind != part["used"]["chosen"]]
+    return ["used", *others, "swept"]
 
 
 def _curves(scores: dict[str, Any]) -> dict[str, Curve]:
@@ -259,7 +265,8 @@ def _curves(scores: dict[str, Any]) -> dict[str, Curve]:
         ("seeds, val", _at(scores, "val", "seeds")),
     ):
         if part:
-            curves[label] = Curve(tuple(part["thresholds"]), tuple(part["curve"]), part["fixed"]["threshold"])
+            auto = part.get("auto", {}).get("threshold")
+            curves[label] = Curve(tuple(part["thresholds"]), tuple(part["curve"]), part["used"]["threshold"], auto)
     if "pseudo-masks, train" in curves and curves["pseudo-masks, train"].miou == curves["seeds, train"].miou:
         del curves["pseudo-masks, train"]
     return curves
@@ -314,10 +321,19 @@ def _warnings(run: Run, scores: dict[str, Any]) -> list[str]:
     if run.val is None:
         notes.append("There is no held-out split, so nothing says how well new photographs would be masked.")
     seeds = _at(scores, "train", "seeds")
-    if seeds and seeds["swept"]["miou"] - seeds["fixed"]["miou"] > 0.05:
+    if seeds and seeds["swept"]["miou"] - seeds["used"]["miou"] > 0.05:
         notes.append(
-            f"The seeds' fixed threshold {seeds['fixed']['threshold']:.2f} is far from the best on this data "
+            f"The seeds' threshold {seeds['used']['threshold']:.2f} is far from the best on this data "
             f"({seeds['swept']['threshold']:.2f}): compare the threshold curve."
+        )
+    if "train" not in scores and (warning := harm(scores.get("refinement", {}))):
+        notes.append(warning)
+    tuned = read_tuned(run.out.path)
+    if tuned is not None:
+        off = ", ".join(f"{name} {100 * value:.1f}" for name, value in tuned.off.items())
+        notes.append(
+            f"Thresholds were tuned on the masks of {len(tuned.images)} training images, which are not scored here. "
+            f"Choices made alike on samples of these masks lose some mIoU (points, mean): {off}."
         )
     return notes
 

@@ -9,7 +9,8 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any, TypeVar, get_args, get_type_hints
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from deft.contracts import InputError
 
@@ -89,8 +90,16 @@ def _typed(kind: Any, text: str, field: str, current: Any) -> Any:
     try:
         return reader.parse_args([f"--value={text}"]).value
     except (jsonargparse.ArgumentError, TypeError, ValueError, SystemExit):
-        name = getattr(kind, "__name__", str(kind)) if isinstance(kind, type) else str(kind)
-        raise InputError(f"--set {field}={text}: expected {name} (now {current!r}), got {text!r}") from None
+        raise InputError(f"--set {field}={text}: expected {_words(kind)} (now {current!r}), got {text!r}") from None
+
+
+def _words(kind: Any) -> str:
+    """A type as a person says it: ``float or auto``."""
+    if get_origin(kind) is Literal:
+        return " or ".join(str(value) for value in get_args(kind))
+    if get_origin(kind) in (Union, UnionType):
+        return " or ".join(_words(option) for option in get_args(kind))
+    return getattr(kind, "__name__", str(kind)) if isinstance(kind, type) else str(kind)
 
 
 def _is_settings(option: Any) -> bool:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +26,10 @@ from deft.engine.fit import Watch, finish, fit
 from deft.engine.infer import for_each
 from deft.engine.layout import channels_last
 from deft.mapping import SHARED, predictions_of, seeds_of
+from deft.package_weights import package_digest
 from deft.segment.deeplab import SegmentationNetwork, save_network
 from deft.settings import key_of, plain
+from deft.thresholds import Cuts, MapStatistics, choose, kept_statistics, read_tuned
 
 if TYPE_CHECKING:
     from deft.pipeline import Pipeline
@@ -195,6 +197,7 @@ class Run:
         before = replace(classifier, augment=augment.earlier)
         record = read_json(self.out.path / "run.json")
         settings = {**record["settings"], "classifier": plain(before), "segment": None}
+        record.pop("thresholds", None)
         record |= {"recipe": f"{record['recipe']}, round {number}".lstrip(", "), "settings": settings}
         folder = RunFolder(self.home / f"round-{number}", record, own=ranks.first())
         try:
@@ -219,6 +222,28 @@ class Run:
         with self.making(stage):
             self.share(stage)
         return stage.key
+
+    def statistics(self, stage: str) -> MapStatistics:
+        """Statistics of the training images' maps: ``seeds``, or ``refined``; kept in the stage's folder."""
+        folder = self.out.path / stage
+        paths = self.files("seeds", self.train, ".npz", "train") if stage == "seeds" else self.map_files()
+        key = str(read_json(folder / "stage.json")["key"])
+        data = without_truth(self.train)
+        return kept_statistics(folder / "statistics.json", key, data, seeds_of(paths), f"thresholds ({stage})")
+
+    def cuts(self, stage: str) -> Cuts:
+        """The thresholds that there are for the maps of ``seeds`` or ``refined``."""
+        pipeline = self.pipeline
+        refined = stage == "refined" and pipeline.refine is not None
+        setting = pipeline.refine.background if refined and pipeline.refine is not None else pipeline.seed_threshold
+        field = "refine.background" if refined else "seed_threshold"
+        return Cuts(field, setting, choose(self.statistics(stage)), self.tuned.get(stage))
+
+    @cached_property
+    def tuned(self) -> dict[str, float]:
+        """Thresholds that ``deft tune`` chose on drawn masks, by stage; empty where it never did."""
+        record = read_tuned(self.home)
+        return dict(record.thresholds) if record is not None and self.home == self.out.path else {}
 
     def refine(self, seeds: str) -> str:
         """Train the refiner and refine the training images' maps; without one the seeds go on as they are."""
@@ -298,8 +323,12 @@ class Run:
 
     @property
     def mask_threshold(self) -> float:
-        """Background threshold of the pseudo-masks."""
-        return self.pipeline.seed_threshold if self.pipeline.refine is None else self.pipeline.refine.background
+        """Background threshold of the pseudo-masks.
+
+        Raises:
+            InputError: it is to be chosen from maps that have one value everywhere.
+        """
+        return self.cuts("seeds" if self.pipeline.refine is None else "refined").used
 
     def map_files(self) -> list[Path]:
         """Maps that the pseudo-masks are made from: refined ones, or the seeds where nothing refines them."""
@@ -383,13 +412,15 @@ class Run:
 
 
 def weights_digest(weights: str, backbone: str) -> str:
-    """What the weights are, wherever they lie: ``hub``, ``none``, or the file's name and hash.
+    """What the weights are, wherever they lie: ``hub``, ``none``, or the name and hash of the package or the file.
 
     Raises:
-        InputError: a named file is missing.
+        InputError: a named file is missing, or ``package`` is asked for and there is none for this backbone.
     """
     if weights in ("hub", "none"):
         return weights
+    if weights == "package":
+        return package_digest(backbone)
     path = find_weights(backbone, weights)
     with path.open("rb") as file:
         return f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"

@@ -155,7 +155,8 @@ class RunFolder:
         before, now = flat(old), flat(new)
         different = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
         # Versions are kept to be read, not to bind: a patch release must not make a run unfinishable.
-        different = [key for key in different if not key.startswith("versions.")]
+        # Nor do thresholds that a run chose by itself, which follow from its settings, and where weights lay.
+        different = [key for key in different if not key.startswith(("versions.", "thresholds.", "given."))]
         if different:
             self.close()
             lines = [f"  {key}: {before.get(key)!r} in the folder, {now.get(key)!r} now" for key in different[:12]]

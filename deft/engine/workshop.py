@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,10 @@ from deft.engine.fit import Plan, finish, fit
 from deft.engine.infer import for_each
 from deft.engine.reading import Examples
 from deft.engine.worklist import WorkList
+from deft.thresholds import MapStatistics, kept_statistics
+
+Labels = Callable[[NDArray[np.uint8], SeedMaps], NDArray[np.uint8]]
+"""Image (H, W, 3) and its seeds to a mask (H, W), 255 where it is not sure."""
 
 
 class Workshop(Protocol):
@@ -117,9 +121,38 @@ def learn(
     ranks.barrier()
 
 
+@runtime_checkable
+class OpenLabels(Protocol):
+    """Labels whose thresholds may be chosen from statistics of the seeds."""
+
+    @property
+    def open(self) -> bool:
+        """Whether a threshold is still to be chosen."""
+
+    def settled(self, statistics: MapStatistics) -> Labels:
+        """The same with every threshold chosen."""
+
+
+def settled(workshop: Workshop, labels: Labels, seeds: Callable[[int], SeedMaps]) -> Labels:
+    """Labels with every threshold a number; arguments as for :func:`make_labels`."""
+    if isinstance(labels, OpenLabels) and labels.open:
+        return labels.settled(statistics_of(workshop, seeds))
+    return labels
+
+
+def statistics_of(workshop: Workshop, seeds: Callable[[int], SeedMaps]) -> MapStatistics:
+    """Statistics of the training images' seeds, kept in ``statistics.json`` of the folder.
+
+    Args:
+        workshop: whose images and folder.
+        seeds: of training image ``i``.
+    """
+    return kept_statistics(workshop.folder / "statistics.json", workshop.made_by, workshop.data, seeds)
+
+
 def make_labels(
     workshop: Workshop,
-    labels: Callable[[NDArray[np.uint8], SeedMaps], NDArray[np.uint8]],
+    labels: Labels,
     seeds: Callable[[int], SeedMaps],
 ) -> list[Path]:
     """Labels of every training image, palette PNGs in ``labels/`` of the folder; those there are kept.
@@ -129,6 +162,7 @@ def make_labels(
         labels: image (H, W, 3) and its seeds to a mask (H, W), 255 where it is not sure.
         seeds: of training image ``i``.
     """
+    labels = settled(workshop, labels, seeds)
     paths = [workshop.folder / "labels" / (file_stem(name) + ".png") for name in workshop.data.names]
 
     def work(index: int, sample: Sample) -> None:

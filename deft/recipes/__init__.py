@@ -24,6 +24,7 @@ from deft.recipes.demo import demo, demo_cam
 from deft.recipes.external import external
 from deft.recipes.irn import cam, irn, irn_deft, irn_sma
 from deft.recipes.psa import psa, psa_deft
+from deft.recipes.published import published
 
 RECIPES: dict[str, Callable[[], Pipeline]] = {
     "cam": cam,
@@ -81,4 +82,5 @@ __all__ = [
     "mixup_deft",
     "psa",
     "psa_deft",
+    "published",
 ]

@@ -15,9 +15,8 @@ def amn() -> Pipeline:
     """AMN: a pixel classifier, told the tags, learns from confident labels; IRN refines its maps."""
     return replace(
         cam(),
-        seeds=Amn(labels=ConfidentLabels(fg=0.30, bg=0.05)),
-        seed_threshold=0.25,
-        refine=Irn(labels=ConfidentLabels(fg=0.45, bg=0.15), power=1.3, background=0.25),
+        seeds=Amn(labels=ConfidentLabels()),
+        refine=Irn(power=1.3),
     )
 
 

@@ -36,6 +36,4 @@ def irn_sma() -> Pipeline:
 
 def irn_deft() -> Pipeline:
     """IRN on DEFT's maps: object and background disentangled, and swapped between images."""
-    # The paper prints no thresholds. This one was best on photographs of MSRC's test split, which is not reported; what
-    # comes after the seeds has IRN's own, which suited them.
-    return replace(with_deft(irn()), seed_threshold=0.22)
+    return with_deft(irn())

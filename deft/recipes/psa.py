@@ -22,7 +22,6 @@ def psa() -> Pipeline:
             long_side=(0.512, 1.024),  # 256 to 512
             jitter=0.3,
         ),
-        seed_threshold=0.20,
         refine=Psa(),
     )
 

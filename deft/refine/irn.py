@@ -28,11 +28,12 @@ from deft.engine.workshop import Workshop, learn, make_labels, sure_of_something
 from deft.refine.irn_network import IrnNetwork
 from deft.refine.labels import ConfidentLabels
 from deft.refine.random_walk import boundary_affinities, random_walk, steps_for
+from deft.thresholds import AUTO, Threshold, check_threshold
 
 
 @dataclass(frozen=True)
 class Irn:
-    """Settings of IRN; the defaults are the paper's code."""
+    """Settings of IRN; the defaults are the paper's code, but for its thresholds, which are chosen from the maps."""
 
     labels: ConfidentLabels = field(default_factory=ConfidentLabels)
     """What the network learns from."""
@@ -59,11 +60,16 @@ class Irn:
     """Sharpens affinities before the walk."""
     steps: int = 256
     """Steps of the walk on images of 500 pixels, as in the paper's code (2^8); others take ``walk_steps`` of them."""
-    background: float = 0.25
-    """Constant score of the background when refined maps become masks."""
+    clear_edges: bool = False
+    """Multiply the maps by 1 - boundary before the walk, as the authors' code does. Off by default: a boundary branch
+    that learned little also sees boundaries inside objects, and clearing the maps there made masks worse than their
+    seeds (``benchmarks/thresholds.md``)."""
+    background: Threshold = AUTO
+    """Constant score of the background when refined maps become masks (IRN 0.25); ``auto`` chooses it from them."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained or walked."""
+        check_threshold("refine.background", self.background)
         if not 0 < self.scale[0] <= self.scale[1] or self.crop <= 0:
             raise InputError(
                 f"expected refine.crop above 0 and refine.scale as two rising positive factors, got {self.crop} and "
@@ -154,12 +160,14 @@ class IrnRefine:
 
 
 def spread(maps: Tensor, edge: Tensor, settings: Irn, steps: int) -> Tensor:
-    """Walk maps (P, h, w) inside the boundaries (h, w), starting on none of them, and divide by the largest value.
+    """Walk maps (P, h, w) up to the boundaries (h, w), and divide by the largest value.
 
-    The maps are raised to ``settings.power`` before.
+    The maps are raised to ``settings.power`` before, and cleared on boundaries with ``settings.clear_edges``.
     """
     affinities = boundary_affinities(edge, settings.radius)
-    begin = maps**settings.power * (1 - edge)
+    begin = maps**settings.power
+    if settings.clear_edges:
+        begin = begin * (1 - edge)
     walked = random_walk(begin, affinities, settings.radius, beta=settings.beta, steps=steps)
     largest = walked.max()
     return walked / torch.where(largest > 0, largest, 1)

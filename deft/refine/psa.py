@@ -12,8 +12,10 @@ clipping gradients; and in the form of the result, see :class:`PsaRefine`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -29,13 +31,17 @@ from deft.engine.layout import channels_last
 from deft.engine.optimise import Sgd
 from deft.engine.precision import EXACT
 from deft.engine.reading import Examples
-from deft.engine.workshop import Workshop, learn, make_labels, sure_of_something
+from deft.engine.workshop import Workshop, learn, make_labels, statistics_of, sure_of_something
 from deft.refine.crf import DenseCrf, dense_crf, unary_from_probabilities
 from deft.refine.labels import mask_of_places, upsample_seeds
 from deft.refine.psa_network import AffinityNetwork
 from deft.refine.random_walk import random_walk, steps_for
+from deft.thresholds import AUTO, MapStatistics, Threshold, check_threshold, choose, choose_confident, needed, number
 
 SEED_STRIDE = 4
+
+Alpha = float | Literal["auto"]
+"""An exponent above 0, or ``auto`` for one that is chosen from the seeds."""
 
 
 @dataclass(frozen=True)
@@ -46,27 +52,50 @@ class AffinityLabels:
     background of low alpha, which is strong, and background where the CRF keeps it at a high alpha, where it is weak.
     """
 
-    alpha_low: float = 4.0
-    """Of the background that a sure object has to beat (the authors' code; the paper has 4 too)."""
-    alpha_high: float = 32.0
-    """Of the background that beats every class where the background is sure (the authors' code; the paper has 24)."""
+    alpha_low: Alpha = AUTO
+    """Of the background that a sure object has to beat (paper and authors' code: 4); ``auto`` chooses it from the
+    seeds, see :func:`alpha_of`."""
+    alpha_high: Alpha = AUTO
+    """Of the background that beats every class where the background is sure (authors' code 32, paper 24); likewise."""
     crf: DenseCrf = field(default_factory=lambda: DenseCrf(bilateral_sxy=80.0, bilateral_srgb=13.0))
     """The CRF; it starts from the scores as they are."""
 
     def __post_init__(self) -> None:
         """Refuse a strong background that is the weaker one."""
-        if not 0 < self.alpha_low <= self.alpha_high:
+        low, high = (1.0 if alpha == AUTO else number(alpha) for alpha in (self.alpha_low, self.alpha_high))
+        if min(low, high) <= 0 or (AUTO not in (self.alpha_low, self.alpha_high) and low > high):
             raise InputError(
-                "expected refine.labels.alpha_low above 0 and refine.labels.alpha_high not below it, got "
+                "expected refine.labels.alpha_low above 0 and refine.labels.alpha_high not below it, or auto, got "
                 f"{self.alpha_low} and {self.alpha_high}"
             )
+
+    @property
+    def open(self) -> bool:
+        """Whether an alpha is still to be chosen."""
+        return AUTO in (self.alpha_low, self.alpha_high)
+
+    def settled(self, statistics: MapStatistics) -> AffinityLabels:
+        """The same with numbers in the place of ``auto``, chosen from statistics of the seeds.
+
+        Raises:
+            InputError: the seeds have one value everywhere.
+        """
+        if not self.open:
+            return self
+        sure, background = choose_confident(statistics)
+        low = alpha_of(sure) if self.alpha_low == AUTO else number(self.alpha_low)
+        high = alpha_of(background) if self.alpha_high == AUTO else number(self.alpha_high)
+        # A number that was given stands; the other one gives way where the two would cross.
+        low = min(low, high) if self.alpha_low == AUTO else low
+        return replace(self, alpha_low=low, alpha_high=max(low, high))
 
     def __call__(self, image: NDArray[np.uint8], seeds: SeedMaps) -> NDArray[np.uint8]:
         """Mask (H, W) of an RGB image (H, W, 3): 0 background, k + 1 for class k, 255 unsure."""
         if not seeds.classes:
             return np.full(seeds.size, BACKGROUND, dtype=np.uint8)
         maps = upsample_seeds(seeds, SEED_STRIDE)
-        scores = torch.stack([with_background(maps, alpha) for alpha in (self.alpha_low, self.alpha_high)])
+        alphas = number(self.alpha_low), number(self.alpha_high)
+        scores = torch.stack([with_background(maps, alpha) for alpha in alphas])
         low, high = dense_crf(unary_from_probabilities(scores), image, self.crf).argmax(dim=1)
         mask = mask_of_places(low, seeds.classes)
         mask[(low == 0).cpu().numpy()] = IGNORE
@@ -76,7 +105,7 @@ class AffinityLabels:
 
 @dataclass(frozen=True)
 class Psa:
-    """Settings of PSA; the defaults are the authors' code."""
+    """Settings of PSA; the defaults are the authors' code, but for its alphas, which are chosen from the maps."""
 
     labels: AffinityLabels = field(default_factory=AffinityLabels)
     """What the network learns from."""
@@ -97,18 +126,22 @@ class Psa:
     """Sharpens affinities before the walk."""
     steps: int = 256
     """Steps of the walk on images of 500 pixels (2^8); others take ``walk_steps`` of them."""
-    alpha: float = 16.0
-    """The background that walks with the classes scores ``(1 - largest map) ** alpha``."""
-    background: float = 0.5
-    """Share of class and background that a class has to exceed; 0.5 is the argmax of the paper."""
+    alpha: Alpha = AUTO
+    """The background that walks with the classes scores ``(1 - largest map) ** alpha`` (the authors' code: 16);
+    ``auto`` chooses it from the seeds, see :func:`alpha_of`."""
+    background: Threshold = AUTO
+    """Share of class and background that a class has to exceed; 0.5 is the argmax of the paper, ``auto`` chooses it
+    from the refined maps."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained or walked."""
+        check_threshold("refine.background", self.background)
         if self.crop <= 0 or not 0 <= self.jitter <= 1:
             raise InputError(
                 f"expected refine.crop above 0 and refine.jitter in 0 to 1, got {self.crop} and {self.jitter}"
             )
-        if self.radius < 2 or self.beta <= 0 or self.steps < 1 or self.alpha <= 0:
+        alpha = 1.0 if self.alpha == AUTO else number(self.alpha)
+        if self.radius < 2 or self.beta <= 0 or self.steps < 1 or alpha <= 0:
             raise InputError(
                 "expected refine.radius of at least 2, refine.beta and refine.alpha above 0, refine.steps of at least "
                 f"1, got {self.radius}, {self.beta}, {self.alpha} and {self.steps}"
@@ -149,7 +182,11 @@ class Psa:
 
         learn(workshop, network, examples, self.plan, "affinities")
         channels_last(network).to(device()).eval()
-        refine = PsaRefine(network, self, self.walk_steps(workshop.side), workshop.precision)
+        settings = self
+        if self.alpha == AUTO:
+            choice = needed(choose(statistics_of(workshop, workshop.seeds)), "refine.alpha")
+            settings = replace(self, alpha=alpha_of(choice.threshold))
+        refine = PsaRefine(network, settings, self.walk_steps(workshop.side), workshop.precision)
         return lambda sample, seeds: refine(sample.image, seeds)
 
 
@@ -188,12 +225,24 @@ class PsaRefine:
         view = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).to(where)
         affinities = self.network.affinities(view, self.precision)
         maps = upsample_seeds(seeds, SEED_STRIDE).to(where)
-        scores = F.avg_pool2d(with_background(maps, self.settings.alpha), stride, ceil_mode=True)
+        scores = F.avg_pool2d(with_background(maps, number(self.settings.alpha)), stride, ceil_mode=True)
         walked = random_walk(scores, affinities, self.settings.radius, beta=self.settings.beta, steps=self.steps)
         fine = F.interpolate(walked[None], scale_factor=float(stride), mode="bilinear", align_corners=False)[0]
         height, width = seeds.size
         shares = share_of_classes(fine[:, :height:SEED_STRIDE, :width:SEED_STRIDE])
         return replace(seeds, maps=shares.to(seeds.maps.device))
+
+
+def alpha_of(threshold: float) -> float:
+    """The alpha at which a class and its background ``(1 - map) ** alpha`` are equal where the map is at a threshold.
+
+    So a threshold says the same to PSA as to a constant background: 0.5 is alpha 1, 0.28 alpha 4, 0.13 alpha 16.
+
+    Args:
+        threshold: in [0, 1); below 0.01 it counts as 0.01, since at 0 no alpha is high enough.
+    """
+    at = max(threshold, 0.01)
+    return math.log(at) / math.log(1 - at)
 
 
 def with_background(maps: Tensor, alpha: float) -> Tensor:

@@ -15,6 +15,14 @@ from numpy.typing import NDArray
 from deft.metrics.cooccurrence import Cooccurrence
 from deft.metrics.coverage import Coverage
 
+HOW: Mapping[str, str] = {
+    "fixed": "fixed threshold {:.2f}",
+    "auto": "threshold {:.2f} (chosen without masks)",
+    "tuned": "threshold {:.2f} (tuned on drawn masks)",
+    "swept": "best threshold {:.2f} (chosen on the truth)",
+}
+"""A threshold and how it was chosen, in words."""
+
 
 @dataclass(frozen=True)
 class SplitFacts:
@@ -55,8 +63,9 @@ class Score:
     """``mIoU`` or ``mAP``."""
     threshold: float | None = None
     """Background threshold of the maps; None for what has none."""
-    chosen_on_truth: bool = False
-    """True where the threshold was swept on the ground truth: what the maps could give at best."""
+    chosen: str = "fixed"
+    """How the threshold was chosen: ``fixed`` as a number beforehand, ``auto`` without masks, ``tuned`` on drawn masks
+    of images that are not scored, or ``swept`` on the ground truth: what the maps could give at best."""
     per_class: tuple[float, ...] = ()
     """Background first for mIoU, (K + 1,); (K,) for mAP; nan for a class that does not occur; empty if unknown."""
     images: int | None = None
@@ -65,13 +74,16 @@ class Score:
     """True for the number the page opens with."""
 
     @property
+    def chosen_on_truth(self) -> bool:
+        """Whether the threshold was swept on the very truth that is scored."""
+        return self.chosen == "swept"
+
+    @property
     def title(self) -> str:
-        """What it is, with its threshold; fixed and swept can never read the same."""
+        """What it is, with its threshold; two ways of choosing it never read the same."""
         if self.threshold is None:
             return self.what
-        if self.chosen_on_truth:
-            return f"{self.what}, best threshold {self.threshold:.2f} (chosen on the truth)"
-        return f"{self.what}, fixed threshold {self.threshold:.2f}"
+        return f"{self.what}, {HOW[self.chosen].format(self.threshold)}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +92,10 @@ class Curve:
 
     thresholds: tuple[float, ...]
     miou: tuple[float, ...]
-    fixed: float | None = None
-    """The recipe's threshold, marked on the curve."""
+    used: float | None = None
+    """The threshold that masks are made at, marked by a dot."""
+    auto: float | None = None
+    """The one chosen without masks, marked by a diamond."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -65,7 +65,10 @@ def loss_chart(terms: Mapping[str, Sequence[tuple[int, float]]]) -> bytes:
 
 
 def threshold_chart(curves: Mapping[str, Curve]) -> bytes:
-    """Mean IoU against the background threshold; a ring at each curve's best, a line down at the recipe's own."""
+    """Mean IoU against the background threshold.
+
+    A ring marks each curve's best, a dot with a line down the threshold in use, a diamond the one chosen without masks.
+    """
     figure, axes = _figure(6.8, 3.1)
     for (name, curve), colour in zip(curves.items(), _cycle(len(curves)), strict=True):
         x, y = np.array(curve.thresholds), 100 * np.array(curve.miou)
@@ -73,10 +76,14 @@ def threshold_chart(curves: Mapping[str, Curve]) -> bytes:
         if len(y) and not np.isnan(y).all():
             best = int(np.nanargmax(y))
             axes.plot(x[best], y[best], "o", color=colour, markerfacecolor="white", markersize=6)
-        if curve.fixed is not None and len(y):
-            height = float(np.interp(curve.fixed, x, y))
-            axes.plot([curve.fixed] * 2, [0, height], color=colour, linewidth=1, linestyle=(0, (3, 2)))
-            axes.plot(curve.fixed, height, "o", color=colour, markersize=5)
+        for at, marker, size in ((curve.auto, "D", 7), (curve.used, "o", 4)):
+            if at is None or not len(y):
+                continue
+            height = float(np.interp(at, x, y))
+            if marker == "o":
+                axes.plot([at] * 2, [0, height], color=colour, linewidth=1, linestyle=(0, (3, 2)))
+            face = colour if marker == "o" else "white"
+            axes.plot(at, height, marker, color=colour, markerfacecolor=face, markersize=size, zorder=3)
     axes.set_ylim(bottom=0)
     axes.set_xlim(0, 1)
     axes.set_xlabel("background threshold")

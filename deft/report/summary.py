@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from deft.report.data import Comparison, ReportData, Score, SplitFacts
+from deft.report.data import HOW, Comparison, ReportData, Score, SplitFacts
 
 GOOD, PLAIN, CAUTION = "good", "plain", "caution"
 
@@ -119,22 +119,21 @@ def _classes(data: ReportData, top: Score) -> list[Line]:
 
 def _steps(data: ReportData) -> list[Line]:
     lines = []
-    for fixed in data.scores:
-        best = next(
-            (s for s in data.scores if s.chosen_on_truth and (s.what, s.split) == (fixed.what, fixed.split)), None
-        )
-        if best is None or fixed.chosen_on_truth or fixed.threshold is None or best.threshold is None:
+    for one in data.scores:
+        best = next((s for s in data.scores if s.chosen_on_truth and (s.what, s.split) == (one.what, one.split)), None)
+        if best is None or one.chosen_on_truth or one.threshold is None or best.threshold is None:
             continue
-        if best.value - fixed.value >= 0.02:
+        if best.value - one.value >= 0.02:
             lines.append(
                 Line(
                     PLAIN,
-                    f"{_capital(fixed.what)} on {fixed.split} reach {percent(fixed.value)} at the recipe's threshold "
-                    f"{fixed.threshold:.2f}; {percent(best.value)} would be possible at {best.threshold:.2f}, but that "
-                    "threshold was found by looking at the truth. Count on the first number.",
+                    f"{_capital(one.what)} on {one.split} reach {percent(one.value)} at the "
+                    f"{HOW[one.chosen].format(one.threshold)}; {percent(best.value)} would be possible at "
+                    f"{best.threshold:.2f}, but that threshold was found by looking at the truth. Count on the first "
+                    "number.",
                 )
             )
-    seeds, masks = _fixed(data, "seeds"), _fixed(data, "pseudo-masks")
+    seeds, masks = _used(data, "seeds"), _used(data, "pseudo-masks")
     if seeds is not None and masks is not None and seeds.split == masks.split:
         gain = masks.value - seeds.value
         if gain >= 0.005:
@@ -143,14 +142,14 @@ def _steps(data: ReportData) -> list[Line]:
             lines.append(
                 Line(
                     CAUTION,
-                    f"Refinement made the masks worse than the seeds by {-100 * gain:.1f} points: "
-                    "the recipe's thresholds may not suit these photographs.",
+                    f"Refinement made the masks worse than the seeds by {-100 * gain:.1f} points: use the seeds "
+                    "instead (--set refine=none), or look at the confident labels in refine/labels.",
                 )
             )
     return lines
 
 
-def _fixed(data: ReportData, what: str) -> Score | None:
+def _used(data: ReportData, what: str) -> Score | None:
     return next((s for s in data.scores if s.what == what and s.measure == "mIoU" and not s.chosen_on_truth), None)
 
 

@@ -31,7 +31,7 @@ from deft.engine.optimise import Adam
 from deft.engine.precision import EXACT
 from deft.engine.reading import Examples
 from deft.engine.worklist import WorkList
-from deft.engine.workshop import Workshop, learn, make_labels, sure_of_something
+from deft.engine.workshop import Labels, Workshop, learn, make_labels, settled, sure_of_something
 from deft.seeds.amn_network import AmnNetwork
 from deft.seeds.cam import Cam
 from deft.seeds.views import STRIDE, grid
@@ -48,19 +48,12 @@ class Base(Protocol):
         """The function of one image and its tags."""
 
 
-class Labels(Protocol):
-    """Settings of confident labels; the recipe hands them over, because they are a refiner's."""
-
-    def __call__(self, image: NDArray[np.uint8], seeds: SeedMaps) -> NDArray[np.uint8]:
-        """Mask (H, W) of an RGB image (H, W, 3): 0 background, k + 1 for class k, 255 unsure."""
-
-
 @dataclass(frozen=True)
 class Amn:
     """Settings of AMN; the defaults are the paper's code."""
 
     labels: Labels
-    """What the network learns from; IRN's labels at 0.30 and 0.05."""
+    """What the network learns from; the recipe hands them over, because they are a refiner's."""
     base: Base = field(default_factory=Cam)
     """The maps that these labels are read off."""
     plan: Plan = field(
@@ -138,7 +131,8 @@ class Amn:
         )
         learn(workshop, network.train(), lambda: self._examples(base, workshop), self.plan, "pixel classifier")
         channels_last(network).to(device()).eval()
-        first = _first_of(base, self.labels, workshop)
+        stored = _stored(workshop)
+        first = _first_of(base, settled(workshop, self.labels, stored), workshop)
 
         def locate(sample: Sample) -> SeedMaps:
             seeds, labels = first(sample)
@@ -154,7 +148,8 @@ class Amn:
 
         todo = WorkList(workshop.folder / "claims-maps", maps, workshop.made_by)
         for_each(workshop.data, todo, localise, title="first maps")
-        masks = make_labels(workshop, self.labels, lambda index: load_seeds(maps[index]))  # all processes meet here
+        ranks.barrier()  # thresholds are chosen from all maps
+        masks = make_labels(workshop, self.labels, _stored(workshop))  # all processes meet here
         if ranks.first():
             todo.clear()
         useful = sure_of_something(masks, "lower seeds.labels.fg")
@@ -224,6 +219,12 @@ def _first_of(
 
 def _equal(one: Sample, other: Sample) -> bool:
     return np.array_equal(one.labels, other.labels) and np.array_equal(one.image, other.image)
+
+
+def _stored(workshop: Workshop) -> Callable[[int], SeedMaps]:
+    """Stored first maps of training image ``i``."""
+    maps, _ = _files(workshop)
+    return lambda index: load_seeds(maps[index])
 
 
 def _files(workshop: Workshop) -> tuple[list[Path], list[Path]]:

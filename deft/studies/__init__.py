@@ -19,6 +19,7 @@ from deft.studies.masks import masks
 from deft.studies.outcome import Outcome, Plot, Table
 from deft.studies.segmentation import segmentation
 from deft.studies.study import Finding, Laboratory, Row
+from deft.studies.thresholds import thresholds
 
 STUDIES: dict[str, Callable[[Laboratory], Outcome]] = {
     "localisation": localisation,
@@ -30,6 +31,7 @@ STUDIES: dict[str, Callable[[Laboratory], Outcome]] = {
     "activation": activation,
     "manifold": manifold,
     "bias": bias,
+    "thresholds": thresholds,
 }
 """What ``deft study`` knows by name."""
 

@@ -30,7 +30,7 @@ from deft.studies.words import literal
 
 SYSTEMS = ("cam", "irn", "irn_deft")
 RECORD = "context.json"
-MAPS = {"masks": "masks, fixed threshold", "seeds": "seeds, swept threshold"}
+MAPS = {"masks": "masks, the run's threshold", "seeds": "seeds, swept threshold"}
 MEASURES = {
     "class": "IoU of the class",
     "two": "mean IoU of the class and the background",
@@ -134,7 +134,7 @@ def _outcome(findings: Sequence[Finding], pairs: Sequence[Pair], table: Cooccurr
         "A pair is a class and a context: of each class the context it is seen with most often, the one seen most "
         f"often of those with images on both sides, and the paper's pairs. A side of fewer than {AT_LEAST} scored "
         "images has no score. Images are training images, their tags given.",
-        "*Masks* are at the recipe's fixed threshold. *Seeds* are at the one threshold, of 100, that is best for the "
+        "*Masks* are at the run's threshold. *Seeds* are at the one threshold, of 100, that is best for the "
         "whole training split; it was chosen on the truth that is scored.",
         "The paper's mIoU is of masks on VOC 2012 with ResNet-50; it does not say over which classes.",
     )
@@ -252,7 +252,7 @@ def _plots(pairs: Sequence[Pair], rows: Sequence[Row], known: Mapping[str, Mappi
         }
         bars = {name: values for name, values in bars.items() if not all(np.isnan(mean) for mean, _ in values)}
         if bars:
-            png = bar_chart(bars, [row.label for row in shown], "IoU of the class, masks at the fixed threshold, %")
+            png = bar_chart(bars, [row.label for row in shown], "IoU of the class, masks at the run's threshold, %")
             names = ", ".join(row.label for row in shown)
             plots.append(Plot(side, png, f"IoU of each pair's class on its images {side} the context, of {names}"))
     return plots

@@ -26,7 +26,7 @@ LAYOUT = Layout(
     "IoU of each class: seeds of train, swept",
     paper="paper, VOC",
     curve=("train", "seeds"),
-    notes=("Seeds that are made alike (PSA and IRN both start from plain CAM) differ by the fixed threshold alone.",),
+    notes=("Seeds that are made alike (PSA and IRN both start from plain CAM) differ by a fixed threshold alone.",),
 )
 
 

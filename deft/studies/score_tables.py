@@ -15,9 +15,10 @@ from deft.studies.study import Finding, Row
 from deft.studies.words import literal
 
 SWEPT = (
-    "A *fixed* threshold is the recipe's, set before anything was seen. A *swept* one is the best of 100, chosen on "
-    "the very truth that is scored: it says what the maps could give, not what a user without truth gets. *Train's "
-    "threshold* is train's swept one, used on the held-out images. Maps are of the image's own tags."
+    "A *fixed* threshold is a number set before anything was seen. An *auto* one is chosen from the maps and the "
+    "photographs, without masks: what a user gets. A *swept* one is the best of 100, chosen on the very truth that is "
+    "scored: it says what the maps could give, not what a user without truth gets. *Train's threshold* is train's "
+    "swept one, used on the held-out images. Maps are of the image's own tags."
 )
 MEASURE = (
     "mIoU with background from one confusion matrix a split, per cent, mean ± standard deviation (n − 1) over seeds. "
@@ -50,8 +51,11 @@ class Column:
 SEEDS = (
     Column("seeds train, fixed", ("train", "seeds", "fixed", "miou")),
     Column("fixed threshold", ("train", "seeds", "fixed", "threshold"), share=False),
+    Column("seeds train, auto", ("train", "seeds", "auto", "miou")),
+    Column("auto threshold", ("train", "seeds", "auto", "threshold"), share=False),
     Column("seeds train, swept", ("train", "seeds", "swept", "miou")),
     Column("best threshold", ("train", "seeds", "swept", "threshold"), share=False),
+    Column("seeds val, auto", ("val", "seeds", "auto", "miou")),
     Column("seeds val, train's threshold", ("val", "seeds", "chosen on train", "miou")),
     Column("seeds val, swept", ("val", "seeds", "swept", "miou")),
     Column("tags val, mAP", ("val", "tags", "map")),
@@ -59,13 +63,16 @@ SEEDS = (
 MASKS = (
     Column("masks train, fixed", ("train", "masks", "fixed", "miou")),
     Column("fixed threshold", ("train", "masks", "fixed", "threshold"), share=False),
+    Column("masks train, auto", ("train", "masks", "auto", "miou")),
+    Column("auto threshold", ("train", "masks", "auto", "threshold"), share=False),
     Column("masks train, swept", ("train", "masks", "swept", "miou")),
     Column("best threshold", ("train", "masks", "swept", "threshold"), share=False),
+    Column("their seeds train, auto", ("train", "seeds", "auto", "miou")),
     Column("their seeds train, swept", ("train", "seeds", "swept", "miou")),
 )
 NETWORK = (
     Column("network val", ("val", "segmentation", "miou")),
-    Column("its masks train, fixed", ("train", "masks", "fixed", "miou")),
+    Column("its masks train", ("train", "masks", "used", "miou")),
 )
 
 
@@ -161,7 +168,9 @@ class Layout:
     def _plots(self, rows: Sequence[Row], known: Mapping[str, Mapping[int, Any]]) -> list[Plot]:
         plots, curves = [], {}
         bars: dict[str, list[tuple[float, float]]] = {}
-        columns = [column for column in self.columns[:4] if column.share]
+        shown = [column for column in self.columns if column.share and column.keys[0] == self.columns[0].keys[0]]
+        columns = [c for c in shown if any(c.of(one) is not None for seeds in known.values() for one in seeds.values())]
+        columns = columns[:2]
         for row in rows:
             runs = list(known[row.name].values())
             values = [[column.of(one) for one in runs] for column in columns]
@@ -170,8 +179,8 @@ class Layout:
             parts = [found for one in runs if (found := _part(one, self.curve))]
             if self.curve and parts:
                 mean = [statistics.fmean(heights) for heights in zip(*(part["curve"] for part in parts), strict=True)]
-                fixed = float(parts[0]["fixed"]["threshold"])
-                curves[row.label] = Curve(tuple(parts[0]["thresholds"]), tuple(mean), fixed)
+                used = statistics.fmean(float(part["used"]["threshold"]) for part in parts)
+                curves[row.label] = Curve(tuple(parts[0]["thresholds"]), tuple(mean), used)
         if bars:
             titles = tuple(column.title for column in columns)
             words = "; ".join(f"{label} {100 * values[0][0]:.1f}" for label, values in bars.items())

@@ -39,7 +39,7 @@ from deft.data import check, open_data
 from deft.data.faults import refuse
 from deft.engine.fit import Watch
 from deft.pipeline import Pipeline, resolved, working
-from deft.recipes import RECIPES
+from deft.recipes import RECIPES, published
 from deft.settings import assign, plain
 from deft.stages import Run, weights_digest
 from deft.studies.origin import commit, machine, versions
@@ -91,6 +91,8 @@ class Laboratory:
     """Rows to make; all that the study has if empty."""
     command: str = ""
     """What the user typed, for the page."""
+    published: bool = False
+    """Take the published thresholds in the place of those that are chosen from the maps."""
     poll: float = field(default=POLL_SECONDS, repr=False)
 
     @cached_property
@@ -134,6 +136,8 @@ class Laboratory:
         if unknown := [name for name in wanted if name not in known]:
             raise InputError(f"this study has no system {unknown[0]!r}; it has: {', '.join(known)}")
         chosen = [known[name] for name in wanted]
+        if self.published:
+            chosen = [replace(row, pipeline=published(row.pipeline)) for row in chosen]
         for setting in self.settings:
             only, colon, name = setting.partition("=")[0].rpartition(":")
             if name == "seed":
@@ -266,6 +270,7 @@ class Laboratory:
             "data": f"`{self.data}`, {len(splits.train)} images to learn from, {held_out}, "
             f"{len(splits.train.classes)} classes",
             "seeds": ", ".join(str(seed) for seed in self.seeds),
+            "thresholds": "published" if self.published else "chosen from the maps, unless set as numbers",
             "settings that differ from the recipes": " ".join(f"`{setting}`" for setting in self.settings) or "none",
             "machine": machine(),
             "versions": versions(),

@@ -1,0 +1,216 @@
+"""What each way of choosing thresholds without masks loses against the best, at seeds, confident labels and masks.
+
+Every system is run with its own settings (``auto`` unless told otherwise), and then each criterion of
+:data:`deft.thresholds.CRITERIA` is asked for the threshold of the same stored maps, and so are the published numbers.
+What is lost is the mIoU at the best of 100 thresholds, chosen on the truth, less the mIoU at the one chosen without.
+"""
+
+from __future__ import annotations
+
+import statistics
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deft.artifacts import load_mask, load_seeds, read_json, write_json
+from deft.contracts import IGNORE, InputError, Sample
+from deft.engine.infer import for_each
+from deft.metrics import mask_at
+from deft.pipeline import Pipeline
+from deft.recipes import published
+from deft.refine.labels import ConfidentLabels, upsample_seeds
+from deft.stages import Run
+from deft.studies.outcome import NOTHING, Outcome, Table, cell
+from deft.studies.study import Finding, Laboratory, Row, system_rows
+from deft.thresholds import CRITERIA, best_of, number
+from deft.thresholds.criterion import three_classes
+
+SYSTEMS = ("cam", "irn", "irn_deft", "psa", "amn", "cutout")
+RECORD = "thresholds-study.json"
+PUBLISHED = "published"
+MAPS = {"seeds": "Seeds", "masks": "Masks, from refined maps"}
+STAGE = {"seeds": "seeds", "masks": "refined"}
+
+
+def thresholds(laboratory: Laboratory) -> Outcome:
+    """Run each system up to its masks and compare the ways of choosing."""
+    laboratory.need_truth()
+    rows = laboratory.choose(system_rows(), SYSTEMS)
+    rows = [replace(row, pipeline=replace(row.pipeline, segment=None)) for row in rows]
+
+    def work(row: Row, seed: int) -> None:
+        with laboratory.run(row.name, row.pipeline, seed) as run:
+            write_json(run.out.path / RECORD, look(run))
+
+    return laboratory.survey(rows, work, _compose, RECORD)
+
+
+def look(run: Run) -> dict[str, Any]:
+    """What each criterion loses on the stored maps of a run, and how many of its confident labels are wrong."""
+    scores = read_json(run.out.path / "scores.json")["train"]
+    parts = ["seeds"] if run.pipeline.refine is None else ["seeds", "masks"]
+    fixed = _published(run.pipeline)
+    found: dict[str, Any] = {}
+    for part in parts:
+        curve = np.array(scores[part]["curve"])
+        best = int(np.nanargmax(curve))
+        chosen = {name: best_of(name, run.statistics(STAGE[part])) for name in CRITERIA}
+        if part in fixed:
+            chosen[PUBLISHED] = fixed[part]
+        found[part] = {
+            "best": [best / 100, float(curve[best])],
+            "criteria": {name: [at, float(curve[best] - curve[round(100 * at)])] for name, at in chosen.items()},
+        }
+    found["labels"] = _labels(run)
+    return found
+
+
+def _published(pipeline: Pipeline) -> dict[str, float]:
+    """The published thresholds of seeds and refined maps; empty where there are none."""
+    try:
+        known = published(pipeline)
+    except InputError:
+        return {}
+    seeds = {"seeds": number(known.seed_threshold)}
+    return seeds if known.refine is None else {**seeds, "masks": number(known.refine.background)}
+
+
+def _labels(run: Run) -> dict[str, dict[str, float]]:
+    """Shares of wrong and open confident labels: as they were learned from, and before the CRF by each rule."""
+    refiner = run.pipeline.refine
+    paths = run.files("refine", run.train, ".png", "labels")
+    seeds = run.files("seeds", run.train, ".npz", "train")
+    if refiner is None or not paths[0].exists():
+        return {}
+    found = {"as learned from, after the CRF": _quality(run, lambda index: load_mask(paths[index]))}
+    labels = getattr(refiner, "labels", None)
+    if isinstance(labels, ConfidentLabels):
+        statistics_ = run.statistics("seeds")
+        auto = replace(labels, fg="auto", bg="auto").settled(statistics_)
+        upper, lower = three_classes(statistics_.counts)
+        rules = {"auto": (number(auto.fg), number(auto.bg)), "three-class Otsu": (upper, lower)}
+        known = getattr(published(run.pipeline).refine, "labels", None)
+        if isinstance(known, ConfidentLabels):
+            rules[PUBLISHED] = (number(known.fg), number(known.bg))
+        for name, (fg, bg) in rules.items():
+
+            def cut(index: int, fg: float = fg, bg: float = bg) -> NDArray[np.uint8]:
+                maps = load_seeds(seeds[index])
+                full = upsample_seeds(maps).numpy()
+                sure, possible = (mask_at(full, maps.classes, at) for at in (fg, bg))
+                return np.where((sure == 0) & (possible != 0), np.uint8(IGNORE), sure)
+
+            found[name] = {"objects above": fg, "background below": bg, **_quality(run, cut)}
+    return found
+
+
+def _quality(run: Run, label: Any) -> dict[str, float]:
+    """Shares of wrong object labels, of wrong background labels and of open pixels, in [0, 1]."""
+    counts, lock = np.zeros(5, dtype=np.int64), threading.Lock()
+
+    def work(index: int, sample: Sample) -> None:
+        if sample.mask is None:
+            return
+        made, known = label(index), sample.mask != IGNORE
+        objects, background = known & (made != IGNORE) & (made != 0), known & (made == 0)
+        wrong = made != sample.mask
+        one = [objects.sum(), (objects & wrong).sum(), background.sum(), (background & wrong).sum(), known.sum()]
+        with lock:
+            counts[:] += np.array(one)
+
+    for_each(run.train, [int(i) for i in np.flatnonzero(run.train.scored)], work, title="labels", on_device=False)
+    objects, wrong_objects, background, wrong_background, known = (int(value) for value in counts)
+    return {
+        "wrong objects": wrong_objects / max(1, objects),
+        "wrong background": wrong_background / max(1, background),
+        "open": 1 - (objects + background) / max(1, known),
+    }
+
+
+def _compose(findings: Sequence[Finding]) -> Outcome:
+    rows = list({each.row.name: each.row for each in findings}.values())
+    known = {row.name: [each.value for each in findings if each.row.name == row.name and each.value] for row in rows}
+    names = [*CRITERIA, PUBLISHED]
+    tables = []
+    for part, title in MAPS.items():
+        lines, means = [], []
+        for row in rows:
+            runs = [value[part] for value in known[row.name] if part in value]
+            if not runs:
+                continue
+            cells = [_lost(runs, name) for name in names]
+            means.append({name: _mean(runs, name) for name in names})
+            best = cell([run["best"][1] for run in runs]), cell([run["best"][0] for run in runs], 1.0, 2)
+            lines.append((row.label, str(len(runs)), *best, *cells))
+        if lines:
+            for word, over in (("mean over systems", statistics.fmean), ("worst system", max)):
+                numbers = [[lost for m in means if (lost := m[name]) is not None] for name in names]
+                lines.append((word, "", "", "", *(f"{100 * over(n):.1f}" if n else NOTHING for n in numbers)))
+            heads = ("system", "runs", "best mIoU", "best threshold", *names)
+            tables.append(Table(f"{title}: mIoU lost", heads, tuple(lines), LOST))
+    tables += [*_gains(rows, known), *_label_tables(rows, known)]
+    return Outcome(
+        "thresholds",
+        "Thresholds chosen without masks: what each way of choosing loses",
+        tuple(tables),
+        notes=(NOTE,),
+        values={
+            row.name: {str(each.seed): each.value for each in findings if each.row.name == row.name and each.value}
+            for row in rows
+        },
+    )
+
+
+LOST = (
+    "mIoU at the best of 100 thresholds, chosen on the truth, less the mIoU at the threshold chosen without it, in "
+    "points: mean ± standard deviation over seeds, and the threshold in brackets."
+)
+NOTE = (
+    "*auto* is what recipes use: *colours* times *Otsu*. *colours* alone is the mutual information of side and colour, "
+    "*Otsu* alone the variance between the sides, *mean* the mean of all values, *published* the numbers of the papers "
+    "(for masks, on maps refined from this run's labels)."
+)
+
+
+def _lost(runs: Sequence[Mapping[str, Any]], name: str) -> str:
+    chosen = [run["criteria"][name] for run in runs if name in run["criteria"]]
+    if not chosen:
+        return NOTHING
+    return f"{cell([one[1] for one in chosen])} ({cell([one[0] for one in chosen], 1.0, 2)})"
+
+
+def _mean(runs: Sequence[Mapping[str, Any]], name: str) -> float | None:
+    values = [run["criteria"][name][1] for run in runs if name in run["criteria"]]
+    return statistics.fmean(values) if values else None
+
+
+def _gains(rows: Sequence[Row], known: Mapping[str, Sequence[Any]]) -> list[Table]:
+    lines = []
+    for row in rows:
+        runs = [value for value in known[row.name] if "masks" in value]
+        if runs:
+            at = [[run[part]["best"][1] - run[part]["criteria"]["auto"][1] for run in runs] for part in MAPS]
+            gains = [masks - seeds for seeds, masks in zip(*at, strict=True)]
+            lines.append((row.label, str(len(runs)), *(cell(each) for each in at), cell(gains, sign=True)))
+    heads = ("system", "runs", "seeds", "masks", "gain")
+    return [Table("Masks beside their seeds, both at auto thresholds", heads, tuple(lines))] if lines else []
+
+
+def _label_tables(rows: Sequence[Row], known: Mapping[str, Sequence[Any]]) -> list[Table]:
+    heads = ("objects above", "background below", "wrong objects", "wrong background", "open")
+    lines = []
+    for row in rows:
+        runs = [value["labels"] for value in known[row.name] if value["labels"]]
+        for rule in dict.fromkeys(rule for run in runs for rule in run):
+            each = [run[rule] for run in runs if rule in run]
+            cells = [
+                cell([one.get(head) for one in each], *((1.0, 2) if index < 2 else ()))
+                for index, head in enumerate(heads)
+            ]
+            lines.append((row.label, rule, str(len(each)), *cells))
+    explain = "Shares of the pixels labelled object and background that are wrong, and of pixels left open, per cent."
+    return [Table("Confident labels", ("system", "labels", "runs", *heads), tuple(lines), explain)] if lines else []

@@ -1,0 +1,28 @@
+"""Thresholds chosen without masks: from class maps and the photographs they belong to."""
+
+from __future__ import annotations
+
+from deft.thresholds.auto import AUTO, Threshold, check_threshold, number
+from deft.thresholds.criterion import CRITERIA, Choice, best_of, choose, choose_confident, needed
+from deft.thresholds.cuts import Cuts, Tuned, read_tuned, write_tuned
+from deft.thresholds.statistics import MapStatistics, kept_statistics, measure
+
+__all__ = [
+    "AUTO",
+    "CRITERIA",
+    "Choice",
+    "Cuts",
+    "MapStatistics",
+    "Threshold",
+    "Tuned",
+    "best_of",
+    "check_threshold",
+    "choose",
+    "choose_confident",
+    "kept_statistics",
+    "measure",
+    "needed",
+    "number",
+    "read_tuned",
+    "write_tuned",
+]
