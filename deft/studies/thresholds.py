@@ -36,10 +36,15 @@ MAPS = {"seeds": "Seeds", "masks": "Masks, from refined maps"}
 STAGE = {"seeds": "seeds", "masks": "refined"}
 
 
-def thresholds(laboratory: Laboratory) -> Outcome:
-    """Run each system up to its masks and compare the ways of choosing."""
+def thresholds(laboratory: Laboratory, systems: Sequence[Row] | None = None) -> Outcome:
+    """Run each system up to its masks and compare the ways of choosing.
+
+    Args:
+        laboratory: where the runs are made.
+        systems: rows to choose from; None takes the recipes.
+    """
     laboratory.need_truth()
-    rows = laboratory.choose(system_rows(), SYSTEMS)
+    rows = laboratory.choose(systems or system_rows(), SYSTEMS)
     rows = [replace(row, pipeline=replace(row.pipeline, segment=None)) for row in rows]
 
     def work(row: Row, seed: int) -> None:
