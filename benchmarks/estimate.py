@@ -39,7 +39,7 @@ def main() -> None:
     noise = rng.integers(0, 255, (375, 500, 3), dtype=np.uint8)
     seeds = SeedMaps((0, 1), torch.rand(2, 94, 125), (375, 500))
     start = time.perf_counter()
-    ConfidentLabels()(noise, seeds)
+    ConfidentLabels(fg=0.30, bg=0.05)(noise, seeds)
     print(f"confident labels: {time.perf_counter() - start:.2f} s")
     affinities = boundary_affinities(torch.rand(94, 125), 5)
     start = time.perf_counter()

@@ -30,7 +30,10 @@ from deft.studies.study import system_rows
 from deft.studies.thresholds import SYSTEMS, thresholds
 
 MSRC = (*(item for item in PROTOCOL if not item.startswith(("backbone", "precision"))), *REFINED)
-LOCALISER = ("seeds.crop=0.7", "seeds.plan.min_steps=180")
+LOCALISER = ("amn:seeds.crop=0.7", "amn:seeds.plan.min_steps=180")
+
+DEMO = ("classifier.plan.min_steps=1200",)
+"""Twice the demo's own steps, for classifiers that have learned."""
 
 
 def main() -> None:
@@ -45,12 +48,13 @@ def main() -> None:
     given = reader.parse_args()
     if given.what == "msrc" and not (given.data and given.weights):
         reader.error("msrc needs --data and --weights")
+    localiser = LOCALISER if "amn" in given.systems else ()
     network = (f"backbone={given.backbone}", f"weights={given.weights}")
     laboratory = Laboratory(
         data=given.data if given.what == "msrc" else "demo:",
         out=given.out,
         seeds=tuple(given.seeds),
-        settings=(*network, *MSRC, *LOCALISER) if given.what == "msrc" else (),
+        settings=(*network, *MSRC, *localiser) if given.what == "msrc" else DEMO,
         systems=tuple(given.systems),
         command=f"python benchmarks/thresholds.py {given.what} --backbone {given.backbone}"
         if given.what == "msrc"

@@ -29,7 +29,7 @@ from deft.mapping import SHARED, predictions_of, seeds_of
 from deft.package_weights import package_digest
 from deft.segment.deeplab import SegmentationNetwork, save_network
 from deft.settings import key_of, plain
-from deft.thresholds import Cuts, MapStatistics, choose, kept_statistics, read_tuned
+from deft.thresholds import Cuts, MapStatistics, choose, choose_refined, kept_statistics, read_tuned
 
 if TYPE_CHECKING:
     from deft.pipeline import Pipeline
@@ -234,10 +234,11 @@ class Run:
     def cuts(self, stage: str) -> Cuts:
         """The thresholds that there are for the maps of ``seeds`` or ``refined``."""
         pipeline = self.pipeline
-        refined = stage == "refined" and pipeline.refine is not None
-        setting = pipeline.refine.background if refined and pipeline.refine is not None else pipeline.seed_threshold
-        field = "refine.background" if refined else "seed_threshold"
-        return Cuts(field, setting, choose(self.statistics(stage)), self.tuned.get(stage))
+        tuned, seeds = self.tuned.get(stage), self.statistics("seeds")
+        if stage == "seeds" or pipeline.refine is None:
+            return Cuts("seed_threshold", pipeline.seed_threshold, choose(seeds), tuned)
+        choice = choose_refined(self.statistics(stage), seeds)
+        return Cuts("refine.background", pipeline.refine.background, choice, tuned)
 
     @cached_property
     def tuned(self) -> dict[str, float]:

@@ -25,7 +25,7 @@ from deft.pipeline import reopen
 from deft.present import write_report
 from deft.refine.labels import upsample_seeds
 from deft.stages import Run, weights_digest
-from deft.thresholds import Choice, Tuned, choose, needed, write_tuned
+from deft.thresholds import Choice, Tuned, needed, write_tuned
 
 FEWEST = 5
 """Masks below which nothing is tuned."""
@@ -80,7 +80,7 @@ def tune(folder: Path, masks: Path | None = None, most: int | None = None) -> tu
         for stage in ("seeds",) if run.pipeline.refine is None else ("seeds", "refined"):
             paths = run.map_files() if stage == "refined" else run.files("seeds", run.train, ".npz", "train")
             counted = count(run.train, paths, chosen, drawn)
-            thresholds[stage], off[stage] = tuned_threshold(counted, choose(run.statistics(stage)), stage)
+            thresholds[stage], off[stage] = tuned_threshold(counted, run.cuts(stage).choice, stage)
         found = Tuned(thresholds, tuple(run.train.names[index] for index in chosen), off)
         write_tuned(folder, found)
         run = Run(run.pipeline, run.splits, run.out)  # one that reads what was just written

@@ -159,7 +159,7 @@ def large(side: int, device: torch.device) -> Row:
     network = channels_last(ClassifierNetwork(backbone, LinearHead().build(backbone.channels[-1], CLASSES)))
     network.to(device).eval()
     precision = choose(device)
-    settings = Irn()
+    settings, labels = Irn(), ConfidentLabels(fg=0.30, bg=0.05)
     boundaries = channels_last(settings.network(backbone)).to(device).eval()
     refine = IrnRefine(boundaries, settings, settings.walk_steps(side), precision)
     sample = drawn(1, side)[0]
@@ -186,7 +186,7 @@ def large(side: int, device: torch.device) -> Row:
         for _ in range(2):  # the first time warms
             seeds = timed("seeds", lambda: Cam()(network, sample.image, sample.labels, precision))
             held = SeedMaps(seeds.classes, seeds.maps.to(device), seeds.size, seeds.scores)
-            timed("labels", lambda: ConfidentLabels()(sample.image, held))  # noqa: B023 (called in this pass alone)
+            timed("labels", lambda: labels(sample.image, held))  # noqa: B023 (called in this pass alone)
             timed("walk", lambda: refine(sample.image, held))  # noqa: B023
     return Row(
         what=f"one image of {side}x{side}, seeds, labels, boundaries and walk",

@@ -53,6 +53,7 @@ from deft.refine.irn import Irn, IrnRefine
 from deft.refine.irn_network import STRIDE, IrnNetwork
 from deft.refine.labels import threshold, upsample_seeds
 from deft.refine.random_walk import boundary_affinities
+from deft.thresholds import number
 
 WHAT = "the whole of irn, photographs to pseudo-masks"
 GOAL = "20 times faster"
@@ -87,8 +88,8 @@ class Place:
 
     @property
     def irn(self) -> Irn:
-        """Of the recipe."""
-        settings = recipes.irn().refine
+        """Of the recipe, with the published thresholds, so that both ways cut at the same."""
+        settings = recipes.published(recipes.irn()).refine
         if not isinstance(settings, Irn):
             raise AssertionError("the recipe irn refines by IRN")
         return settings
@@ -214,7 +215,7 @@ def theirs_images(place: Place) -> Clocked:
 
     def labels(n: int) -> None:
         each, settings = found[n % len(images)], place.irn.labels
-        for level in (settings.fg, settings.bg):
+        for level in (number(settings.fg), number(settings.bg)):
             value, strongest = each.full.max(0)
             chosen = torch.where(value > level, strongest + 1, 0)
             count = len(each.classes) + 1
@@ -243,7 +244,8 @@ def theirs_images(place: Place) -> Clocked:
 
     def mask(n: int) -> None:
         full = F.interpolate(walked[None], size=size[0], mode="bilinear")[0]
-        save_mask(place.folder / "theirs.png", threshold(full / full.max(), published_seeds.TAGS, place.irn.background))
+        cut = number(place.irn.background)
+        save_mask(place.folder / "theirs.png", threshold(full / full.max(), published_seeds.TAGS, cut))
 
     spent["mask of an image"] = middle(mask, place)
     return spent
@@ -314,7 +316,7 @@ def ours(place: Place, irn_batch: int) -> Clocked:
 
     def mask(index: int, sample: Sample) -> None:
         maps: SeedMaps = load_seeds(place.folder / f"{index}-refined.npz")
-        pixels: NDArray[np.uint8] = threshold(upsample_seeds(maps), maps.classes, place.irn.background)
+        pixels: NDArray[np.uint8] = threshold(upsample_seeds(maps), maps.classes, number(place.irn.background))
         save_mask(place.folder / f"{index}-mask.png", pixels)
 
     spent["mask of an image"] = mapped(mask, on_device=False)

@@ -19,7 +19,7 @@ from deft.segment.deeplab import DeepLab
 
 def demo_cam() -> Pipeline:
     """Plain CAM on the embedded data set, up to the masks its seeds give."""
-    plan = Plan(epochs=10, min_steps=1200, batch=16, optimiser=AdamW(lr=4e-3))
+    plan = Plan(epochs=10, min_steps=600, batch=16, optimiser=AdamW(lr=4e-3))
     head = LinearHead(learning_rate=1.0)  # nothing is trained beforehand, so no layer is newer than another
     return Pipeline(
         classifier=Classifier(head=head, plan=plan, crop=0.75, long_side=(0.65, 0.95)),
@@ -38,5 +38,6 @@ def demo() -> Pipeline:
     equal = DeftHead(maps=64, object_as_background=1.0, background_as_object=1.0, background_weight=1.0)
     head = replace(equal, classifier_rate=1.0, swap_rate=1.0, map="fg")
     # Random weights are no beginning for a segmentation network; the classifier's are the best there are.
-    segment = replace(DeepLab(), from_classifier=True, stride=8, plan=replace(DeepLab().plan, min_steps=500))
+    # So few steps because this is a demonstration: the network goes on getting better for ten times as many.
+    segment = replace(DeepLab(), from_classifier=True, stride=8, plan=replace(DeepLab().plan, epochs=1, min_steps=120))
     return replace(base, classifier=replace(base.own_classifier, head=head), refine=Irn(), segment=segment)

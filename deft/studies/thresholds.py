@@ -26,7 +26,7 @@ from deft.refine.labels import ConfidentLabels, upsample_seeds
 from deft.stages import Run
 from deft.studies.outcome import NOTHING, Outcome, Table, cell
 from deft.studies.study import Finding, Laboratory, Row, system_rows
-from deft.thresholds import CRITERIA, best_of, number
+from deft.thresholds import AUTO, CRITERIA, best_of, needed, number
 from deft.thresholds.criterion import three_classes
 
 SYSTEMS = ("cam", "irn", "irn_deft", "psa", "amn", "cutout")
@@ -63,7 +63,8 @@ def look(run: Run) -> dict[str, Any]:
     for part in parts:
         curve = np.array(scores[part]["curve"])
         best = int(np.nanargmax(curve))
-        chosen = {name: best_of(name, run.statistics(STAGE[part])) for name in CRITERIA}
+        auto = needed(run.cuts(STAGE[part]).choice, "a threshold").threshold
+        chosen = {AUTO: auto, **{name: best_of(name, run.statistics(STAGE[part])) for name in CRITERIA}}
         if part in fixed:
             chosen[PUBLISHED] = fixed[part]
         found[part] = {
@@ -95,7 +96,7 @@ def _labels(run: Run) -> dict[str, dict[str, float]]:
     labels = getattr(refiner, "labels", None)
     if isinstance(labels, ConfidentLabels):
         statistics_ = run.statistics("seeds")
-        auto = replace(labels, fg="auto", bg="auto").settled(statistics_)
+        auto = replace(labels, fg=AUTO, bg=AUTO).settled(statistics_)
         upper, lower = three_classes(statistics_.counts)
         rules = {"auto": (number(auto.fg), number(auto.bg)), "three-class Otsu": (upper, lower)}
         known = getattr(published(run.pipeline).refine, "labels", None)
@@ -139,7 +140,7 @@ def _quality(run: Run, label: Any) -> dict[str, float]:
 def _compose(findings: Sequence[Finding]) -> Outcome:
     rows = list({each.row.name: each.row for each in findings}.values())
     known = {row.name: [each.value for each in findings if each.row.name == row.name and each.value] for row in rows}
-    names = [*CRITERIA, PUBLISHED]
+    names = [AUTO, *CRITERIA, PUBLISHED]
     tables = []
     for part, title in MAPS.items():
         lines, means = [], []
@@ -175,9 +176,10 @@ LOST = (
     "points: mean ± standard deviation over seeds, and the threshold in brackets."
 )
 NOTE = (
-    "*auto* is what recipes use: *colours* times *Otsu*. *colours* alone is the mutual information of side and colour, "
-    "*Otsu* alone the variance between the sides, *mean* the mean of all values, *published* the numbers of the papers "
-    "(for masks, on maps refined from this run's labels)."
+    "*auto* is what recipes use: for seeds *both*, which is *colours* times *Otsu*; for refined maps the threshold at "
+    "which they cover as many cells as the seeds at theirs. *colours* is the mutual information of side and colour, "
+    "*Otsu* the variance between the sides, *mean* the mean of all values, *published* the numbers of the papers (for "
+    "masks, on maps refined from this run's labels)."
 )
 
 

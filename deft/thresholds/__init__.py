@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deft.thresholds.auto import AUTO, Threshold, check_threshold, number
-from deft.thresholds.criterion import CRITERIA, Choice, best_of, choose, choose_confident, needed
+from deft.thresholds.criterion import CRITERIA, Choice, best_of, choose, choose_confident, choose_refined, needed
 from deft.thresholds.cuts import Cuts, Tuned, read_tuned, write_tuned
 from deft.thresholds.statistics import MapStatistics, kept_statistics, measure
 
@@ -19,6 +19,7 @@ __all__ = [
     "check_threshold",
     "choose",
     "choose_confident",
+    "choose_refined",
     "kept_statistics",
     "measure",
     "needed",

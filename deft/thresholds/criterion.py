@@ -1,4 +1,4 @@
-"""The threshold that parts object and background best, as far as maps and photographs tell.
+"""Thresholds that part object and background best, as far as maps and photographs tell.
 
 Otsu (1979, "A threshold selection method from gray-level histograms") cuts a histogram where the variance between the
 two sides is largest. On class maps it has a weakness: it depends on the scale of the maps. The same maps raised to a
@@ -9,9 +9,12 @@ image, measures it. It has a weakness of its own, on images whose colours say li
 both can see, and err in different directions where one cannot. The score of a threshold is their product, each as a
 share of the largest it reaches, and the threshold with the highest score is chosen.
 
-Confident labels need two thresholds, one on each side. Below Otsu's threshold of the values under the chosen one, the
-background is taken for certain. Objects are above the middle between the chosen threshold and Otsu's of the values over
-it: labels that are stricter leave too little of each object to learn its boundaries from.
+Refined maps are cut where they leave as many cells to the objects as the seeds do at their own threshold: refinement
+moves the outlines of objects to where they belong, but finds no more of them. The share of cells does not depend on the
+scale of the maps either.
+
+Confident labels need two thresholds, one on each side of the chosen one: the middle between it and Otsu's threshold of
+the values on that side. Stricter labels leave too little of objects and background to learn boundaries from.
 """
 
 from __future__ import annotations
@@ -60,6 +63,34 @@ def choose(statistics: MapStatistics) -> Choice | None:
     return Choice(best / 100, float(flat[0]) / 100, float(flat[-1]) / 100, statistics.images)
 
 
+def choose_refined(refined: MapStatistics, seeds: MapStatistics) -> Choice | None:
+    """The background threshold of refined maps: with it they cover as many cells as their seeds at ``choose(seeds)``.
+
+    Args:
+        refined: statistics of the refined maps.
+        seeds: of the seeds that they were refined from.
+
+    Returns:
+        The choice, its range being where the seeds' equally good thresholds lead; None where either has one value
+        everywhere.
+    """
+    first = choose(seeds)
+    if first is None or not between(refined.counts).any():
+        return None
+    wanted, share = covered(seeds.counts), covered(refined.counts)
+    best, low, high = (
+        _peak(-np.abs(share - wanted[round(100 * at)])) for at in (first.threshold, first.low, first.high)
+    )
+    return Choice(best / 100, min(low, best) / 100, max(high, best) / 100, refined.images)
+
+
+def covered(counts: NDArray[np.int64]) -> Curve:
+    """Share of the cells above each threshold, in [0, 1], of a histogram of the values k / 255, (256,)."""
+    above = np.array([counts[step < STEPS].sum() for step in range(len(THRESHOLDS))], dtype=np.float64)
+    share: Curve = above / max(1, counts.sum())
+    return share
+
+
 def needed(choice: Choice | None, what: str) -> Choice:
     """A choice that cannot be done without.
 
@@ -86,7 +117,7 @@ def choose_confident(statistics: MapStatistics) -> tuple[float, float]:
     below = between(np.where(STEPS[level] > middle, 0, statistics.counts))
     # A side with a single value cannot be cut again: what is on it is certain.
     sure = (middle + max(_peak(above), middle)) // 2 if above.any() else middle
-    background = min(_peak(below), middle) if below.any() else middle
+    background = (middle + min(_peak(below), middle)) // 2 if below.any() else middle
     return sure / 100, background / 100
 
 
@@ -133,7 +164,7 @@ def three_classes(counts: NDArray[np.int64]) -> tuple[float, float]:
 
 
 def product(statistics: MapStatistics) -> Curve:
-    """The criterion: both witnesses, each as a share of the largest value it reaches, multiplied."""
+    """The criterion for seeds: both witnesses, each as a share of the largest value it reaches, multiplied."""
     return _scaled(between(statistics.counts)) * _scaled(statistics.information)
 
 
@@ -145,12 +176,13 @@ def at_mean(statistics: MapStatistics) -> Curve:
 
 
 CRITERIA: Mapping[str, Callable[[MapStatistics], Curve]] = {
-    "auto": product,
+    "both": product,
     "colours": lambda statistics: statistics.information,
     "Otsu": lambda statistics: between(statistics.counts),
     "mean": at_mean,
 }
-"""Scores of thresholds, the higher the better, that the study ``thresholds`` compares; ``auto`` is the one in use."""
+"""Scores of thresholds, the higher the better, that the study ``thresholds`` compares with ``auto``, which is ``both``
+for seeds."""
 
 
 def best_of(name: str, statistics: MapStatistics) -> float:

@@ -30,7 +30,7 @@ def test_every_criterion_is_compared_with_the_best(done: Path) -> None:
     for system, parts in (("cam", ("seeds",)), ("irn", ("seeds", "masks"))):
         one = found[system]["0"]
         for part in parts:
-            assert one[part]["criteria"].keys() == {*CRITERIA, "published"}
+            assert one[part]["criteria"].keys() == {"auto", *CRITERIA, "published"}
             for at, lost in one[part]["criteria"].values():
                 assert 0 <= at < 1 and lost >= 0
     assert "masks" not in found["cam"]["0"]
