@@ -197,4 +197,5 @@ def _scaled(curve: Curve) -> Curve:
 
 def _peak(curve: Curve) -> int:
     """Step of the highest value; the middle one of equals, since a gap in a histogram has no better side."""
-    return int(np.median(np.flatnonzero(curve >= curve.max() * (1 - 1e-9))))
+    highest = curve.max()
+    return int(np.median(np.flatnonzero(curve >= highest - 1e-9 * abs(highest))))
