@@ -9,7 +9,8 @@ kept in OUT and shared with other studies there; tables and numbers are copied t
 stopped and started at will.
 
 The criterion was chosen on other runs: MSRC's `test` photographs, learned from and scored alike (seeds 10 and 11), and
-`demo:seed=10` (seed 10). Nothing was chosen on what is reported here.
+`demo:seed=10` (seed 10). ``--choice`` makes those, with ``--set`` for variants, and copies nothing; what came out is in
+``benchmarks/thresholds/choice.md``. Nothing was chosen on what is reported here.
 """
 
 from __future__ import annotations
@@ -44,17 +45,23 @@ def main() -> None:
     reader.add_argument("--backbone", default="mobilenetv2_100")
     reader.add_argument("--out", type=Path, default=Path("runs/thresholds"))
     reader.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    reader.add_argument("--choice", action="store_true", help="the data that the criterion was chosen on")
+    reader.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
     reader.add_argument("--systems", nargs="+", default=list(SYSTEMS))
     given = reader.parse_args()
     if given.what == "msrc" and not (given.data and given.weights):
         reader.error("msrc needs --data and --weights")
     localiser = LOCALISER if "amn" in given.systems else ()
     network = (f"backbone={given.backbone}", f"weights={given.weights}")
+    if given.what == "msrc":
+        data = f"voc:{selection(Path(given.data.removeprefix('voc:')), given.out)}" if given.choice else given.data
+    else:
+        data = "demo:seed=10" if given.choice else "demo:"
     laboratory = Laboratory(
-        data=given.data if given.what == "msrc" else "demo:",
+        data=data,
         out=given.out,
         seeds=tuple(given.seeds),
-        settings=(*network, *MSRC, *localiser) if given.what == "msrc" else DEMO,
+        settings=(*((*network, *MSRC, *localiser) if given.what == "msrc" else DEMO), *given.set),
         systems=tuple(given.systems),
         command=f"python benchmarks/thresholds.py {given.what} --backbone {given.backbone}"
         if given.what == "msrc"
@@ -62,11 +69,25 @@ def main() -> None:
     )
     outcome = thresholds(laboratory, system_rows() if given.what == "msrc" else drawn())
     laboratory.publish(outcome)
+    if given.choice:
+        return
     place = Path(__file__).parent / "thresholds"
     place.mkdir(exist_ok=True)
     name = f"msrc-{given.backbone}" if given.what == "msrc" else "demo"
     for suffix in ("md", "json"):
         shutil.copyfile(given.out / f"thresholds.{suffix}", place / f"{name}.{suffix}")
+
+
+def selection(data: Path, out: Path) -> Path:
+    """The same photographs with `test` in the place of `train`, and none held out."""
+    folder = out / "photographs"
+    lists = folder / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True, exist_ok=True)
+    for item in data.iterdir():
+        if item.name != "ImageSets" and not (folder / item.name).exists():
+            (folder / item.name).symlink_to(item.resolve())
+    (lists / "train.txt").write_text((data / "ImageSets" / "Segmentation" / "test.txt").read_text())
+    return folder
 
 
 def drawn() -> list[Row]:

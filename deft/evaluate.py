@@ -40,7 +40,8 @@ def evaluate(run: Run) -> Scores:
     """Score every stage and write ``scores.json``."""
     path = run.out.path / "scores.json"
     key = [run.out.stage(name, "").folder / "stage.json" for name in _stages(run)]
-    made_of = [read_json(file)["key"] for file in key]
+    tuned = read_tuned(run.out.path)
+    made_of = [read_json(file)["key"] for file in key] + ([] if tuned is None else list(tuned.images))
     if path.exists():
         old: Scores = read_json(path)
         if old.get("made_of") == made_of:
@@ -202,12 +203,13 @@ def coverage(run: Run, seeds: list[Path], maps: list[Path]) -> Scores:
     refiner nothing is ignored.
     """
     data, total, lock = run.train, Coverage(len(run.train.classes)), threading.Lock()
+    cut = run.mask_threshold
     open_labels = run.files("refine", data, ".png", "labels")
 
     def work(index: int, sample: Sample) -> None:
         found = load_seeds(maps[index])
         full = upsample_seeds(found).numpy()
-        mask = mask_at(full, found.classes, run.mask_threshold)
+        mask = mask_at(full, found.classes, cut)
         height, width = found.size
         score = strongest(full)[1] if found.classes else np.zeros((height, width), dtype=np.float32)
         undecided = load_mask(open_labels[index]) == 255 if open_labels[index].exists() else None

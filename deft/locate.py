@@ -128,13 +128,14 @@ def load_locator(run: str | Path, precision: str = AUTO) -> Locator:
     classes = tuple(str(name) for name in record["data"]["classes"])
     head = restore(record["settings"]["classifier"]["head"])
     network = load_classifier(run / "classifier" / "model.safetensors", head)
+    learned = run / "localiser" / "stage.json"  # its key is in the files that are kept beside it
     workshop = Workshop(
         data=_NoImages(classes),
         seeds=_no_seeds,
         backbone=network.backbone,
         network=network,
         folder=run / "localiser",
-        made_by="",
+        made_by=str(read_json(learned)["key"]) if learned.exists() else "",
         side=1,
         seed=0,
         precision=choose(device()) if precision == AUTO else precision,

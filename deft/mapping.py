@@ -89,10 +89,11 @@ def refining(run: Run, stage: Stage) -> list[Share]:
 def masking(run: Run, stage: Stage) -> list[Share]:
     """Pseudo-masks of the training images, palette PNGs named after them."""
     inputs, paths = run.map_files(), run.files("masks", run.train, ".png")
+    cut = run.mask_threshold
 
     def work(index: int, sample: Sample) -> None:
         seeds = load_seeds(inputs[index])
-        save_mask(paths[index], threshold(upsample_seeds(seeds), seeds.classes, run.mask_threshold), stage.key)
+        save_mask(paths[index], threshold(upsample_seeds(seeds), seeds.classes, cut), stage.key)
 
     return [Share("pseudo-masks", run.train, paths, work, _claims(stage), on_device=False, read=False)]
 

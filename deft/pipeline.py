@@ -161,7 +161,6 @@ def working(
         work = Run(pipeline, splits, folder, reuse, watch)
         classifier = work.classifier()
         maps = work.refine(work.seeds(classifier))
-        work.statistics("seeds")  # all processes meet there, and one alone scores
         work.predictions(work.segment(work.masks(maps)))
         if ranks.first():
             evaluate(work)

@@ -227,7 +227,7 @@ def _scores(scores: dict[str, Any], run: Run) -> list[Score]:
                 threshold=None if chosen else part.get("threshold"),
                 chosen=how if how in HOW else "fixed",
                 per_class=tuple(_number(value) for value in part["iou"]),
-                images=int((run.train if split == "train" or run.val is None else run.val).scored.sum()),
+                images=len(train["images"]) if split == "train" or run.val is None else int(run.val.scored.sum()),
                 headline=headline,
             )
         )

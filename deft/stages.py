@@ -29,7 +29,7 @@ from deft.mapping import SHARED, predictions_of, seeds_of
 from deft.package_weights import package_digest
 from deft.segment.deeplab import SegmentationNetwork, save_network
 from deft.settings import key_of, plain
-from deft.thresholds import Cuts, MapStatistics, choose, choose_refined, kept_statistics, read_tuned
+from deft.thresholds import Cuts, MapStatistics, choose, choose_refined, kept_statistics, read_tuned, stored_statistics
 
 if TYPE_CHECKING:
     from deft.pipeline import Pipeline
@@ -224,7 +224,16 @@ class Run:
         return stage.key
 
     def statistics(self, stage: str) -> MapStatistics:
-        """Statistics of the training images' maps: ``seeds``, or ``refined``; kept in the stage's folder."""
+        """Statistics of the training images' maps: ``seeds``, or ``refined``; kept in the stage's folder.
+
+        Of several processes one alone may ask once the masks are made, which measures them.
+        """
+        path = self.out.path / stage / "statistics.json"
+        known = stored_statistics(path, str(read_json(path.parent / "stage.json")["key"]))
+        return self._measured(stage) if known is None else known
+
+    def _measured(self, stage: str) -> MapStatistics:
+        """As :meth:`statistics`, measured by the first of several processes, all of which have to call it."""
         folder = self.out.path / stage
         paths = self.files("seeds", self.train, ".npz", "train") if stage == "seeds" else self.map_files()
         key = str(read_json(folder / "stage.json")["key"])
@@ -263,6 +272,11 @@ class Run:
 
     def masks(self, maps: str) -> str:
         """Pseudo-masks of the training images, palette PNGs named after them."""
+        for made in ("seeds",) if self.pipeline.refine is None else ("seeds", "refined"):
+            self._measured(made)
+        _ = self.cuts(
+            "seeds"
+        ).used  # seeds that no threshold can be chosen from end the run here, not when it is scored
         stage = self.stage("masks", self.mask_threshold, maps)
         if ranks.agreed(stage.done):
             return stage.key

@@ -87,7 +87,6 @@ def tune(folder: Path, masks: Path | None = None, most: int | None = None) -> tu
         maps = "seeds" if run.pipeline.refine is None else "refined"
         key = str(read_json(folder / maps / "stage.json")["key"])
         run.predictions(run.segment(run.masks(key)))
-        (folder / "scores.json").unlink()
         evaluate(run)
         return found, write_report(run)
     finally:

@@ -17,19 +17,21 @@ MAY_IMPORT = {
     "contracts": set(),
     "settings": {"contracts"},
     "artifacts": {"contracts", "settings"},
-    "backbone": {"contracts"},
+    "package_weights": {"contracts"},
+    "backbone": {"contracts", "package_weights"},
     "augment": {"contracts"},
     "metrics": {"contracts"},
-    "engine": BASE,
+    "engine": BASE | {"thresholds"},
+    "thresholds": {"artifacts", "contracts", "engine", "metrics", "seeds"},
     "data": BASE,
     "classify": BASE | {"backbone", "engine", "augment"},
     "seeds": BASE | {"backbone", "engine"},
-    "refine": BASE | {"backbone", "engine"},
+    "refine": BASE | {"backbone", "engine", "thresholds"},
     "segment": BASE | {"backbone", "engine"},
     "report": BASE | {"metrics"},
 }
 TOP = {"mapping", "stages", "pipeline", "evaluate", "precision_check", "present", "predict", "locate"}
-TOP |= {"photographs", "streaming", "join", "submit"}
+TOP |= {"photographs", "streaming", "join", "submit", "tune", "refinement_check"}
 """These stand above; then come recipes, then studies, then cli."""
 
 DOORS = {
@@ -73,6 +75,16 @@ def test_imports_follow_the_data_flow(path: Path) -> None:
         assert not ours & {"cli", "studies"}
     elif own == "studies":
         assert not ours & {"cli", "verbs"}
+
+
+def test_thresholds_stand_between_maps_and_what_cuts_them() -> None:
+    """They know the grid of the maps and nothing of how maps are made; of the engine the workshop alone knows them."""
+    known = {name for path in (ROOT / "thresholds").glob("*.py") for name in imports(path) if name.startswith("deft.")}
+    assert {name for name in known if name.startswith("deft.seeds")} == {"deft.seeds.views"}
+    assert {name for name in known if name.startswith("deft.engine")} == {"deft.engine", "deft.engine.infer"}
+    users = {str(path.relative_to(ROOT)) for path in FILES if any("deft.thresholds" in name for name in imports(path))}
+    parts = {name for name in users if name.split("/")[0] in MAY_IMPORT and not name.startswith("thresholds/")}
+    assert parts == {"engine/workshop.py", "refine/irn.py", "refine/labels.py", "refine/psa.py"}
 
 
 @pytest.mark.parametrize(("package", "door"), DOORS.items())

@@ -11,6 +11,7 @@ from deft.contracts import SeedMaps
 from deft.data import open_data
 from deft.evaluate import score_masks, sweep
 from deft.refine.labels import threshold, upsample_seeds
+from deft.thresholds import AUTO, Choice, Cuts, Threshold
 
 
 @pytest.fixture
@@ -40,23 +41,47 @@ def slow_miou(data: object, masks: list[np.ndarray]) -> float:
     return float(np.mean(ious))
 
 
-def test_swept_and_fixed_scores_are_those_of_masks_made_at_that_threshold(stored: tuple[object, list[Path]]) -> None:
+def cuts(setting: Threshold = 0.5, auto: float | None = 0.3, tuned: float | None = None) -> Cuts:
+    return Cuts("seed_threshold", setting, None if auto is None else Choice(auto, auto, auto, 8), tuned)
+
+
+def test_every_score_is_that_of_masks_made_at_its_threshold(stored: tuple[object, list[Path]]) -> None:
     data, paths = stored
-    scores = sweep(data, paths, fixed=0.5, chosen=0.8)  # type: ignore[arg-type]
+    scores = sweep(data, paths, cuts(tuned=0.6), chosen=0.8)  # type: ignore[arg-type]
     assert scores["swept"]["miou"] == pytest.approx(max(scores["curve"]), abs=1e-4)
-    for kind, value in (("fixed", 0.5), ("chosen on train", 0.8), ("swept", scores["swept"]["threshold"])):
-        found = [load_seeds(path) for path in paths]
+    known = {"fixed": 0.5, "auto": 0.3, "tuned": 0.6, "chosen on train": 0.8, "used": 0.6}
+    found = [load_seeds(path) for path in paths]
+    for kind, value in {**known, "swept": scores["swept"]["threshold"]}.items():
         masks = [threshold(upsample_seeds(seeds), seeds.classes, value) for seeds in found]
         assert scores[kind]["threshold"] == value
         assert scores[kind]["miou"] == pytest.approx(slow_miou(data, masks))
+
+
+@pytest.mark.parametrize(
+    ("given", "kinds", "chosen"),
+    [
+        (cuts(0.5), {"fixed", "auto"}, "fixed"),
+        (cuts(0.5, auto=None), {"fixed"}, "fixed"),
+        (cuts(AUTO), {"auto"}, "auto"),
+        (cuts(AUTO, tuned=0.6), {"auto", "tuned"}, "tuned"),
+        (cuts(0.5, tuned=0.6), {"fixed", "auto", "tuned"}, "tuned"),
+    ],
+)
+def test_the_threshold_in_use_says_how_it_was_chosen_and_only_known_ones_are_scored(
+    stored: tuple[object, list[Path]], given: Cuts, kinds: set[str], chosen: str
+) -> None:
+    data, paths = stored
+    scores = sweep(data, paths, given)  # type: ignore[arg-type]
+    assert scores.keys() == {"curve", "thresholds", "swept", "used", *kinds}
+    assert scores["used"] == {"chosen": chosen, **scores[chosen]}
 
 
 def test_groups_count_their_members_only(stored: tuple[object, list[Path]], tmp_path: Path) -> None:
     data, paths = stored
     members = np.zeros(len(data), dtype=bool)  # type: ignore[arg-type]
     members[:3] = True
-    whole, part = (sweep(data, paths, 0.5, members=who) for who in (None, members))  # type: ignore[arg-type]
-    assert whole["fixed"]["miou"] != part["fixed"]["miou"]
+    whole, part = (sweep(data, paths, cuts(), members=who) for who in (None, members))  # type: ignore[arg-type]
+    assert whole["used"]["miou"] != part["used"]["miou"]
     masks = [tmp_path / f"{index}.png" for index in range(len(data))]  # type: ignore[arg-type]
     for index, path in enumerate(masks):
         save_mask(path, np.where(data[index].mask == 255, 0, data[index].mask).astype(np.uint8))  # type: ignore[index]

@@ -26,6 +26,7 @@ from deft.seeds.amn_network import AmnNetwork
 from deft.seeds.cam import Cam
 from deft.seeds.external import External
 from deft.settings import plain
+from deft.thresholds import MapStatistics
 
 CLASSES = ("cat", "cow", "dog")
 
@@ -70,7 +71,8 @@ def test_a_method_that_climbs_and_one_that_learned(tmp_path: Path, own_folder: P
     path = own_folder / "images" / "img_00.png"
     climbing = write_run(tmp_path / "climbing", AdvCam(scales=(1.0,), iterations=2))
     assert load_locator(climbing, EXACT).locate(path, ["cow"]).classes == (1,)
-    learned = write_run(tmp_path / "learned", Amn(labels=ConfidentLabels(), base=Cam(scales=(1.0,)), scales=(1.0,)))
+    numbers = ConfidentLabels(fg=0.3, bg=0.05)
+    learned = write_run(tmp_path / "learned", Amn(labels=numbers, base=Cam(scales=(1.0,)), scales=(1.0,)))
     with pytest.raises(InputError, match=r"expected localiser/model\.safetensors, found none"):
         load_locator(learned, EXACT)
     backbone = load_classifier(learned / "classifier" / "model.safetensors", LinearHead()).backbone
@@ -79,6 +81,28 @@ def test_a_method_that_climbs_and_one_that_learned(tmp_path: Path, own_folder: P
     found = load_locator(learned, EXACT).locate(path, ["cow", "dog"])
     assert found.classes == (1, 2)
     assert 0 <= float(found.maps.min()) <= float(found.maps.max()) <= 1
+
+
+def test_a_method_that_chose_its_thresholds_keeps_those_of_its_run(tmp_path: Path, own_folder: Path) -> None:
+    """Labels of new photographs are cut where those of the training images were."""
+    path = own_folder / "images" / "img_00.png"
+    maps = torch.rand(1, 16, 16, generator=torch.Generator().manual_seed(0))
+    pixels = (maps[0].repeat_interleave(4, 0).repeat_interleave(4, 1)[..., None] * 255).expand(-1, -1, 3)
+    statistics = MapStatistics.of(SeedMaps((0,), maps, (64, 64)), pixels.numpy().astype(np.uint8))
+    found = []
+    for labels in (ConfidentLabels(), ConfidentLabels().settled(statistics)):
+        run = write_run(tmp_path / str(labels.open), Amn(labels=labels, base=Cam(scales=(1.0,)), scales=(1.0,)))
+        backbone = load_classifier(run / "classifier" / "model.safetensors", LinearHead()).backbone
+        torch.manual_seed(1)
+        network = AmnNetwork(backbone, 3, dropout=0.1, smoothing=0.4, head_lr=20.0)
+        save_tensors(run / "localiser" / "model.safetensors", network.state_dict())
+        write_json(run / "localiser" / "stage.json", {"key": "localiser's", "state": "done"})
+        kept = run / "localiser" / "statistics.json"
+        write_json(kept, {"made_by": "localiser's", **statistics.to_json()})
+        before = kept.read_bytes()
+        found.append(load_locator(run, EXACT).locate(path, ["cow", "dog"]))
+        assert kept.read_bytes() == before
+    same(*found)
 
 
 def test_a_run_without_what_is_needed_is_refused(tmp_path: Path) -> None:

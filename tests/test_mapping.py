@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from deft.artifacts import RunFolder, load_mask, save_seeds
+from deft.artifacts import RunFolder, load_mask, save_seeds, write_json
 from deft.contracts import InputError, Sample, SeedMaps
 from deft.data import open_data
 from deft.mapping import SHARED, masking
@@ -25,12 +25,19 @@ def run(folder_data: Path, tmp_path: Path) -> Any:
     folder.close()
 
 
+def measured(run: Run) -> None:
+    """Say that the seeds are made; a run then looks at them all before the first mask."""
+    write_json(run.out.path / "seeds" / "stage.json", {"key": "seeds", "state": "done"})
+    run.statistics("seeds")
+
+
 def test_masks_are_made_of_maps_alone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     stage = run.out.stage("masks", "key")
     for index, path in enumerate(run.map_files()):
         maps = torch.zeros(1, 16, 16)
         maps[0, :8] = 1
         save_seeds(path, SeedMaps((index % 3,), maps, (64, 64)))
+    measured(run)
 
     def unread(self: object, index: int) -> Sample:
         raise InputError("an image was read")
@@ -50,6 +57,7 @@ def test_what_is_there_is_kept(run: Run) -> None:
     stage = run.out.stage("masks", "key")
     for path in run.map_files():
         save_seeds(path, SeedMaps((), torch.zeros(0, 16, 16), (64, 64)))
+    measured(run)
     kept, *others = run.files("masks", run.train, ".png")
     kept.parent.mkdir(parents=True)
     kept.write_bytes(b"kept")

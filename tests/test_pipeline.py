@@ -9,22 +9,26 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import deft
-from deft.artifacts import load_mask
+from deft.artifacts import load_mask, load_seeds, read_json, save_mask
 from deft.augment import Cda
 from deft.classify.deft import DeftHead
 from deft.classify.sma import SmaHead
 from deft.contracts import InputError
 from deft.data import open_data
-from deft.pipeline import Pipeline, needed_bytes, reopen
+from deft.pipeline import Pipeline, needed_bytes, reopen, resolved
 from deft.recipes import RECIPES, cam, irn, irn_deft
 from deft.refine.irn import Irn
+from deft.refine.labels import threshold, upsample_seeds
 from deft.seeds.advcam import AdvCam
 from deft.settings import assign
+from deft.thresholds import MapStatistics, choose, choose_refined
 
 TINY = [
     "backbone=test_resnet",
@@ -77,7 +81,7 @@ def test_every_recipe_runs_to_its_page(name: str, folder_data: Path, tmp_path: P
     page = deft.run(tiny(RECIPES[name]()), f"folder:{folder_data}", tmp_path / "run", name=name)
     assert page.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     scores = json.loads((tmp_path / "run" / "scores.json").read_text())
-    assert 0 <= scores["train"]["masks"]["fixed"]["miou"] <= 1
+    assert 0 <= scores["train"]["masks"]["used"]["miou"] <= 1
     assert 0 <= scores["val"]["tags"]["map"] <= 1
     assert ("segmentation" in scores["val"]) == (RECIPES[name]().segment is not None)
 
@@ -95,6 +99,7 @@ def test_masks_have_the_images_names_sizes_and_only_their_tags(done: Path, folde
 
 def test_the_same_command_again_makes_nothing_again(done: Path, folder_data: Path) -> None:
     before = files(done)
+    assert "thresholds" in json.loads((done / "run.json").read_text())
     deft.run(tiny(irn_deft()), f"folder:{folder_data}", done, name="irn_deft")
     after = files(done)
     changed = {name for name in before if before[name] != after[name]}
@@ -112,6 +117,131 @@ def test_stages_of_equal_settings_are_taken_over(done: Path, folder_data: Path, 
     deft.run(other, f"folder:{folder_data}", tmp_path / "b", reuse=[done], name="irn_deft")
     for stage in ("classifier", "seeds", "refine"):
         assert (tmp_path / "b" / stage / "stage.json").read_text() == (done / stage / "stage.json").read_text()
+
+
+def test_a_number_in_the_place_of_auto_is_other_settings(done: Path, folder_data: Path) -> None:
+    with pytest.raises(InputError, match=r"settings\.seed_threshold: 'auto' in the folder, 0\.2 now"):
+        deft.run(tiny(irn_deft(), "seed_threshold=0.2"), f"folder:{folder_data}", done, name="irn_deft")
+
+
+def test_the_record_says_which_thresholds_were_used_and_how_they_were_chosen(done: Path) -> None:
+    record, scores = (json.loads((done / name).read_text()) for name in ("run.json", "scores.json"))
+    assert record["settings"]["seed_threshold"] == "auto"
+    found = record["thresholds"]
+    assert found == scores["thresholds"]
+    assert found.keys() == {"seeds", "masks"}  # of the labels there is nothing to choose: they are numbers here
+    seeds, refined = (
+        MapStatistics.from_json(read_json(done / stage / "statistics.json")) for stage in ("seeds", "refined")
+    )
+    for name, choice in (("seeds", choose(seeds)), ("masks", choose_refined(refined, seeds))):
+        assert choice is not None
+        assert found[name] == {
+            "threshold": choice.threshold,
+            "chosen": "auto",
+            "auto": choice.threshold,
+            "from": choice.images,
+            "equally good": [choice.low, choice.high],
+        }
+        part = scores["train"][name]
+        assert part["used"] == {"chosen": "auto", **part["auto"]}
+        assert part["used"]["threshold"] == choice.threshold
+        assert "fixed" not in part
+    assert scores["val"]["seeds"]["used"]["threshold"] == found["seeds"]["threshold"]
+
+
+def test_masks_are_cut_at_the_chosen_threshold(done: Path) -> None:
+    cut = json.loads((done / "run.json").read_text())["thresholds"]["masks"]["threshold"]
+    stored = sorted((done / "refined").glob("*.npz"))
+    assert stored
+    for path in stored:
+        seeds = load_seeds(path)
+        expected = threshold(upsample_seeds(seeds), seeds.classes, cut)
+        assert (load_mask(done / "masks" / f"{path.stem}.png") == expected).all()
+
+
+def test_the_truth_changes_no_chosen_threshold(done: Path, folder_data: Path, tmp_path: Path) -> None:
+    """Another truth of the same photographs: other scores, the same masks."""
+    other = tmp_path / "photos"
+    shutil.copytree(folder_data, other)
+    for path in (other / "masks").glob("*.png"):
+        save_mask(path, load_mask(path)[::-1].copy())
+    out = tmp_path / "run"
+    deft.run(tiny(irn_deft(), "segment=none"), f"folder:{other}", out, name="irn_deft")
+    for path in sorted((done / "masks").glob("*.png")):
+        assert (load_mask(out / "masks" / path.name) == load_mask(path)).all()
+    one, two = (json.loads((folder / "scores.json").read_text()) for folder in (done, out))
+    assert one["thresholds"] == two["thresholds"]
+    assert one["train"]["seeds"]["curve"] != two["train"]["seeds"]["curve"]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "settings", "kinds"),
+    [
+        ("irn", ("refine.labels.fg=auto", "refine.labels.bg=0.01", "refine.background=0.3"), {"fg"}),
+        ("psa", ("refine.labels.alpha_low=auto", "refine.labels.alpha_high=auto"), {"alpha_low", "alpha_high"}),
+    ],
+)
+def test_a_run_on_drawings_chooses_what_is_auto_and_goes_on_in_its_folder(
+    recipe: str, settings: tuple[str, ...], kinds: set[str], tmp_path: Path
+) -> None:
+    pipeline = tiny(RECIPES[recipe](), "segment=none", *settings)
+    out, data = tmp_path / "run", "demo:train=8,val=2,size=64"
+    deft.run(pipeline, data, out, name=recipe)
+    before, record = files(out), json.loads((out / "run.json").read_text())
+    found = record["thresholds"]
+    assert found.keys() == {"seeds", "masks", "refine, confident labels"}
+    assert found["refine, confident labels"].keys() == kinds
+    assert found["masks"]["chosen"] == ("fixed" if recipe == "irn" else "auto")
+    assert recipe != "irn" or found["masks"]["threshold"] == found["masks"]["fixed"] == 0.3
+    assert record["settings"]["seed_threshold"] == "auto"  # the record holds what was asked for, too
+
+    (out / "scores.json").unlink()
+    deft.run(pipeline, data, out, name=recipe)
+    after = files(out)
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed <= {"report.html", "lock", "scores.json", "run.json"}
+    assert json.loads((out / "run.json").read_text()) == record
+    run = reopen(out)
+    try:
+        assert run.pipeline == resolved(pipeline, out)
+        assert run.cuts("refined").used == found["masks"]["threshold"]
+    finally:
+        run.out.close()
+
+
+def test_thresholds_are_chosen_where_all_processes_are_and_not_while_one_scores(
+    folder_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each process makes masks of its own images, and one scores alone: to meet there is to wait for ever."""
+    from deft import evaluate, mapping
+    from deft.engine import ranks
+
+    alone: list[str] = []
+    agreed, scoring = ranks.agreed, evaluate.evaluate
+
+    def meeting(flag: bool) -> bool:
+        assert not alone, alone
+        return agreed(flag)
+
+    def by_itself(what: str, task: Callable[..., Any]) -> Callable[..., Any]:
+        def inner(*given: Any) -> Any:
+            alone.append(what)
+            try:
+                return task(*given)
+            finally:
+                alone.pop()
+
+        return inner
+
+    monkeypatch.setattr(ranks, "agreed", meeting)
+    monkeypatch.setattr(evaluate, "evaluate", by_itself("scoring", scoring))
+    shared = mapping.SHARED["masks"]
+
+    def masking(run: Any, stage: Any) -> list[Any]:
+        return [replace(share, work=by_itself("one mask", share.work)) for share in shared(run, stage)]
+
+    monkeypatch.setitem(mapping.SHARED, "masks", masking)
+    deft.run(tiny(cam(), "segment=none"), f"folder:{folder_data}", tmp_path / "run")
 
 
 def test_a_run_is_read_back_as_it_was(done: Path) -> None:

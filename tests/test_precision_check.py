@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from deft.artifacts import RunFolder, load_mask, load_seeds, save_mask, save_seeds
+from deft.artifacts import RunFolder, load_mask, load_seeds, save_mask, save_seeds, write_json
 from deft.backbone import build_backbone
 from deft.classify.classifier import Classifier, save_classifier
 from deft.classify.linear import LinearHead
@@ -23,6 +23,7 @@ from deft.seeds.cam import Cam
 from deft.segment.deeplab import DeepLab, SegmentationNetwork, load_network, save_network
 from deft.segment.inference import Inference
 from deft.stages import Run
+from deft.thresholds import AUTO, Threshold, choose, measure
 
 PIPELINE = Pipeline(
     classifier=Classifier(head=LinearHead()),
@@ -69,6 +70,7 @@ def made(pipeline: Pipeline, splits: Splits, out: RunFolder) -> Run:
                 sample = data[index]
                 seeds = pipeline.seeds(run.trained_classifier(), sample.image, sample.labels, pipeline.precision)
                 save_seeds(path, seeds)
+    write_json(out.path / "seeds" / "stage.json", {"key": "key", "state": "done"})
     part, data = run.parts()[-1]
     for index, path in enumerate(run.files("predictions", data, ".png", part)):
         found = pipeline.inference.predict(network, data[index].image, data.classes, precision=pipeline.precision)
@@ -98,21 +100,29 @@ def slow_miou(masks: list[np.ndarray], truths: list[np.ndarray]) -> float:
     return float(np.mean(ious))
 
 
-def test_held_out_images_are_compared_in_both_precisions(splits: Splits, out: RunFolder, tmp_path: Path) -> None:
-    run = made(PIPELINE, splits, out)
+@pytest.mark.parametrize("setting", [0.6, AUTO])
+def test_held_out_images_are_compared_in_both_precisions(
+    setting: Threshold, splits: Splits, out: RunFolder, tmp_path: Path
+) -> None:
+    pipeline = replace(PIPELINE, seed_threshold=setting)
+    run = made(pipeline, splits, out)
+    stored = run.files("seeds", splits.train, ".npz", "train")
+    choice = choose(measure(splits.train, lambda index: load_seeds(stored[index])))
+    assert choice is not None
+    cut = choice.threshold if setting == AUTO else 0.6
     found = compare(run)
     assert splits.val is not None
     assert (found["precision"], found["images"]) == ("bf16-mixed", len(splits.val))
     truths = [splits.val[index].mask for index in range(len(splits.val))]
     # The same by hand: masks of stored files, and of files made in float32.
     beside = RunFolder(tmp_path / "exact", {})
-    exact = made(replace(PIPELINE, precision="32-true"), splits, beside)
+    exact = made(replace(pipeline, precision="32-true"), splits, beside)
     beside.close()
     predictions, maps = [], []
     for one in (run, exact):
         predictions.append([load_mask(path) for path in one.files("predictions", splits.val, ".png", "val")])
         stored = [load_seeds(path) for path in one.files("seeds", splits.val, ".npz", "val")]
-        maps.append([threshold(upsample_seeds(seeds), seeds.classes, 0.6) for seeds in stored])
+        maps.append([threshold(upsample_seeds(seeds), seeds.classes, cut) for seeds in stored])
     for key, (given, other) in (("segmentation", predictions), ("seeds", maps)):
         assert found[key]["miou"] == pytest.approx(slow_miou(given, truths))
         assert found[key]["miou of float32"] == pytest.approx(slow_miou(other, truths))

@@ -42,6 +42,11 @@ def test_fields_are_set_by_type() -> None:
         ("classifier.plan.epoch=3", r"did you mean 'classifier.plan.epochs'.*\n  classifier"),
         ("seed=x", r"--set seed=x: expected int \(now 0\), got 'x'"),
         ("seed=1.5", "expected int"),
+        ("seed_threshold=otsu", r"expected float or auto \(now 'auto'\), got 'otsu'"),
+        ("seed_threshold=none", "expected float or auto"),
+        ("refine.labels.bg=low", "expected float or auto"),
+        ("seed_threshold=1.0", r"seed_threshold must be auto, or one of 0\.00, 0\.01, \.\.\. 0\.99, got 1\.0"),
+        ("refine.background=-0.1", r"refine\.background must be auto, or one of .* got -0\.1"),
         ("classifier.head.eq3_literal=perhaps", "expected bool"),
         ("classifier.head.map=best", "expected"),
         ("classifier=3", "a group of fields"),
@@ -54,6 +59,16 @@ def test_fields_are_set_by_type() -> None:
 def test_wrong_fields_and_types_are_told(assignment: str, says: str) -> None:
     with pytest.raises(InputError, match=says):
         assign(irn_deft(), [assignment])
+
+
+@pytest.mark.parametrize("field", ["seed_threshold", "refine.labels.fg", "refine.labels.bg", "refine.background"])
+def test_a_threshold_is_a_number_or_auto(field: str) -> None:
+    assert fields_of(assign(irn_deft(), [f"{field}=0.31"]))[field] == 0.31
+    assert fields_of(assign(irn_deft(), [f"{field}=0"]))[field] == 0
+    assert assign(irn_deft(), [f"{field}=0.31", f"{field}=auto"]) == irn_deft()
+    key = key_of("stage", irn_deft())
+    assert key_of("stage", assign(irn_deft(), [f"{field}=0.31"])) != key
+    assert key_of("stage", restore(plain(irn_deft()))) == key
 
 
 def test_keys_follow_settings_and_inputs() -> None:
@@ -69,7 +84,7 @@ def test_flat_names() -> None:
 def test_every_field_has_a_name() -> None:
     names = fields_of(irn_deft())
     assert names["classifier.head.swap_epoch"] == 6
-    assert names["refine.labels.fg"] == 0.3
+    assert names["refine.labels.fg"] == "auto"
     assert all("(" not in str(value) or isinstance(value, tuple) for value in names.values())
 
 

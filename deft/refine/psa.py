@@ -236,7 +236,7 @@ class PsaRefine:
 def alpha_of(threshold: float) -> float:
     """The alpha at which a class and its background ``(1 - map) ** alpha`` are equal where the map is at a threshold.
 
-    So a threshold says the same to PSA as to a constant background: 0.5 is alpha 1, 0.28 alpha 4, 0.13 alpha 16.
+    So a threshold says the same to PSA as to a constant background: 0.5 is alpha 1, 0.28 alpha 4, 0.12 alpha 16.
 
     Args:
         threshold: in [0, 1); below 0.01 it counts as 0.01, since at 0 no alpha is high enough.

@@ -183,7 +183,8 @@ class Layout:
                 curves[row.label] = Curve(tuple(parts[0]["thresholds"]), tuple(mean), used)
         if bars:
             titles = tuple(column.title for column in columns)
-            words = "; ".join(f"{label} {100 * values[0][0]:.1f}" for label, values in bars.items())
+            known_bars = {label: values[0][0] for label, values in bars.items() if not math.isnan(values[0][0])}
+            words = "; ".join(f"{label} {100 * value:.1f}" for label, value in known_bars.items())
             plots.append(Plot("scores", bar_chart(bars, titles), f"Bars of {', '.join(titles)}, mIoU in %: {words}"))
         if curves:
             alt = f"mIoU against the background threshold, mean over seeds, of {', '.join(curves)}"

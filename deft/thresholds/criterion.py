@@ -165,7 +165,9 @@ def three_classes(counts: NDArray[np.int64]) -> tuple[float, float]:
 
 def product(statistics: MapStatistics) -> Curve:
     """The criterion for seeds: both witnesses, each as a share of the largest value it reaches, multiplied."""
-    return _scaled(between(statistics.counts)) * _scaled(statistics.information)
+    spread = _scaled(between(statistics.counts))
+    # Photographs of one colour each say nothing; the maps alone decide then.
+    return spread * _scaled(statistics.information) if statistics.information.any() else spread
 
 
 def at_mean(statistics: MapStatistics) -> Curve:

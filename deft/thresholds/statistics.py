@@ -118,7 +118,7 @@ def kept_statistics(
 ) -> MapStatistics:
     """Statistics that are stored in a file; measured and stored where they are not there, or are of other maps.
 
-    Of several processes the first measures and all return the same.
+    Of several processes all have to call it: the first measures and all return the same.
 
     Args:
         path: the file.
@@ -127,20 +127,21 @@ def kept_statistics(
         maps: stored maps of image ``i``.
         title: progress-bar label.
     """
-
-    def stored() -> MapStatistics | None:
-        value = read_json(path) if path.exists() else {}
-        return MapStatistics.from_json(value) if value.get("made_by") == made_by else None
-
-    known = stored()
+    known = stored_statistics(path, made_by)
     if not ranks.agreed(known is not None):
         if ranks.first():
             write_json(path, {"made_by": made_by, **measure(data, maps, title).to_json()})
         ranks.barrier()
-        known = stored()
+        known = stored_statistics(path, made_by)
     if known is None:
         raise AssertionError(f"{path} was just written")
     return known
+
+
+def stored_statistics(path: Path, made_by: str) -> MapStatistics | None:
+    """Statistics in a file; None where it is not there, or is of maps of another key."""
+    value = read_json(path) if path.exists() else {}
+    return MapStatistics.from_json(value) if value.get("made_by") == made_by else None
 
 
 def measure(data: Dataset, maps: Callable[[int], SeedMaps], title: str = "thresholds") -> MapStatistics:

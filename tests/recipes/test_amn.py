@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-import dataclasses
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from deft.contracts import InputError
 from deft.data import open_data
 from deft.engine.optimise import Adam
 from deft.pipeline import Pipeline, reopen
-from deft.recipes import RECIPES, amn, amn_deft
+from deft.recipes import RECIPES, amn, amn_deft, published
 from deft.refine.irn import Irn
 from deft.refine.labels import ConfidentLabels
 from deft.seeds.amn import Amn
@@ -39,7 +39,7 @@ def tiny(pipeline: Pipeline, *more: str) -> Pipeline:
 
 def test_amns_numbers() -> None:
     """The published settings, line by line."""
-    pipeline = amn()
+    pipeline = published(amn())
     seeds, refine = pipeline.seeds, pipeline.refine
     assert isinstance(seeds, Amn) and isinstance(refine, Irn)
     assert isinstance(seeds.labels, ConfidentLabels)
@@ -53,12 +53,13 @@ def test_amns_numbers() -> None:
     assert (seeds.dropout, seeds.smoothing, seeds.crop, seeds.scale) == (0.1, 0.4, 1.0, (0.5, 1.5))
     assert (len(seeds.scales), seeds.mirror) == (4, True)
     assert (refine.labels.fg, refine.labels.bg, refine.background, refine.power) == (0.45, 0.15, 0.25, 1.3)
+    assert amn() == replace(pipeline, seed_threshold="auto", seeds=Amn(ConfidentLabels()), refine=Irn(power=1.3))
 
 
 def test_deft_changes_the_classifier_and_nothing_of_amn() -> None:
     assert isinstance(amn_deft().classifier.head, DeftHead)
     assert amn_deft().classifier.plan.epochs == 10
-    assert dataclasses.replace(amn_deft(), classifier=amn().classifier) == amn()
+    assert replace(amn_deft(), classifier=amn().classifier) == amn()
 
 
 @pytest.mark.parametrize("name", ["amn", "amn_deft"])
@@ -67,7 +68,7 @@ def test_runs_to_its_page_and_is_read_back(name: str, folder_data: Path, tmp_pat
     page = deft.run(pipeline, f"folder:{folder_data}", out, name=name)
     assert page.exists()
     scores = json.loads((out / "scores.json").read_text())
-    assert 0 <= scores["train"]["seeds"]["fixed"]["miou"] <= 1
+    assert 0 <= scores["train"]["seeds"]["used"]["miou"] <= 1
     assert 0 <= scores["val"]["tags"]["map"] <= 1
     splits = open_data(f"folder:{folder_data}")
     assert splits.val is not None
@@ -99,6 +100,6 @@ def test_scales_are_changed_without_training_again(folder_data: Path, tmp_path: 
 def test_nested_settings_are_reached_and_checked() -> None:
     seeds = tiny(amn(), "seeds.base.scales=(1.0,)", "seeds.plan.optimiser.lr=1e-4").seeds
     assert isinstance(seeds, Amn)
-    assert (seeds.base, seeds.plan.optimiser.lr) == (dataclasses.replace(amn().seeds.base, scales=(1.0,)), 1e-4)
+    assert (seeds.base, seeds.plan.optimiser.lr) == (replace(amn().seeds.base, scales=(1.0,)), 1e-4)
     with pytest.raises(InputError, match=r"seeds\.smoothing"):
         tiny(amn(), "seeds.smoothing=1.0")

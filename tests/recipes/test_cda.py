@@ -95,7 +95,7 @@ def test_a_round_is_a_run_that_can_be_read(twice: Path) -> None:
         finally:
             run.out.close()
     scores = json.loads((twice / "scores.json").read_text())
-    assert 0 <= scores["train"]["masks"]["fixed"]["miou"] <= 1
+    assert 0 <= scores["train"]["masks"]["used"]["miou"] <= 1
 
 
 class Stopped(Exception):

@@ -6,13 +6,13 @@ import pytest
 
 from deft.classify.deft import DeftHead
 from deft.classify.linear import LinearHead
-from deft.recipes import RECIPES, cam, irn, irn_deft
+from deft.recipes import RECIPES, cam, irn, irn_deft, published
 from deft.refine.irn import Irn
 
 
 def test_irns_numbers() -> None:
     """The published settings, line by line."""
-    pipeline = irn()
+    pipeline = published(irn())
     plan, refine = pipeline.classifier.plan, pipeline.refine
     assert isinstance(refine, Irn)
     assert (pipeline.backbone, pipeline.stride, pipeline.seed_threshold) == ("resnet50", 16, 0.15)
@@ -27,14 +27,14 @@ def test_irns_numbers() -> None:
     assert (refine.train_radius, refine.radius, refine.beta, refine.walk_steps(500)) == (10, 5, 10, 256)
     assert (refine.background, refine.edge_lr, refine.displacement_lr) == (0.25, 1, 10)
     assert refine.scale == (0.5, 1.5)
+    assert irn() == dataclasses.replace(pipeline, seed_threshold="auto", refine=Irn())
 
 
 def test_variants_change_what_they_say() -> None:
     assert isinstance(cam().classifier.head, LinearHead)
     assert cam().refine is None
     assert isinstance(irn_deft().classifier.head, DeftHead)
-    same = dataclasses.replace(irn_deft(), classifier=irn().classifier, seed_threshold=irn().seed_threshold)
-    assert dataclasses.replace(same, refine=irn().refine) == irn()
+    assert dataclasses.replace(irn_deft(), classifier=irn().classifier) == irn()
 
 
 @pytest.mark.parametrize("name", sorted(RECIPES))

@@ -5,13 +5,13 @@ from dataclasses import replace
 from deft.classify.deft import DeftHead
 from deft.classify.linear import LinearHead
 from deft.engine.optimise import Sgd
-from deft.recipes import psa, psa_deft
+from deft.recipes import psa, psa_deft, published
 from deft.refine.psa import Psa
 
 
 def test_psas_numbers() -> None:
     """The published settings, line by line."""
-    pipeline = psa()
+    pipeline = published(psa())
     classifier, plan, refine = pipeline.classifier, pipeline.classifier.plan, pipeline.refine
     assert isinstance(refine, Psa) and isinstance(classifier.head, LinearHead)
     assert classifier.pixels(500) == (448, (256, 512))
@@ -27,6 +27,7 @@ def test_psas_numbers() -> None:
     assert (round(refine.crop * 500 / 32) * 32, refine.jitter, refine.flip) == (448, 0.3, True)
     assert (refine.stride, refine.radius, refine.beta, refine.walk_steps(500), refine.alpha) == (8, 5, 8, 256, 16)
     assert refine.background == 0.5
+    assert psa() == replace(pipeline, seed_threshold="auto", refine=Psa())
 
 
 def test_deft_changes_the_head_and_the_epochs() -> None:

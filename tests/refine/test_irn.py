@@ -9,11 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deft.artifacts import load_mask
+from deft.artifacts import load_mask, read_json
 from deft.contracts import InputError, Sample, SeedMaps
 from deft.engine.fit import Plan
 from deft.engine.optimise import Sgd
 from deft.refine.irn import Irn, IrnRefine, spread
+from deft.refine.labels import ConfidentLabels
+from deft.thresholds import MapStatistics
 
 
 class Pyramid(nn.Module):
@@ -139,9 +141,41 @@ def test_trains_once_and_refines_every_image(tmp_path: Path) -> None:
 def test_seeds_of_nothing_are_refused_before_training(tmp_path: Path) -> None:
     data = Scenes()
     faint = lambda index: replace(data.seeds(index), maps=data.seeds(index).maps * 0)  # noqa: E731
+    numbers = replace(SMALL, labels=ConfidentLabels(fg=0.30, bg=0.05))
     with pytest.raises(InputError, match=r"refine\.labels\.fg"):
-        SMALL.prepare(Bench(data, faint, tmp_path, Pyramid()))
+        numbers.prepare(Bench(data, faint, tmp_path, Pyramid()))
     assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_seeds_of_one_value_cannot_give_thresholds(tmp_path: Path) -> None:
+    data = Scenes()
+    flat = lambda index: replace(data.seeds(index), maps=data.seeds(index).maps * 0 + 0.5)  # noqa: E731
+    with pytest.raises(InputError, match="the thresholds of the confident labels from, got maps that have one value"):
+        SMALL.prepare(Bench(data, flat, tmp_path, Pyramid()))
+    assert not (tmp_path / "model.safetensors").exists() and not (tmp_path / "labels").exists()
+
+
+def test_thresholds_of_the_labels_are_chosen_once_from_all_seeds(tmp_path: Path) -> None:
+    data = Scenes()
+    SMALL.prepare(Bench(data, data.seeds, tmp_path / "auto", Pyramid()))
+    record = read_json(tmp_path / "auto" / "statistics.json")
+    statistics = MapStatistics.from_json(record)
+    assert (record["made_by"], statistics.images) == ("key", len(data))
+    assert statistics.counts.sum() == sum(data.seeds(index).maps[0].numel() for index in range(len(data)))
+
+    numbers = replace(SMALL, labels=SMALL.labels.settled(statistics))
+    assert not numbers.labels.open
+    numbers.prepare(Bench(data, data.seeds, tmp_path / "numbers", Pyramid()))
+    assert not (tmp_path / "numbers" / "statistics.json").exists()
+    for name in data.names:
+        one, other = (load_mask(tmp_path / run / "labels" / f"{name}.png") for run in ("auto", "numbers"))
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("value", [0.005, 1.0, -0.1, float("nan")])
+def test_a_background_that_no_map_can_be_cut_at_is_refused(value: float) -> None:
+    with pytest.raises(InputError, match=rf"refine\.background must be auto, or one of .* got {value}"):
+        Irn(background=value)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 50), (64, 64), (530, 21)])
@@ -183,6 +217,16 @@ def test_maps_fill_what_boundaries_enclose() -> None:
     assert walked.max() == 1
     assert walked[0][inside].min() > 0.9
     assert walked[0][away].max() < 0.05
+
+
+def test_maps_are_cleared_on_boundaries_only_where_asked_for() -> None:
+    generator = torch.Generator().manual_seed(0)
+    seeds, edge = torch.rand(2, 9, 8, generator=generator), torch.rand(9, 8, generator=generator)
+    assert not Irn().clear_edges
+    cleared = spread(seeds, edge, Irn(clear_edges=True), 8)
+    torch.testing.assert_close(cleared, spread(seeds * (1 - edge), edge, Irn(), 8))
+    assert not torch.allclose(cleared, spread(seeds, edge, Irn(), 8), atol=1e-2)
+    assert Irn(clear_edges=True).learning == Irn().learning
 
 
 def test_a_power_is_taken_of_the_seeds_before_the_walk() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from deft.artifacts import load_mask
+from deft.artifacts import load_mask, read_json
 from deft.backbone import Backbone, build_backbone
 from deft.contracts import InputError, Sample, SeedMaps
 from deft.engine.fit import Plan
@@ -17,7 +18,8 @@ from deft.engine.optimise import Sgd
 from deft.refine.crf import DenseCrf
 from deft.refine.labels import threshold
 from deft.refine.neighborhood import directions
-from deft.refine.psa import AffinityLabels, Psa, PsaRefine, share_of_classes, with_background
+from deft.refine.psa import AffinityLabels, Psa, PsaRefine, alpha_of, share_of_classes, with_background
+from deft.thresholds import MapStatistics, choose, choose_confident
 
 
 def backbone() -> Backbone:
@@ -99,6 +101,9 @@ class Bench:
 
 NO_CRF = DenseCrf(iterations=0)
 SMALL = Psa(plan=Plan(epochs=1, min_steps=3, batch=2, optimiser=Sgd(lr=0.01), workers=0), steps=16)
+NUMBERS = replace(SMALL, labels=AffinityLabels(4.0, 32.0), alpha=16.0, background=0.5)
+"""The authors' alphas."""
+FLAT = MapStatistics.of(SeedMaps((6,), torch.full((1, 4, 4), 0.5), (16, 16)), np.zeros((16, 16, 3), dtype=np.uint8))
 
 
 def test_labels_follow_the_table() -> None:
@@ -111,7 +116,7 @@ def test_labels_follow_the_table() -> None:
     expected = [0 if other == "bg" else value for value, other in zip(expected, high, strict=True)]
     assert expected == [3, 3, 255, 255, 0, 0, 8]
     seeds = SeedMaps((2, 7), torch.stack([cat, dog])[:, None], (1, 25))
-    mask = AffinityLabels(crf=NO_CRF)(np.zeros((1, 25, 3), dtype=np.uint8), seeds)
+    mask = AffinityLabels(4.0, 32.0, NO_CRF)(np.zeros((1, 25, 3), dtype=np.uint8), seeds)
     assert mask[0, ::4].tolist() == expected
 
 
@@ -123,8 +128,67 @@ def test_a_stronger_low_and_a_weaker_high_alpha_leave_more_unsure() -> None:
     for value in (0, 2):
         assert not ((both[1] == value) & (both[0] != value)).any()
     assert (both[1] == 255).sum() > (both[0] == 255).sum()
-    nothing = AffinityLabels()(image, SeedMaps((), torch.zeros(0, 9, 11), (33, 41)))
+    nothing = AffinityLabels(4.0, 32.0)(image, SeedMaps((), torch.zeros(0, 9, 11), (33, 41)))
     assert not nothing.any() and nothing.shape == (33, 41)
+
+
+def test_alpha_of_a_threshold_makes_class_and_background_equal_there() -> None:
+    assert alpha_of(0.5) == 1
+    assert alpha_of(0.275508) == pytest.approx(4, abs=1e-4)
+    assert alpha_of(0.122833) == pytest.approx(16, abs=1e-3)
+    alphas = [alpha_of(step / 100) for step in range(100)]
+    assert alphas[0] == alphas[1] > 0  # at 0 no alpha is high enough
+    assert all(one > other > 0 for one, other in pairwise(alphas[1:]))
+
+
+@pytest.mark.parametrize("step", [1, 5, 13, 28, 50, 77, 99])
+def test_a_pixel_is_a_class_exactly_where_its_map_is_above_the_threshold(step: int) -> None:
+    """Of all values that stored maps have; at the threshold itself the two are equal but for rounding."""
+    values = torch.arange(256, dtype=torch.float64) / 255
+    values = values[(values - step / 100).abs() > 1e-9]
+    maps = torch.stack([values * 0.9, values])[:, None]
+    found = with_background(maps, alpha_of(step / 100)).argmax(dim=0)[0]
+    assert torch.equal(found == 2, values > step / 100)
+    assert torch.equal(found == 0, values < step / 100)
+
+
+def of_scenes() -> MapStatistics:
+    data, total = Scenes(), MapStatistics.empty()
+    for index in range(len(data)):
+        seeds = data.seeds(index)
+        faint = torch.rand(seeds.maps.shape, generator=torch.Generator().manual_seed(index)) * 0.2
+        total = total + MapStatistics.of(replace(seeds, maps=seeds.maps * 0.75 + faint), data[index].image)
+    return total
+
+
+def test_auto_must_be_settled_before_an_image_is_labelled_or_walked() -> None:
+    image, seeds = np.zeros((8, 8, 3), dtype=np.uint8), SeedMaps((1,), torch.rand(1, 2, 2), (8, 8))
+    for labels in (AffinityLabels(), AffinityLabels(alpha_low=4.0), AffinityLabels(alpha_high=32.0)):
+        assert labels.open
+        with pytest.raises(ValueError, match=r"must be chosen first: call settled\(\)"):
+            labels(image, seeds)
+    assert not AffinityLabels(4.0, 32.0).open
+    with pytest.raises(ValueError, match="must be chosen first"):
+        PsaRefine(SMALL.network(backbone()).eval(), SMALL, 4)(image, seeds)
+
+
+def test_settled_alphas_are_those_of_the_chosen_thresholds() -> None:
+    sure, background = choose_confident(of_scenes())
+    settled = AffinityLabels(crf=NO_CRF).settled(of_scenes())
+    assert settled == AffinityLabels(alpha_of(sure), alpha_of(background), NO_CRF)
+    assert 0 < settled.alpha_low < settled.alpha_high
+    assert not settled.open and settled.settled(FLAT) is settled
+    for labels in (AffinityLabels(), AffinityLabels(alpha_low=4.0), AffinityLabels(alpha_high=32.0)):
+        with pytest.raises(InputError, match="the thresholds of the confident labels from, got maps that have one"):
+            labels.settled(FLAT)
+
+
+@pytest.mark.parametrize("given", [0.001, 0.5, 4.0, 32.0, 1000.0])
+def test_an_alpha_that_was_given_stands_and_the_chosen_one_gives_way(given: float) -> None:
+    sure, background = choose_confident(of_scenes())
+    low, high = AffinityLabels(alpha_low=given), AffinityLabels(alpha_high=given)
+    assert low.settled(of_scenes()) == AffinityLabels(given, max(given, alpha_of(background)))
+    assert high.settled(of_scenes()) == AffinityLabels(min(given, alpha_of(sure)), given)
 
 
 def dense_walk(scores: Tensor, features: Tensor, radius: int, beta: float, squarings: int) -> Tensor:
@@ -148,7 +212,7 @@ def dense_walk(scores: Tensor, features: Tensor, radius: int, beta: float, squar
 @pytest.mark.parametrize("size", [(64, 72), (61, 83)])
 def test_equals_the_dense_walk_and_its_argmax(size: tuple[int, int]) -> None:
     height, width = size
-    near = replace(SMALL, radius=2)  # on so small a grid a wider walk by an untrained network ends in one mean
+    near = replace(NUMBERS, radius=2)  # on so small a grid a wider walk by an untrained network ends in one mean
     refine = PsaRefine(near.network(backbone()).eval(), near, 4)
     image, inside = scene(height, width, 0)
     rng = torch.Generator().manual_seed(0)
@@ -181,14 +245,14 @@ def test_equals_the_dense_walk_and_its_argmax(size: tuple[int, int]) -> None:
     torch.testing.assert_close(found.maps, fine[1:] / (fine[:1] + fine[1:]), rtol=1e-4, atol=1e-5)
     values = np.array([0, 2, 5])[fine.argmax(0).numpy()]
     assert len(np.unique(values)) > 1
-    np.testing.assert_array_equal(threshold(found.maps, found.classes, Psa().background), values)
+    np.testing.assert_array_equal(threshold(found.maps, found.classes, 0.5), values)
 
 
 def test_bf16_affinities_are_walked_in_float32() -> None:
     network, size = SMALL.network(backbone()).eval(), (64, 72)
     seeds = SeedMaps((1,), torch.rand(1, 16, 18), size)
     exact, half = (
-        PsaRefine(network, SMALL, 4, word)(scene(*size, 0)[0], seeds).maps for word in ("32-true", "bf16-mixed")
+        PsaRefine(network, NUMBERS, 4, word)(scene(*size, 0)[0], seeds).maps for word in ("32-true", "bf16-mixed")
     )
     assert half.dtype == torch.float32
     assert torch.allclose(half, exact, atol=0.05) and not torch.equal(half, exact)
@@ -226,13 +290,33 @@ def test_seeds_of_nothing_are_refused_before_training(tmp_path: Path) -> None:
     data = Scenes()
     faint = lambda index: replace(data.seeds(index), maps=data.seeds(index).maps * 0)  # noqa: E731
     with pytest.raises(InputError, match=r"refine\.labels\.alpha_low"):
+        NUMBERS.prepare(Bench(data, faint, tmp_path, backbone()))
+    with pytest.raises(InputError, match="the thresholds of the confident labels from, got maps that have one value"):
         SMALL.prepare(Bench(data, faint, tmp_path, backbone()))
     assert not (tmp_path / "model.safetensors").exists()
 
 
+def test_alphas_are_chosen_once_from_all_seeds(tmp_path: Path) -> None:
+    data = Scenes()
+    refine = SMALL.prepare(Bench(data, data.seeds, tmp_path / "auto", backbone()))
+    record = read_json(tmp_path / "auto" / "statistics.json")
+    statistics = MapStatistics.from_json(record)
+    assert (record["made_by"], statistics.images) == ("key", len(data))
+    choice = choose(statistics)
+    assert choice is not None
+    numbers = replace(SMALL, labels=SMALL.labels.settled(statistics), alpha=alpha_of(choice.threshold))
+    other = numbers.prepare(Bench(data, data.seeds, tmp_path / "numbers", backbone()))
+    assert not (tmp_path / "numbers" / "statistics.json").exists()
+    for index, name in enumerate(data.names):
+        labels = [load_mask(tmp_path / run / "labels" / f"{name}.png") for run in ("auto", "numbers")]
+        np.testing.assert_array_equal(*labels)
+        one, same = (walk(data[index], data.seeds(index)).maps for walk in (refine, other))
+        torch.testing.assert_close(one, same)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (3, 50), (64, 64), (330, 21)])
 def test_images_of_any_size(size: tuple[int, int]) -> None:
-    refine = PsaRefine(SMALL.network(backbone()).eval(), SMALL, 4)
+    refine = PsaRefine(SMALL.network(backbone()).eval(), NUMBERS, 4)
     image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     grid = ((size[0] - 1) // 4 + 1, (size[1] - 1) // 4 + 1)
     refined = refine(image, SeedMaps((1, 3), torch.rand(2, *grid), size, (0.1, 0.9)))
@@ -262,6 +346,10 @@ def test_steps_follow_the_area_and_training_does_not_depend_on_the_walk() -> Non
     ("wrong", "named"),
     [
         (lambda: AffinityLabels(32, 4), "alpha_low"),
+        (lambda: AffinityLabels(alpha_low=0.0), "alpha_low"),
+        (lambda: AffinityLabels(alpha_high=-1.0), "alpha_high"),
+        (lambda: Psa(alpha=0.0), r"refine\.alpha"),
+        (lambda: Psa(background=1.0), r"refine\.background must be auto, or one of"),
         (lambda: Psa(radius=1), "radius"),
         (lambda: Psa(jitter=2), "jitter"),
     ],

@@ -73,9 +73,10 @@ def full(names: tuple[str, ...]) -> ReportData:
         stages=tuple(StageRow(name, 3.0, name, name) for name in names),
         scores=(
             Score(names[0], names[1], 0.4, threshold=0.1, per_class=ious),
-            Score(names[0], names[1], 0.6, threshold=0.3, chosen_on_truth=True, per_class=ious),
+            Score(names[0], names[1], 0.5, threshold=0.2, chosen="auto", per_class=ious),
+            Score(names[0], names[1], 0.6, threshold=0.3, chosen="swept", per_class=ious),
         ),
-        curves={name: Curve((0.0, 0.5), (0.1, 0.2), 0.5) for name in names},
+        curves={name: Curve((0.0, 0.5), (0.1, 0.2), 0.5, 0.25) for name in names},
         pictures=rows,
         worst=rows,
         best=rows,
@@ -116,9 +117,11 @@ def test_the_page_loads_nothing_and_its_policy_allows_its_own_style_only() -> No
     )
 
 
-def test_fixed_and_swept_both_appear_apart() -> None:
+def test_thresholds_appear_apart_by_how_they_were_chosen() -> None:
     text = Page(render(full(("cow", "car", "cat")))).text
     assert "fixed threshold 0.10" in text
+    assert "threshold 0.20 (chosen without masks)" in text
+    assert "the diamond the one that was chosen from the maps" in text
     assert "best threshold 0.30 (chosen on the truth)" in text
 
 

@@ -30,7 +30,7 @@ def drawn(png: bytes) -> bool:
 def test_charts_survive_hostile_names() -> None:
     points = ((0, 2.0), (10, 1.0), (20, 0.5))
     assert drawn(loss_chart(dict.fromkeys(HOSTILE, points)))
-    assert drawn(threshold_chart({name: Curve((0.0, 0.5, 0.9), (0.1, 0.4, 0.2), 0.5) for name in HOSTILE}))
+    assert drawn(threshold_chart({name: Curve((0.0, 0.5, 0.9), (0.1, 0.4, 0.2), 0.5, 0.2) for name in HOSTILE}))
     assert drawn(bar_chart({name: [(0.5, 0.1), (float("nan"), 0.0)] for name in HOSTILE}, ("$a$", "_b")))
     labels = np.random.default_rng(0).random((20, len(HOSTILE))) < 0.5
     assert drawn(cooccurrence_chart(class_by_class(labels, HOSTILE)))
@@ -42,8 +42,30 @@ def test_charts_survive_missing_and_extreme_values() -> None:
     assert drawn(loss_chart({"diverged": ((0, 1.0), (1, nan), (2, float("inf")))}))
     assert drawn(loss_chart({"one": ((0, 1.0),), "none": ()}))
     assert drawn(loss_chart({"wide": ((0, 1e6), (1, 1e-6))}))
-    assert drawn(threshold_chart({"unknown": Curve((0.0, 0.5), (nan, nan), 0.5), "no fixed": Curve((0.0,), (0.3,))}))
+    curves = {"unknown": Curve((0.0, 0.5), (nan, nan), 0.5, 0.2), "no threshold": Curve((0.0,), (0.3,))}
+    assert drawn(threshold_chart({**curves, "empty": Curve((), (), 0.5, 0.2)}))
     assert drawn(cooccurrence_chart(class_by_class(np.zeros((2, 1), bool), ("one",))))
+
+
+def test_the_threshold_in_use_and_the_one_chosen_without_masks_are_marked() -> None:
+    """Each mark changes the picture where it stands, and there alone."""
+
+    def picture(used: float | None = None, auto: float | None = None) -> np.ndarray:
+        png = threshold_chart({"seeds": Curve((0.0, 0.1, 0.99), (0.0, 0.4, 0.4), used, auto)})
+        return np.asarray(Image.open(io.BytesIO(png)).convert("L")).astype(int)
+
+    def changed(one: np.ndarray, other: np.ndarray) -> tuple[float, float, int]:
+        """Left and right end as shares of the width, and how many pixels."""
+        where = np.flatnonzero((abs(one - other) > 16).any(axis=0))
+        return where[0] / one.shape[1], where[-1] / one.shape[1], int((abs(one - other) > 16).sum())
+
+    bare = picture()
+    left, right, dot = changed(bare, picture(used=0.3))
+    assert 0.2 < left < right < 0.5
+    near, far, diamond = changed(bare, picture(auto=0.7))
+    assert right < near < far < 0.85
+    both = changed(bare, picture(used=0.3, auto=0.7))
+    assert both == (left, far, dot + diamond)
 
 
 def test_many_classes_stay_a_chart() -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import pytest
+
 from deft.metrics.coverage import Coverage
-from deft.report.data import Comparison, ReportData, Score, SplitFacts
+from deft.report.data import HOW, Comparison, ReportData, Score, SplitFacts
 from deft.report.summary import headline, percent, summary
 
 SPLITS = (SplitFacts("train", 100, 0, (60, 40)), SplitFacts("val", 1, 1, (1, 0)))
@@ -13,26 +15,48 @@ def text(data: ReportData) -> str:
 
 def test_swept_scores_are_never_the_headline() -> None:
     fixed = Score("seeds", "train", 0.4, threshold=0.15)
-    swept = Score("seeds", "train", 0.6, threshold=0.3, chosen_on_truth=True)
+    swept = Score("seeds", "train", 0.6, threshold=0.3, chosen="swept")
     assert headline(ReportData("t", scores=(fixed, swept))) is fixed
     assert headline(ReportData("t", scores=(swept,))) is None
+    chosen = Score("seeds", "train", 0.3, threshold=0.2, chosen="auto")
+    assert headline(ReportData("t", scores=(chosen, swept))) is chosen
     marked = Score("segmentation network", "val", 0.5, headline=True)
     assert headline(ReportData("t", scores=(marked, fixed))) is marked
 
 
-def test_fixed_and_swept_titles_differ_even_at_one_threshold() -> None:
-    fixed = Score("seeds", "train", 0.4, threshold=0.15)
-    swept = Score("seeds", "train", 0.4, threshold=0.15, chosen_on_truth=True)
-    assert fixed.title == "seeds, fixed threshold 0.15"
-    assert swept.title == "seeds, best threshold 0.15 (chosen on the truth)"
+def test_titles_say_how_a_threshold_was_chosen_even_where_all_are_equal() -> None:
+    titles = {how: Score("seeds", "train", 0.4, threshold=0.15, chosen=how).title for how in HOW}
+    assert titles == {
+        "fixed": "seeds, fixed threshold 0.15",
+        "auto": "seeds, threshold 0.15 (chosen without masks)",
+        "tuned": "seeds, threshold 0.15 (tuned on drawn masks)",
+        "swept": "seeds, best threshold 0.15 (chosen on the truth)",
+    }
+    assert Score("segmentation network", "val", 0.4).title == "segmentation network"
 
 
-def test_the_gap_to_the_best_threshold_is_said_to_need_truth() -> None:
-    fixed = Score("seeds", "train", 0.4, threshold=0.15)
-    swept = Score("seeds", "train", 0.6, threshold=0.3, chosen_on_truth=True)
+def test_only_the_swept_threshold_was_chosen_on_the_truth() -> None:
+    assert [how for how in HOW if Score("seeds", "train", 0.4, chosen=how).chosen_on_truth] == ["swept"]
+    assert not Score("seeds", "train", 0.4).chosen_on_truth
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("fixed", "at the fixed threshold 0.15;"),
+        ("auto", "at the threshold 0.15 (chosen without masks);"),
+        ("tuned", "at the threshold 0.15 (tuned on drawn masks);"),
+    ],
+)
+def test_the_gap_to_the_best_threshold_is_said_to_need_truth(how: str, words: str) -> None:
+    fixed = Score("seeds", "train", 0.4, threshold=0.15, chosen=how)
+    swept = Score("seeds", "train", 0.6, threshold=0.3, chosen="swept")
     said = text(ReportData("t", scores=(fixed, swept)))
-    assert "40.0 %" in said
+    assert f"Seeds on train reach 40.0 % {words}" in said
+    assert "60.0 % would be possible at 0.30" in said
     assert "looking at the truth" in said
+    close = Score("seeds", "train", 0.41, threshold=0.3, chosen="swept")
+    assert "looking at the truth" not in text(ReportData("t", scores=(fixed, close)))
 
 
 def test_without_truth_the_page_says_so() -> None:

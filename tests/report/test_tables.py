@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deft.metrics.coverage import Coverage
-from deft.report.data import Comparison, ReportData, Score, SplitFacts, StageRow
+from deft.report.data import HOW, Comparison, ReportData, Score, SplitFacts, StageRow
 from deft.report.tables import (
     class_table,
     comparison_table,
@@ -21,10 +21,12 @@ NAN = float("nan")
 
 
 def test_swept_scores_look_different() -> None:
-    scores = (Score("seeds", "train", 0.4, threshold=0.1), Score("seeds", "train", 0.5, "mIoU", 0.2, True))
+    scores = tuple(Score("seeds", "train", 0.4, threshold=0.1, chosen=how) for how in HOW)
     rows = score_table(ReportData("t", scores=scores)).rows
-    assert [row.cells[2].tone for row in rows] == ["best", "swept"]
-    assert rows[0].name != rows[1].name
+    assert list(HOW) == ["fixed", "auto", "tuned", "swept"]
+    assert [row.cells[2].tone == "swept" for row in rows] == [False, False, False, True]
+    assert [row.cells[2].tone for row in rows].count("best") == 1
+    assert len({row.name for row in rows}) == 4
 
 
 def test_classes_are_sorted_by_the_headline_and_align_with_average_precision() -> None:

@@ -19,7 +19,7 @@ from deft.studies.study import Laboratory
 TINY = (
     "backbone=test_resnet",
     "weights=none",
-    *(f"classifier.plan.{item}" for item in ("min_steps=6", "epochs=1", "batch=4", "workers=0")),
+    *(f"classifier.plan.{item}" for item in ("min_steps=20", "epochs=1", "batch=4", "workers=0")),
 )
 
 

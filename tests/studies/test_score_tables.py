@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from deft.recipes import cam, irn
+from deft.report.data import Curve
+from deft.studies import score_tables
 from deft.studies.outcome import Table
-from deft.studies.score_tables import SEEDS, Column, Layout, difference, mean_and_spread
+from deft.studies.score_tables import MASKS, NETWORK, SEEDS, Column, Layout, difference, mean_and_spread
 from deft.studies.study import Finding, Row
 
 LAYOUT = Layout(
@@ -24,15 +26,18 @@ DEFT = Row("irn_deft", "irn_deft", irn(), against=("irn", "elsewhere"), paper="5
 PLAIN = Row("cam", "cam", cam())
 
 
-def scores(fixed: float, swept: float) -> dict[str, Any]:
-    curve = [fixed] * 100
-    seeds = {
-        "curve": curve,
-        "thresholds": [step / 100 for step in range(100)],
-        "fixed": {"threshold": 0.15, "miou": fixed, "iou": [0.9, fixed, None]},
+def scores(auto: float, swept: float, fixed: float | None = None) -> dict[str, Any]:
+    """Of a run that chose its threshold, or was given one as a number."""
+    found = {
+        "auto": {"threshold": 0.3, "miou": auto, "iou": [0.9, auto, None]},
         "swept": {"threshold": 0.2, "miou": swept, "iou": [0.9, swept, None]},
     }
-    return {"classes": ["cat", "cow|_x_"], "train": {"seeds": seeds}}
+    if fixed is not None:
+        found["fixed"] = {"threshold": 0.15, "miou": fixed, "iou": [0.9, fixed, None]}
+    how = "auto" if fixed is None else "fixed"
+    used = {"chosen": how, **found[how]}
+    curve = {"curve": [auto] * 100, "thresholds": [step / 100 for step in range(100)]}
+    return {"classes": ["cat", "cow|_x_"], "train": {"seeds": {**curve, **found, "used": used}}}
 
 
 FINDINGS = [
@@ -55,14 +60,42 @@ def test_scores_are_mean_and_deviation_with_the_papers_beside() -> None:
     assert table.columns == (
         "system",
         "runs",
-        "seeds train, fixed",
-        "fixed threshold",
+        "seeds train, auto",
+        "auto threshold",
         "seeds train, swept",
         "best threshold",
         "paper, VOC",
     )
-    assert table.rows[0] == ("irn", "2", "41.0 ± 1.4", "0.15 ± 0.00", "51.0 ± 1.4", "0.20 ± 0.00", "48.3")
+    assert table.rows[0] == ("irn", "2", "41.0 ± 1.4", "0.30 ± 0.00", "51.0 ± 1.4", "0.20 ± 0.00", "48.3")
     assert table.rows[2] == ("cam", "failed", "–", "–", "–", "–", "–")
+
+
+def test_a_threshold_given_as_a_number_stands_beside_the_chosen_one() -> None:
+    outcome = LAYOUT.compose([Finding(BASE, 0, scores(0.40, 0.50, fixed=0.35)), Finding(PLAIN, 0, scores(0.3, 0.4))])
+    table = outcome.tables[0]
+    assert table.columns[2:6] == ("seeds train, fixed", "fixed threshold", "seeds train, auto", "auto threshold")
+    assert table.rows[0][2:6] == ("35.0", "0.15", "40.0", "0.30")
+    assert table.rows[1][2:6] == ("–", "–", "30.0", "0.30")
+    assert (outcome.plots[0].name, outcome.plots[0].alt.split(", mIoU")[0]) == (
+        "scores",
+        "Bars of seeds train, fixed, seeds train, auto",
+    )
+
+
+def test_the_curve_is_marked_at_the_thresholds_that_the_masks_were_made_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: dict[str, Curve] = {}
+    monkeypatch.setattr(score_tables, "threshold_chart", lambda curves: drawn.update(curves) or b"")
+    LAYOUT.compose([Finding(BASE, 0, scores(0.40, 0.50, fixed=0.35)), Finding(BASE, 1, scores(0.42, 0.52))])
+    assert drawn["irn"].used == pytest.approx((0.15 + 0.30) / 2)
+    assert drawn["irn"].miou == pytest.approx([0.41] * 100)
+
+
+def test_masks_and_networks_are_shown_at_the_threshold_in_use() -> None:
+    one = {"train": {"masks": scores(0.40, 0.50, fixed=0.35)["train"]["seeds"], "seeds": scores(0.3, 0.4)}}
+    found = {column.title: column.of(one) for column in (*MASKS, *NETWORK)}
+    assert (found["masks train, fixed"], found["fixed threshold"]) == (0.35, 0.15)
+    assert (found["masks train, auto"], found["auto threshold"]) == (0.40, 0.30)
+    assert found["its masks train"] == 0.35
 
 
 def test_differences_are_of_runs_of_one_seed() -> None:

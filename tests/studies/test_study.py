@@ -17,13 +17,14 @@ import pytest
 from deft.artifacts import InUseError, RunFolder, write_json
 from deft.cli import STUDIES_HELP, main
 from deft.contracts import InputError
-from deft.recipes import RECIPES
+from deft.recipes import RECIPES, irn, psa, published
 from deft.settings import fields_of
 from deft.studies import STUDIES
 from deft.studies.localisation import localisation
 from deft.studies.masks import masks
 from deft.studies.outcome import Outcome, Table
 from deft.studies.study import Finding, Laboratory, Row, has_field, system_rows
+from deft.thresholds import AUTO
 
 TINY = (
     "backbone=test_resnet",
@@ -84,12 +85,14 @@ def test_one_classifier_serves_all_rows_that_start_from_it(done: Path) -> None:
         assert (cam.parent / "stage.json").read_text() == (irn.parent / "stage.json").read_text()  # seconds and all
 
 
-def test_the_page_has_every_row_and_fixed_and_swept_apart(done: Path) -> None:
+def test_the_page_has_every_row_and_chosen_and_swept_apart(done: Path) -> None:
     text = (done / "localisation.md").read_text(encoding="utf-8")
     found = json.loads((done / "localisation.json").read_text())
     assert "| irn_deft | 2 |" in text
     assert "| irn_deft, over irn | 2 |" in text
-    assert "seeds train, fixed | fixed threshold | seeds train, swept | best threshold |" in text
+    assert "| runs | seeds train, auto | auto threshold | seeds train, swept | best threshold |" in text
+    assert "seeds train, fixed" not in text  # no row has a number
+    assert "- thresholds: chosen from the maps, unless set as numbers" in text
     assert "chosen on the very truth that is scored" in text
     assert "- seeds: 0, 1" in text
     assert "`classifier.plan.min_steps=6`" in text
@@ -113,7 +116,9 @@ def test_the_same_command_again_makes_nothing(done: Path, folder_data: Path) -> 
 def test_another_study_goes_on_from_what_is_there(done: Path, folder_data: Path) -> None:
     before = state(done)
     outcome = masks(replace(laboratory(folder_data, done, "irn"), seeds=(1,)))
-    assert outcome.values["irn"]["seeds"]["1"]["masks train, fixed"] >= 0
+    found = outcome.values["irn"]["seeds"]["1"]
+    assert 0 <= found["masks train, auto"] <= found["masks train, swept"]
+    assert found["masks train, fixed"] is None
     after = state(done)
     assert before.items() <= after.items()
     new = {path for path in after if path not in before}
@@ -144,7 +149,17 @@ def test_a_setting_can_be_for_one_row_alone(tmp_path: Path) -> None:
     settings = ("seed_threshold=0.3", "irn:seed_threshold=0.5", "irn:refine.labels.fg=0.6")
     found = rows(Laboratory("demo:", tmp_path, settings=settings, systems=("irn", "irn_deft")))
     assert [row.pipeline.seed_threshold for row in found] == [0.5, 0.3]
-    assert [row.pipeline.refine.labels.fg for row in found] == [0.6, 0.3]
+    assert [row.pipeline.refine.labels.fg for row in found] == [0.6, AUTO]
+
+
+def test_a_study_takes_the_published_thresholds_and_settings_go_on_top(tmp_path: Path) -> None:
+    lab = Laboratory("demo:", tmp_path, settings=("irn:seed_threshold=0.5",), systems=("irn", "psa"), published=True)
+    one, two = rows(lab)
+    assert one.pipeline == replace(published(irn()), seed_threshold=0.5)
+    assert two.pipeline == published(psa())
+    plain = rows(replace(lab, published=False))
+    assert [row.pipeline.refine for row in plain] == [irn().refine, psa().refine]
+    assert lab.folder("irn", one.pipeline, 0) != lab.folder("irn", plain[0].pipeline, 0)
 
 
 @pytest.mark.parametrize(
@@ -291,7 +306,7 @@ def test_bad_commands_are_told_before_anything_is_made(
 
 
 def test_the_help_names_every_study() -> None:
-    named = STUDIES_HELP.removesuffix(".").replace(" or ", ", ").split(", ")
+    named = " ".join(STUDIES_HELP.split()).removesuffix(".").replace(" or ", ", ").split(", ")
     assert [name for name in named if name in STUDIES] == named
 
 

@@ -1,0 +1,97 @@
+"""Recipes choose every threshold from the maps; ``published`` has the numbers of the papers instead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deft.cli import main
+from deft.contracts import InputError
+from deft.pipeline import Pipeline
+from deft.recipes import RECIPES, cam, external, irn, psa, published
+from deft.seeds.cam import Cam
+from deft.settings import assign, fields_of
+
+CHOSEN = ("seed_threshold", "labels.fg", "labels.bg", "labels.alpha_low", "labels.alpha_high", "alpha", "background")
+"""Ends of the names of the fields that may be chosen."""
+CAM = {"seed_threshold": 0.15}
+IRN = {**CAM, "refine.labels.fg": 0.30, "refine.labels.bg": 0.05, "refine.background": 0.25}
+PSA = {"seed_threshold": 0.20, "refine.labels.alpha_low": 4, "refine.labels.alpha_high": 32, "refine.alpha": 16}
+PSA |= {"refine.background": 0.5}
+ADVCAM = {**IRN, "refine.labels.fg": 0.35, "refine.labels.bg": 0.15}
+AMN = {**IRN, "seed_threshold": 0.25, "refine.labels.fg": 0.45, "refine.labels.bg": 0.15}
+AMN |= {"seeds.labels.fg": 0.30, "seeds.labels.bg": 0.05}
+NUMBERS: Mapping[str, Mapping[str, float]] = {
+    "cam": CAM,
+    "demo_cam": CAM,
+    "psa": PSA,
+    "psa_deft": PSA,
+    "advcam": ADVCAM,
+    "advcam_deft": ADVCAM,
+    "amn": AMN,
+    "amn_deft": AMN,
+}
+"""By recipe; all others have IRN's."""
+NAMES = sorted(RECIPES.keys() - {"external"})
+
+
+def thresholds(pipeline: Pipeline) -> dict[str, object]:
+    """Every field that holds a threshold or an alpha of the seeds or the refiner."""
+    return {
+        name: value
+        for name, value in fields_of(pipeline).items()
+        if not name.startswith("classifier.") and any(f".{name}".endswith(f".{end}") for end in CHOSEN)
+    }
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_a_recipe_has_auto_everywhere(name: str) -> None:
+    found = thresholds(RECIPES[name]())
+    assert set(found.values()) == {"auto"}
+    assert found.keys() == NUMBERS.get(name, IRN).keys()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_published_numbers_are_in_every_place_and_nothing_else_changes(name: str) -> None:
+    pipeline = published(RECIPES[name]())
+    assert thresholds(pipeline) == NUMBERS.get(name, IRN)
+    back = [f"{field}=auto" for field in thresholds(pipeline)]
+    assert assign(pipeline, back) == RECIPES[name]()
+    assert published(pipeline) == pipeline
+
+
+def test_numbers_that_were_set_before_are_replaced_and_later_ones_stand() -> None:
+    assert published(assign(irn(), ["seed_threshold=0.4", "refine.labels.fg=0.9"])) == published(irn())
+    assert thresholds(assign(published(irn()), ["refine.background=0.4"])) == {**IRN, "refine.background": 0.4}
+
+
+def test_where_nothing_was_published_that_is_told() -> None:
+    with pytest.raises(InputError, match="no thresholds were published for seeds of External; leave --thresholds out"):
+        published(external())
+
+    class Own:
+        background = "auto"
+
+    with pytest.raises(InputError, match="no thresholds were published for Own; leave --thresholds out"):
+        published(replace(cam(), refine=Own()))
+    assert isinstance(psa().seeds, Cam)
+    assert thresholds(published(replace(psa(), refine=None))) == CAM  # no PSA is left in it
+
+
+def test_the_command_line_takes_the_papers_and_settings_go_on_top(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    words = ["run", "irn", "--data", "demo:", "--out", str(tmp_path / "run"), "--show"]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert "seed_threshold = 'auto'" in said and "refine.labels.fg = 'auto'" in said
+    assert main([*words, "--thresholds", "auto"]) == 0
+    assert capsys.readouterr().out == said
+    assert main([*words, "--thresholds", "paper", "--set", "refine.background=0.4"]) == 0
+    lines = set(capsys.readouterr().out.splitlines())
+    assert lines >= {"seed_threshold = 0.15", "refine.labels.fg = 0.3", "refine.background = 0.4"}
+    assert main(["run", "external", *words[2:], "--thresholds", "paper"]) == 2
+    assert "no thresholds were published for seeds of External" in capsys.readouterr().err

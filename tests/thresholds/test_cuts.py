@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from deft.contracts import InputError
+from deft.thresholds import AUTO, Choice, Cuts, Threshold, Tuned, read_tuned, write_tuned
+
+CHOICE = Choice(threshold=0.31, low=0.28, high=0.35, images=40)
+
+
+@pytest.mark.parametrize(
+    ("setting", "choice", "tuned", "how", "used", "known"),
+    [
+        (0.15, CHOICE, None, "fixed", 0.15, {"fixed": 0.15, "auto": 0.31}),
+        (0.0, None, None, "fixed", 0.0, {"fixed": 0.0}),
+        (AUTO, CHOICE, None, "auto", 0.31, {"auto": 0.31}),
+        (AUTO, CHOICE, 0.4, "tuned", 0.4, {"auto": 0.31, "tuned": 0.4}),
+        (AUTO, None, 0.0, "tuned", 0.0, {"tuned": 0.0}),
+        (0.15, CHOICE, 0.4, "tuned", 0.4, {"fixed": 0.15, "auto": 0.31, "tuned": 0.4}),
+    ],
+)
+def test_which_threshold_is_used_and_which_are_known(
+    setting: Threshold, choice: Choice | None, tuned: float | None, how: str, used: float, known: dict[str, float]
+) -> None:
+    cuts = Cuts("seed_threshold", setting, choice, tuned)
+    assert (cuts.how, cuts.used, cuts.known) == (how, used, known)
+    assert cuts.known[cuts.how] == cuts.used
+    found = cuts.to_json()
+    flat = {} if choice is None else {"from": 40, "equally good": [0.28, 0.35]}
+    assert found == {"threshold": used, "chosen": how, **known, **flat}
+    assert json.loads(json.dumps(found)) == found
+
+
+def test_flat_maps_have_no_threshold_and_the_setting_is_named() -> None:
+    cuts = Cuts("refine.background", AUTO, None)
+    assert (cuts.how, cuts.known) == ("auto", {})
+    with pytest.raises(InputError, match=r"to choose refine\.background from, got maps that have one value everywhere"):
+        _ = cuts.used
+
+
+def test_what_was_tuned_is_kept_with_the_run(tmp_path: Path) -> None:
+    assert read_tuned(tmp_path) is None
+    tuned = Tuned({"seeds": 0.37, "refined": 0.5}, ("a", "folder/b", "猫"), {"seeds": 0.0123, "refined": 0.0})
+    write_tuned(tmp_path, tuned)
+    assert read_tuned(tmp_path) == tuned
+    assert [path.name for path in tmp_path.iterdir()] == ["tuned.json"]
+    other = Tuned({"seeds": 0.1}, (), {})
+    write_tuned(tmp_path, other)
+    assert read_tuned(tmp_path) == other
