@@ -22,7 +22,7 @@ from deft.verbs import find_recipe
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 VERBS = (
-    *("run", "check", "predict", "seeds", "join", "report", "study"),
+    *("run", "check", "predict", "seeds", "tune", "join", "report", "study"),
     *("import-labels", "import-contexts", "demo", "voc-submit"),
 )
 BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
