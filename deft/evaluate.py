@@ -24,6 +24,7 @@ from deft.metrics import THRESHOLDS, Confusion, Coverage, ThresholdSweep, averag
 from deft.metrics.miou import strongest
 from deft.precision_check import compare, sentence
 from deft.refine.labels import upsample_seeds
+from deft.refine.psa import Psa, alpha_of
 from deft.refinement_check import check_refinement
 from deft.refinement_check import sentence as harm
 from deft.settings import fields_of
@@ -110,6 +111,8 @@ def _thresholds(run: Run) -> Scores:
             found[f"{stage}, confident labels"] = {name: round(fields_of(settled)[name], 4) for name in fields}
     if refiner is not None:
         found["masks"] = run.cuts("refined").to_json()
+    if isinstance(refiner, Psa) and refiner.alpha == AUTO and (choice := run.cuts("seeds").choice) is not None:
+        found["refine.alpha"] = round(alpha_of(choice.threshold), 4)
     return found
 
 

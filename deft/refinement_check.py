@@ -4,7 +4,7 @@ Three witnesses, each asked of the seeds and of the refined maps, both cut at th
 tells of a cell's colour (mutual information, :mod:`deft.thresholds.statistics`), how many pixels of the mask a dense
 CRF leaves as they are, and how many are masked alike by the network that was trained on the refined masks. Refined
 masks should do better in all three; where the first falls, masks were worse than seeds in what was measured
-(``benchmarks/thresholds.md``), and a warning is due.
+(``benchmarks/thresholds/choice.md``), and a warning is due.
 """
 
 from __future__ import annotations

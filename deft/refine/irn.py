@@ -63,7 +63,7 @@ class Irn:
     clear_edges: bool = False
     """Multiply the maps by 1 - boundary before the walk, as the authors' code does. Off by default: a boundary branch
     that learned little also sees boundaries inside objects, and clearing the maps there made masks worse than their
-    seeds (``benchmarks/thresholds.md``)."""
+    seeds (``benchmarks/thresholds/choice.md``)."""
     background: Threshold = AUTO
     """Constant score of the background when refined maps become masks (IRN 0.25); ``auto`` chooses it from them."""
 

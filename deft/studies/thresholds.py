@@ -10,6 +10,7 @@ from __future__ import annotations
 import statistics
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -99,9 +100,10 @@ def _labels(run: Run) -> dict[str, dict[str, float]]:
         auto = replace(labels, fg=AUTO, bg=AUTO).settled(statistics_)
         upper, lower = three_classes(statistics_.counts)
         rules = {"auto": (number(auto.fg), number(auto.bg)), "three-class Otsu": (upper, lower)}
-        known = getattr(published(run.pipeline).refine, "labels", None)
-        if isinstance(known, ConfidentLabels):
-            rules[PUBLISHED] = (number(known.fg), number(known.bg))
+        with suppress(InputError):  # none were published for maps of other tools
+            known = getattr(published(run.pipeline).refine, "labels", None)
+            if isinstance(known, ConfidentLabels):
+                rules[PUBLISHED] = (number(known.fg), number(known.bg))
         for name, (fg, bg) in rules.items():
 
             def cut(index: int, fg: float = fg, bg: float = bg) -> NDArray[np.uint8]:
