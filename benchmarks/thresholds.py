@@ -33,8 +33,8 @@ from deft.studies.thresholds import SYSTEMS, thresholds
 MSRC = (*(item for item in PROTOCOL if not item.startswith(("backbone", "precision"))), *REFINED)
 LOCALISER = ("amn:seeds.crop=0.7", "amn:seeds.plan.min_steps=180")
 
-DEMO = ("classifier.plan.min_steps=1200",)
-"""Twice the demo's own steps, for classifiers that have learned."""
+DEMO = ("seeds.scales=(0.5, 1.0, 1.5, 2.0)",)
+"""One scale more than the demo has."""
 
 
 def main() -> None:

@@ -14,15 +14,17 @@ from deft.engine.fit import Plan
 from deft.engine.optimise import AdamW
 from deft.pipeline import Pipeline
 from deft.refine.irn import Irn
+from deft.seeds.cam import Cam
 from deft.segment.deeplab import DeepLab
 
 
 def demo_cam() -> Pipeline:
     """Plain CAM on the embedded data set, up to the masks its seeds give."""
-    plan = Plan(epochs=10, min_steps=600, batch=16, optimiser=AdamW(lr=4e-3))
+    plan = Plan(epochs=10, min_steps=1200, batch=16, optimiser=AdamW(lr=4e-3))
     head = LinearHead(learning_rate=1.0)  # nothing is trained beforehand, so no layer is newer than another
     return Pipeline(
         classifier=Classifier(head=head, plan=plan, crop=0.75, long_side=(0.65, 0.95)),
+        seeds=Cam(scales=(0.5, 1.0, 1.5)),  # at twice its size an image of 128 pixels costs most and shows nothing more
         segment=None,
         backbone="test_resnet",
         weights="none",
