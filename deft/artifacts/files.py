@@ -8,7 +8,8 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Mapping
+import threading
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -145,6 +146,21 @@ def seeds_npz(seeds: SeedMaps, made_by: str = "") -> bytes:
     return buffer.getvalue()
 
 
+_PARSING = threading.Lock()
+"""Held while numpy parses the header of an array by ``ast.literal_eval``, which in CPython 3.11 fails now and then when
+two threads call it at once (SystemError: AST constructor recursion depth mismatch)."""
+
+
+def read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Arrays of an npz file by name, without pickled objects; safe to call from several threads.
+
+    Raises:
+        OSError, ValueError, KeyError, zipfile.BadZipFile: the file is missing or broken, or lacks an array.
+    """
+    with _PARSING, np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in names}
+
+
 def load_seeds(path: Path) -> SeedMaps:
     """Seeds that :func:`save_seeds` stored; values are multiples of 1/255.
 
@@ -156,13 +172,13 @@ def load_seeds(path: Path) -> SeedMaps:
     import torch
 
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return SeedMaps(
-                classes=tuple(int(c) for c in file["classes"]),
-                maps=torch.from_numpy(file["maps"]).float() / 255,
-                size=(int(file["size"][0]), int(file["size"][1])),
-                scores=tuple(float(s) for s in file["scores"]),
-            )
+        file = read_arrays(path, ("classes", "maps", "size", "scores"))
+        return SeedMaps(
+            classes=tuple(int(c) for c in file["classes"]),
+            maps=torch.from_numpy(file["maps"]).float() / 255,
+            size=(int(file["size"][0]), int(file["size"][1])),
+            scores=tuple(float(s) for s in file["scores"]),
+        )
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: expected stored seeds, got {error}; remove the file and run again") from error
 

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from deft.artifacts import file_stem
+from deft.artifacts import file_stem, read_arrays
 from deft.contracts import Dataset, InputError, Sample, SeedMaps, Splits
 from deft.engine.workshop import Workshop
 from deft.seeds.views import STRIDE, grid
@@ -211,8 +211,8 @@ def _read(
                 with Image.open(_picture(source, classes[k]), formats=("PNG",)) as picture:
                     found.append(np.array(picture))
             return source, found
-        with np.load(source, allow_pickle=False) as file:
-            indices, maps = _indices(file["classes"], classes), file["maps"]
+        file = read_arrays(source, ("classes", "maps"))
+        indices, maps = _indices(file["classes"], classes), file["maps"]
         return source, [maps[indices.index(k)] for k in present]
     except _BROKEN as error:
         raise InputError(f"{source}: its maps cannot be read: {error}; write them again") from error

@@ -141,8 +141,9 @@ def train(name: str) -> dict[str, Tensor]:
     whole: nn.Module = Step(trainee)
     if world() > 1:
         whole = nn.parallel.DistributedDataParallel(whole, find_unused_parameters=True)
-    # PSA's pairs hang on absolute differences, whose kinks magnify what is rounded away, in proportion to the rate.
-    lr = 0.001 if name == "psa" else 0.01
+    # The pairs of PSA and IRN hang on absolute differences, whose kinks magnify what is rounded away, in proportion to
+    # the rate.
+    lr = 0.001 if name in ("psa", "irn") else 0.01
     groups = [{"params": group.params, "lr": lr * min(group.lr, 5)} for group in cast(Any, trainee).groups()]
     optimiser = torch.optim.SGD(groups, momentum=0.9)
     for step in range(STEPS):
