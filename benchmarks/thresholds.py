@@ -10,7 +10,7 @@ stopped and started at will.
 
 The criterion was chosen on other runs: MSRC's `test` photographs, learned from and scored alike (seeds 10 and 11), and
 `demo:seed=10` (seed 10). ``--choice`` makes those, with ``--set`` for variants, and copies nothing; what came out is in
-``benchmarks/thresholds/choice.md``. Nothing was chosen on what is reported here.
+``benchmarks/thresholds/choice.md``, with how far the choice was blind.
 """
 
 from __future__ import annotations
