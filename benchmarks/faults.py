@@ -35,9 +35,9 @@ def prepare() -> None:
     import matplotlib.pyplot  # noqa: F401
     import segmentation_models_pytorch  # noqa: F401
 
-    import deft.cli
+    import deft.cli.main
     import deft.engine.fit
-    import deft.present
+    import deft.evaluate.page
 
     deft.engine.fit.CHECKPOINT_SECONDS = CHECKPOINT_SECONDS
 
@@ -104,7 +104,7 @@ class Start:
 def _command(words: Words, log: Path, full_at: int) -> None:
     import torch
 
-    from deft.cli import main
+    from deft.cli.main import main
 
     os.setsid()
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -202,7 +202,7 @@ def _products(folder: Path) -> Iterator[str]:
 def without_times(folder: Path) -> None:
     """Set the seconds of every stage to 0 and write the page again: wall time is the one thing that is never equal."""
     from deft.artifacts import read_json, write_json
-    from deft.present import rewrite_report
+    from deft.runner.rewrite import rewrite_report
 
     for path in sorted(folder.glob("*/stage.json")) + sorted(folder.glob("*/*/stage.json")):
         write_json(path, {**read_json(path), "seconds": 0.0})

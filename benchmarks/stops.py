@@ -106,7 +106,7 @@ class Way:
 def make_unbroken(folder: Path, recipe: str, workers: int) -> Unbroken:
     """Make the run that is not stopped."""
     from deft.artifacts import read_json
-    from deft.present import MADE
+    from deft.evaluate.page import MADE
     from deft.recipes import RECIPES
     from deft.settings import fields_of
 

@@ -17,9 +17,9 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from deft.studies import STUDIES, Laboratory
+from deft.studies import STUDIES, StudyRunner
 from deft.studies.activation import activation
-from deft.studies.audience import Watching
+from deft.studies.probe import Watching
 
 PROTOCOL = (
     "backbone=mobilenetv2_100",
@@ -55,7 +55,7 @@ def main() -> None:
     for name in given.studies:
         study = name.removesuffix("_chosen")
         settings = (*PROTOCOL, *BEYOND.get(study, ()), *(CHOSEN if study != name else ()), *given.set)
-        laboratory = Laboratory(
+        runner = StudyRunner(
             data=given.data,
             out=given.out,
             seeds=tuple(given.seeds),
@@ -63,10 +63,10 @@ def main() -> None:
             systems=tuple(given.systems),
             command=f"python benchmarks/studies.py {name} {' '.join(given.systems and ['--systems', *given.systems])}",
         )
-        outcome = activation(laboratory, WATCHING) if name == "activation" else STUDIES[study](laboratory)
+        outcome = activation(runner, WATCHING) if name == "activation" else STUDIES[study](runner)
         if study != name:
             outcome = replace(outcome, name=name, title=f"{outcome.title}, thresholds chosen on other photographs")
-        laboratory.publish(outcome)
+        runner.publish(outcome)
         keep(given.out, name)
 
 

@@ -26,7 +26,7 @@ from deft.augment import Cutout
 from deft.recipes import amn, demo, demo_cam
 from deft.refine.irn import Irn
 from deft.refine.psa import Psa
-from deft.studies import Laboratory, Row
+from deft.studies import Row, StudyRunner
 from deft.studies.study import system_rows
 from deft.studies.thresholds import SYSTEMS, thresholds
 
@@ -57,7 +57,7 @@ def main() -> None:
         data = f"voc:{selection(Path(given.data.removeprefix('voc:')), given.out)}" if given.choice else given.data
     else:
         data = "demo:seed=10" if given.choice else "demo:"
-    laboratory = Laboratory(
+    runner = StudyRunner(
         data=data,
         out=given.out,
         seeds=tuple(given.seeds),
@@ -67,8 +67,8 @@ def main() -> None:
         if given.what == "msrc"
         else "python benchmarks/thresholds.py demo",
     )
-    outcome = thresholds(laboratory, system_rows() if given.what == "msrc" else drawn())
-    laboratory.publish(outcome)
+    outcome = thresholds(runner, system_rows() if given.what == "msrc" else drawn())
+    runner.publish(outcome)
     if given.choice:
         return
     place = Path(__file__).parent / "thresholds"

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from deft.pipeline import reopen
+from deft.runner.run import reopen
+from deft.runner.tune import PRIOR, Drawn, blend, count
 from deft.studies.origin import commit, machine, versions
 from deft.thresholds import needed
-from deft.tune import PRIOR, Drawn, blend, count
 
 MASKS = (0, 3, 5, 10, 20, 50)
 WAYS = ("auto alone", "masks alone", f"both, auto as {PRIOR} masks")

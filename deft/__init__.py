@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from deft.contracts import Dataset, InputError, LabelMap, Sample, SeedMaps, Splits
     from deft.data import check, multi_hot, open_data
-    from deft.locate import Locator, load_locator
-    from deft.pipeline import Pipeline, run
-    from deft.predict import Predictor, load
+    from deft.pipeline import Pipeline
+    from deft.predict.masks import Predictor, load
+    from deft.predict.seeds import Locator, load_locator
+    from deft.runner.run import run
 
 __version__ = "0.1.0"
 
@@ -34,11 +35,11 @@ _HOME = {
     "check": "deft.data",
     "multi_hot": "deft.data",
     "Pipeline": "deft.pipeline",
-    "run": "deft.pipeline",
-    "Predictor": "deft.predict",
-    "load": "deft.predict",
-    "Locator": "deft.locate",
-    "load_locator": "deft.locate",
+    "run": "deft.runner.run",
+    "Predictor": "deft.predict.masks",
+    "load": "deft.predict.masks",
+    "Locator": "deft.predict.seeds",
+    "load_locator": "deft.predict.seeds",
 }
 
 __all__ = [

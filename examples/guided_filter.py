@@ -17,8 +17,8 @@ from torch.nn import functional as F
 
 from deft import recipes
 from deft.contracts import Sample, SeedMaps
+from deft.engine.method import MethodContext
 from deft.pipeline import Pipeline
-from deft.stages import Workshop
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class GuidedFilter:
         """The settings that training depends on; nothing is trained here."""
         return ()
 
-    def prepare(self, workshop: Workshop) -> Callable[[Sample, SeedMaps], SeedMaps]:
-        """What is called once; a method that learns would train here, and keep its weights in ``workshop.folder``."""
+    def prepare(self, context: MethodContext) -> Callable[[Sample, SeedMaps], SeedMaps]:
+        """What is called once; a method that learns would train here, and keep its weights in ``context.folder``."""
         return self.refine
 
     def refine(self, sample: Sample, seeds: SeedMaps) -> SeedMaps:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import deft
 from deft import recipes
-from deft.predict import predict_folder
+from deft.predict.masks import predict_folder
 from deft.settings import assign
 
 

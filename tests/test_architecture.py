@@ -1,10 +1,13 @@
-"""Who may import whom: the data flow is the layout."""
+"""Who may import whom: the data flow is the layout, and nothing goes round in circles."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping
+from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -13,103 +16,216 @@ import deft
 
 ROOT = Path(deft.__file__).parent
 BASE = {"contracts", "settings", "artifacts"}
+METHODS = BASE | {"backbone", "engine", "thresholds"}
+STAGES = METHODS | {"data", "classify", "seeds", "refine", "segment", "metrics", "pipeline"}
+RUNS = STAGES | {"stages", "report", "evaluate"}
+COMMANDS = RUNS | {"augment", "predict", "runner", "recipes", "studies"}
 MAY_IMPORT = {
+    "": set(),
     "contracts": set(),
     "settings": {"contracts"},
     "artifacts": {"contracts", "settings"},
-    "package_weights": {"contracts"},
-    "backbone": {"contracts", "package_weights"},
+    "backbone": {"contracts"},
     "augment": {"contracts"},
     "metrics": {"contracts"},
-    "engine": BASE | {"thresholds"},
-    "thresholds": {"artifacts", "contracts", "engine", "metrics", "seeds"},
     "data": BASE,
-    "classify": BASE | {"backbone", "engine", "augment"},
-    "seeds": BASE | {"backbone", "engine"},
-    "refine": BASE | {"backbone", "engine", "thresholds"},
-    "segment": BASE | {"backbone", "engine"},
+    "thresholds": {"artifacts", "contracts", "engine", "metrics", "seeds"},
+    "engine": BASE | {"backbone", "data", "thresholds"},
+    "classify": METHODS | {"augment"},
+    "seeds": METHODS,
+    "refine": METHODS,
+    "segment": METHODS,
     "report": BASE | {"metrics"},
+    "pipeline": STAGES,
+    "stages": STAGES,
+    "evaluate": STAGES | {"stages", "report"},
+    "predict": RUNS,
+    "runner": RUNS,
+    "recipes": STAGES | {"augment"},
+    "studies": RUNS | {"augment", "predict", "runner", "recipes", ""},
+    "cli": COMMANDS | {""},
+    "__main__": {"cli"},
 }
-TOP = {"mapping", "stages", "pipeline", "evaluate", "precision_check", "present", "predict", "locate"}
-TOP |= {"photographs", "streaming", "join", "submit", "tune", "refinement_check"}
-"""These stand above; then come recipes, then studies, then cli."""
+"""What each part may import of the others; ``""`` is ``deft/__init__.py``."""
 
 DOORS = {
-    "timm": "backbone.py",
+    "timm": ("backbone/network.py", "backbone/weights.py"),
     "lightning": ("engine/launch.py", "engine/loop.py"),
-    "segmentation_models_pytorch": "segment/deeplab.py",
-    "matplotlib": "report/plots.py",
-    "jinja2": "report/html.py",
-    "sklearn": "report/tsne.py",
-    "pycocotools": "data/coco.py",
-    "jsonargparse": "settings.py",
-    "webdataset": "data/shards.py",
-    "braceexpand": "data/shards.py",
+    "segmentation_models_pytorch": ("segment/deeplab.py",),
+    "matplotlib": ("report/plots.py",),
+    "jinja2": ("report/html.py",),
+    "sklearn": ("report/tsne.py",),
+    "pycocotools": ("data/layouts/coco.py",),
+    "jsonargparse": ("settings.py",),
+    "webdataset": ("data/layouts/shards.py",),
+    "braceexpand": ("data/layouts/shards.py",),
 }
 """Each heavy dependency has one door; Lightning's two are where processes are started and where they train."""
-
-
-def imports(path: Path) -> set[str]:
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {name.name for name in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-    return found
-
 
 FILES = sorted(ROOT.rglob("*.py"))
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_follow_the_data_flow(path: Path) -> None:
-    relative = path.relative_to(ROOT)
-    own = relative.parts[0].removesuffix(".py")
-    ours = {name.split(".")[1] for name in imports(path) if name.startswith("deft.")}
-    if own in MAY_IMPORT:
-        assert ours - {own} <= MAY_IMPORT[own]
-    elif own in TOP:
-        assert not ours & {"cli", "recipes", "studies"}
-    elif own == "recipes":
-        assert not ours & {"cli", "studies"}
-    elif own == "studies":
-        assert not ours & {"cli", "verbs"}
+def module_of(path: Path, root: Path) -> str:
+    """Dotted name of a file of the package."""
+    parts = path.relative_to(root.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def modules(root: Path = ROOT) -> dict[str, Path]:
+    """Every module of the package by its dotted name."""
+    return {module_of(path, root): path for path in sorted(root.rglob("*.py"))}
+
+
+def imported(path: Path) -> set[str]:
+    """Names that a file imports anywhere in it, also for types alone; of ``from a import b`` both ``a`` and ``a.b``."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports are not used here"
+            found |= {str(node.module)} | {f"{node.module}.{name.name}" for name in node.names}
+    return found
+
+
+def defined(path: Path) -> set[str]:
+    """Names that a file assigns, and those it lists in ``__all__``."""
+    names: set[str] = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            names.add(node.targets[0].id)
+            if node.targets[0].id == "__all__":
+                names |= set(ast.literal_eval(node.value))
+    return names
+
+
+@cache
+def graph(root: Path = ROOT) -> dict[str, set[str]]:
+    """Which modules of the package each of its modules imports.
+
+    ``from deft.part import name`` is an import of the module ``deft.part.name`` where there is one, else of the file
+    that defines ``deft.part``. The public names of ``deft`` itself are imported when they are first used, so that its
+    own file depends on nothing.
+    """
+    known = modules(root)
+    found: dict[str, set[str]] = {}
+    for module, path in known.items():
+        names = {name for name in imported(path) if name.split(".")[0] == root.name}
+        packages = {name.rpartition(".")[0] for name in names if name in known}
+        targets = {name for name in names if name in known and not (name in packages and _is_package(known[name]))}
+        public = {f"{root.name}.{name}" for name in defined(known[root.name])}
+        unplaced = {name for name in names - set(known) - public if name.rpartition(".")[0] in ("", root.name)}
+        unplaced |= {name for name in names - set(known) - public if name.rpartition(".")[0] not in known}
+        assert not unplaced, f"{module} imports {sorted(unplaced)}, which is no module of {root.name}"
+        found[module] = set() if module == root.name else targets - {module}
+    return found
+
+
+def _is_package(path: Path) -> bool:
+    return path.name == "__init__.py"
+
+
+def circle(depends: Mapping[str, Iterable[str]]) -> list[str]:
+    """The modules of a circle of imports, or nothing."""
+    try:
+        TopologicalSorter(depends).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def part_of(module: str) -> str:
+    """The part that a module belongs to; "" is the package's own file."""
+    return (module.split(".") + [""])[1]
+
+
+@pytest.mark.parametrize("module", modules(), ids=lambda module: module)
+def test_imports_follow_the_data_flow(module: str) -> None:
+    own = part_of(module)
+    assert own in MAY_IMPORT, f"{own} is not a part that this test knows: say here what it may import"
+    others = {part_of(name) for name in graph()[module]} - {own}
+    assert others <= MAY_IMPORT[own], f"{module} may not import {sorted(others - MAY_IMPORT[own])}"
+
+
+def test_there_are_no_circles() -> None:
+    assert circle(graph()) == []
+
+
+def test_the_table_names_only_parts_that_there_are() -> None:
+    assert set(MAY_IMPORT) == {part_of(module) for module in modules()}
+    assert all(allowed <= set(MAY_IMPORT) for allowed in MAY_IMPORT.values())
+
+
+def write(root: Path, **files: str) -> Path:
+    """A package of these modules."""
+    for name, text in {"__init__": "", **files}.items():
+        path = root / "deft" / (name.replace("__in__", "/") + ".py")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root / "deft"
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        "from deft.one import a",
+        "from deft import one",
+        "import deft.one",
+        "def f():\n    from deft.one import a",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from deft.one import a",
+    ],
+)
+def test_a_circle_put_in_by_hand_is_refused(back: str, tmp_path: Path) -> None:
+    others = {"one": "from deft.two import b\na = 1", "two": "from deft.three import c\nb = 2"}
+    assert set(circle(graph(write(tmp_path / "round", **others, three=back)))) == {"deft.one", "deft.two", "deft.three"}
+    assert circle(graph(write(tmp_path / "straight", **others, three="c = 3"))) == []
+
+
+@pytest.mark.parametrize("line", ["from deft.gone import a", "from deft import gone", "import deft.gone"])
+def test_an_import_that_cannot_be_placed_is_refused(line: str, tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match=r"deft\.gone"):
+        graph(write(tmp_path, one=line))
+
+
+def test_an_unknown_part_is_refused(tmp_path: Path) -> None:
+    assert {part_of(module) for module in graph(write(tmp_path, loose="")).keys()} - set(MAY_IMPORT) == {"loose"}
+
+
+def test_public_names_of_the_package_are_imports_of_its_own_file(tmp_path: Path) -> None:
+    root = write(tmp_path, __init__='__all__ = ["run"]', one="from deft import run")
+    assert graph(root)["deft.one"] == {"deft"}
 
 
 def test_thresholds_stand_between_maps_and_what_cuts_them() -> None:
-    """They know the grid of the maps and nothing of how maps are made; of the engine the workshop alone knows them."""
-    known = {name for path in (ROOT / "thresholds").glob("*.py") for name in imports(path) if name.startswith("deft.")}
-    assert {name for name in known if name.startswith("deft.seeds")} == {"deft.seeds.views"}
-    assert {name for name in known if name.startswith("deft.engine")} == {"deft.engine", "deft.engine.infer"}
-    users = {str(path.relative_to(ROOT)) for path in FILES if any("deft.thresholds" in name for name in imports(path))}
-    parts = {name for name in users if name.split("/")[0] in MAY_IMPORT and not name.startswith("thresholds/")}
-    assert parts == {"engine/workshop.py", "refine/irn.py", "refine/labels.py", "refine/psa.py"}
+    """They know the grid of the maps and nothing of how maps are made."""
+    depends = graph()
+    known = {name for module in depends if part_of(module) == "thresholds" for name in depends[module]}
+    assert {name for name in known if part_of(name) == "seeds"} == {"deft.seeds.views"}
+    assert {name for name in known if part_of(name) == "engine"} == {"deft.engine.infer", "deft.engine.ranks"}
 
 
-@pytest.mark.parametrize(("package", "door"), DOORS.items())
-def test_heavy_dependencies_have_one_door(package: str, door: str | tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("package", "doors"), DOORS.items())
+def test_heavy_dependencies_have_one_door(package: str, doors: tuple[str, ...]) -> None:
     users = {
         str(path.relative_to(ROOT))
         for path in FILES
-        if any(name == package or name.startswith(package + ".") for name in imports(path))
+        if any(name == package or name.startswith(package + ".") for name in imported(path))
     }
-    assert users == ({door} if isinstance(door, str) else set(door))
+    assert users == set(doors)
 
 
 def test_no_pickle_anywhere() -> None:
     for path in FILES:
-        assert not imports(path) & {"pickle", "dill", "joblib", "cloudpickle"}, path
+        assert not imported(path) & {"pickle", "dill", "joblib", "cloudpickle"}, path
         text = path.read_text(encoding="utf-8").replace(" ", "")
         assert "allow_pickle=True" not in text, path
         assert "weights_only=False" not in text, path
 
 
 def test_importing_the_command_line_is_cheap() -> None:
-    code = "import sys, deft.cli; print(sorted({'torch', 'timm', 'lightning', 'numpy.linalg'} & set(sys.modules)))"
+    code = "import sys, deft.cli.main; print(sorted({'torch', 'timm', 'lightning', 'numpy'} & set(sys.modules)))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert "torch" not in loaded
-    assert "lightning" not in loaded
+    assert loaded == "[]\n"
 
 
 def test_public_names_resolve() -> None:

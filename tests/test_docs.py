@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 
 import deft
-from deft.cli import parser
+from deft.cli.commands import find_recipe
+from deft.cli.main import parser
 from deft.pipeline import Pipeline
 from deft.recipes import RECIPES
 from deft.settings import assign, fields_of
 from deft.studies import STUDIES
-from deft.verbs import find_recipe
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]

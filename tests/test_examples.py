@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from deft.artifacts import load_mask
-from deft.cli import main
+from deft.cli.main import main
 from deft.contracts import InputError
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

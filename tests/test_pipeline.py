@@ -22,10 +22,11 @@ from deft.classify.deft import DeftHead
 from deft.classify.sma import SmaHead
 from deft.contracts import InputError
 from deft.data import open_data
-from deft.pipeline import Pipeline, needed_bytes, reopen, resolved
+from deft.pipeline import Pipeline
 from deft.recipes import RECIPES, cam, irn, irn_deft
 from deft.refine.irn import Irn
 from deft.refine.labels import threshold, upsample_seeds
+from deft.runner.run import needed_bytes, reopen, resolved
 from deft.seeds.advcam import AdvCam
 from deft.settings import assign
 from deft.thresholds import MapStatistics, choose, choose_refined
@@ -287,7 +288,7 @@ def test_killed_anywhere_it_ends_at_the_same_masks(done: Path, folder_data: Path
     """SIGKILL at rising moments, then the same command: masks and weights are those of the unbroken run."""
     words = ["run", "irn_deft", "--data", f"folder:{folder_data}", "--out", str(tmp_path / "run")]
     settings = [*TINY, "classifier.head.swap_epoch=2", *TINY_REFINE, *TINY_SEGMENT, "segment.channels=16"]
-    command = [sys.executable, "-m", "deft.cli", *words, *(w for item in settings for w in ("--set", item))]
+    command = [sys.executable, "-m", "deft", *words, *(w for item in settings for w in ("--set", item))]
     for wait in (6.0, 9.0, 12.0):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(wait)

@@ -91,6 +91,6 @@ def test_every_field_has_a_name() -> None:
 def test_settings_come_back_from_json_and_no_foreign_class_is_built() -> None:
     changed = replace(irn_deft(), seed=7)
     assert restore(plain(changed)) == changed
-    for name in ("os.system", "deft.cli.main", "deft.artifacts.RunFolder", "nothing"):
+    for name in ("os.system", "deft.cli.main.main", "deft.artifacts.RunFolder", "nothing"):
         with pytest.raises(InputError, match="not part of deft"):
             restore({"class": name})

@@ -27,7 +27,7 @@ from deft.classify.classifier import Classifier, ClassifierNetwork
 from deft.classify.linear import LinearHead
 from deft.data.examples import TaggedImages
 from deft.data.images import read_image
-from deft.data.listed import ListedImages
+from deft.data.layouts.file_dataset import FileDataset
 from deft.data.transforms import TrainCrop
 from deft.engine.fit import Plan
 from deft.engine.layout import channels_last
@@ -59,13 +59,13 @@ def photograph(seed: int, size: tuple[int, int] = SIZE) -> NDArray[np.uint8]:
 
 
 @contextmanager
-def photographs(count: int) -> Iterator[ListedImages]:
+def photographs(count: int) -> Iterator[FileDataset]:
     """A data set of JPEG files that lasts as long as the block."""
     with tempfile.TemporaryDirectory() as folder:
         paths = tuple(Path(folder) / f"{index}.jpg" for index in range(count))
         for index, path in enumerate(paths):
             Image.fromarray(photograph(index)).save(path, quality=92)
-        yield ListedImages(
+        yield FileDataset(
             classes=tuple(f"class {index}" for index in range(CLASSES)),
             names=tuple(path.stem for path in paths),
             images=paths,
@@ -95,7 +95,7 @@ def published(path: Path, rng: np.random.Generator) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(canvas.transpose(2, 0, 1)))
 
 
-def one_image(data: ListedImages, quick: bool) -> Row:
+def one_image(data: FileDataset, quick: bool) -> Row:
     """One training example, in one process, both ways."""
     examples = TaggedImages(data, CROP, FILL)
 

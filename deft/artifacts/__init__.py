@@ -28,6 +28,7 @@ from deft.artifacts.files import (
     save_seeds,
     save_tensors,
     seeds_npz,
+    stored_seeds,
     write_json,
 )
 from deft.artifacts.folder import InUseError, RunFolder, Stage, claim
@@ -50,5 +51,6 @@ __all__ = [
     "save_seeds",
     "save_tensors",
     "seeds_npz",
+    "stored_seeds",
     "write_json",
 ]

@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -181,6 +181,11 @@ def load_seeds(path: Path) -> SeedMaps:
         )
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: expected stored seeds, got {error}; remove the file and run again") from error
+
+
+def stored_seeds(paths: Sequence[Path]) -> Callable[[int], SeedMaps]:
+    """Stored seeds of image ``i``, by the path of each."""
+    return lambda index: load_seeds(paths[index])
 
 
 def mask_png(mask: NDArray[np.uint8], made_by: str = "") -> bytes:

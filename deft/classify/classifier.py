@@ -73,8 +73,8 @@ class Classifier:
         return max(32, 32 * round(self.crop * side / 32)), (low, high)
 
     @property
-    def reading(self) -> Plan:
-        """The plan by images read: one that is seen as it is and changed is two of a batch."""
+    def loader_plan(self) -> Plan:
+        """Plan with the batch counted in source images; an augmented image yields two views."""
         if isinstance(self.augment, SampleAugmentation):
             return replace(self.plan, batch=self.plan.batch // 2)
         return self.plan
@@ -123,7 +123,7 @@ class ClassifierNetwork(nn.Module):
             epoch: 1-based.
             rng: the only source of chance.
         """
-        maps, labels = self._maps(_in_a_row(batch["image"], 4), _in_a_row(batch["labels"], 2), rng)
+        maps, labels = self._maps(flatten_views(batch["image"], 4), flatten_views(batch["labels"], 2), rng)
         if isinstance(self.head, AllMapsHeadModule):
             return self.head.loss_of_maps(maps, labels, epoch, rng)
         terms: dict[str, Tensor] = cast(Any, self.head).loss(maps[-1], labels, epoch, rng)
@@ -188,7 +188,7 @@ def load_classifier(path: Path, head: Head) -> ClassifierNetwork:
     return channels_last(network).eval()
 
 
-def _in_a_row(values: Tensor, axes: int) -> Tensor:
+def flatten_views(values: Tensor, axes: int) -> Tensor:
     """Values of images, of ``axes`` axes, or of their views (N, V, ...): all first views come first, (V * N, ...).
 
     In this order image i of the global batch is on rank i mod W whatever the number of views.

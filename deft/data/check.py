@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from deft.contracts import IGNORE, Dataset, InputError, Progress, Splits
 from deft.data.faults import Fault, Faults
 from deft.data.images import image_size, mask_size, read_image, read_mask
-from deft.data.listed import SIZE_REMEDY, VALUE_REMEDY, ListedImages, mask_fault, size_fault
+from deft.data.layouts.file_dataset import SIZE_REMEDY, VALUE_REMEDY, FileDataset, mask_fault, size_fault
 from deft.data.opening import read_data
 
 _DARK = 8
@@ -60,7 +60,7 @@ def check(source: Splits | str, full: bool = True, progress: Progress | None = N
 
 
 def _looker(part: Dataset, full: bool) -> Callable[[int], list[Fault]]:
-    if isinstance(part, ListedImages):
+    if isinstance(part, FileDataset):
         return lambda index: _check_listed(part, index, full)
     return lambda index: _check_any(part, index) if full else []
 
@@ -74,7 +74,7 @@ def _check_any(part: Dataset, index: int) -> list[Fault]:
     return []
 
 
-def _check_listed(part: ListedImages, index: int, full: bool) -> list[Fault]:
+def _check_listed(part: FileDataset, index: int, full: bool) -> list[Fault]:
     faults = Faults()
     path = part.images[index]
     try:
@@ -119,7 +119,7 @@ def _check_mask(
     return mask
 
 
-def _compare(mask: NDArray[np.uint8], part: ListedImages, index: int, faults: Faults) -> None:
+def _compare(mask: NDArray[np.uint8], part: FileDataset, index: int, faults: Faults) -> None:
     """Warn where a mask shows what the labels do not say, or shows nothing but "ignore"."""
     values = np.flatnonzero(np.bincount(mask.ravel(), minlength=256))
     present = [int(value) - 1 for value in values if 0 < value <= len(part.classes)]

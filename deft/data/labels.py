@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from deft.data.faults import Faults, nearest
 from deft.data.files import ImageFiles
-from deft.data.lists import class_name, read_text
+from deft.data.layouts.name_lists import class_name, read_text
 
 _EMPTY_HINT = "write 'name,' for an image that shows none of the classes"
 

@@ -51,7 +51,7 @@ def read_data(spec: str, faults: Faults) -> Splits | None:
         near = nearest(kind, KINDS)
         raise InputError(f"unknown kind of data {kind!r} in {spec!r}{near}; use one of {', '.join(KINDS)}")
     if kind == "demo":
-        from deft.data.demo import open_demo
+        from deft.data.demo.dataset import open_demo
 
         return open_demo(place)
     if not place:
@@ -63,14 +63,14 @@ def read_data(spec: str, faults: Faults) -> Splits | None:
         raise InputError(f"{spec}: expected a folder, {path} {what}; correct the path")
     try:
         if kind == "folder":
-            from deft.data.folder import read_folder
+            from deft.data.layouts.folder import read_folder
 
             return read_folder(path, faults)
         if kind == "coco":
-            from deft.data.coco import read_coco
+            from deft.data.layouts.coco import read_coco
 
             return read_coco(path, options, faults)
-        from deft.data.voc import read_voc
+        from deft.data.layouts.voc import read_voc
 
         return read_voc(path, faults)
     except PermissionError as error:

@@ -101,7 +101,7 @@ def start(words: Sequence[str], devices: int, nodes: int) -> int:
         **_meeting_place(nodes),
     )
     try:
-        elastic_launch(config, entrypoint=sys.executable)("-m", "deft.cli", *words)
+        elastic_launch(config, entrypoint=sys.executable)("-m", "deft", *words)
     except ChildFailedError as failed:
         _, first = failed.get_first_failure()
         if first.exitcode < 0:

@@ -23,7 +23,7 @@ def in_order(items: Iterable[Item], work: Callable[[Item], Result], threads: int
 
     Args:
         items: read in the calling thread, as far ahead as that.
-        work: runs without gradients unless it asks for them; wrap what may run once at a time in :func:`turns`.
+        work: runs without gradients unless it asks for them; wrap what may run once at a time in :func:`device_lock`.
         threads: 0 takes as many as torch computes with on a CPU, each of which then computes alone, and
             :data:`BESIDE_GPU` beside a GPU.
 
@@ -61,6 +61,6 @@ def in_order(items: Iterable[Item], work: Callable[[Item], Result], threads: int
         torch.set_num_threads(inner)
 
 
-def turns() -> AbstractContextManager[object]:
+def device_lock() -> AbstractContextManager[object]:
     """What a network's work is done under: a GPU takes one image after the other, the cores of a CPU one each."""
     return threading.Lock() if torch.cuda.is_available() else nullcontext()

@@ -21,10 +21,10 @@ from deft.contracts import InputError, Sample, SeedMaps
 from deft.engine.fit import Plan
 from deft.engine.infer import device
 from deft.engine.layout import channels_last
+from deft.engine.method import MethodContext, confident_indices, learn, make_labels
 from deft.engine.optimise import Sgd
 from deft.engine.precision import EXACT, autocast
 from deft.engine.reading import Examples
-from deft.engine.workshop import Workshop, learn, make_labels, sure_of_something
 from deft.refine.irn_network import IrnNetwork
 from deft.refine.labels import ConfidentLabels
 from deft.refine.random_walk import boundary_affinities, random_walk, steps_for
@@ -100,29 +100,29 @@ class Irn:
             backbone, radius=self.train_radius, edge_lr=self.edge_lr, displacement_lr=self.displacement_lr
         )
 
-    def prepare(self, workshop: Workshop) -> Callable[[Sample, SeedMaps], SeedMaps]:
+    def prepare(self, context: MethodContext) -> Callable[[Sample, SeedMaps], SeedMaps]:
         """Make confident labels and train the network, as far as that is not done, and return the walk of one image.
 
         Raises:
             InputError: the confident labels hold no object at all.
         """
-        torch.manual_seed(workshop.seed)
-        network = self.network(workshop.backbone)
+        torch.manual_seed(context.seed)
+        network = self.network(context.backbone)
         useful: tuple[int, ...] = ()
 
         def examples() -> Examples:
             nonlocal useful
-            paths = make_labels(workshop, self.labels, workshop.seeds)
-            useful = sure_of_something(paths, "lower refine.labels.fg")
-            return workshop.crops(paths, useful, crop=self.crop, scale=self.scale, flip=self.flip, centred=True)
+            paths = make_labels(context, self.labels, context.seeds)
+            useful = confident_indices(paths, "lower refine.labels.fg")
+            return context.crops(paths, useful, crop=self.crop, scale=self.scale, flip=self.flip, centred=True)
 
         def calibrate() -> None:
             network.to(device())
-            network.calibrate(_image(workshop.data[index].image, device()) for index in useful)
+            network.calibrate(_image(context.data[index].image, device()) for index in useful)
 
-        learn(workshop, network, examples, self.plan, "boundaries", calibrate)
+        learn(context, network, examples, self.plan, "boundaries", calibrate)
         channels_last(network).to(device()).eval()
-        refine = IrnRefine(network, self, self.walk_steps(workshop.side), workshop.precision)
+        refine = IrnRefine(network, self, self.walk_steps(context.side), context.precision)
         return lambda sample, seeds: refine(sample.image, seeds)
 
 

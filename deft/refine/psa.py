@@ -28,10 +28,10 @@ from deft.contracts import BACKGROUND, IGNORE, InputError, Sample, SeedMaps
 from deft.engine.fit import Plan
 from deft.engine.infer import device
 from deft.engine.layout import channels_last
+from deft.engine.method import MethodContext, confident_indices, learn, make_labels, statistics_of
 from deft.engine.optimise import Sgd
 from deft.engine.precision import EXACT
 from deft.engine.reading import Examples
-from deft.engine.workshop import Workshop, learn, make_labels, statistics_of, sure_of_something
 from deft.refine.crf import DenseCrf, dense_crf, unary_from_probabilities
 from deft.refine.labels import mask_of_places, upsample_seeds
 from deft.refine.psa_network import AffinityNetwork
@@ -166,27 +166,27 @@ class Psa:
         own.load_state_dict(backbone.state_dict())
         return AffinityNetwork(own, radius=self.radius)
 
-    def prepare(self, workshop: Workshop) -> Callable[[Sample, SeedMaps], SeedMaps]:
+    def prepare(self, context: MethodContext) -> Callable[[Sample, SeedMaps], SeedMaps]:
         """Make labels and train the network, as far as that is not done, and return the walk of one image.
 
         Raises:
             InputError: the labels hold no object at all, or the backbone has no such stride.
         """
-        torch.manual_seed(workshop.seed)
-        network = self.network(workshop.backbone)
+        torch.manual_seed(context.seed)
+        network = self.network(context.backbone)
 
         def examples() -> Examples:
-            paths = make_labels(workshop, self.labels, workshop.seeds)
-            useful = sure_of_something(paths, "raise refine.labels.alpha_low")
-            return workshop.crops(paths, useful, crop=self.crop, scale=(1.0, 1.0), flip=self.flip, jitter=self.jitter)
+            paths = make_labels(context, self.labels, context.seeds)
+            useful = confident_indices(paths, "raise refine.labels.alpha_low")
+            return context.crops(paths, useful, crop=self.crop, scale=(1.0, 1.0), flip=self.flip, jitter=self.jitter)
 
-        learn(workshop, network, examples, self.plan, "affinities")
+        learn(context, network, examples, self.plan, "affinities")
         channels_last(network).to(device()).eval()
         settings = self
         if self.alpha == AUTO:
-            choice = needed(choose(statistics_of(workshop, workshop.seeds)), "refine.alpha")
+            choice = needed(choose(statistics_of(context, context.seeds)), "refine.alpha")
             settings = replace(self, alpha=alpha_of(choice.threshold))
-        refine = PsaRefine(network, settings, self.walk_steps(workshop.side), workshop.precision)
+        refine = PsaRefine(network, settings, self.walk_steps(context.side), context.precision)
         return lambda sample, seeds: refine(sample.image, seeds)
 
 

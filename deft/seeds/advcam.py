@@ -35,7 +35,7 @@ from deft.backbone import Backbone
 from deft.contracts import InputError, Sample, SeedMaps
 from deft.engine.fused import fused
 from deft.engine.infer import device
-from deft.engine.workshop import Workshop
+from deft.engine.method import MethodContext
 from deft.seeds.cam import Localiser
 from deft.seeds.views import grid, on_grid, pixels, resize
 
@@ -94,9 +94,9 @@ class AdvCam:
     def learning(self) -> None:
         """Nothing is trained beyond the classifier."""
 
-    def prepare(self, workshop: Workshop) -> Callable[[Sample], SeedMaps]:
+    def prepare(self, context: MethodContext) -> Callable[[Sample], SeedMaps]:
         """The maps of one image for its own tags."""
-        network = workshop.classifier.to(device())
+        network = context.classifier.to(device())
         faster = Fused(fused(network.backbone).requires_grad_(False), network.head)  # only images get gradients
         return lambda sample: self(faster, sample.image, sample.labels)
 

@@ -27,11 +27,11 @@ from deft.engine import ranks
 from deft.engine.fit import Plan
 from deft.engine.infer import device, for_each
 from deft.engine.layout import channels_last
+from deft.engine.method import Labels, MethodContext, confident_indices, learn, make_labels, settled
 from deft.engine.optimise import Adam
 from deft.engine.precision import EXACT
 from deft.engine.reading import Examples
 from deft.engine.worklist import WorkList
-from deft.engine.workshop import Labels, Workshop, learn, make_labels, settled, sure_of_something
 from deft.seeds.amn_network import AmnNetwork
 from deft.seeds.cam import Cam
 from deft.seeds.views import STRIDE, grid
@@ -44,7 +44,7 @@ class Base(Protocol):
     def learning(self) -> object:
         """None."""
 
-    def prepare(self, workshop: Any) -> Callable[[Sample], SeedMaps]:
+    def prepare(self, context: Any) -> Callable[[Sample], SeedMaps]:
         """The function of one image and its tags."""
 
 
@@ -114,46 +114,46 @@ class Amn:
         """Of these files; empty where the base reads none."""
         return self.base.fingerprint() if isinstance(self.base, ReadsFiles) else ""
 
-    def prepare(self, workshop: Workshop) -> Callable[[Sample], SeedMaps]:
+    def prepare(self, context: MethodContext) -> Callable[[Sample], SeedMaps]:
         """Make first maps and confident labels and train the network, as far as that is not done.
 
         Raises:
             InputError: the confident labels hold no object at all.
         """
-        base = self.base.prepare(workshop)
-        torch.manual_seed(workshop.seed)
+        base = self.base.prepare(context)
+        torch.manual_seed(context.seed)
         network = AmnNetwork(
-            copy.deepcopy(workshop.backbone),  # the first maps go on being read off the classifier's own
-            len(workshop.data.classes),
+            copy.deepcopy(context.backbone),  # the first maps go on being read off the classifier's own
+            len(context.data.classes),
             dropout=self.dropout,
             smoothing=self.smoothing,
             head_lr=self.head_lr,
         )
-        learn(workshop, network.train(), lambda: self._examples(base, workshop), self.plan, "pixel classifier")
+        learn(context, network.train(), lambda: self._examples(base, context), self.plan, "pixel classifier")
         channels_last(network).to(device()).eval()
-        stored = _stored(workshop)
-        first = _first_of(base, settled(workshop, self.labels, stored), workshop)
+        stored = _stored(context)
+        first = _first_of(base, settled(context, self.labels, stored), context)
 
         def locate(sample: Sample) -> SeedMaps:
             seeds, labels = first(sample)
-            return self.maps(network, sample, labels, seeds.scores, workshop.precision)
+            return self.maps(network, sample, labels, seeds.scores, context.precision)
 
         return locate
 
-    def _examples(self, base: Callable[[Sample], SeedMaps], workshop: Workshop) -> Examples:
-        maps, _ = _files(workshop)
+    def _examples(self, base: Callable[[Sample], SeedMaps], context: MethodContext) -> Examples:
+        maps, _ = _files(context)
 
         def localise(index: int, sample: Sample) -> None:
-            save_seeds(maps[index], base(sample), workshop.made_by)
+            save_seeds(maps[index], base(sample), context.made_by)
 
-        todo = WorkList(workshop.folder / "claims-maps", maps, workshop.made_by)
-        for_each(workshop.data, todo, localise, title="first maps")
+        todo = WorkList(context.folder / "claims-maps", maps, context.made_by)
+        for_each(context.data, todo, localise, title="first maps")
         ranks.barrier()  # thresholds are chosen from all maps
-        masks = make_labels(workshop, self.labels, _stored(workshop))  # all processes meet here
+        masks = make_labels(context, self.labels, _stored(context))  # all processes meet here
         if ranks.first():
             todo.clear()
-        useful = sure_of_something(masks, "lower seeds.labels.fg")
-        return workshop.crops(masks, useful, crop=self.crop, scale=self.scale, flip=self.flip, centred=True)
+        useful = confident_indices(masks, "lower seeds.labels.fg")
+        return context.crops(masks, useful, crop=self.crop, scale=self.scale, flip=self.flip, centred=True)
 
     def maps(
         self,
@@ -201,15 +201,15 @@ def stretch(probability: Tensor, background: Tensor) -> Tensor:
 
 
 def _first_of(
-    base: Callable[[Sample], SeedMaps], labels: Labels, workshop: Workshop
+    base: Callable[[Sample], SeedMaps], labels: Labels, context: MethodContext
 ) -> Callable[[Sample], tuple[SeedMaps, NDArray[np.uint8]]]:
     """First maps and confident labels of one image: those stored where it is a training image, else made."""
-    maps, masks = _files(workshop)
-    places = {name: index for index, name in enumerate(workshop.data.names)}
+    maps, masks = _files(context)
+    places = {name: index for index, name in enumerate(context.data.names)}
 
     def first(sample: Sample) -> tuple[SeedMaps, NDArray[np.uint8]]:
         index = places.get(sample.name)
-        if index is not None and _equal(sample, workshop.data[index]):  # names are unique in one split only
+        if index is not None and _equal(sample, context.data[index]):  # names are unique in one split only
             return load_seeds(maps[index]), load_mask(masks[index])
         seeds = base(sample)
         return seeds, labels(sample.image, seeds)
@@ -221,15 +221,15 @@ def _equal(one: Sample, other: Sample) -> bool:
     return np.array_equal(one.labels, other.labels) and np.array_equal(one.image, other.image)
 
 
-def _stored(workshop: Workshop) -> Callable[[int], SeedMaps]:
+def _stored(context: MethodContext) -> Callable[[int], SeedMaps]:
     """Stored first maps of training image ``i``."""
-    maps, _ = _files(workshop)
+    maps, _ = _files(context)
     return lambda index: load_seeds(maps[index])
 
 
-def _files(workshop: Workshop) -> tuple[list[Path], list[Path]]:
+def _files(context: MethodContext) -> tuple[list[Path], list[Path]]:
     """Of every training image, where its first maps and its confident labels are kept."""
-    stems = [file_stem(name) for name in workshop.data.names]
-    return [workshop.folder / "base" / f"{stem}.npz" for stem in stems], [
-        workshop.folder / "labels" / f"{stem}.png" for stem in stems
+    stems = [file_stem(name) for name in context.data.names]
+    return [context.folder / "base" / f"{stem}.npz" for stem in stems], [
+        context.folder / "labels" / f"{stem}.png" for stem in stems
     ]

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from deft.backbone import Backbone
 from deft.contracts import InputError, Sample, SeedMaps
 from deft.engine.infer import device
+from deft.engine.method import MethodContext
 from deft.engine.precision import EXACT, autocast
-from deft.engine.workshop import Workshop
 from deft.seeds.views import grid, on_grid, pixels, resize
 
 
@@ -50,10 +50,10 @@ class Cam:
     def learning(self) -> None:
         """Nothing is trained beyond the classifier."""
 
-    def prepare(self, workshop: Workshop) -> Callable[[Sample], SeedMaps]:
+    def prepare(self, context: MethodContext) -> Callable[[Sample], SeedMaps]:
         """The maps of one image for its own tags."""
-        network = workshop.classifier.to(device())
-        return lambda sample: self(network, sample.image, sample.labels, workshop.precision)
+        network = context.classifier.to(device())
+        return lambda sample: self(network, sample.image, sample.labels, context.precision)
 
     @torch.no_grad()
     def __call__(

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from deft.artifacts import file_stem, read_arrays
 from deft.contracts import Dataset, InputError, Sample, SeedMaps, Splits
-from deft.engine.workshop import Workshop
+from deft.engine.method import MethodContext
 from deft.seeds.views import STRIDE, grid
 
 SHOWN = 5
@@ -79,9 +79,9 @@ class External:
                 digest.update(name + f"\0{status.st_size},{status.st_mtime_ns}\0".encode())
         return digest.hexdigest()
 
-    def prepare(self, workshop: Workshop) -> Callable[[Sample], SeedMaps | None]:
+    def prepare(self, context: MethodContext) -> Callable[[Sample], SeedMaps | None]:
         """The maps of one image for its own tags; None for a held-out image that has none."""
-        root, classes, needed = self._root(), workshop.data.classes, frozenset(workshop.data.names)
+        root, classes, needed = self._root(), context.data.classes, frozenset(context.data.names)
 
         def read(sample: Sample) -> SeedMaps | None:
             present = tuple(int(index) for index in np.flatnonzero(sample.labels))

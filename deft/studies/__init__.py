@@ -1,6 +1,6 @@
 """Studies: each makes the runs of one table or figure of the paper, on any data set, and writes what came out.
 
-A study is a function of a :class:`~deft.studies.study.Laboratory` that returns an
+A study is a function of a :class:`~deft.studies.study.StudyRunner` that returns an
 :class:`~deft.studies.outcome.Outcome`.
 """
 
@@ -18,10 +18,10 @@ from deft.studies.manifold import manifold
 from deft.studies.masks import masks
 from deft.studies.outcome import Outcome, Plot, Table
 from deft.studies.segmentation import segmentation
-from deft.studies.study import Finding, Laboratory, Row
+from deft.studies.study import Finding, Row, StudyRunner
 from deft.studies.thresholds import thresholds
 
-STUDIES: dict[str, Callable[[Laboratory], Outcome]] = {
+STUDIES: dict[str, Callable[[StudyRunner], Outcome]] = {
     "localisation": localisation,
     "augmentations": augmentations,
     "masks": masks,
@@ -35,4 +35,4 @@ STUDIES: dict[str, Callable[[Laboratory], Outcome]] = {
 }
 """What ``deft study`` knows by name."""
 
-__all__ = ["STUDIES", "Finding", "Laboratory", "Outcome", "Plot", "Row", "Table"]
+__all__ = ["STUDIES", "Finding", "Outcome", "Plot", "Row", "StudyRunner", "Table"]

@@ -13,7 +13,7 @@ from deft.classify.deft import DeftHead
 from deft.pipeline import Pipeline
 from deft.studies.outcome import Outcome
 from deft.studies.score_tables import SEEDS, Column, Layout
-from deft.studies.study import Laboratory, Row, recipe, up_to_seeds
+from deft.studies.study import Row, StudyRunner, recipe, up_to_seeds
 
 LAYOUT = Layout(
     "ablation",
@@ -27,9 +27,9 @@ LAYOUT = Layout(
 DEFAULT = ("base", "disentangle", "background_swap", "object_swap", "both_swaps")
 
 
-def ablation(laboratory: Laboratory) -> Outcome:
+def ablation(runner: StudyRunner) -> Outcome:
     """Train DEFT's classifier with and without each term and score its seeds."""
-    laboratory.need_truth()
+    runner.need_truth()
     base, deft = recipe("irn"), recipe("irn_deft")
     plain, epochs = base.own_classifier, deft.own_classifier.plan.epochs
     long = replace(base, classifier=replace(plain, plan=replace(plain.plan, epochs=epochs)))
@@ -41,9 +41,9 @@ def ablation(laboratory: Laboratory) -> Outcome:
         Row("object_swap", "+ object swap only", _swapping(deft, False, True), ("disentangle", "base")),
         Row("both_swaps", "+ both swaps (DEFT)", deft, ("background_swap", "disentangle", "base", "base_long"), "52.3"),
     ]
-    chosen = laboratory.choose(rows, DEFAULT)
+    chosen = runner.choose(rows, DEFAULT)
     chosen = [replace(row, pipeline=up_to_seeds(row.pipeline)) for row in chosen]
-    return laboratory.survey(chosen, laboratory.make, LAYOUT.compose)
+    return runner.survey(chosen, runner.make, LAYOUT.compose)
 
 
 def _swapping(pipeline: Pipeline, background: bool, objects: bool) -> Pipeline:

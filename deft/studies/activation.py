@@ -27,9 +27,9 @@ from deft.contracts import Dataset, InputError
 from deft.metrics.activation import pearson
 from deft.metrics.cooccurrence import class_by_context
 from deft.report.plots import Band, band_chart
-from deft.studies.audience import READINGS, Audience, Group, Watching
 from deft.studies.outcome import Outcome, Plot, Table, cell, finite
-from deft.studies.study import Finding, Laboratory, Row, system_rows
+from deft.studies.probe import READINGS, Audience, Group, Watching
+from deft.studies.study import Finding, Row, StudyRunner, system_rows
 from deft.studies.words import literal
 
 SYSTEMS = ("cam", "irn_deft")
@@ -63,19 +63,19 @@ def moments(steps: int, points: int) -> set[int]:
     return {int(step) for step in np.linspace(0, steps, max(2, points)).round()}
 
 
-def activation(laboratory: Laboratory, watching: Watching | None = None) -> Outcome:
+def activation(runner: StudyRunner, watching: Watching | None = None) -> Outcome:
     """Train each system's classifier anew, watched; nothing but its seeds is made behind it."""
     watching = watching or Watching()
-    rows = laboratory.choose([row for row in system_rows() if row.pipeline.classifier], SYSTEMS)
+    rows = runner.choose([row for row in system_rows() if row.pipeline.classifier], SYSTEMS)
     rows = [_only_watched(row) for row in rows]
-    data = laboratory.splits.train
+    data = runner.splits.train
     audience = Audience(data, watching)
 
     def work(row: Row, seed: int) -> None:
-        folder = laboratory.folder(row.name, row.pipeline, seed)
-        steps = row.pipeline.own_classifier.reading.steps(len(data))
+        folder = runner.folder(row.name, row.pipeline, seed)
+        steps = row.pipeline.own_classifier.loader_plan.steps(len(data))
         path = folder / "classifier" / RECORD
-        with laboratory.run(row.name, row.pipeline, seed, watch=watch(audience, path, steps)):
+        with runner.run(row.name, row.pipeline, seed, watch=watch(audience, path, steps)):
             curve = read_json(path) if path.exists() else {}
             if {int(step) for step in curve} != moments(steps, watching.points):
                 raise InputError(f"{folder}: its classifier was not watched all the way; remove the folder and go on")
@@ -84,7 +84,7 @@ def activation(laboratory: Laboratory, watching: Watching | None = None) -> Outc
     def compose(findings: list[Finding]) -> Outcome:
         return _compose(findings, audience)
 
-    return laboratory.survey(rows, work, compose, RECORD)
+    return runner.survey(rows, work, compose, RECORD)
 
 
 def _only_watched(row: Row) -> Row:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from deft.studies.outcome import Outcome
 from deft.studies.score_tables import SEEDS, Column, Layout
-from deft.studies.study import Laboratory, system_rows, up_to_seeds
+from deft.studies.study import StudyRunner, system_rows, up_to_seeds
 
 BASE = "irn"
 PAPER = {
@@ -39,12 +39,12 @@ LAYOUT = Layout(
 )
 
 
-def augmentations(laboratory: Laboratory) -> Outcome:
+def augmentations(runner: StudyRunner) -> Outcome:
     """Train a classifier with each augmentation and score its seeds."""
-    laboratory.need_truth()
-    rows = laboratory.choose(system_rows(PAPER), tuple(PAPER))
+    runner.need_truth()
+    rows = runner.choose(system_rows(PAPER), tuple(PAPER))
     rows = [replace(row, pipeline=up_to_seeds(row.pipeline)) for row in rows]
     chosen = {row.name for row in rows}
     if BASE in chosen:
         rows = [replace(row, against=(BASE,) if row.name != BASE else ()) for row in rows]
-    return laboratory.survey(rows, laboratory.make, LAYOUT.compose)
+    return runner.survey(rows, runner.make, LAYOUT.compose)

@@ -30,11 +30,11 @@ from deft.metrics.bias import mean, observed, sigmoid, swap_effect, taken_for
 from deft.metrics.cooccurrence import Cooccurrence, class_by_class, class_by_context
 from deft.metrics.miou import Confusion, mask_at
 from deft.refine.labels import upsample_seeds
-from deft.stages import Run
-from deft.studies.audience import Audience, Watching, batch_norms, spread
+from deft.stages.context import Run
 from deft.studies.bias_page import RECORD, compose_bias
 from deft.studies.outcome import Outcome, finite
-from deft.studies.study import Finding, Laboratory, Row, system_rows
+from deft.studies.probe import Audience, Watching, batch_norms, spread
+from deft.studies.study import Finding, Row, StudyRunner, system_rows
 from deft.studies.vectors import deft_part, has_two_vectors, read_vectors
 
 SYSTEMS = ("irn_deft", "cam")
@@ -87,28 +87,28 @@ class Companions:
         return np.concatenate([table.base for table in self.tables])
 
 
-def bias(laboratory: Laboratory, inquiry: Inquiry | None = None) -> Outcome:
+def bias(runner: StudyRunner, inquiry: Inquiry | None = None) -> Outcome:
     """Train each system up to its pseudo-masks and ask what its classes lean on."""
     inquiry = inquiry or Inquiry()
-    rows = laboratory.choose([row for row in system_rows() if row.pipeline.classifier], SYSTEMS)
+    rows = runner.choose([row for row in system_rows() if row.pipeline.classifier], SYSTEMS)
     if not any(has_two_vectors(row.pipeline) for row in rows):
         raise InputError("this study swaps backgrounds, which only DEFT's head can do: add irn_deft to --systems")
     rows = [replace(row, pipeline=replace(row.pipeline, segment=None)) for row in rows]
     rows.sort(key=lambda row: not has_two_vectors(row.pipeline))
-    data = laboratory.splits.train
+    data = runner.splits.train
     companions = Companions.of(data)
 
     def work(row: Row, seed: int) -> None:
-        with laboratory.run(row.name, row.pipeline, seed) as run:
+        with runner.run(row.name, row.pipeline, seed) as run:
             write_json(run.out.path / RECORD, finite(diagnose(run, companions, inquiry)))
 
     def compose(findings: list[Finding]) -> Outcome:
-        folders = [laboratory.folder(each.row.name, each.row.pipeline, each.seed) for each in findings]
+        folders = [runner.folder(each.row.name, each.row.pipeline, each.seed) for each in findings]
         outcome, page = compose_bias(findings, folders, data)
-        atomic_write(laboratory.out / "bias.html", page.encode())
+        atomic_write(runner.out / "bias.html", page.encode())
         return outcome
 
-    return laboratory.survey(rows, work, compose, RECORD)
+    return runner.survey(rows, work, compose, RECORD)
 
 
 def diagnose(run: Run, companions: Companions, inquiry: Inquiry) -> dict[str, Any]:

@@ -21,11 +21,11 @@ from deft.engine.infer import for_each
 from deft.metrics import Confusion, Cooccurrence, class_by_context, mask_at
 from deft.refine.labels import upsample_seeds
 from deft.report.plots import bar_chart
-from deft.stages import Run
+from deft.stages.context import Run
 from deft.studies.outcome import NOTHING, Outcome, Plot, Table, cell, finite
 from deft.studies.pairs import AT_LEAST, PAPER, SIDES, Pair, context_labels, find_pairs
 from deft.studies.score_tables import Column, difference, mean_and_spread
-from deft.studies.study import Finding, Laboratory, Row, system_rows
+from deft.studies.study import Finding, Row, StudyRunner, system_rows
 from deft.studies.words import literal
 
 SYSTEMS = ("cam", "irn", "irn_deft")
@@ -38,33 +38,33 @@ MEASURES = {
 }
 
 
-def context(laboratory: Laboratory) -> Outcome:
+def context(runner: StudyRunner) -> Outcome:
     """Score each system's masks and seeds with and without the usual context.
 
     Raises:
         InputError: the data name no contexts, or have no ground truth.
     """
-    laboratory.need_truth()
-    train = laboratory.splits.train
+    runner.need_truth()
+    train = runner.splits.train
     present = context_labels(train)
     table = class_by_context(train.labels, present, train.classes, train.contexts)
     pairs = find_pairs(train, present, table)
     if not pairs:
         raise InputError(
-            f"--data {laboratory.data}: no class has {AT_LEAST} images with masks that show one context; "
+            f"--data {runner.data}: no class has {AT_LEAST} images with masks that show one context; "
             "this study needs more images"
         )
-    rows = laboratory.choose(system_rows(), SYSTEMS)
+    rows = runner.choose(system_rows(), SYSTEMS)
     rows = [replace(row, pipeline=replace(row.pipeline, segment=None)) for row in rows]
 
     def work(row: Row, seed: int) -> None:
-        with laboratory.run(row.name, row.pipeline, seed) as run:
+        with runner.run(row.name, row.pipeline, seed) as run:
             write_json(run.out.path / RECORD, finite(measure(run, pairs)))
 
     def compose(findings: Sequence[Finding]) -> Outcome:
         return _outcome(findings, pairs, table)
 
-    return laboratory.survey(rows, work, compose, RECORD)
+    return runner.survey(rows, work, compose, RECORD)
 
 
 def measure(run: Run, pairs: Sequence[Pair]) -> dict[str, Any]:

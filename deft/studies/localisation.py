@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from deft.studies.outcome import Outcome
 from deft.studies.score_tables import SEEDS, Column, Layout
-from deft.studies.study import Laboratory, system_rows, up_to_seeds
+from deft.studies.study import StudyRunner, system_rows, up_to_seeds
 
 PAPER = {
     "psa": "48.0",
@@ -30,9 +30,9 @@ LAYOUT = Layout(
 )
 
 
-def localisation(laboratory: Laboratory) -> Outcome:
+def localisation(runner: StudyRunner) -> Outcome:
     """Train each system's classifier and score its seeds; nothing behind them is made."""
-    laboratory.need_truth()
-    rows = laboratory.choose(system_rows(PAPER), tuple(PAPER))
+    runner.need_truth()
+    rows = runner.choose(system_rows(PAPER), tuple(PAPER))
     rows = [replace(row, pipeline=up_to_seeds(row.pipeline)) for row in rows]
-    return laboratory.survey(rows, laboratory.make, LAYOUT.compose)
+    return runner.survey(rows, runner.make, LAYOUT.compose)

@@ -18,9 +18,9 @@ from deft.artifacts import write_json
 from deft.contracts import Dataset, InputError
 from deft.report.plots import scatter_chart
 from deft.report.tsne import check_installed, plane, silhouette
-from deft.studies.audience import spread
 from deft.studies.outcome import Outcome, Plot, Table, cell, finite
-from deft.studies.study import Finding, Laboratory, Row, system_rows
+from deft.studies.probe import spread
+from deft.studies.study import Finding, Row, StudyRunner, system_rows
 from deft.studies.vectors import Vectors, has_two_vectors, read_vectors
 
 RECORD = "manifold.json"
@@ -81,24 +81,24 @@ def _silhouettes(both: NDArray[np.float32], classes: Sequence[int]) -> dict[str,
     return dict(zip(MEASURES, values, strict=True))
 
 
-def manifold(laboratory: Laboratory, looking: Looking | None = None) -> Outcome:
+def manifold(runner: StudyRunner, looking: Looking | None = None) -> Outcome:
     """Train classifiers with DEFT's head, no further than their seeds, and look at their vectors."""
     check_installed()
     looking = looking or Looking()
-    rows = laboratory.choose([row for row in system_rows() if has_two_vectors(row.pipeline)], SYSTEMS)
+    rows = runner.choose([row for row in system_rows() if has_two_vectors(row.pipeline)], SYSTEMS)
     rows = [replace(row, pipeline=replace(row.pipeline, refine=None, segment=None)) for row in rows]
-    data = laboratory.splits.train
+    data = runner.splits.train
     indices = choose_images(data, looking)
 
     def work(row: Row, seed: int) -> None:
-        with laboratory.run(row.name, row.pipeline, seed) as run:
+        with runner.run(row.name, row.pipeline, seed) as run:
             vectors = read_vectors(run.trained_classifier(), data, indices)
             write_json(run.out.path / RECORD, finite(place(vectors, data, looking, seed)))
 
     def compose(findings: list[Finding]) -> Outcome:
         return _compose(findings, data, looking)
 
-    return laboratory.survey(rows, work, compose, RECORD)
+    return runner.survey(rows, work, compose, RECORD)
 
 
 def _compose(findings: Sequence[Finding], data: Dataset, looking: Looking) -> Outcome:

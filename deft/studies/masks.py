@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from deft.studies.outcome import Outcome
 from deft.studies.score_tables import MASKS, Column, Layout
-from deft.studies.study import Laboratory, system_rows
+from deft.studies.study import StudyRunner, system_rows
 
 PAPER = {
     "psa": "61.0",
@@ -29,9 +29,9 @@ LAYOUT = Layout(
 )
 
 
-def masks(laboratory: Laboratory) -> Outcome:
+def masks(runner: StudyRunner) -> Outcome:
     """Make each system's pseudo-masks and score them; no network is trained on them."""
-    laboratory.need_truth()
-    rows = laboratory.choose(system_rows(PAPER), tuple(PAPER))
+    runner.need_truth()
+    rows = runner.choose(system_rows(PAPER), tuple(PAPER))
     rows = [replace(row, pipeline=replace(row.pipeline, segment=None)) for row in rows]
-    return laboratory.survey(rows, laboratory.make, LAYOUT.compose)
+    return runner.survey(rows, runner.make, LAYOUT.compose)

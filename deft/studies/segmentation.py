@@ -9,7 +9,7 @@ from __future__ import annotations
 from deft.contracts import InputError
 from deft.studies.outcome import Outcome
 from deft.studies.score_tables import NETWORK, Column, Layout
-from deft.studies.study import Laboratory, system_rows
+from deft.studies.study import StudyRunner, system_rows
 
 PAPER = {
     "psa": "61.7 / 63.7",
@@ -28,17 +28,17 @@ LAYOUT = Layout(
 )
 
 
-def segmentation(laboratory: Laboratory) -> Outcome:
+def segmentation(runner: StudyRunner) -> Outcome:
     """Run each system to its end and score the network on the held-out split.
 
     Raises:
         InputError: the data have no held-out split with ground truth.
     """
-    val = laboratory.splits.val
+    val = runner.splits.val
     if val is None or not val.scored.any():
         raise InputError(
-            f"--data {laboratory.data}: this study scores a network on held-out images with masks, and there are none; "
+            f"--data {runner.data}: this study scores a network on held-out images with masks, and there are none; "
             "list some in val.txt, or take the study masks"
         )
     rows = [row for row in system_rows(PAPER) if row.pipeline.segment is not None]
-    return laboratory.survey(laboratory.choose(rows, tuple(PAPER)), laboratory.make, LAYOUT.compose)
+    return runner.survey(runner.choose(rows, tuple(PAPER)), runner.make, LAYOUT.compose)

@@ -1,20 +1,20 @@
 """The engine of the studies: makes the runs that a table needs, once each, and goes on where it was stopped.
 
-A study is a function of a :class:`Laboratory` that returns an :class:`~deft.studies.outcome.Outcome`::
+A study is a function of a :class:`StudyRunner` that returns an :class:`~deft.studies.outcome.Outcome`::
 
-    def mine(laboratory: Laboratory) -> Outcome:
-        rows = laboratory.choose([Row("irn", "IRN", recipe("irn")), Row("irn_deft", "IRN + DEFT", recipe("irn_deft"))])
+    def mine(runner: StudyRunner) -> Outcome:
+        rows = runner.choose([Row("irn", "IRN", recipe("irn")), Row("irn_deft", "IRN + DEFT", recipe("irn_deft"))])
 
         def work(row: Row, seed: int) -> None:
-            with laboratory.run(row.name, row.pipeline, seed) as run:
+            with runner.run(row.name, row.pipeline, seed) as run:
                 write_json(run.out.path / "mine.json", {"number": look_at(run)})
 
         def compose(findings: list[Finding]) -> Outcome:
             return Outcome("mine", "What I looked at", tables=(...), values={...})
 
-        return laboratory.survey(rows, work, compose, record="mine.json")
+        return runner.survey(rows, work, compose, record="mine.json")
 
-:meth:`Laboratory.survey` calls ``work`` for every row and seed whose record is not there yet, and ``compose`` after
+:meth:`StudyRunner.survey` calls ``work`` for every row and seed whose record is not there yet, and ``compose`` after
 each, so that the page on the disk always shows what is known. Every run has a folder of its own,
 ``OUT/runs/SEED/NAME-DIGEST``, the digest being of its settings; runs of one seed take equal stages over from each
 other. Several processes may do this in one folder at the same time: what another one works at is left for later.
@@ -34,14 +34,16 @@ from pathlib import Path
 from typing import Any
 
 from deft.artifacts import InUseError, claim, file_stem, read_json
+from deft.backbone import weights_digest
 from deft.contracts import InputError, SampleAugmentation, Splits
 from deft.data import check, open_data
 from deft.data.faults import refuse
 from deft.engine.fit import Watch
-from deft.pipeline import Pipeline, resolved, working
+from deft.pipeline import Pipeline
 from deft.recipes import RECIPES, published
+from deft.runner.run import resolved, working
 from deft.settings import assign, plain
-from deft.stages import Run, weights_digest
+from deft.stages.context import Run
 from deft.studies.origin import commit, machine, versions
 from deft.studies.outcome import Outcome, write
 
@@ -77,7 +79,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Laboratory:
+class StudyRunner:
     """Where studies are made: data, seeds, settings for every row, and a folder."""
 
     data: str

@@ -24,9 +24,9 @@ from deft.metrics import mask_at
 from deft.pipeline import Pipeline
 from deft.recipes import published
 from deft.refine.labels import ConfidentLabels, upsample_seeds
-from deft.stages import Run
+from deft.stages.context import Run
 from deft.studies.outcome import NOTHING, Outcome, Table, cell
-from deft.studies.study import Finding, Laboratory, Row, system_rows
+from deft.studies.study import Finding, Row, StudyRunner, system_rows
 from deft.thresholds import AUTO, CRITERIA, best_of, needed, number
 from deft.thresholds.criterion import three_classes
 
@@ -37,22 +37,22 @@ MAPS = {"seeds": "Seeds", "masks": "Masks, from refined maps"}
 STAGE = {"seeds": "seeds", "masks": "refined"}
 
 
-def thresholds(laboratory: Laboratory, systems: Sequence[Row] | None = None) -> Outcome:
+def thresholds(runner: StudyRunner, systems: Sequence[Row] | None = None) -> Outcome:
     """Run each system up to its masks and compare the ways of choosing.
 
     Args:
-        laboratory: where the runs are made.
+        runner: where the runs are made.
         systems: rows to choose from; None takes the recipes.
     """
-    laboratory.need_truth()
-    rows = laboratory.choose(systems or system_rows(), SYSTEMS)
+    runner.need_truth()
+    rows = runner.choose(systems or system_rows(), SYSTEMS)
     rows = [replace(row, pipeline=replace(row.pipeline, segment=None)) for row in rows]
 
     def work(row: Row, seed: int) -> None:
-        with laboratory.run(row.name, row.pipeline, seed) as run:
+        with runner.run(row.name, row.pipeline, seed) as run:
             write_json(run.out.path / RECORD, look(run))
 
-    return laboratory.survey(rows, work, _compose, RECORD)
+    return runner.survey(rows, work, _compose, RECORD)
 
 
 def look(run: Run) -> dict[str, Any]:

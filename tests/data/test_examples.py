@@ -11,7 +11,7 @@ from deft.artifacts import save_mask
 from deft.contracts import Sample
 from deft.data import open_data
 from deft.data.examples import MaskedImages, TaggedImages, typical_side, without_truth
-from deft.data.listed import ListedImages
+from deft.data.layouts.file_dataset import FileDataset
 from deft.data.transforms import TrainCrop
 
 FILL = (1, 2, 3)
@@ -65,7 +65,7 @@ def test_image_and_mask_are_cut_alike(folder_data: Path, tmp_path: Path) -> None
 
 def test_the_truth_is_not_read_for_training(folder_data: Path) -> None:
     data = open_data(f"folder:{folder_data}").train
-    assert isinstance(data, ListedImages) and data[0].mask is not None
+    assert isinstance(data, FileDataset) and data[0].mask is not None
     bare = without_truth(data)
     assert bare[0].mask is None and bare[0].context is None
     np.testing.assert_array_equal(bare[0].image, data[0].image)

@@ -20,7 +20,7 @@ PLANS = {"classifier": ("min_steps=50", "batch=4"), "refine": ("min_steps=4", "b
 
 def command(data: Path, out: Path, weights: Path, *more: str) -> list[str]:
     """A tiny run, with trained weights so that batch norm is frozen."""
-    words = [sys.executable, "-m", "deft.cli", "run", "irn_deft", "--data", f"folder:{data}", "--out", str(out)]
+    words = [sys.executable, "-m", "deft", "run", "irn_deft", "--data", f"folder:{data}", "--out", str(out)]
     words += ["--backbone", "test_resnet", "--weights", str(weights), "--precision", "32"]
     settings = [f"{part}.plan.{item}" for part, items in PLANS.items() for item in (*items, "epochs=1", "workers=0")]
     settings += ["classifier.head.swap_epoch=1", "segment.plan.batch=4", "segment.channels=16"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from deft.engine.stream import in_order, turns
+from deft.engine.stream import device_lock, in_order
 
 
 @pytest.mark.parametrize("threads", [0, 1, 3])
@@ -63,7 +63,7 @@ def test_an_error_ends_it_and_nothing_goes_on_behind(source: str) -> None:
 
 
 def test_turns_can_be_taken() -> None:
-    turn = turns()
+    turn = device_lock()
     for _ in range(2):
         with turn:
             pass

@@ -11,9 +11,9 @@ from deft.artifacts import load_seeds
 from deft.classify.deft import DeftHead
 from deft.classify.linear import LinearHead
 from deft.data import open_data
-from deft.pipeline import reopen
 from deft.recipes import RECIPES, advcam, advcam_deft, irn, published
 from deft.refine.irn import Irn
+from deft.runner.run import reopen
 from deft.seeds.advcam import AdvCam
 from deft.settings import assign
 

@@ -13,10 +13,11 @@ from deft.classify.linear import LinearHead
 from deft.contracts import InputError
 from deft.data import open_data
 from deft.engine.optimise import Adam
-from deft.pipeline import Pipeline, reopen
+from deft.pipeline import Pipeline
 from deft.recipes import RECIPES, amn, amn_deft, published
 from deft.refine.irn import Irn
 from deft.refine.labels import ConfidentLabels
+from deft.runner.run import reopen
 from deft.seeds.amn import Amn
 from deft.settings import assign
 

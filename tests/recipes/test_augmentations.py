@@ -11,8 +11,8 @@ import pytest
 import deft
 from deft.augment import CutMix, Cutout, HideAndSeek, ManifoldMixup, Mixup
 from deft.contracts import Augmentation
-from deft.pipeline import reopen, resolved
 from deft.recipes import RECIPES, irn, irn_deft
+from deft.runner.run import reopen, resolved
 from deft.settings import assign
 
 AUGMENTATIONS: dict[str, Augmentation] = {

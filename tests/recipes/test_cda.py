@@ -13,8 +13,9 @@ from deft.augment import Cda
 from deft.classify.classifier import Classifier
 from deft.classify.deft import DeftHead
 from deft.contracts import InputError, SampleAugmentation
-from deft.pipeline import Pipeline, reopen, working
+from deft.pipeline import Pipeline
 from deft.recipes import cda, cda_deft, irn, irn_deft
+from deft.runner.run import reopen, working
 from deft.settings import assign, plain, restore
 
 TINY = [
@@ -161,11 +162,11 @@ def test_the_systems_differ_from_their_bases_by_the_augmentation() -> None:
 def test_a_step_sees_sixteen_images_half_of_them_changed_and_the_rate_falls_over_all_steps() -> None:
     """VOC's 10,582 images: 1,323 steps an epoch, 6,615 in all, and no rate of nothing half way."""
     classifier = cda().own_classifier
-    assert (classifier.plan.batch, classifier.reading.batch) == (16, 8)
-    steps = classifier.reading.steps(10_582)
+    assert (classifier.plan.batch, classifier.loader_plan.batch) == (16, 8)
+    steps = classifier.loader_plan.steps(10_582)
     assert steps == 6_615
     assert classifier.plan.optimiser.factor(steps // 2, steps) > 0.5
-    assert irn().own_classifier.reading == irn().own_classifier.plan
+    assert irn().own_classifier.loader_plan == irn().own_classifier.plan
 
 
 def test_an_odd_batch_is_refused() -> None:

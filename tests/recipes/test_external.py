@@ -12,9 +12,10 @@ import deft
 from deft.artifacts import file_stem, read_json
 from deft.contracts import Dataset, InputError
 from deft.data import open_data
-from deft.pipeline import Pipeline, reopen, resolved
+from deft.pipeline import Pipeline
 from deft.recipes import cam, external
 from deft.recipes.irn import with_deft
+from deft.runner.run import reopen, resolved
 from deft.seeds.external import External
 from deft.settings import assign
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deft.cli import main
+from deft.cli.main import main
 from deft.contracts import InputError
 from deft.pipeline import Pipeline
 from deft.recipes import RECIPES, cam, external, irn, psa, published

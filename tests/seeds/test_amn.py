@@ -53,7 +53,7 @@ class Learner:
 
     learning: int = 1
 
-    def prepare(self, workshop: Any) -> Callable[[Sample], SeedMaps]:
+    def prepare(self, context: Any) -> Callable[[Sample], SeedMaps]:
         raise AssertionError("never asked")
 
 
@@ -63,7 +63,7 @@ class Stored:
 
     learning: None = None
 
-    def prepare(self, workshop: Any) -> Callable[[Sample], SeedMaps]:
+    def prepare(self, context: Any) -> Callable[[Sample], SeedMaps]:
         raise AssertionError("never asked")
 
     def check(self, splits: Splits) -> None:

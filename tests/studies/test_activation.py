@@ -12,11 +12,11 @@ from deft.artifacts import load_tensors
 from deft.backbone import build_backbone
 from deft.contracts import InputError
 from deft.data import open_data
-from deft.pipeline import working
+from deft.runner.run import working
 from deft.settings import assign
 from deft.studies.activation import activation, moments, watch
-from deft.studies.audience import Audience, Watching
-from deft.studies.study import Laboratory, recipe
+from deft.studies.probe import Audience, Watching
+from deft.studies.study import StudyRunner, recipe
 
 TINY = (
     "backbone=test_resnet",
@@ -33,7 +33,7 @@ def test_watching_does_not_disturb_the_training(head: str, voc_data: Path, tmp_p
     settings = [item for item in TINY if head == "irn_deft" or "swap_epoch" not in item]
     pipeline = replace(assign(recipe(head), settings), refine=None, segment=None)
     audience = Audience(open_data(data).train, FEW)
-    steps = pipeline.own_classifier.reading.steps(8)
+    steps = pipeline.own_classifier.loader_plan.steps(8)
     weights = []
     for name, look in (("plain", None), ("watched", watch(audience, tmp_path / "curve.json", steps))):
         with working(pipeline, data, tmp_path / name, watch=look):
@@ -56,8 +56,8 @@ def test_points_that_are_known_are_kept(voc_data: Path, tmp_path: Path) -> None:
 
 
 def test_the_study_keeps_its_curves(voc_data: Path, tmp_path: Path) -> None:
-    laboratory = Laboratory(f"voc:{voc_data}", tmp_path, seeds=(0, 1), settings=TINY)
-    outcome = activation(laboratory, FEW)
+    runner = StudyRunner(f"voc:{voc_data}", tmp_path, seeds=(0, 1), settings=TINY)
+    outcome = activation(runner, FEW)
     assert not outcome.failures
     found = json.loads((tmp_path / "activation.json").read_text())["found"]
     assert set(found) == {"cam", "irn_deft"}
@@ -71,7 +71,7 @@ def test_the_study_keeps_its_curves(voc_data: Path, tmp_path: Path) -> None:
     assert "| any object | irn_deft | 2 |" in page
     assert (tmp_path / "activation-curves.png").exists()
     before = {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/**/*") if path.is_file()}
-    activation(laboratory, FEW)
+    activation(runner, FEW)
     assert before == {path: path.stat().st_mtime_ns for path in tmp_path.glob("runs/**/*") if path.is_file()}
 
 
@@ -82,5 +82,5 @@ def test_without_masks_it_says_what_is_missing(folder_data: Path, tmp_path: Path
     for name in ("labels.csv", "classes.txt"):
         (data / name).write_bytes((folder_data / name).read_bytes())
     with pytest.raises(InputError, match="ground-truth masks of some"):
-        activation(Laboratory(f"folder:{data}", tmp_path / "out", settings=TINY))
+        activation(StudyRunner(f"folder:{data}", tmp_path / "out", settings=TINY))
     assert not (tmp_path / "out").exists()

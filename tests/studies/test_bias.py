@@ -16,7 +16,7 @@ from deft.data import open_data
 from deft.report.summary import CAUTION, PLAIN
 from deft.studies.bias import Companions, Inquiry, bias, choose_images, norm_ratios, pair_logits
 from deft.studies.bias_page import Pair, sentence
-from deft.studies.study import Laboratory
+from deft.studies.study import StudyRunner
 
 TINY = (
     "backbone=test_resnet",
@@ -89,8 +89,8 @@ def test_sentences_are_for_the_owner_of_the_photographs() -> None:
 
 
 def test_the_study_ranks_and_shows(voc_data: Path, tmp_path: Path) -> None:
-    laboratory = Laboratory(f"voc:{voc_data}", tmp_path, seeds=(0, 1), settings=TINY)
-    outcome = bias(laboratory, Inquiry(images=12, together=1, examples=1))
+    runner = StudyRunner(f"voc:{voc_data}", tmp_path, seeds=(0, 1), settings=TINY)
+    outcome = bias(runner, Inquiry(images=12, together=1, examples=1))
     assert not outcome.failures
     records = json.loads((tmp_path / "bias.json").read_text())["found"]["records"]
     assert set(records) == {"irn_deft", "cam"}
@@ -120,8 +120,8 @@ def test_without_contexts_and_masks_it_says_what_cannot_be_known(
         (photos / name).write_text(text)
     rows = [line.replace('"', "") for line in (photos / "labels.csv").read_text().splitlines()]
     (photos / "labels.csv").write_text("\n".join(rows) + "\n")
-    laboratory = Laboratory(f"folder:{photos}", tmp_path / "out", (0,), TINY, ("irn_deft",))
-    outcome = bias(laboratory, Inquiry(images=8, together=1, examples=1))
+    runner = StudyRunner(f"folder:{photos}", tmp_path / "out", (0,), TINY, ("irn_deft",))
+    outcome = bias(runner, Inquiry(images=8, together=1, examples=1))
     assert not outcome.failures
     text, page = (tmp_path / "out" / "bias.md").read_text(), (tmp_path / "out" / "bias.html").read_text()
     assert "The data name no contexts" in text
@@ -133,4 +133,4 @@ def test_without_contexts_and_masks_it_says_what_cannot_be_known(
 
 def test_without_the_two_vectors_nothing_can_be_swapped(voc_data: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="add irn_deft to --systems"):
-        bias(Laboratory(f"voc:{voc_data}", tmp_path, systems=("cam",)))
+        bias(StudyRunner(f"voc:{voc_data}", tmp_path, systems=("cam",)))

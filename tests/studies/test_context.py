@@ -14,7 +14,7 @@ from deft.metrics import Confusion, mask_at
 from deft.refine.labels import upsample_seeds
 from deft.studies.context import context
 from deft.studies.pairs import context_labels
-from deft.studies.study import Laboratory
+from deft.studies.study import StudyRunner
 
 TINY = (
     "backbone=test_resnet",
@@ -31,14 +31,14 @@ def pasture(make_voc: Callable[..., Path], tmp_path_factory: pytest.TempPathFact
 
 def test_without_contexts_nothing_is_trained(folder_data: Path, voc_data: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="what is around the objects"):
-        context(Laboratory(f"folder:{folder_data}", tmp_path))
+        context(StudyRunner(f"folder:{folder_data}", tmp_path))
     with pytest.raises(InputError, match="no class has 5 images"):
-        context(Laboratory(f"voc:{voc_data}", tmp_path))
+        context(StudyRunner(f"voc:{voc_data}", tmp_path))
     assert not list(tmp_path.iterdir())
 
 
 def test_scores_are_those_of_a_slow_loop_over_the_pairs_images(pasture: Path, tmp_path: Path) -> None:
-    lab = Laboratory(f"voc:{pasture}", tmp_path, (0,), TINY, ("cam",))
+    lab = StudyRunner(f"voc:{pasture}", tmp_path, (0,), TINY, ("cam",))
     outcome = context(lab)
     text = (tmp_path / "context.md").read_text(encoding="utf-8")
     assert "| dog, grass | 10 | 0 | 1.00 | 1.00 | – |" in text

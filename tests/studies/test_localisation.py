@@ -12,19 +12,19 @@ from deft.contracts import InputError
 from deft.recipes import RECIPES
 from deft.studies import STUDIES
 from deft.studies.outcome import Outcome
-from deft.studies.study import Laboratory, Row
+from deft.studies.study import Row, StudyRunner
 
 
 def rows_of(name: str, monkeypatch: pytest.MonkeyPatch, data: str = "demo:", *systems: str) -> dict[str, Row]:
     """The rows that a study would make."""
     asked: list[Row] = []
 
-    def survey(self: Laboratory, rows: Sequence[Row], work: Callable[[Row, int], None], *rest: object) -> Outcome:
+    def survey(self: StudyRunner, rows: Sequence[Row], work: Callable[[Row, int], None], *rest: object) -> Outcome:
         asked.extend(rows)
         return Outcome(name, name, ())
 
-    monkeypatch.setattr(Laboratory, "survey", survey)
-    STUDIES[name](Laboratory(data, Path("nowhere"), systems=systems))
+    monkeypatch.setattr(StudyRunner, "survey", survey)
+    STUDIES[name](StudyRunner(data, Path("nowhere"), systems=systems))
     return {row.name: row for row in asked}
 
 

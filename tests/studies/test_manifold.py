@@ -15,7 +15,7 @@ from deft.classify.sma import SmaHead
 from deft.contracts import InputError
 from deft.data import open_data
 from deft.studies.manifold import Looking, choose_images, manifold, place
-from deft.studies.study import Laboratory
+from deft.studies.study import StudyRunner
 from deft.studies.vectors import Vectors, deft_part, read_vectors
 
 TINY = (
@@ -87,7 +87,7 @@ def test_too_few_images_are_refused(voc_data: Path) -> None:
 
 
 def test_the_study_draws_and_measures(voc_data: Path, tmp_path: Path) -> None:
-    outcome = manifold(Laboratory(f"voc:{voc_data}", tmp_path, seeds=(0, 1), settings=TINY))
+    outcome = manifold(StudyRunner(f"voc:{voc_data}", tmp_path, seeds=(0, 1), settings=TINY))
     assert not outcome.failures
     found = json.loads((tmp_path / "manifold.json").read_text())["found"]["irn_deft"]
     assert set(found) == {"0", "1"}
@@ -101,4 +101,4 @@ def test_the_study_draws_and_measures(voc_data: Path, tmp_path: Path) -> None:
 
 def test_a_plain_classifier_is_no_system_of_it(voc_data: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no system 'cam'"):
-        manifold(Laboratory(f"voc:{voc_data}", tmp_path, systems=("cam",)))
+        manifold(StudyRunner(f"voc:{voc_data}", tmp_path, systems=("cam",)))

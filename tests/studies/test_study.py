@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from deft.artifacts import InUseError, RunFolder, write_json
-from deft.cli import STUDIES_HELP, main
+from deft.cli.main import STUDIES_HELP, main
 from deft.contracts import InputError
 from deft.recipes import RECIPES, irn, psa, published
 from deft.settings import fields_of
@@ -23,7 +23,7 @@ from deft.studies import STUDIES
 from deft.studies.localisation import localisation
 from deft.studies.masks import masks
 from deft.studies.outcome import Outcome, Table
-from deft.studies.study import Finding, Laboratory, Row, has_field, system_rows
+from deft.studies.study import Finding, Row, StudyRunner, has_field, system_rows
 from deft.thresholds import AUTO
 
 TINY = (
@@ -38,12 +38,12 @@ REFINE = (
 )
 
 
-def laboratory(data: Path, out: Path, *systems: str) -> Laboratory:
+def runner(data: Path, out: Path, *systems: str) -> StudyRunner:
     settings = TINY + (REFINE if systems != ("cam",) else ()) + (DEFT if "irn_deft" in systems else ())
-    return Laboratory(f"folder:{data}", out, (0, 1), settings, systems, poll=0.05)
+    return StudyRunner(f"folder:{data}", out, (0, 1), settings, systems, poll=0.05)
 
 
-def rows(lab: Laboratory) -> list[Row]:
+def rows(lab: StudyRunner) -> list[Row]:
     return lab.choose(system_rows())
 
 
@@ -52,7 +52,7 @@ def compose(findings: list[Finding]) -> Outcome:
     return Outcome("test", "Test", (Table("All", ("row", "seed", "value"), cells),))
 
 
-def note(lab: Laboratory, made: list[tuple[str, int]]) -> Callable[[Row, int], None]:
+def note(lab: StudyRunner, made: list[tuple[str, int]]) -> Callable[[Row, int], None]:
     """A work that trains nothing."""
 
     def work(row: Row, seed: int) -> None:
@@ -67,7 +67,7 @@ def note(lab: Laboratory, made: list[tuple[str, int]]) -> Callable[[Row, int], N
 @pytest.fixture(scope="module")
 def done(folder_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("study")
-    localisation(laboratory(folder_data, out, "cam", "irn", "irn_deft"))
+    localisation(runner(folder_data, out, "cam", "irn", "irn_deft"))
     return out
 
 
@@ -109,13 +109,13 @@ def test_the_page_has_every_row_and_chosen_and_swept_apart(done: Path) -> None:
 
 def test_the_same_command_again_makes_nothing(done: Path, folder_data: Path) -> None:
     before = state(done)
-    localisation(laboratory(folder_data, done, "cam", "irn", "irn_deft"))
+    localisation(runner(folder_data, done, "cam", "irn", "irn_deft"))
     assert state(done) == before
 
 
 def test_another_study_goes_on_from_what_is_there(done: Path, folder_data: Path) -> None:
     before = state(done)
-    outcome = masks(replace(laboratory(folder_data, done, "irn"), seeds=(1,)))
+    outcome = masks(replace(runner(folder_data, done, "irn"), seeds=(1,)))
     found = outcome.values["irn"]["seeds"]["1"]
     assert 0 <= found["masks train, auto"] <= found["masks train, swept"]
     assert found["masks train, fixed"] is None
@@ -128,7 +128,7 @@ def test_another_study_goes_on_from_what_is_there(done: Path, folder_data: Path)
 
 
 def test_only_rows_that_have_a_field_get_it(folder_data: Path, tmp_path: Path) -> None:
-    lab = laboratory(folder_data, tmp_path, "cam", "irn", "irn_deft")
+    lab = runner(folder_data, tmp_path, "cam", "irn", "irn_deft")
     cam, irn, deft = rows(lab)
     assert fields_of(irn.pipeline)["refine.labels.fg"] == 0.02
     assert fields_of(deft.pipeline)["classifier.head.swap_epoch"] == 2
@@ -138,7 +138,7 @@ def test_only_rows_that_have_a_field_get_it(folder_data: Path, tmp_path: Path) -
 
 
 def test_rows_stand_in_the_order_asked_for(folder_data: Path, tmp_path: Path) -> None:
-    lab = replace(laboratory(folder_data, tmp_path), settings=(), systems=("irn", "cam", "irn"))
+    lab = replace(runner(folder_data, tmp_path), settings=(), systems=("irn", "cam", "irn"))
     assert [row.name for row in rows(lab)] == ["irn", "cam"]
     lab = replace(lab, systems=())
     assert [row.name for row in lab.choose(system_rows(), ("irn_deft", "irn"))] == ["irn_deft", "irn"]
@@ -147,13 +147,13 @@ def test_rows_stand_in_the_order_asked_for(folder_data: Path, tmp_path: Path) ->
 
 def test_a_setting_can_be_for_one_row_alone(tmp_path: Path) -> None:
     settings = ("seed_threshold=0.3", "irn:seed_threshold=0.5", "irn:refine.labels.fg=0.6")
-    found = rows(Laboratory("demo:", tmp_path, settings=settings, systems=("irn", "irn_deft")))
+    found = rows(StudyRunner("demo:", tmp_path, settings=settings, systems=("irn", "irn_deft")))
     assert [row.pipeline.seed_threshold for row in found] == [0.5, 0.3]
     assert [row.pipeline.refine.labels.fg for row in found] == [0.6, AUTO]
 
 
 def test_a_study_takes_the_published_thresholds_and_settings_go_on_top(tmp_path: Path) -> None:
-    lab = Laboratory("demo:", tmp_path, settings=("irn:seed_threshold=0.5",), systems=("irn", "psa"), published=True)
+    lab = StudyRunner("demo:", tmp_path, settings=("irn:seed_threshold=0.5",), systems=("irn", "psa"), published=True)
     one, two = rows(lab)
     assert one.pipeline == replace(published(irn()), seed_threshold=0.5)
     assert two.pipeline == published(psa())
@@ -177,11 +177,11 @@ def test_a_study_takes_the_published_thresholds_and_settings_go_on_top(tmp_path:
 )
 def test_what_no_row_has_is_told(systems: tuple[str, ...], setting: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
-        rows(Laboratory("demo:", tmp_path, settings=(setting,), systems=systems))
+        rows(StudyRunner("demo:", tmp_path, settings=(setting,), systems=systems))
 
 
 def test_what_is_there_is_not_made_again(folder_data: Path, tmp_path: Path) -> None:
-    lab = laboratory(folder_data, tmp_path, "cam", "irn_deft")
+    lab = runner(folder_data, tmp_path, "cam", "irn_deft")
     made: list[tuple[str, int]] = []
     lab.survey(rows(lab), note(lab, made), compose, "note.json")
     assert made == [("cam", 0), ("irn_deft", 0), ("cam", 1), ("irn_deft", 1)]
@@ -194,7 +194,7 @@ def test_what_is_there_is_not_made_again(folder_data: Path, tmp_path: Path) -> N
 
 
 def test_a_row_that_fails_does_not_take_the_others_with_it(folder_data: Path, tmp_path: Path) -> None:
-    lab = laboratory(folder_data, tmp_path, "cam", "irn")
+    lab = runner(folder_data, tmp_path, "cam", "irn")
     made: list[tuple[str, int]] = []
     well = note(lab, made)
 
@@ -210,7 +210,7 @@ def test_a_row_that_fails_does_not_take_the_others_with_it(folder_data: Path, tm
 
 
 def test_what_another_process_makes_is_left_for_later_and_waited_for(folder_data: Path, tmp_path: Path) -> None:
-    lab = laboratory(folder_data, tmp_path, "cam", "irn")
+    lab = runner(folder_data, tmp_path, "cam", "irn")
     first = rows(lab)[0]
     theirs = RunFolder(lab.folder(first.name, first.pipeline, 0), {"row": "cam"})
     order: list[tuple[str, int]] = []
@@ -244,7 +244,7 @@ def test_what_another_process_makes_is_left_for_later_and_waited_for(folder_data
 
 
 def test_a_classifier_in_the_making_is_not_made_twice(folder_data: Path, tmp_path: Path) -> None:
-    lab = laboratory(folder_data, tmp_path, "cam", "irn")
+    lab = runner(folder_data, tmp_path, "cam", "irn")
     cam, irn = (replace(row, pipeline=replace(row.pipeline, refine=None, segment=None)) for row in rows(lab))
     with lab.run("cam", cam.pipeline, 0), pytest.raises(InUseError), lab.run("cam", cam.pipeline, 0):
         pass
@@ -262,7 +262,7 @@ def test_a_classifier_in_the_making_is_not_made_twice(folder_data: Path, tmp_pat
 
 
 def test_a_watched_run_learns_its_own_classifier(done: Path, folder_data: Path, tmp_path: Path) -> None:
-    lab = laboratory(folder_data, done, "cam")
+    lab = runner(folder_data, done, "cam")
     pipeline = replace(rows(lab)[0].pipeline, refine=None, segment=None)
     steps: list[int] = []
     with lab.run("cam_watched", pipeline, 0, watch=lambda done, trainee: steps.append(done)) as run:
@@ -314,7 +314,7 @@ def test_the_help_names_every_study() -> None:
 def test_two_processes_share_the_work_and_a_killed_one_loses_nothing(folder_data: Path, tmp_path: Path) -> None:
     """One process is killed in the middle; two more end what is left; no run is made twice."""
     settings = [word for item in TINY for word in ("--set", item)]
-    command = [sys.executable, "-m", "deft.cli", "study", "localisation", "--data", f"folder:{folder_data}"]
+    command = [sys.executable, "-m", "deft", "study", "localisation", "--data", f"folder:{folder_data}"]
     command += ["--out", str(tmp_path), "--seeds", "2", "--systems", "cam", "mixup", *settings]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deft.cli import main
+from deft.cli.main import main
 from deft.thresholds import CRITERIA
 
 TINY = [

@@ -1,0 +1,8 @@
+"""Image to features: networks from timm (``network``) and where their weights come from (``weights``, ``package``)."""
+
+from __future__ import annotations
+
+from deft.backbone.network import Backbone, from_spec
+from deft.backbone.weights import build_backbone, find_weights, weights_digest
+
+__all__ = ["Backbone", "build_backbone", "find_weights", "from_spec", "weights_digest"]

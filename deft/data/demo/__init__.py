@@ -1,0 +1,1 @@
+"""``demo:``, the drawn data set."""

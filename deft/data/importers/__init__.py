@@ -1,0 +1,1 @@
+"""Labels and masks of other tools, converted once."""

@@ -1,0 +1,1 @@
+"""What ``KIND:PATH`` can be: a folder, PASCAL VOC, COCO, shards."""

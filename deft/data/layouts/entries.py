@@ -1,0 +1,95 @@
+"""What a shard holds of one key: a photograph, perhaps with its tags, as bytes that nothing has interpreted yet."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deft.contracts import InputError
+from deft.data.images import SUFFIXES, read_image
+from deft.data.layouts.name_lists import class_name
+
+_LOSSY = frozenset(("jpg", "jpeg", "jpe", "jfif", "webp", "heic", "heif", "avif"))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a shard holds of one key."""
+
+    key: str
+    """Path without suffix, up to the first dot of its last part."""
+    files: Mapping[str, bytes | InputError]
+    """Contents by suffix in lower case, without the first dot; an error in the place of what is not read."""
+
+
+def is_image(suffix: str) -> bool:
+    """Whether contents of that suffix are taken for an image: ``jpg``, but not ``seg.png``."""
+    return "." + suffix in SUFFIXES
+
+
+def image_of(entry: Entry) -> NDArray[np.uint8]:
+    """The photograph of an entry, RGB (H, W, 3) as from :func:`deft.data.images.read_image`.
+
+    Beside a mask of the same key the photograph is the one in a format with loss.
+
+    Raises:
+        InputError: none, several, one that cannot be decoded, or a key that would leave the folder it is put into.
+    """
+    key = entry.key
+    if key.startswith("/") or "\\" in key or ".." in key.split("/") or any(ord(letter) < 32 for letter in key):
+        raise InputError("expected a key that is a relative path, without '..' and control characters; rename it")
+    images = sorted(filter(is_image, entry.files))
+    lossy = [suffix for suffix in images if suffix in _LOSSY]
+    chosen = lossy or images
+    if len(chosen) != 1:
+        came = " and ".join(chosen) if chosen else f"only {', '.join(sorted(entry.files))}" if entry.files else "none"
+        raise InputError(f"expected one image, got {came}; keep one photograph for each key")
+    content = entry.files[chosen[0]]
+    if isinstance(content, InputError):
+        raise content
+    return read_image(content)
+
+
+def tags_of(entry: Entry, suffix: str) -> tuple[str, ...] | None:
+    """Tags that an entry brings with it.
+
+    Args:
+        entry: from :func:`read_shard`.
+        suffix: of the member that holds them: a list or ``{"tags": [...]}`` where it ends in ``json``, else one tag a
+            line.
+
+    Returns:
+        Names of classes, without repetition; None where there is no such member.
+
+    Raises:
+        InputError: the member holds something else.
+    """
+    content = entry.files.get(suffix)
+    if content is None:
+        return None
+    if isinstance(content, InputError):
+        raise content
+    expected = f'expected {{"tags": ["cow", ...]}} in .{suffix}' if _is_json(suffix) else f"expected text in .{suffix}"
+    try:
+        text = content.decode("utf-8-sig")
+        tags = json.loads(text) if _is_json(suffix) else text.splitlines()
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{expected}, got {type(error).__name__}: {str(error)[:80]}") from None
+    if isinstance(tags, dict):
+        tags = tags.get("tags")
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise InputError(f"{expected}, got {text[:60]!r}")
+    return tuple(dict.fromkeys(class_name(tag) for tag in tags if tag.strip()))
+
+
+def shown(key: str) -> str:
+    """A key as it can be printed, whatever bytes it is made of."""
+    return key.encode("utf-8", "backslashreplace").decode()
+
+
+def _is_json(suffix: str) -> bool:
+    return suffix.rpartition(".")[2] == "json"

@@ -1,0 +1,129 @@
+"""A data set whose images and masks lie in files: what every layout on disk is read into."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deft.contracts import IGNORE, InputError, Sample
+from deft.data.images import read_image, read_mask
+
+
+@dataclass(frozen=True, eq=False)
+class FileDataset:
+    """One split, every label in memory, every image decoded when asked for; a :class:`deft.contracts.Dataset`."""
+
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+    images: tuple[Path, ...]
+    """File of each image, (N,)."""
+    labels: NDArray[np.bool_]
+    """Multi-hot, (N, K)."""
+    masks: tuple[Path | None, ...]
+    """File of each mask, (N,)."""
+    scored: NDArray[np.bool_]
+    """(N,): has a mask and counts in tables."""
+    contexts: tuple[str, ...] = ()
+    context_labels: NDArray[np.bool_] | None = None
+    context_masks: tuple[Path | None, ...] = ()
+    """File of each context mask, (N,) or empty."""
+    groups: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Keep the parts from drifting apart."""
+        count = len(self.names)
+        shapes = {
+            "images": len(self.images),
+            "labels": len(self.labels),
+            "masks": len(self.masks),
+            "scored": len(self.scored),
+            "context_masks": len(self.context_masks) or count,
+            "context_labels": count if self.context_labels is None else len(self.context_labels),
+        }
+        wrong = {name: length for name, length in shapes.items() if length != count}
+        if wrong or self.labels.shape[1:] != (len(self.classes),):
+            raise ValueError(
+                f"expected {count} images and labels ({count}, {len(self.classes)}), "
+                f"got lengths {wrong} and labels {self.labels.shape}; give one entry for each name"
+            )
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Decode one image with its masks; raises InputError naming the file when that fails."""
+        image = read_image(self.images[index])
+        height, width = image.shape[:2]
+        context = self.context_masks[index] if self.context_masks else None
+        return Sample(
+            name=self.names[index],
+            image=image,
+            labels=self.labels[index].copy(),
+            mask=_mask(self.masks[index], (height, width), len(self.classes)),
+            context=_mask(context, (height, width), len(self.contexts)),
+        )
+
+    def without_truth(self) -> FileDataset:
+        """The same images and tags, whose samples hold no mask."""
+        return replace(self, masks=(None,) * len(self), context_masks=())
+
+    def fingerprint(self) -> str:
+        """Digest of names, labels, classes and the size and time of each file; where the folder lies does not count."""
+        digest = hashlib.sha256()
+        for part in (self.classes, self.contexts, self.names):
+            digest.update(repr(part).encode("utf-8", "backslashreplace"))
+        arrays = [self.labels, self.scored, *([] if self.context_labels is None else [self.context_labels])]
+        for array in arrays + [self.groups[name] for name in sorted(self.groups)]:
+            digest.update(repr(array.shape).encode() + np.packbits(array).tobytes())
+        digest.update(repr(sorted(self.groups)).encode("utf-8", "backslashreplace"))
+        for files in (self.images, self.masks, self.context_masks):
+            for path in files:
+                digest.update(_stamp(path).encode())
+        return digest.hexdigest()
+
+
+def mask_fault(mask: NDArray[np.uint8], num_classes: int) -> str:
+    """What is wrong with the values of a mask, or an empty string."""
+    counts = np.bincount(mask.ravel(), minlength=256)
+    wrong = [value for value in range(num_classes + 1, IGNORE) if counts[value]]
+    if not wrong:
+        return ""
+    shown = ", ".join(str(value) for value in wrong[:5]) + (", ..." if len(wrong) > 5 else "")
+    return f"expected values 0 to {num_classes} and 255, came {shown}"
+
+
+def _mask(path: Path | None, size: tuple[int, int], num_classes: int) -> NDArray[np.uint8] | None:
+    if path is None:
+        return None
+    mask = read_mask(path)
+    if mask.shape != size:
+        raise InputError(f"{path}: {size_fault(mask.shape, size)}; {SIZE_REMEDY}")
+    if wrong := mask_fault(mask, num_classes):
+        raise InputError(f"{path}: {wrong}; {VALUE_REMEDY}")
+    return mask
+
+
+SIZE_REMEDY = "draw the mask on the upright image (EXIF rotation applied) at full size"
+VALUE_REMEDY = "use k for the k-th class, and check the order in classes.txt"
+
+
+def size_fault(mask: tuple[int, ...], image: tuple[int, ...]) -> str:
+    """Says that a mask (H, W) does not fit an image (H, W), in the width x height that viewers show."""
+    return f"the mask is {mask[1]} x {mask[0]} pixels, its image {image[1]} x {image[0]}"
+
+
+def _stamp(path: Path | None) -> str:
+    if path is None:
+        return "none;"
+    try:
+        status = os.stat(path)
+    except OSError:
+        return "missing;"
+    return f"{path.name.encode('utf-8', 'backslashreplace')!r},{status.st_size},{status.st_mtime_ns};"

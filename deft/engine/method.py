@@ -1,0 +1,269 @@
+"""Seed methods and refiners: what they are, what a run gives them, and how they train and label.
+
+Both kinds are *prepared* once, with a :class:`MethodContext`, and return a function of one image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, Self, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from deft.artifacts import file_stem, load_mask, load_tensors, save_mask, save_tensors
+from deft.backbone import Backbone
+from deft.contracts import BACKGROUND, IGNORE, Dataset, InputError, Sample, SeedMaps
+from deft.data.examples import MaskedImages
+from deft.data.transforms import TrainCrop
+from deft.engine import ranks
+from deft.engine.fit import Plan, finish, fit
+from deft.engine.infer import for_each
+from deft.engine.reading import Examples
+from deft.engine.worklist import WorkList
+from deft.thresholds import MapStatistics, Threshold, kept_statistics
+
+Labels = Callable[[NDArray[np.uint8], SeedMaps], NDArray[np.uint8]]
+"""Image (H, W, 3) and its seeds to a mask (H, W), 255 where it is not sure."""
+
+
+NO_CLASSIFIER = "these seeds are read from a classifier and the recipe has none; give it one, or seeds of another kind"
+
+
+class Localiser(Protocol):
+    """What class maps are read from: a backbone and a head."""
+
+    backbone: Backbone
+    head: nn.Module
+
+
+class TrainedClassifier(Localiser, Protocol):
+    """A classifier network, in eval mode."""
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Class scores before the sigmoid, (N, K), of uint8 images (N, 3, H, W)."""
+
+    def to(self, device: torch.device) -> Self:
+        """The network itself, on that device."""
+
+
+@dataclass(frozen=True)
+class MethodContext:
+    """What the ``prepare`` of a seed method or a refiner may use."""
+
+    data: Dataset
+    """Training images, without ground truth."""
+    seeds: Callable[[int], SeedMaps]
+    """Stored seeds of training image ``i``; there are none yet while a seed method makes them."""
+    backbone: Backbone
+    """The trained classifier's, or what it would start from where the recipe has no classifier; in eval mode."""
+    network: TrainedClassifier | None
+    """The trained classifier, a copy of this context's own; None where the recipe has none."""
+    folder: Path
+    """Folder of the stage that is trained: what is kept there survives a kill."""
+    made_by: str
+    """Key of the stage, to be written into its files."""
+    side: int
+    """Typical long side of the images, in pixels."""
+    seed: int
+    """Random seed for initialisation, batches and crops."""
+    precision: str
+    """Numerical precision of training and inference, as Lightning names it (``32-true``, ``bf16-mixed``)."""
+
+    @property
+    def classifier(self) -> TrainedClassifier:
+        """The trained classifier, in eval mode.
+
+        Raises:
+            InputError: the recipe has none.
+        """
+        if self.network is None:
+            raise InputError(NO_CLASSIFIER)
+        return self.network
+
+    def crops(
+        self,
+        masks: list[Path],
+        indices: tuple[int, ...],
+        *,
+        crop: float,
+        scale: tuple[float, float],
+        flip: bool,
+        jitter: float = 0.0,
+        centred: bool = False,
+    ) -> MaskedImages:
+        """Random crops of the images ``indices`` and of their masks, with the images' tags.
+
+        Args:
+            masks: one path for every image of the data.
+            indices: the images to learn from.
+            crop: its side as a multiple of the images' typical long side.
+            scale: range of the factor by which images are resized.
+            flip: mirror every other image.
+            jitter: strength of the colour jitter, 0 to 1.
+            centred: make the side 32 k + 1 pixels instead of 32 k. Cell i of a feature map then is centred on pixel
+                i * stride whether the network pads like torch or like TensorFlow.
+        """
+        side = 32 * max(1, round(crop * self.side / 32)) + int(centred)
+        cut = TrainCrop(side, scale=scale, flip=flip, jitter=jitter)
+        return MaskedImages(self.data, masks, cut, self.backbone.fill, indices)
+
+
+class SeedMethod(Protocol):
+    """Finds where in an image its tags are; a frozen dataclass whose fields are its settings.
+
+    One that trains something beyond the classifier also has a property ``learning``, see :func:`learning`.
+    """
+
+    def prepare(self, context: MethodContext) -> Callable[[Sample], SeedMaps | None]:
+        """Train what has to be trained, or load it, and return the function of one image and its tags.
+
+        That returns None if no seeds exist for a held-out image; it is not scored.
+        """
+
+
+class Refiner(Protocol):
+    """Turns seeds into better maps; a frozen dataclass whose fields are its settings.
+
+    One that trains something also has a property ``learning``, see :func:`learning`.
+    """
+
+    @property
+    def background(self) -> Threshold:
+        """Threshold below which a refined map is background; ``auto`` chooses it from the refined maps."""
+
+    def prepare(self, context: MethodContext) -> Callable[[Sample, SeedMaps], SeedMaps]:
+        """Train what has to be trained, or load it, and return the function of one image."""
+
+
+def learning(method: object) -> object:
+    """The settings that the ``prepare`` of a method trains by; None for one that trains nothing.
+
+    A method says so in an attribute or property ``learning``, and leaves it out where it trains nothing. Where these
+    settings are equal, what another run trained is taken over.
+    """
+    return getattr(method, "learning", None)
+
+
+def learn(
+    context: MethodContext,
+    network: nn.Module,
+    examples: Callable[[], Examples],
+    plan: Plan,
+    title: str,
+    after: Callable[[], None] | None = None,
+) -> None:
+    """Train the network of a stage and keep it in the stage's folder, or load what is there.
+
+    Args:
+        context: whose folder, seed and precision.
+        network: a :class:`deft.engine.fit.Trainee`; filled in place.
+        examples: makes what it learns from; called only where it has to learn.
+        plan: how long and how.
+        title: progress-bar label.
+        after: measures or changes the trained network before it is kept.
+    """
+    path = context.folder / "model.safetensors"
+    if ranks.agreed(path.exists()):
+        network.load_state_dict(load_tensors(path)[0])
+        finish(context.folder)  # a kill may have come between the two
+        return
+    given = examples()
+    fit(
+        network,
+        given,
+        plan,
+        folder=context.folder,
+        seed=context.seed,
+        precision=context.precision,
+        title=title,
+    )
+    if after is not None:
+        after()
+    if ranks.first():
+        save_tensors(path, network.state_dict(), {"made_by": context.made_by})
+        finish(context.folder)
+    ranks.barrier()
+
+
+@runtime_checkable
+class OpenLabels(Protocol):
+    """Labels whose thresholds may be chosen from statistics of the seeds."""
+
+    @property
+    def open(self) -> bool:
+        """Whether a threshold is still to be chosen."""
+
+    def settled(self, statistics: MapStatistics) -> Labels:
+        """The same with every threshold chosen."""
+
+
+def settled(context: MethodContext, labels: Labels, seeds: Callable[[int], SeedMaps]) -> Labels:
+    """Labels with every threshold a number; arguments as for :func:`make_labels`."""
+    if isinstance(labels, OpenLabels) and labels.open:
+        return labels.settled(statistics_of(context, seeds))
+    return labels
+
+
+def statistics_of(context: MethodContext, seeds: Callable[[int], SeedMaps]) -> MapStatistics:
+    """Statistics of the training images' seeds, kept in ``statistics.json`` of the folder.
+
+    Args:
+        context: whose images and folder.
+        seeds: of training image ``i``.
+    """
+    return kept_statistics(context.folder / "statistics.json", context.made_by, context.data, seeds)
+
+
+def make_labels(
+    context: MethodContext,
+    labels: Labels,
+    seeds: Callable[[int], SeedMaps],
+) -> list[Path]:
+    """Labels of every training image, palette PNGs in ``labels/`` of the folder; those there are kept.
+
+    Args:
+        context: whose images and folder.
+        labels: image (H, W, 3) and its seeds to a mask (H, W), 255 where it is not sure.
+        seeds: of training image ``i``.
+    """
+    labels = settled(context, labels, seeds)
+    paths = [context.folder / "labels" / (file_stem(name) + ".png") for name in context.data.names]
+
+    def work(index: int, sample: Sample) -> None:
+        save_mask(paths[index], labels(sample.image, seeds(index)), context.made_by)
+
+    todo = WorkList(context.folder / "claims-labels", paths, context.made_by)
+    for_each(context.data, todo, work, title="confident labels", on_device=False)
+    ranks.barrier()
+    if ranks.first():
+        todo.clear()
+    return paths
+
+
+def confident_indices(paths: list[Path], remedy: str) -> tuple[int, ...]:
+    """Indices of masks with at least one confident pixel.
+
+    Args:
+        paths: of masks.
+        remedy: which setting to change, for the error.
+
+    Raises:
+        InputError: no mask holds an object.
+    """
+    useful, objects = [], False
+    for index, path in enumerate(paths):
+        values = set(np.unique(load_mask(path)).tolist()) - {IGNORE}
+        if values:
+            useful.append(index)
+        objects = objects or bool(values - {BACKGROUND})
+    if not objects:
+        raise InputError(
+            "expected confident labels of some object in some image, found none in any; "
+            f"look at the seeds, train the classifier for longer, or {remedy}"
+        )
+    return tuple(useful)

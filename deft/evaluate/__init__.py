@@ -1,0 +1,1 @@
+"""Scores of a run, what can be said without masks, and the values of its page."""

@@ -1,0 +1,61 @@
+"""Pictures of a run's examples: image, seeds, refined maps, pseudo-mask, prediction and truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deft.artifacts import load_mask, load_seeds
+from deft.contracts import Dataset
+from deft.refine.labels import upsample_seeds
+from deft.report.data import PictureRow
+from deft.report.overlay import overlay, seeds_over_image
+from deft.stages.context import Run
+
+PICTURES = 8
+"""Images shown from the middle of the data; worst and best come beside them."""
+
+
+def held_out_pictures(run: Run) -> tuple[PictureRow, ...]:
+    """Rows of held-out images; empty where there are none."""
+    return () if run.val is None else pictures(run, spread(run.val, PICTURES // 2), "val")
+
+
+def pictures(run: Run, indices: list[int], part: str, score: dict[str, float] | None = None) -> tuple[PictureRow, ...]:
+    """Rows of image, seeds, refined maps, pseudo-mask, prediction and truth, as far as there are."""
+    data = run.val if part == "val" and run.val is not None else run.train
+    rows = []
+    for index in indices:
+        sample = data[index]
+        pictures = [("image", sample.image)]
+        pictures += _maps(run.files("seeds", data, ".npz", part)[index], "seeds", sample.image)
+        if part == "train":
+            if run.pipeline.refine is not None:
+                pictures += _maps(run.map_files()[index], "refined", sample.image)
+            pictures += _mask(run.files("masks", data, ".png")[index], "pseudo-mask", sample.image)
+        pictures += _mask(run.files("predictions", data, ".png", part)[index], "prediction", sample.image)
+        if sample.mask is not None:
+            pictures.append(("truth", overlay(sample.image, sample.mask)))
+        tags = tuple(data.classes[k] for k in np.flatnonzero(sample.labels))
+        rows.append(PictureRow(sample.name, tags, tuple(pictures), score[sample.name] if score else None))
+    return tuple(rows)
+
+
+def _maps(path: Path, caption: str, image: NDArray[np.uint8]) -> list[tuple[str, NDArray[np.uint8]]]:
+    if not path.exists():
+        return []
+    seeds = load_seeds(path)
+    return [(caption, seeds_over_image(image, upsample_seeds(seeds).numpy(), seeds.classes))]
+
+
+def _mask(path: Path, caption: str, image: NDArray[np.uint8]) -> list[tuple[str, NDArray[np.uint8]]]:
+    return [(caption, overlay(image, load_mask(path)))] if path.exists() else []
+
+
+def spread(data: Dataset, count: int) -> list[int]:
+    """Indices spread over the data set, tagged images first."""
+    tagged = np.flatnonzero(data.labels.any(axis=1))
+    pool = tagged if len(tagged) else np.arange(len(data))
+    return [int(pool[i]) for i in np.linspace(0, len(pool) - 1, min(count, len(pool))).round().astype(int)]

@@ -1,0 +1,137 @@
+"""What the precision of a run changed: maps and masks of a few of its images made again in float32.
+
+Training is not repeated; what is compared is what the same trained networks find. Maps are compared as masks at the
+run's threshold, stored in 8 bits as all maps are, so that nothing but the precision differs.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deft.artifacts import load_mask, load_seeds, save_seeds
+from deft.contracts import Dataset, Sample, SeedMaps
+from deft.engine.infer import device, for_each
+from deft.engine.precision import EXACT
+from deft.metrics import Confusion
+from deft.refine.labels import threshold, upsample_seeds
+from deft.seeds.cam import Cam
+from deft.segment.deeplab import load_network
+from deft.stages.context import Run
+
+Comparison = dict[str, Any]
+"""What :func:`compare` finds; shares and mIoU in [0, 1]."""
+
+_Mask = Callable[[int, Sample], NDArray[np.uint8]]
+
+
+def compare(run: Run, images: int = 16) -> Comparison:
+    """Masks of a run beside those that its networks make in float32.
+
+    Args:
+        run: with its seeds and predictions made.
+        images: at most so many, spread evenly over the held-out images with ground truth; over the training images
+            with ground truth where there are none, and over all training images where those have none either.
+
+    Returns:
+        Empty where the run is float32 already, or where nothing in it is read in its precision. Else ``precision``,
+        ``images``, and under ``seeds`` (for class activation maps) and ``segmentation`` (where it is trained) the
+        share of ``equal pixels`` and, with ground truth, ``miou`` and ``miou of float32``.
+    """
+    pipeline = run.pipeline
+    if pipeline.precision == EXACT:
+        return {}
+    part, data = next(((name, data) for name, data in reversed(run.parts()) if data.scored.any()), run.parts()[0])
+    indices = _spread(np.flatnonzero(data.scored) if data.scored.any() else np.arange(len(data)), images)
+    found: Comparison = {}
+    if isinstance(pipeline.seeds, Cam):
+        found["seeds"] = _counted(data, indices, *_located(run, run.files("seeds", data, ".npz", part), pipeline.seeds))
+    if pipeline.segment is not None:
+        found["segmentation"] = _counted(data, indices, *_segmented(run, run.files("predictions", data, ".png", part)))
+    return {"precision": pipeline.precision, "images": len(indices), **found} if found else {}
+
+
+def sentence(comparison: Comparison) -> str:
+    """One line to print; empty where nothing was compared."""
+    parts = [
+        f"{name} {_told(comparison[key])}"
+        for key, name in (("seeds", "seeds"), ("segmentation", "masks"))
+        if key in comparison
+    ]
+    if not parts:
+        return ""
+    return f"{comparison['precision']} against float32 on {comparison['images']} images: {'; '.join(parts)}"
+
+
+def _told(one: Comparison) -> str:
+    equal = f"{100 * one['equal pixels']:.2f} % of pixels equal"
+    if "miou" not in one:
+        return equal
+    given, exact = 100 * one["miou"], 100 * one["miou of float32"]
+    change = round(given - exact, 2) + 0.0  # never -0.00
+    return f"{given:.2f} and {exact:.2f} mIoU ({change:+.2f}), {equal}"
+
+
+def _spread(indices: NDArray[np.intp], count: int) -> list[int]:
+    places = np.linspace(0, len(indices) - 1, min(count, len(indices))).round().astype(int)
+    return [int(indices[place]) for place in places]
+
+
+def _located(run: Run, stored: list[Path], method: Cam) -> tuple[_Mask, _Mask]:
+    """Masks of the stored seeds, and of the same seeds made in float32."""
+    network = run.trained_classifier().to(device())
+    cut = run.cuts("seeds").used
+
+    def mask(seeds: SeedMaps) -> NDArray[np.uint8]:
+        return threshold(upsample_seeds(seeds), seeds.classes, cut)
+
+    def again(index: int, sample: Sample) -> NDArray[np.uint8]:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "seeds.npz"
+            save_seeds(path, method(network, sample.image, sample.labels, EXACT))
+            return mask(load_seeds(path))
+
+    return lambda index, sample: mask(load_seeds(stored[index])), again
+
+
+def _segmented(run: Run, stored: list[Path]) -> tuple[_Mask, _Mask]:
+    """Masks that the segmentation network made, those of the run where they are stored, and its masks in float32."""
+    network = load_network(run.out.path / "segment" / "model.safetensors")[0].to(device())
+
+    def predicted(sample: Sample, precision: str) -> NDArray[np.uint8]:
+        found = run.pipeline.inference.predict(network, sample.image, run.train.classes, precision=precision)
+        return found.mask
+
+    def given(index: int, sample: Sample) -> NDArray[np.uint8]:
+        return load_mask(stored[index]) if stored[index].exists() else predicted(sample, run.pipeline.precision)
+
+    return given, lambda index, sample: predicted(sample, EXACT)
+
+
+def _counted(data: Dataset, indices: list[int], given: _Mask, exact: _Mask) -> Comparison:
+    """Two masks of each image compared with each other and, where there is ground truth, with it."""
+    lock = threading.Lock()
+    totals = (Confusion(len(data.classes)), Confusion(len(data.classes)))
+    equal = pixels = 0
+
+    def work(index: int, sample: Sample) -> None:
+        nonlocal equal, pixels
+        masks = given(index, sample), exact(index, sample)
+        with lock:
+            equal += int((masks[0] == masks[1]).sum())
+            pixels += masks[0].size
+            if sample.mask is not None:
+                for total, mask in zip(totals, masks, strict=True):
+                    total.update(mask, sample.mask)
+
+    for_each(data, indices, work, title="against float32")
+    result: Comparison = {"equal pixels": equal / max(1, pixels)}
+    if totals[0].pixels():
+        result |= {"miou": totals[0].miou(), "miou of float32": totals[1].miou()}
+    return result

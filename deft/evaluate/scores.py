@@ -1,0 +1,248 @@
+"""Scores of a run: everything that ground truth can tell, and coverage where there is none.
+
+A threshold is set as a number (``fixed``), chosen from maps and photographs without masks (``auto``), chosen on a few
+drawn masks (``tuned``), or swept on the very truth that is scored (``swept``); they are kept under different names, and
+``used`` says which of the first three the masks are made at. Where the training split's best threshold is used on the
+held-out split, it says so. Images that thresholds were tuned on are not scored.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deft.artifacts import load_mask, load_seeds, read_json, write_json
+from deft.contracts import Dataset, Sample
+from deft.engine.infer import for_each
+from deft.engine.method import OpenLabels, learning
+from deft.evaluate.precision import compare, sentence
+from deft.evaluate.refinement import check_refinement
+from deft.evaluate.refinement import sentence as harm
+from deft.metrics import THRESHOLDS, Confusion, Coverage, ThresholdSweep, average_precision, mask_at
+from deft.metrics.miou import strongest
+from deft.refine.labels import upsample_seeds
+from deft.refine.psa import Psa, alpha_of
+from deft.settings import fields_of
+from deft.stages.context import Run
+from deft.thresholds import AUTO, Cuts, MapStatistics, read_tuned
+
+Scores = dict[str, Any]
+"""What ``scores.json`` holds; fractions in [0, 1], null where a class does not occur."""
+
+
+def evaluate(run: Run) -> Scores:
+    """Score every stage and write ``scores.json``."""
+    path = run.out.path / "scores.json"
+    key = [run.out.stage(name, "").folder / "stage.json" for name in _stages(run)]
+    tuned = read_tuned(run.out.path)
+    made_of = [read_json(file)["key"] for file in key] + ([] if tuned is None else list(tuned.images))
+    if path.exists():
+        old: Scores = read_json(path)
+        if old.get("made_of") == made_of:
+            return old
+    scores: Scores = {"made_of": made_of, "classes": list(run.train.classes)}
+    refined = run.map_files() if run.pipeline.refine is not None else None
+    seeds = {part: run.files("seeds", data, ".npz", part) for part, data in run.parts()}
+    cuts = run.cuts("seeds")
+    unseen = _unseen(run)
+    if (run.train.scored & unseen).any():
+        train: Scores = {"seeds": sweep(run.train, seeds["train"], cuts, members=unseen)}
+        if refined is not None:
+            train["masks"] = sweep(run.train, refined, run.cuts("refined"), members=unseen)
+        masks = score_masks(run.train, run.files("masks", run.train, ".png"), unseen)
+        train.setdefault("masks", train["seeds"])
+        scores["train"] = {**train, "images": masks["images"]}
+    else:
+        scores["coverage"] = coverage(run, seeds["train"], refined or seeds["train"])
+    if run.val is not None:
+        scores["val"] = _held_out(run, run.val, seeds["val"], scores, cuts)
+    scores["thresholds"] = _thresholds(run)
+    record = read_json(run.out.path / "run.json")
+    write_json(run.out.path / "run.json", record | {"thresholds": scores["thresholds"]})
+    if refinement := check_refinement(run):
+        scores["refinement"] = refinement
+        if refinement["harmed"] and "train" not in scores:
+            print(f"warning: {harm(refinement)}", file=sys.stderr)
+    if precision := compare(run):
+        scores["precision"] = precision
+        print(sentence(precision), file=sys.stderr)
+    write_json(path, scores)
+    return scores
+
+
+def _stages(run: Run) -> list[str]:
+    pipeline = run.pipeline
+    optional = {
+        "classifier": pipeline.classifier,
+        "localiser": learning(pipeline.seeds),
+        "refine": learning(pipeline.refine),
+        "refined": pipeline.refine,
+        "segment": pipeline.segment,
+        "predictions": pipeline.segment,
+    }
+    names = ("classifier", "localiser", "seeds", "refine", "refined", "masks", "segment", "predictions")
+    return [name for name in names if optional.get(name, True) is not None]
+
+
+def _unseen(run: Run) -> NDArray[np.bool_]:
+    """(N,): the training images that no threshold was tuned on."""
+    tuned = read_tuned(run.out.path)
+    used = set(tuned.images) if tuned is not None else set()
+    return np.array([name not in used for name in run.train.names], dtype=np.bool_)
+
+
+def _thresholds(run: Run) -> Scores:
+    """Every threshold of a run: what it is, how it was chosen, from what, and how flat the choice is."""
+    found: Scores = {"seeds": run.cuts("seeds").to_json()}
+    refiner = run.pipeline.refine
+    for stage, method in (("localiser", run.pipeline.seeds), ("refine", refiner)):
+        labels = getattr(method, "labels", None)
+        kept = run.out.path / stage / "statistics.json"
+        if isinstance(labels, OpenLabels) and labels.open and kept.exists():
+            settled = labels.settled(MapStatistics.from_json(read_json(kept)))
+            fields = {name: value for name, value in fields_of(labels).items() if value == AUTO}
+            found[f"{stage}, confident labels"] = {name: round(fields_of(settled)[name], 4) for name in fields}
+    if refiner is not None:
+        found["masks"] = run.cuts("refined").to_json()
+    if isinstance(refiner, Psa) and refiner.alpha == AUTO and (choice := run.cuts("seeds").choice) is not None:
+        found["refine.alpha"] = round(alpha_of(choice.threshold), 4)
+    return found
+
+
+def _held_out(run: Run, val: Dataset, seeds: list[Path], scores: Scores, cuts: Cuts) -> Scores:
+    """Scores of the held-out split and of its named groups; of tags and seeds as far as somebody made them."""
+    located = all(path.exists() for path in seeds)
+    probabilities = _probabilities(seeds, val) if located else None
+    result: Scores = {}
+    if probabilities is not None:
+        precision = average_precision(probabilities, val.labels)
+        result["tags"] = {"ap": _numbers(precision), "map": _mean(precision)}
+    chosen = scores["train"]["seeds"]["swept"]["threshold"] if "train" in scores else None
+    masks = run.files("predictions", val, ".png", "val") if run.pipeline.segment is not None else None
+    if val.scored.any():
+        if located:
+            result["seeds"] = sweep(val, seeds, cuts, chosen)
+        if masks is not None:
+            result["segmentation"] = score_masks(val, masks)
+    for name, members in val.groups.items():
+        group: Scores = {"count": int(members.sum())}
+        if probabilities is not None:
+            group["map"] = _mean(average_precision(probabilities[members], val.labels[members]))
+        if (val.scored & members).any():
+            if located:
+                group["seeds"] = sweep(val, seeds, cuts, chosen, members)
+            if masks is not None:
+                group["segmentation"] = score_masks(val, masks, members)
+        result.setdefault("groups", {})[name] = group
+    return result
+
+
+def sweep(
+    data: Dataset, maps: list[Path], cuts: Cuts, chosen: float | None = None, members: NDArray[np.bool_] | None = None
+) -> Scores:
+    """Data-set IoU of stored maps at every threshold that is known, at one chosen elsewhere, and at the best of all.
+
+    Args:
+        data: with ground truth; only its scored images count.
+        maps: one stored map file an image.
+        cuts: the run's thresholds of such maps.
+        chosen: a threshold that was chosen on another split.
+        members: (N,), the images to count; None counts all.
+    """
+    total, lock = ThresholdSweep(len(data.classes)), threading.Lock()
+
+    def work(index: int, sample: Sample) -> None:
+        if sample.mask is None:
+            return
+        seeds = load_seeds(maps[index])
+        one = ThresholdSweep(len(data.classes))
+        one.update(upsample_seeds(seeds).numpy(), seeds.classes, sample.mask)
+        nonlocal total
+        with lock:
+            total = total + one
+
+    for_each(data, _counted(data, members), work, title="scoring maps", on_device=False)
+    best, _ = total.best()
+    at = {**cuts.known, "swept": best} | ({} if chosen is None else {"chosen on train": chosen})
+    found = {name: {"threshold": threshold, **_iou(total.at(threshold))} for name, threshold in at.items()}
+    return {
+        "curve": [round(float(value), 5) for value in total.curve()],
+        "thresholds": [round(float(value), 2) for value in THRESHOLDS],
+        **found,
+        "used": {"chosen": cuts.how, **found[cuts.how]},
+    }
+
+
+def score_masks(data: Dataset, masks: list[Path], members: NDArray[np.bool_] | None = None) -> Scores:
+    """Data-set IoU of stored masks, and the IoU of each image alone, by which examples are picked."""
+    total, lock = Confusion(len(data.classes)), threading.Lock()
+    images: dict[str, float] = {}
+
+    def work(index: int, sample: Sample) -> None:
+        if sample.mask is None:
+            return
+        one = Confusion(len(data.classes))
+        one.update(load_mask(masks[index]), sample.mask)
+        nonlocal total
+        with lock:
+            total = total + one
+            images[sample.name] = round(one.miou(), 5)
+
+    for_each(data, _counted(data, members), work, title="scoring masks", on_device=False)
+    return {**_iou(total), "images": dict(sorted(images.items()))}
+
+
+def coverage(run: Run, seeds: list[Path], maps: list[Path]) -> Scores:
+    """What can be said of pseudo-masks without truth: see :class:`deft.metrics.Coverage`.
+
+    The ignored share is that of the confident labels a refiner learns from (255 where it was not told); without a
+    refiner nothing is ignored.
+    """
+    data, total, lock = run.train, Coverage(len(run.train.classes)), threading.Lock()
+    cut = run.mask_threshold
+    open_labels = run.files("refine", data, ".png", "labels")
+
+    def work(index: int, sample: Sample) -> None:
+        found = load_seeds(maps[index])
+        full = upsample_seeds(found).numpy()
+        mask = mask_at(full, found.classes, cut)
+        height, width = found.size
+        score = strongest(full)[1] if found.classes else np.zeros((height, width), dtype=np.float32)
+        undecided = load_mask(open_labels[index]) == 255 if open_labels[index].exists() else None
+        one = Coverage(len(data.classes))
+        one.update(mask, np.where(mask > 0, score, 1 - score).astype(np.float32), sample.labels, undecided)
+        nonlocal total
+        with lock:
+            total = total + one
+
+    for_each(data, range(len(data)), work, title="coverage")
+    return total.to_json()
+
+
+def _probabilities(seeds: list[Path], data: Dataset) -> NDArray[np.float64] | None:
+    """Probability of each class in each image, (N, K); None where the seeds were made without a classifier."""
+    scores = [load_seeds(path).scores for path in seeds]
+    return np.array(scores) if all(len(row) == len(data.classes) for row in scores) else None
+
+
+def _counted(data: Dataset, members: NDArray[np.bool_] | None) -> list[int]:
+    counted = data.scored if members is None else data.scored & members
+    return [int(index) for index in np.flatnonzero(counted)]
+
+
+def _iou(confusion: Confusion) -> Scores:
+    return {"miou": confusion.miou(), "iou": _numbers(confusion.iou())}
+
+
+def _numbers(values: NDArray[np.float64]) -> list[float | None]:
+    return [None if np.isnan(value) else round(float(value), 5) for value in values]
+
+
+def _mean(values: NDArray[np.float64]) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None

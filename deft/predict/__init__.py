@@ -1,0 +1,1 @@
+"""A finished run on new photographs: masks, seeds, shards, and archives for VOC's test server."""

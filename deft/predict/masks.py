@@ -1,0 +1,212 @@
+"""Masks of new photographs from a finished run: ``deft.load("runs/x").predict(image)``."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+
+from deft.artifacts import atomic_write, file_stem, mask_png, read_json
+from deft.contracts import InputError, LabelMap
+from deft.data.images import read_image
+from deft.data.layouts.entries import Entry, image_of
+from deft.engine.infer import device
+from deft.engine.precision import AUTO, EXACT, choose
+from deft.engine.stream import device_lock, in_order
+from deft.predict.photographs import outside, photographs, refuse_left_out, tag_indices, tags_of_files
+from deft.predict.shards import EntryTags, Files, Streamed, digest, stream
+from deft.report.overlay import overlay
+from deft.segment.deeplab import SegmentationNetwork, load_network
+from deft.segment.inference import Inference
+from deft.settings import plain, restore
+
+
+class Predictor:
+    """A trained segmentation network with the names of its classes; made by :func:`load`."""
+
+    def __init__(
+        self,
+        network: SegmentationNetwork,
+        classes: tuple[str, ...],
+        inference: Inference,
+        precision: str = EXACT,
+    ) -> None:
+        self.network = network
+        self.classes = classes
+        self.inference = inference
+        self.precision = precision
+
+    def predict(
+        self, image: str | Path | NDArray[np.uint8], tags: tuple[str, ...] | list[str] | None = None
+    ) -> LabelMap:
+        """Mask of one photograph.
+
+        Args:
+            image: a file, or RGB uint8 (H, W, 3), upright.
+            tags: names of the classes that may be found; None allows all.
+
+        Returns:
+            The mask with class names; ``.found`` names what is in it.
+
+        Raises:
+            InputError: the file cannot be read, the array is no RGB image, or a tag is no class of the network.
+        """
+        pixels = rgb(image)
+        return self.inference.predict(self.network, pixels, self.classes, self._allowed(tags), self.precision)
+
+    def _allowed(self, tags: tuple[str, ...] | list[str] | None) -> tuple[int, ...] | None:
+        return None if tags is None else tag_indices(tags, self.classes)
+
+
+def load(run: str | Path, inference: Inference | None = None, precision: str = AUTO) -> Predictor:
+    """The segmentation network of a run.
+
+    Args:
+        run: a run folder, or a saved network (.safetensors).
+        inference: scales and flip; None takes those of the run.
+        precision: ``auto`` takes the fastest that does no harm on this machine, ``32-true`` is exact,
+            see :mod:`deft.engine.precision`.
+
+    Raises:
+        InputError: there is no finished network.
+    """
+    path = network_file(run)
+    record = path.parent.parent / "run.json"
+    if inference is None and record.exists():
+        inference = restore(read_json(record)["settings"]["inference"])
+    network, classes = load_network(path)
+    word = choose(device()) if precision == AUTO else precision
+    return Predictor(network.to(device()), classes, inference or Inference(), word)
+
+
+def network_file(run: str | Path) -> Path:
+    """The saved network of a run folder, or the file itself.
+
+    Raises:
+        InputError: the folder holds no finished network.
+    """
+    path = Path(run)
+    if path.is_dir():
+        path = path / "segment" / "model.safetensors"
+        if not path.exists():
+            raise InputError(
+                f"{run}: expected a finished run with segment/model.safetensors, found none; finish the run with the "
+                "command it was begun with, or name another (the recipe may have had no segmentation network)"
+            )
+    return path
+
+
+def rgb(image: str | Path | NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A photograph from a file, or given as pixels: RGB uint8 (H, W, 3).
+
+    Raises:
+        InputError: the file cannot be read, or the array is no RGB image.
+    """
+    pixels = read_image(image) if isinstance(image, str | Path) else np.asarray(image)
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise InputError(
+            f"expected an image file or RGB uint8 (H, W, 3), got {pixels.dtype} {pixels.shape}; "
+            "deft.data.images.read_image reads any file into that form"
+        )
+    return pixels
+
+
+def predict_folder(run: Path, images: Path, out: Path, tags: Path | None = None, precision: str = AUTO) -> int:
+    """Write ``masks/`` (palette PNG) and ``overlays/`` (JPEG) for a photograph or a folder of them.
+
+    Photographs are found in folders inside the folder too and keep their place. Masks that are there already are made
+    again. Nothing is written beside the photographs.
+
+    Args:
+        run: as for :func:`load`.
+        images: a folder, or one photograph.
+        out: where to write.
+        tags: table ``image,labels``; an image it does not name may hold any class.
+        precision: as for :func:`load`.
+
+    Returns:
+        The number of photographs.
+
+    Raises:
+        InputError: nothing to read, an unreadable photograph (the others are done), or a tag that is no class.
+    """
+    predictor = load(run, precision=precision)
+    found = photographs(images)
+    outside(out, [found.root])
+    allowed = tags_of_files(tags, found, predictor.classes)
+    turn = device_lock()
+
+    def work(index: int) -> str | None:
+        try:
+            pixels = read_image(found.paths[index])
+        except InputError as error:
+            return str(error)
+        with turn:
+            labels = predictor.predict(pixels, allowed.get(index))
+        stem = file_stem(found.names[index])
+        atomic_write(out / "masks" / f"{stem}.png", mask_png(labels.mask))
+        atomic_write(out / "overlays" / f"{stem}.jpg", overlay_jpg(pixels, labels))
+        return None
+
+    results = in_order(tqdm(range(len(found.paths)), unit="image", desc="predict"), work)
+    refuse_left_out([fault for fault in results if fault is not None], len(found.paths))
+    return len(found.paths)
+
+
+def predict_shards(
+    run: Path,
+    shards: str,
+    out: Path,
+    tags: Path | None = None,
+    tags_from: str = "",
+    overlays: bool = False,
+    precision: str = AUTO,
+) -> Streamed:
+    """Write a shard of masks for each shard of photographs, ``<key>.png`` and, where asked for, ``<key>.jpg``.
+
+    No more than a few photographs are in memory at a time, and none becomes a file. Shards that are in ``out`` already
+    are kept. Any number of processes may do the same at a time, on machines that share the folders.
+
+    Args:
+        run: as for :func:`load`.
+        shards: ``shards:PATTERN``, see :func:`deft.data.layouts.shards.shard_paths`.
+        out: folder of the results.
+        tags: table ``image,labels`` by key; an image it does not name may hold any class.
+        tags_from: suffix of the member that holds each image's tags, ``json`` for one; instead of ``tags``.
+        overlays: write pictures to look at beside the masks.
+        precision: as for :func:`load`.
+
+    Raises:
+        InputError: nothing to read, or photographs that cannot be used (the others are done).
+    """
+    predictor = load(run, precision=precision)
+    known = EntryTags.given(tags, tags_from, predictor.classes)
+    turn = device_lock()
+
+    def work(entry: Entry) -> Files:
+        pixels, allowed = image_of(entry), known.of(entry)
+        with turn:
+            labels = predictor.predict(pixels, allowed)
+        files = {"png": mask_png(labels.mask)}
+        return files | {"jpg": overlay_jpg(pixels, labels)} if overlays else files
+
+    made_from = {
+        "network": digest(network_file(run)),
+        "inference": plain(predictor.inference),
+        "precision": predictor.precision,
+        "tags": digest(tags),
+        "tags from": tags_from,
+        "overlays": overlays,
+    }
+    return stream(shards, out, work, made_from, "predict", known.suffix)
+
+
+def overlay_jpg(pixels: NDArray[np.uint8], labels: LabelMap) -> bytes:
+    """A picture of a mask over its photograph (H, W, 3), to look at."""
+    picture = io.BytesIO()
+    Image.fromarray(overlay(pixels, labels.mask, names=labels.classes)).save(picture, format="JPEG", quality=90)
+    return picture.getvalue()

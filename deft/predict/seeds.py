@@ -1,0 +1,248 @@
+"""Seeds of new photographs from a finished run: where in them its seed method finds the classes.
+
+::
+
+    locator = deft.load_locator("runs/x")
+    seeds = locator.locate("photo.jpg", tags=["dog"])   # maps in [0, 1], one for each tag
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from deft.artifacts import file_stem, read_json, save_seeds, seeds_npz
+from deft.classify.classifier import load_classifier
+from deft.contracts import InputError, ReadsFiles, Sample, SeedMaps
+from deft.data.images import read_image
+from deft.data.labels import multi_hot
+from deft.data.layouts.entries import Entry, image_of
+from deft.engine.infer import device
+from deft.engine.method import MethodContext, SeedMethod, learning
+from deft.engine.precision import AUTO, choose
+from deft.engine.stream import device_lock, in_order
+from deft.predict.masks import rgb
+from deft.predict.photographs import outside, photographs, refuse_left_out, tag_indices, tags_of_files
+from deft.predict.shards import EntryTags, Files, Streamed, digest, stream
+from deft.seeds.cam import Cam
+from deft.settings import plain, restore
+
+PRESENT = 0.5
+"""Probability above which a class is present in a photograph without tags, where the seed method names no other."""
+_WEIGHTS = ("classifier", "localiser")
+"""Stages of a run that seeds are read from; the second where the method trains beyond the classifier."""
+
+
+class Locator:
+    """The seed method of a run with the names of its classes; made by :func:`load_locator`."""
+
+    def __init__(
+        self,
+        seeds: Callable[[Sample], SeedMaps | None],
+        scores: Callable[[Sample], SeedMaps],
+        classes: tuple[str, ...],
+        present: float = PRESENT,
+    ) -> None:
+        """Take what a seed method has prepared.
+
+        Args:
+            seeds: maps of one image for its tags.
+            scores: the classifier's probability of every class, with whatever maps.
+            classes: names of the K classes.
+            present: probability above which a class is present in an image without tags.
+        """
+        self.seeds = seeds
+        self.scores = scores
+        self.classes = classes
+        self.present = present
+
+    def locate(
+        self, image: str | Path | NDArray[np.uint8], tags: tuple[str, ...] | list[str] | None = None
+    ) -> SeedMaps:
+        """Maps of the classes in one photograph.
+
+        Args:
+            image: a file, or RGB uint8 (H, W, 3), upright.
+            tags: names of the classes that are in it; None takes those that the classifier finds.
+
+        Returns:
+            Maps in [0, 1] on the grid of stride 4, one for each class, with the classifier's probabilities.
+
+        Raises:
+            InputError: the file cannot be read, the array is no RGB image, or a tag is no class of the run.
+        """
+        pixels = rgb(image)
+        none = np.zeros(len(self.classes), dtype=np.bool_)
+        if tags is None:
+            labels = np.asarray(self.scores(Sample("", pixels, none)).scores) > self.present
+        else:
+            labels = multi_hot([tag_indices(tags, self.classes)], len(self.classes))[0]
+        found = self.seeds(Sample("", pixels, labels))
+        if found is None:
+            raise AssertionError("seeds that are read from files are refused before")
+        return found
+
+
+class _NoImages:
+    """The data set of a method that has learned: class names, and nothing to learn from."""
+
+    contexts: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    context_labels = None
+
+    def __init__(self, classes: tuple[str, ...]) -> None:
+        self.classes = classes
+        self.labels = np.zeros((0, len(classes)), dtype=np.bool_)
+        self.scored = np.zeros(0, dtype=np.bool_)
+        self.groups: dict[str, NDArray[np.bool_]] = {}
+
+    def fingerprint(self) -> str:
+        return ""
+
+    def __len__(self) -> int:
+        return 0
+
+    def __getitem__(self, index: int) -> Sample:
+        raise IndexError(index)
+
+
+def load_locator(run: str | Path, precision: str = AUTO) -> Locator:
+    """The seed method of a run, with what it has learned.
+
+    Args:
+        run: a run folder with a trained classifier.
+        precision: ``auto`` takes the fastest that does no harm on this machine, ``32-true`` is exact,
+            see :mod:`deft.engine.precision`.
+
+    Raises:
+        InputError: the run has not come as far as its seeds, has no classifier, or its seeds are files of the user.
+    """
+    run = Path(run)
+    record, method = _method(run)
+    classes = tuple(str(name) for name in record["data"]["classes"])
+    head = restore(record["settings"]["classifier"]["head"])
+    network = load_classifier(run / "classifier" / "model.safetensors", head)
+    learned = run / "localiser" / "stage.json"  # its key is in the files that are kept beside it
+    context = MethodContext(
+        data=_NoImages(classes),
+        seeds=_no_seeds,
+        backbone=network.backbone,
+        network=network,
+        folder=run / "localiser",
+        made_by=str(read_json(learned)["key"]) if learned.exists() else "",
+        side=1,
+        seed=0,
+        precision=choose(device()) if precision == AUTO else precision,
+    )
+    scores = Cam(scales=(1.0,)).prepare(context)
+    return Locator(method.prepare(context), scores, classes, getattr(method, "present", PRESENT))
+
+
+def _method(run: Path) -> tuple[Any, SeedMethod]:
+    """The record of a run and its seed method, if that can be asked about new photographs."""
+    if not (run / "run.json").is_file():
+        raise InputError(f"{run}: expected a run folder, found no run.json in it; give the folder deft run wrote")
+    record = read_json(run / "run.json")
+    method: SeedMethod = restore(record["settings"]["seeds"])
+    if record["settings"]["classifier"] is None or isinstance(getattr(method, "base", method), ReadsFiles):
+        raise InputError(
+            f"{run}: expected a run whose seeds are read from a classifier, got one whose seeds are files of maps; "
+            "nothing can make those of new photographs here. Name another run"
+        )
+    for name in _WEIGHTS if learning(method) is not None else _WEIGHTS[:1]:
+        if not (run / name / "model.safetensors").exists():
+            raise InputError(
+                f"{run}: expected {name}/model.safetensors, found none; finish the run with the command it was begun "
+                "with, or name another"
+            )
+    return record, method
+
+
+def locate_folder(run: Path, images: Path, out: Path, tags: Path | None = None, precision: str = AUTO) -> int:
+    """Write ``NAME.npz`` for a photograph or each in a folder, as :func:`deft.artifacts.load_seeds` reads it.
+
+    Folders inside the folder keep their place. Seeds that are there already are made again.
+
+    Args:
+        run: as for :func:`load_locator`.
+        images: a folder, or one photograph.
+        out: where to write.
+        tags: table ``image,labels``; an image it does not name gets the maps of what the classifier finds.
+        precision: as for :func:`load_locator`.
+
+    Returns:
+        The number of photographs.
+
+    Raises:
+        InputError: nothing to read, an unreadable photograph (the others are done), or a tag that is no class.
+    """
+    locator = load_locator(run, precision)
+    found = photographs(images)
+    outside(out, [found.root])
+    known = tags_of_files(tags, found, locator.classes)
+    turn = device_lock()
+
+    def work(index: int) -> str | None:
+        try:
+            pixels = read_image(found.paths[index])
+        except InputError as error:
+            return str(error)
+        with turn:
+            seeds = locator.locate(pixels, known.get(index))
+        save_seeds(out / f"{file_stem(found.names[index])}.npz", seeds)
+        return None
+
+    results = in_order(tqdm(range(len(found.paths)), unit="image", desc="seeds"), work)
+    refuse_left_out([fault for fault in results if fault is not None], len(found.paths))
+    return len(found.paths)
+
+
+def locate_shards(
+    run: Path, shards: str, out: Path, tags: Path | None = None, tags_from: str = "", precision: str = AUTO
+) -> Streamed:
+    """Write a shard of seeds, ``<key>.npz``, for each shard of photographs.
+
+    See :func:`deft.predict.masks.predict_shards`.
+
+    Args:
+        run: as for :func:`load_locator`.
+        shards: ``shards:PATTERN``.
+        out: folder of the results.
+        tags: table ``image,labels`` by key; an image it does not name gets the maps of what the classifier finds.
+        tags_from: suffix of the member that holds each image's tags, ``json`` for one; instead of ``tags``.
+        precision: as for :func:`load_locator`.
+
+    Raises:
+        InputError: nothing to read, or photographs that cannot be used (the others are done).
+    """
+    precision = choose(device()) if precision == AUTO else precision
+    locator = load_locator(run, precision)
+    record, method = _method(run)
+    known = EntryTags.given(tags, tags_from, locator.classes)
+    turn = device_lock()
+
+    def work(entry: Entry) -> Files:
+        pixels, present = image_of(entry), known.of(entry)
+        with turn:
+            seeds = locator.locate(pixels, present)
+        return {"npz": seeds_npz(seeds)}
+
+    files = {name: run / name / "model.safetensors" for name in _WEIGHTS}
+    made_from = {
+        **{name: digest(path) for name, path in files.items() if name == "classifier" or learning(method) is not None},
+        "head": record["settings"]["classifier"]["head"],
+        "seeds": plain(method),
+        "precision": precision,
+        "tags": digest(tags),
+        "tags from": tags_from,
+    }
+    return stream(shards, out, work, made_from, "seeds", known.suffix)
+
+
+def _no_seeds(index: int) -> SeedMaps:
+    raise LookupError(f"there is no training image {index} here")

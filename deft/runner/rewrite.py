@@ -1,0 +1,38 @@
+"""The page of a finished run, written again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from deft.artifacts import atomic_write, read_json
+from deft.contracts import InputError
+from deft.evaluate.compare import compare
+from deft.evaluate.page import collect
+from deft.report.html import render
+from deft.runner.run import reopen
+
+
+def rewrite_report(folder: Path, beside: Sequence[Path] = ()) -> Path:
+    """Write a run's page again, its scores beside those of other runs.
+
+    Raises:
+        InputError: one of the folders holds no finished run, or the data is gone or has changed.
+    """
+    scores = {}
+    for other in [folder, *beside]:
+        if not (other / "scores.json").exists():
+            raise InputError(
+                f"{other}: expected a finished run, found none; finish it with the command it was begun with"
+            )
+        record = read_json(other / "run.json")
+        scores[record["recipe"] or other.name] = read_json(other / "scores.json")
+    run = reopen(folder)
+    try:
+        data = replace(collect(run), comparisons=tuple(compare(scores)) if beside else ())
+        path = folder / "report.html"
+        atomic_write(path, render(data).encode())
+        return path
+    finally:
+        run.out.close()

@@ -1,0 +1,169 @@
+"""A pipeline at work in a run folder: its data, the places of its files, and the thresholds that they lead to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from deft.artifacts import RunFolder, Stage, file_stem, read_json, stored_seeds
+from deft.backbone import Backbone, build_backbone
+from deft.classify.classifier import ClassifierNetwork, load_classifier
+from deft.contracts import Dataset, InputError, SeedMaps, Splits
+from deft.data.examples import typical_side, without_truth
+from deft.engine import ranks
+from deft.engine.fit import Watch
+from deft.engine.layout import channels_last
+from deft.engine.method import NO_CLASSIFIER, MethodContext
+from deft.pipeline import Pipeline
+from deft.settings import key_of
+from deft.thresholds import Cuts, MapStatistics, choose, choose_refined, kept_statistics, read_tuned, stored_statistics
+
+
+class Run:
+    """A pipeline, its data and its folder; the functions of :mod:`deft.stages.make` do the work."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        data: Splits,
+        out: RunFolder,
+        reuse: Sequence[Path] = (),
+        watch: Watch | None = None,
+        home: Path | None = None,
+    ) -> None:
+        self.pipeline, self.splits, self.out = pipeline, data, out
+        self.reuse = tuple(path for other in reuse for path in (other, *sorted(other.glob("round-*"))))
+        self.home = home or out.path
+        """The folder that the folders of earlier rounds are in."""
+        self.watch = watch
+        self.train, self.val = data.train, data.val
+        self.data_key = data.train.fingerprint()
+        self.val_key = data.val.fingerprint() if data.val is not None else ""
+        self.side = typical_side(data.train)
+
+    def stage(self, name: str, settings: Any, *inputs: str) -> Stage:
+        """The stage of that name, taken over from another run where one has it."""
+        stage = self.out.stage(name, key_of(name, settings, *inputs))
+        if ranks.first() and not stage.done:
+            stage.adopt(self.reuse)
+        ranks.barrier()
+        return stage
+
+    @contextmanager
+    def making(self, stage: Stage) -> Iterator[dict[str, Any]]:
+        """As :meth:`deft.artifacts.Stage.making`, begun and ended by the first of several processes for all."""
+        if not ranks.first():
+            ranks.barrier()
+            yield {}
+            ranks.barrier()
+        else:
+            with stage.making() as notes:
+                ranks.barrier()
+                yield notes
+                ranks.barrier()
+        ranks.barrier()
+
+    def stored(self, name: str) -> Stage:
+        """A stage as it lies in the folder, whatever it was made from."""
+        return self.out.stage(name, str(read_json(self.out.path / name / "stage.json")["key"]))
+
+    def files(self, stage: str, data: Dataset, suffix: str, part: str = "") -> list[Path]:
+        """One path per image of ``data`` in a stage's folder."""
+        folder = self.out.path / stage / part
+        return [folder / (file_stem(name) + suffix) for name in data.names]
+
+    @property
+    def mask_threshold(self) -> float:
+        """Background threshold of the pseudo-masks.
+
+        Raises:
+            InputError: it is to be chosen from maps that have one value everywhere.
+        """
+        return self.cuts("seeds" if self.pipeline.refine is None else "refined").used
+
+    def map_files(self) -> list[Path]:
+        """Maps that the pseudo-masks are made from: refined ones, or the seeds where nothing refines them."""
+        if self.pipeline.refine is None:
+            return self.files("seeds", self.train, ".npz", "train")
+        return self.files("refined", self.train, ".npz")
+
+    def parts(self) -> list[tuple[str, Dataset]]:
+        """The splits there are."""
+        return [("train", self.train)] + ([("val", self.val)] if self.val is not None else [])
+
+    def trained_classifier(self) -> ClassifierNetwork:
+        """A copy of the classifier, in eval mode.
+
+        Raises:
+            InputError: the recipe has none.
+        """
+        if self.pipeline.classifier is None:
+            raise InputError(NO_CLASSIFIER)
+        return load_classifier(self.out.path / "classifier" / "model.safetensors", self.pipeline.classifier.head)
+
+    def statistics(self, stage: str) -> MapStatistics:
+        """Statistics of the training images' maps: ``seeds``, or ``refined``; kept in the stage's folder.
+
+        Of several processes one alone may ask once the masks are made, which measures them.
+        """
+        path = self.out.path / stage / "statistics.json"
+        known = stored_statistics(path, self.stored(stage).key)
+        return self.measure(stage) if known is None else known
+
+    def measure(self, stage: str) -> MapStatistics:
+        """As :meth:`statistics`, measured by the first of several processes, all of which have to call it."""
+        folder = self.out.path / stage
+        paths = self.files("seeds", self.train, ".npz", "train") if stage == "seeds" else self.map_files()
+        key = self.stored(stage).key
+        data = without_truth(self.train)
+        return kept_statistics(folder / "statistics.json", key, data, stored_seeds(paths), f"thresholds ({stage})")
+
+    def cuts(self, stage: str) -> Cuts:
+        """The thresholds that there are for the maps of ``seeds`` or ``refined``."""
+        pipeline = self.pipeline
+        tuned, seeds = self.tuned.get(stage), self.statistics("seeds")
+        if stage == "seeds" or pipeline.refine is None:
+            return Cuts("seed_threshold", pipeline.seed_threshold, choose(seeds), tuned)
+        choice = choose_refined(self.statistics(stage), seeds)
+        return Cuts("refine.background", pipeline.refine.background, choice, tuned)
+
+    @cached_property
+    def tuned(self) -> dict[str, float]:
+        """Thresholds that ``deft tune`` chose on drawn masks, by stage; empty where it never did."""
+        record = read_tuned(self.home)
+        return dict(record.thresholds) if record is not None and self.home == self.out.path else {}
+
+    def context(self, stage: Stage, seeds: Callable[[int], SeedMaps] | None = None) -> MethodContext:
+        """What the method that works in a stage's folder may use.
+
+        Args:
+            stage: the one that the method learns in, or the one whose maps it makes where it learns nothing.
+            seeds: stored seeds of training image ``i``; None while seeds are made.
+        """
+        p = self.pipeline
+        network = None if p.classifier is None else self.trained_classifier()
+        return MethodContext(
+            data=without_truth(self.train),
+            seeds=seeds or _no_seeds,
+            backbone=self._untrained() if network is None else network.backbone,
+            network=network,
+            folder=stage.folder,
+            made_by=stage.key,
+            side=self.side,
+            seed=p.seed,
+            precision=p.precision,
+        )
+
+    def _untrained(self) -> Backbone:
+        p = self.pipeline
+        torch.manual_seed(p.seed)
+        return channels_last(build_backbone(p.backbone, p.weights, p.stride)).eval()
+
+
+def _no_seeds(index: int) -> SeedMaps:
+    raise LookupError(f"the seeds of image {index} are asked for while seeds are made; make them from the classifier")

@@ -1,0 +1,274 @@
+"""What each stage makes: trained networks, maps and masks. What is there already is kept.
+
+Each function takes the stages that its own is made from and returns its stage. The types of the stages fix the order:
+a segmentation network is trained on :data:`Masks`, which are made of :data:`Maps`, and on nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import NewType, Protocol, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from deft.artifacts import RunFolder, Stage, load_mask, read_json, stored_seeds
+from deft.backbone import build_backbone, weights_digest
+from deft.classify.classifier import Classifier, save_classifier
+from deft.contracts import IGNORE, InputError, ReadsFiles, SampleAugmentation, SeedMaps
+from deft.data.examples import MaskedImages, TaggedImages
+from deft.data.transforms import TrainCrop
+from deft.engine import ranks
+from deft.engine.fit import Plan, Watch, finish, fit
+from deft.engine.infer import for_each
+from deft.engine.method import MethodContext, Refiner, SeedMethod, learning
+from deft.engine.reading import Examples
+from deft.segment.deeplab import SegmentationNetwork, save_network
+from deft.settings import key_of, plain
+from deft.stages.context import Run
+from deft.stages.shares import Share, locating, masking, predicting, refining, take_part
+
+Classified = NewType("Classified", Stage)
+"""A trained classifier, or what later stages begin from where there is none."""
+Maps = NewType("Maps", Stage)
+"""Seeds or refined maps."""
+Masks = NewType("Masks", Stage)
+"""Pseudo-masks of the training images."""
+Segmented = NewType("Segmented", Stage)
+"""A trained segmentation network."""
+
+
+SHARED = ("seeds", "refined", "masks", "predictions")
+"""Stages that are a function of one image, in the order of a run: any process can take part in them."""
+
+Function = TypeVar("Function", covariant=True)
+
+
+class Method(Protocol[Function]):
+    """A seed method or a refiner, by what it prepares."""
+
+    def prepare(self, context: MethodContext) -> Function:
+        """The function of one image."""
+
+
+def make_all(run: Run) -> None:
+    """Make every stage of a run, in order."""
+    make_from_maps(run, refine(run, find_seeds(run, train_classifier(run))))
+
+
+def make_from_maps(run: Run, maps: Maps) -> None:
+    """Make what is made of the final maps: masks, the segmentation network, and its predictions."""
+    network = train_segmentation(run, make_masks(run, maps))
+    if network is not None:
+        predict(run, network)
+
+
+def train_classifier(run: Run) -> Classified:
+    """Train the classifier; without one, a stage without files, whose key says what the later stages begin from."""
+    p = run.pipeline
+    identity = (p.backbone, weights_digest(p.weights, p.backbone), p.stride, p.precision, p.seed, run.side)
+    if p.classifier is None:
+        return Classified(run.out.stage("classifier", key_of("no classifier", identity, run.data_key)))
+    augment = p.classifier.augment
+    earlier = _previous_round(run, p.classifier, augment) if isinstance(augment, SampleAugmentation) else None
+    inputs = (run.data_key,) if earlier is None else (run.data_key, earlier[0].key)
+    stage = run.stage("classifier", (p.classifier, identity), *inputs)
+    if ranks.agreed(stage.done):
+        return Classified(stage)
+    with run.making(stage) as notes:
+        change = None
+        if isinstance(augment, SampleAugmentation) and earlier is not None:
+            change = augment.prepare(run.train, partial(_mask_at, earlier[1]))
+            notes["instances"] = dict(change.counts)
+        torch.manual_seed(p.seed)
+        backbone = build_backbone(p.backbone, p.weights, p.stride)
+        network = p.classifier.build(backbone, len(run.train.classes))
+        pixels, long_side = p.classifier.pixels(run.side)
+        crop = TrainCrop(pixels, long_side=long_side, flip=p.classifier.flip, jitter=p.classifier.jitter)
+        examples = TaggedImages(run.train, crop, backbone.fill, change)
+        title = "classifier" if run.home == run.out.path else f"classifier ({run.out.path.name})"
+        path = stage.folder / "model.safetensors"
+        if not ranks.agreed(path.exists()):  # a kill may have come between the result and its record
+            _fit(run, network, examples, p.classifier.loader_plan, stage, title, run.watch)
+            if ranks.first():
+                save_classifier(path, network, run.train.classes, stage.key)
+        _finish(stage)
+        notes["parameters"] = sum(parameter.numel() for parameter in network.parameters())
+    return Classified(stage)
+
+
+def find_seeds(run: Run, classifier: Classified) -> Maps:
+    """Maps of the training images for their tags and, to be scored, of the held-out ones for theirs."""
+    method, made_from = run.pipeline.seeds, classifier.key
+    if isinstance(method, ReadsFiles):
+        made_from = key_of("files", method.fingerprint(), made_from)
+    learned = _learned(run, "localiser", method, made_from)
+    stage = run.stage("seeds", method, made_from if learned is None else learned.key, run.val_key)
+    if ranks.agreed(stage.done):
+        return Maps(stage)
+    locate = None if learned is None else _trained(run, method, learned)
+    with run.making(stage):
+        take_part(locating(run, stage, locate or method.prepare(run.context(stage))))
+    return Maps(stage)
+
+
+def refine(run: Run, seeds: Maps) -> Maps:
+    """Train the refiner and refine the training images' maps; without one the seeds go on as they are."""
+    method = run.pipeline.refine
+    if method is None:
+        return seeds
+    learned = _learned(run, "refine", method, seeds.key)
+    stage = run.stage("refined", method, seeds.key if learned is None else learned.key)
+    if ranks.agreed(stage.done):
+        return Maps(stage)
+    stored = stored_seeds(run.files("seeds", run.train, ".npz", "train"))
+    refined = None if learned is None else _trained(run, method, learned, stored)
+    with run.making(stage):
+        take_part(refining(run, stage, refined or method.prepare(run.context(stage, stored))))
+    return Maps(stage)
+
+
+def make_masks(run: Run, maps: Maps) -> Masks:
+    """Pseudo-masks of the training images, palette PNGs named after them."""
+    for made in ("seeds",) if run.pipeline.refine is None else ("seeds", "refined"):
+        run.measure(made)
+    # Seeds that no threshold can be chosen from end the run here, not when it is scored.
+    _ = run.cuts("seeds").used
+    stage = run.stage("masks", run.mask_threshold, maps.key)
+    if not ranks.agreed(stage.done):
+        with run.making(stage):
+            take_part([masking(run, stage)])
+    return Masks(stage)
+
+
+def train_segmentation(run: Run, masks: Masks) -> Segmented | None:
+    """Train the segmentation network on the pseudo-masks; None where the pipeline has none."""
+    p, settings = run.pipeline, run.pipeline.segment
+    if settings is None:
+        return None
+    initial = weights_digest(p.weights, p.backbone)
+    stage = run.stage("segment", (settings, p.backbone, initial, p.seed, p.precision, run.side), masks.key)
+    if ranks.agreed(stage.done):
+        return Segmented(stage)
+    with run.making(stage) as notes:
+        paths = run.files("masks", run.train, ".png")
+        useful = tuple(index for index, path in enumerate(paths) if not (load_mask(path) == IGNORE).all())
+        if not useful:
+            raise InputError("the pseudo-masks hold nothing to learn from: look at the seeds in report.html")
+        torch.manual_seed(p.seed)
+        if settings.from_classifier:
+            backbone = run.trained_classifier().backbone.requires_grad_(True)
+        else:
+            backbone = build_backbone(p.backbone, p.weights, settings.stride)
+        network = SegmentationNetwork(backbone, len(run.train.classes), settings, run.side)
+        pixels, long_side = settings.pixels(run.side)
+        crop = TrainCrop(pixels, long_side=long_side, jitter=settings.jitter)
+        examples = MaskedImages(run.train, paths, crop, backbone.fill, useful)
+        path = stage.folder / "model.safetensors"
+        if not ranks.agreed(path.exists()):
+            _fit(run, network, examples, settings.plan, stage, "segmentation")
+            if ranks.first():
+                save_network(path, network, run.train.classes, stage.key)
+        _finish(stage)
+        notes["parameters"] = sum(parameter.numel() for parameter in network.parameters())
+    return Segmented(stage)
+
+
+def predict(run: Run, network: Segmented) -> Stage:
+    """Masks that the network makes of the held-out images, or of the training images where there are no others."""
+    stage = run.stage("predictions", run.pipeline.inference, network.key, run.val_key)
+    if not ranks.agreed(stage.done):
+        with run.making(stage):
+            take_part([predicting(run, stage, run.parts()[-1][0])])
+    return stage
+
+
+def predict_some(run: Run, part: str, indices: Iterable[int]) -> None:
+    """Masks that the network makes of some images of a split, untagged; those there are already are kept."""
+    paths = run.files("predictions", dict(run.parts())[part], ".png", part)
+    missing = [index for index in indices if not paths[index].exists()]
+    if missing:
+        share = predicting(run, run.stored("predictions"), part)
+        for_each(share.data, missing, share.work, title=share.title)
+
+
+def shares_of(run: Run, stage: Stage) -> list[Share]:
+    """The shares of a stage that another process has begun, prepared here from what is stored.
+
+    Args:
+        run: its folder, held by the other process.
+        stage: one of :data:`SHARED`.
+    """
+    pipeline = run.pipeline
+    if stage.name == "seeds":
+        context = run.context(_learned_folder(run, "localiser", pipeline.seeds) or stage)
+        return locating(run, stage, pipeline.seeds.prepare(context))
+    if stage.name == "refined" and pipeline.refine is not None:
+        stored = stored_seeds(run.files("seeds", run.train, ".npz", "train"))
+        context = run.context(_learned_folder(run, "refine", pipeline.refine) or stage, stored)
+        return refining(run, stage, pipeline.refine.prepare(context))
+    if stage.name == "masks":
+        return [masking(run, stage)]
+    if stage.name == "predictions":
+        return [predicting(run, stage, run.parts()[-1][0])]
+    raise ValueError(f"expected a stage of {', '.join(SHARED)}, got {stage.name!r}")
+
+
+def _previous_round(run: Run, classifier: Classifier, augment: SampleAugmentation) -> tuple[Masks, list[Path]]:
+    """Run the round before this one up to its pseudo-masks, in a run folder of its own; the masks and their paths."""
+    number = augment.rounds - 1
+    before = replace(classifier, augment=augment.earlier)
+    record = read_json(run.out.path / "run.json")
+    settings = {**record["settings"], "classifier": plain(before), "segment": None}
+    record.pop("thresholds", None)
+    record |= {"recipe": f"{record['recipe']}, round {number}".lstrip(", "), "settings": settings}
+    folder = RunFolder(run.home / f"round-{number}", record, own=ranks.first())
+    try:
+        pipeline = replace(run.pipeline, classifier=before, segment=None)
+        earlier = Run(pipeline, run.splits, folder, run.reuse, home=run.home)
+        masks = make_masks(earlier, refine(earlier, find_seeds(earlier, train_classifier(earlier))))
+        return masks, earlier.files("masks", earlier.train, ".png")
+    finally:
+        folder.close()
+
+
+def _learned(run: Run, name: str, method: SeedMethod | Refiner, made_from: str) -> Stage | None:
+    """The stage in which a seed method or a refiner trains; None for one that trains nothing."""
+    p, settings = run.pipeline, learning(method)
+    return None if settings is None else run.stage(name, (settings, run.side, p.seed, p.precision), made_from)
+
+
+def _trained(
+    run: Run, method: Method[Function], stage: Stage, seeds: Callable[[int], SeedMaps] | None = None
+) -> Function:
+    """Train what a method has to be trained for, or load it, and return what it prepares."""
+    if ranks.agreed(stage.done):
+        return method.prepare(run.context(stage, seeds))
+    with run.making(stage):
+        return method.prepare(run.context(stage, seeds))
+
+
+def _learned_folder(run: Run, name: str, method: SeedMethod | Refiner) -> Stage | None:
+    """The finished stage in which a method has trained; None for one that trains nothing."""
+    return None if learning(method) is None else run.stored(name)
+
+
+def _fit(
+    run: Run, network: nn.Module, examples: Examples, plan: Plan, stage: Stage, title: str, watch: Watch | None = None
+) -> None:
+    p = run.pipeline
+    fit(network, examples, plan, folder=stage.folder, seed=p.seed, precision=p.precision, title=title, watch=watch)
+
+
+def _finish(stage: Stage) -> None:
+    if ranks.first():
+        finish(stage.folder)
+
+
+def _mask_at(paths: Sequence[Path], index: int) -> NDArray[np.uint8]:
+    return load_mask(paths[index])

@@ -1,0 +1,126 @@
+"""The stages that are a function of one image: seeds, refined maps, pseudo-masks, predictions.
+
+Each gives one or two *shares*: the images of a split, a file for each, and the function that makes it. Any process
+that can open the run folder can take part in a share, whether it belongs to the run (:mod:`deft.engine.ranks`) or has
+come to help (:mod:`deft.runner.join`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from deft.artifacts import Stage, load_seeds, save_mask, save_seeds
+from deft.contracts import Dataset, LabelMap, Sample, SeedMaps
+from deft.data.examples import without_truth
+from deft.engine import ranks
+from deft.engine.infer import device, for_each
+from deft.engine.worklist import WorkList
+from deft.refine.labels import threshold, upsample_seeds
+from deft.segment.deeplab import load_network
+from deft.stages.context import Run
+
+Locate = Callable[[Sample], SeedMaps | None]
+"""Maps of an image for its tags; None where there can be none."""
+Refine = Callable[[Sample, SeedMaps], SeedMaps]
+"""Refined maps of an image from its seeds."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """Images of one split and what is made of each."""
+
+    title: str
+    """Progress-bar label."""
+    data: Dataset
+    paths: list[Path]
+    """One file an image; those there are already are kept."""
+    work: Callable[[int, Sample], None]
+    """Makes the file of an image."""
+    claims: Path
+    """Folder in which processes say what they have taken."""
+    on_device: bool = True
+    """False where a GPU has nothing to do with it."""
+    read: bool = True
+    """False where the work does not look at the image."""
+
+    def take_part(self, begin: bool = True) -> int:
+        """Make what nobody else makes, return when all is made, and say how many this process made.
+
+        Args:
+            begin: False helps with a share that another process has begun.
+        """
+        todo = self.todo(begin)
+        return for_each(self.data, todo, self.work, title=self.title, on_device=self.on_device, read=self.read)
+
+    def todo(self, begin: bool = True) -> WorkList:
+        """The images without a file, to be divided."""
+        return WorkList(self.claims, self.paths, begin=begin)
+
+
+def take_part(shares: Sequence[Share]) -> None:
+    """Make the files of shares together with whoever takes part; every process of a run calls this."""
+    for each in shares:
+        each.take_part()
+    ranks.barrier()
+    if ranks.first():
+        for each in shares:
+            each.todo().clear()
+
+
+def locating(run: Run, stage: Stage, locate: Locate) -> list[Share]:
+    """Seeds of the training images for their tags and, to be scored, of the held-out ones for theirs."""
+    shares = []
+    for part, data in run.parts():
+        paths = run.files("seeds", data, ".npz", part)
+
+        def work(index: int, sample: Sample, paths: list[Path] = paths) -> None:
+            found = locate(sample)
+            if found is not None:
+                save_seeds(paths[index], found, stage.key)
+
+        shares.append(Share(f"seeds ({part})", without_truth(data), paths, work, _claims(stage, part)))
+    return shares
+
+
+def refining(run: Run, stage: Stage, refine: Refine) -> list[Share]:
+    """Refined maps of the training images."""
+    inputs, paths = run.files("seeds", run.train, ".npz", "train"), run.files("refined", run.train, ".npz")
+
+    def work(index: int, sample: Sample) -> None:
+        save_seeds(paths[index], refine(sample, load_seeds(inputs[index])), stage.key)
+
+    return [Share("refined maps", without_truth(run.train), paths, work, _claims(stage))]
+
+
+def masking(run: Run, stage: Stage) -> Share:
+    """Pseudo-masks of the training images, palette PNGs named after them."""
+    inputs, paths = run.map_files(), run.files("masks", run.train, ".png")
+    cut = run.mask_threshold
+
+    def work(index: int, sample: Sample) -> None:
+        seeds = load_seeds(inputs[index])
+        save_mask(paths[index], threshold(upsample_seeds(seeds), seeds.classes, cut), stage.key)
+
+    return Share("pseudo-masks", run.train, paths, work, _claims(stage), on_device=False, read=False)
+
+
+def predicting(run: Run, stage: Stage, part: str) -> Share:
+    """Masks that the network makes of one split, untagged."""
+    data = dict(run.parts())[part]
+    paths = run.files("predictions", data, ".png", part)
+    network, _ = load_network(run.out.path / "segment" / "model.safetensors")
+    network.to(device())
+
+    def work(index: int, sample: Sample) -> None:
+        found: LabelMap = run.pipeline.inference.predict(
+            network, sample.image, data.classes, precision=run.pipeline.precision
+        )
+        save_mask(paths[index], found.mask, stage.key)
+
+    return Share(f"predictions ({part})", without_truth(data), paths, work, _claims(stage, part))
+
+
+def _claims(stage: Stage, part: str = "all") -> Path:
+    return stage.folder / f"claims-{part}"

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import errno
+import signal
+import subprocess
+import sys
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from deft import verbs
+from deft.cli.main import main
+
+
+def told(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """The message of a command that is refused."""
+    assert main(words) == 2
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.err
+    return captured.err
+
+
+@pytest.mark.parametrize("words", [["--help"], ["run", "--help"], ["predict", "--help"], ["--version"]])
+def test_help_needs_no_torch(words: list[str]) -> None:
+    code = f"import sys, deft.cli.main\ntry: deft.cli.main.main({words!r})\nexcept SystemExit: pass\n"
+    code += "assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_a_wrong_recipe_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "did you mean 'irn_deft'" in told(capsys, "run", "irn_def", "--data", "demo:", "--out", "x")
+
+
+def test_missing_weights_are_told_before_the_run(
+    capsys: pytest.CaptureFixture[str], folder_data: Path, tmp_path: Path
+) -> None:
+    words = ["run", "cam", "--data", f"folder:{folder_data}", "--out", str(tmp_path / "r"), "--weights", "nowhere.pth"]
+    assert "nowhere.pth" in told(capsys, *words)
+    assert not (tmp_path / "r").exists()
+
+
+@pytest.mark.parametrize("data", ["fulder:x", "folder:/nowhere", "photos", "demo:bias=7"])
+def test_wrong_data_is_told(capsys: pytest.CaptureFixture[str], data: str, tmp_path: Path) -> None:
+    message = told(capsys, "run", "cam", "--data", data, "--out", str(tmp_path / "r"))
+    assert message.startswith("deft: ")
+
+
+def test_check_lists_faults_and_exits_2(capsys: pytest.CaptureFixture[str], own_folder: Path) -> None:
+    assert main(["check", f"folder:{own_folder}"]) == 0
+    (own_folder / "images" / "img_00.png").write_bytes(b"no image")
+    with (own_folder / "labels.csv").open("a") as file:
+        file.write("img_99,cow\n")
+    assert main(["check", f"folder:{own_folder}"]) == 2
+    out = capsys.readouterr().out
+    assert "img_00.png" in out
+    assert "labels.csv:8" in out
+
+
+def test_own_recipes_run_from_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        "from dataclasses import replace\nfrom deft import recipes\n\ndef recipe():\n"
+        "    return replace(recipes.cam(), seed_threshold=0.33)\n"
+    )
+    assert main(["run", str(mine), "--data", "demo:", "--out", "x", "--show"]) == 0
+    assert "seed_threshold = 0.33" in capsys.readouterr().out
+    mine.write_text("x = 1\n")
+    assert "function recipe()" in told(capsys, "run", str(mine), "--data", "demo:", "--out", "x")
+
+
+def test_a_full_disk_and_ctrl_c_say_how_to_go_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(given: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", "runs/x/seeds/a.npz")
+
+    def stopped(given: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(verbs, "check", full)
+    message = told(capsys, "check", "demo:")
+    assert "no space left" in message
+    assert "Make room" in message
+    monkeypatch.setattr(verbs, "check", stopped)
+    assert main(["check", "folder:my photos"]) == 130
+    assert "deft check 'folder:my photos'" in capsys.readouterr().err
+
+
+def test_ctrl_c_in_a_training_leaves_a_run_that_goes_on(folder_data: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "deft", "run", "cam", "--data", f"folder:{folder_data}"]
+    command += ["--out", str(tmp_path / "r"), "--backbone", "test_resnet", "--weights", "none"]
+    command += ["--set", "classifier.plan.min_steps=100000", "--set", "classifier.plan.workers=0"]
+    told = tmp_path / "stderr.txt"
+    with told.open("w") as stderr:
+        # A shell starts background jobs with the signal ignored, and children inherit that.
+        listen = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        process = subprocess.Popen(command, stderr=stderr, preexec_fn=listen)
+        for _ in range(1200):
+            if "step/s" in told.read_text():  # the training is under way
+                break
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+    assert "To go on, give the same command" in told.read_text()
+    assert "Traceback" not in told.read_text()

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import deft
+from deft.artifacts import load_seeds, save_seeds
+from deft.contracts import SeedMaps
+from deft.evaluate.refinement import check_refinement, sentence, smoothed
+from deft.recipes import irn
+from deft.refine.irn import Irn
+from deft.runner.run import reopen
+from deft.settings import assign
+
+TINY = [
+    *("backbone=test_resnet", "weights=none", "seeds.scales=(1.0,)", "segment=none", "precision=32-true"),
+    *(f"classifier.plan.{item}" for item in ("min_steps=4", "epochs=1", "batch=4", "workers=0")),
+    *(f"refine.plan.{item}" for item in ("min_steps=2", "epochs=1", "batch=4", "workers=0")),
+    *("seed_threshold=0.5", "refine.background=0.5", "refine.labels.fg=0.02", "refine.labels.bg=0.01"),
+]
+
+
+@pytest.fixture(scope="module")
+def finished(folder_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "irn"
+    assert isinstance(irn().refine, Irn)
+    deft.run(assign(irn(), TINY), f"folder:{folder_data}", out, name="irn")
+    return out
+
+
+def test_a_run_says_how_refinement_compares(finished: Path) -> None:
+    found = json.loads((finished / "scores.json").read_text())["refinement"]
+    assert isinstance(found["harmed"], bool)
+    for stage in ("seeds", "refined"):
+        assert found[stage]["colours"] >= 0 and 0 <= found[stage]["crf"] <= 1 and "network" not in found[stage]
+
+
+@pytest.mark.parametrize("worse", ["seeds", "refined"])
+def test_masks_that_leave_the_objects_are_found_out(finished: Path, worse: str, tmp_path: Path) -> None:
+    run = reopen(finished)
+    try:
+        paths = {"seeds": run.files("seeds", run.train, ".npz", "train"), "refined": run.map_files()}
+        kept = {path: path.read_bytes() for group in paths.values() for path in group}
+        for stage, group in paths.items():
+            for index, path in enumerate(group):
+                old, truth = load_seeds(path), run.train[index].mask
+                maps = np.stack([truth == k + 1 for k in old.classes]) if old.classes else np.zeros((0, *truth.shape))
+                maps = np.roll(maps, 20, axis=2) if stage == worse else maps  # beside the objects
+                cells = torch.from_numpy(maps[:, ::4, ::4].astype(np.float32))
+                save_seeds(path, replace(old, maps=cells), "test")
+            (run.out.path / stage / "statistics.json").unlink()
+        found = check_refinement(run)
+        assert found["harmed"] is (worse == "refined")
+        assert bool(sentence(found)) is found["harmed"]
+        other = "seeds" if worse == "refined" else "refined"
+        assert found[worse]["crf"] < found[other]["crf"]
+    finally:
+        for path, content in kept.items():
+            path.write_bytes(content)
+        run.out.close()
+
+
+def test_a_crf_keeps_what_follows_the_picture() -> None:
+    image = np.full((40, 40, 3), 30, dtype=np.uint8)
+    image[10:30, 10:30] = 220
+    maps = SeedMaps((2,), torch.ones(1, 10, 10), (40, 40))
+    square = np.zeros((40, 40), dtype=np.uint8)
+    square[10:30, 10:30] = 3
+    assert np.array_equal(smoothed(square, maps, image), square)
+    shifted = np.roll(square, 12, axis=1)
+    assert (smoothed(shifted, maps, image) != shifted).any()
+    nothing = SeedMaps((), torch.zeros(0, 10, 10), (40, 40))
+    assert not smoothed(np.zeros((40, 40), dtype=np.uint8), nothing, image).any()

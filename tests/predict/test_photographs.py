@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from deft.contracts import InputError
+from deft.predict.photographs import (
+    SHOWN,
+    outside,
+    photographs,
+    refuse_left_out,
+    tag_indices,
+    tags_of_files,
+    tags_of_keys,
+)
+
+
+def test_one_photograph_or_all_in_a_folder(own_folder: Path, tmp_path: Path) -> None:
+    images = own_folder / "images"
+    assert len(photographs(images).paths) == 6
+    assert photographs(images / "img_02.png").names == ("img_02",)
+    for wrong in (own_folder / "labels.csv", tmp_path / "nothing"):
+        with pytest.raises(InputError, match="expected a photograph or a folder that holds some"):
+            photographs(wrong)
+
+
+def test_a_folder_that_is_read_is_not_written_to(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(InputError, match="expected another folder than that of the photographs"):
+        outside(tmp_path / "link", [tmp_path])
+    outside(tmp_path / "out", [tmp_path])
+
+
+def test_tables_of_tags(own_folder: Path, tmp_path: Path) -> None:
+    classes, found = ("cat", "cow", "dog"), photographs(own_folder / "images")
+    table = tmp_path / "tags.json"
+    table.write_text('{"img_01": ["dog"], "img_03.png": []}')
+    assert tags_of_files(table, found, classes) == {1: ("dog",), 3: ()}
+    assert tags_of_keys(table, classes) == {"img_01": ("dog",), "img_03.png": ()}
+    assert tags_of_files(None, found, classes) == tags_of_keys(None, classes) == {}
+    table.write_text('{"img_9": ["dog"]}')
+    with pytest.raises(InputError, match="no image 'img_9'"):
+        tags_of_files(table, found, classes)
+    with pytest.raises(InputError, match="there is no such file"):
+        tags_of_keys(tmp_path / "other.csv", classes)
+
+
+def test_tags_are_indices() -> None:
+    assert tag_indices(["dog", "cat", "dog"], ("cat", "cow", "dog")) == (0, 2)
+    with pytest.raises(InputError, match="'horse' is no class of this network; it knows cat"):
+        tag_indices(["horse"], ("cat",))
+
+
+def test_what_is_left_out_is_named_up_to_a_point() -> None:
+    refuse_left_out([], 3)
+    with pytest.raises(InputError) as told:
+        refuse_left_out([f"{index}.png: damaged" for index in range(SHOWN + 2)], 100)
+    lines = str(told.value).splitlines()
+    assert lines[0] == f"{98 - SHOWN} of 100 photographs are done; these cannot be read:"
+    assert lines[-2:] == [f"{SHOWN - 1}.png: damaged", "... and 2 more"]

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+import io
+import tarfile
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from deft.contracts import InputError
+from deft.data.layouts.entries import Entry, image_of, is_image
+from deft.data.layouts.shards import read_shard
+from deft.predict.shards import EntryTags, Files, Streamed, stream
+
+pytest.importorskip("webdataset")
+
+
+def png(seed: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (5, 4), (seed % 256, 7, 9)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def write_tar(path: Path, members: Mapping[str, bytes]) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    with tarfile.open(path, "w") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Six shards of three photographs."""
+    for shard in range(6):
+        members = {f"{shard}/{index}.png": png(10 * shard + index) for index in range(3)}
+        write_tar(tmp_path / "photos" / f"p-{shard:03}.tar", members)
+    return tmp_path / "photos"
+
+
+def red(entry: Entry) -> Files:
+    return {"txt": str(image_of(entry)[0, 0, 0]).encode()}
+
+
+def run(photos: Path, out: Path, work: Callable[[Entry], Files] = red, made_from: str = "x") -> Streamed:
+    return stream(f"shards:{photos}/p-*.tar", out, work, {"network": made_from}, "test")
+
+
+def contents(out: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(out.iterdir())}
+
+
+def test_every_shard_becomes_one_of_its_name(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert run(photos, out) == Streamed(images=18, shards=6, all_shards=6)
+    assert sorted(contents(out)) == ["made-from.json", *(f"p-{shard:03}.tar" for shard in range(6))]
+    found = {entry.key: entry.files for path in out.glob("*.tar") for entry in read_shard(path, lambda _: True)}
+    assert found == {
+        f"{shard}/{index}": {"txt": str(10 * shard + index).encode()} for shard in range(6) for index in range(3)
+    }
+    assert run(photos, out) == Streamed(images=0, shards=0, all_shards=6)
+
+
+def test_a_stopped_command_goes_on_and_ends_alike(photos: Path, tmp_path: Path) -> None:
+    run(photos, tmp_path / "unbroken")
+    done = []
+
+    def stopped(entry: Entry) -> Files:
+        if len(done) == 10:
+            raise KeyboardInterrupt
+        done.append(entry.key)
+        return red(entry)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(photos, tmp_path / "out", stopped)
+    finished = len(list((tmp_path / "out").glob("*.tar")))
+    assert 0 < finished < 6
+    assert run(photos, tmp_path / "out").shards == 6 - finished
+    assert contents(tmp_path / "out") == contents(tmp_path / "unbroken")
+
+
+def test_several_divide_the_shards_among_themselves(photos: Path, tmp_path: Path) -> None:
+    run(photos, tmp_path / "alone")
+    done: list[Streamed] = []
+    seen: list[str] = []
+
+    def work(entry: Entry) -> Files:
+        seen.append(entry.key)
+        return red(entry)
+
+    workers = [threading.Thread(target=lambda: done.append(run(photos, tmp_path / "out", work))) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(done) == 3
+    assert sum(one.shards for one in done) == 6
+    assert len(seen) == len(set(seen)) == 18
+    assert contents(tmp_path / "out") == contents(tmp_path / "alone")
+
+
+def test_what_cannot_be_used_is_left_out_and_named_every_time(photos: Path, tmp_path: Path) -> None:
+    write_tar(photos / "p-001.tar", {"good.png": png(1), "bad.png": b"no image", "../up.png": png(2), "a.json": b"{}"})
+    (photos / "p-002.tar").write_bytes((photos / "p-002.tar").read_bytes()[:700])
+    write_tar(photos / "p-003.tar", {"bad.png": b"no image"})
+    for _ in range(2):
+        with pytest.raises(InputError) as told:
+            run(photos, tmp_path / "out")
+        text = str(told.value)
+        assert "all else is done; 5 shards or photographs cannot be used:" in text
+        for part in ("p-001.tar: bad: image of 8 bytes", "../up: expected a key", "a: expected one image"):
+            assert part in text
+        assert "p-002.tar: " in text
+        assert "none of 1 photographs can be used" in text
+    out = tmp_path / "out"
+    assert sorted(path.name for path in out.glob("*.tar")) == ["p-000.tar", "p-001.tar", "p-004.tar", "p-005.tar"]
+    assert [entry.key for entry in read_shard(out / "p-001.tar", is_image)] == ["good"]
+    for shard in range(1, 4):
+        write_tar(photos / f"p-{shard:03}.tar", {"good.png": png(1)})
+    (out / "p-001.tar").unlink()
+    assert run(photos, out).shards == 3
+    assert not list(out.glob("*.left-out"))
+
+
+def test_a_folder_holds_results_of_one_kind(photos: Path, tmp_path: Path) -> None:
+    run(photos, tmp_path / "out")
+    with pytest.raises(InputError, match=r"other settings:\n  network: 'x' in the folder, 'y' now"):
+        run(photos, tmp_path / "out", made_from="y")
+    with pytest.raises(InputError, match="expected another folder"):
+        run(photos, photos)
+
+
+def test_tags_of_a_member_or_of_a_table(tmp_path: Path) -> None:
+    table = tmp_path / "tags.csv"
+    table.write_text("image,labels\na/x,cow;dog\n./b.png,\n")
+    known = EntryTags.given(table, "", ("cow", "dog"))
+    assert known.of(Entry("a/x", {"png": b""})) == ("cow", "dog")
+    assert known.of(Entry("./b", {"png": b""})) == ()
+    assert known.of(Entry("c", {"png": b""})) is None
+    known = EntryTags.given(None, ".JSON", ("cow",))
+    assert known.of(Entry("a", {"json": b'{"tags": ["cow"]}'})) == ("cow",)
+    with pytest.raises(InputError, match=r"expected its tags in \.json, found none"):
+        known.of(Entry("a", {"png": b""}))
+    with pytest.raises(InputError, match="got both"):
+        EntryTags.given(table, "json", ("cow", "dog"))
+    assert EntryTags.given(None, "", ()).of(Entry("a", {})) is None
+    table.write_text("image,labels\na,cow\na,dog\nb,cwo\n")
+    with pytest.raises(InputError, match=r"(?s)tags.csv:4: unknown class 'cwo'.*tags.csv:3: a second row of 'a'"):
+        EntryTags.given(table, "", ("cow", "dog"))
