@@ -28,7 +28,8 @@ from deft.contracts import Dataset, Head
 from deft.data import open_data
 from deft.data.examples import TaggedImages, typical_side
 from deft.data.transforms import TrainCrop
-from deft.engine.fit import Plan, fit
+from deft.engine.fit import fit
+from deft.engine.plan import Plan
 from deft.metrics import ThresholdSweep
 from deft.refine.labels import upsample_seeds
 from deft.seeds.cam import Cam

@@ -36,10 +36,10 @@ def prepare() -> None:
     import segmentation_models_pytorch  # noqa: F401
 
     import deft.cli.main
-    import deft.engine.fit
+    import deft.engine.plan
     import deft.evaluate.page
 
-    deft.engine.fit.CHECKPOINT_SECONDS = CHECKPOINT_SECONDS
+    deft.engine.plan.CHECKPOINT_SECONDS = CHECKPOINT_SECONDS
 
 
 class Start:

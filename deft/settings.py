@@ -19,6 +19,13 @@ Settings = TypeVar("Settings")
 FORMAT = 1
 """Raised when the content of a stage's files changes meaning: older stages are then made again."""
 
+MOVED = {"deft.engine.fit.Plan": "deft.engine.plan.Plan"}
+"""Classes that have moved: the name in records -> where the class is now.
+
+Records and keys keep the old name: older runs can be read, and no stage is made again because of a move.
+"""
+_RECORDED = {now: recorded for recorded, now in MOVED.items()}
+
 
 def fields_of(settings: Any) -> dict[str, Any]:
     """Every field by its dotted name, for ``--set`` and the page."""
@@ -117,7 +124,8 @@ def plain(value: Any) -> Any:
     """A JSON-able picture of settings: a dataclass becomes a mapping that names its class."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
-        return {"class": f"{type(value).__module__}.{type(value).__qualname__}", **fields}
+        name = f"{type(value).__module__}.{type(value).__qualname__}"
+        return {"class": _RECORDED.get(name, name), **fields}
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -137,7 +145,8 @@ def restore(value: Any) -> Any:
         return tuple(restore(item) for item in value)
     if not isinstance(value, dict):
         return value
-    module, _, name = str(value.get("class", "")).rpartition(".")
+    recorded = str(value.get("class", ""))
+    module, _, name = MOVED.get(recorded, recorded).rpartition(".")
     kind = getattr(import_module(module), name, None) if module.split(".")[0] == "deft" else None
     if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
         raise InputError(

@@ -215,11 +215,12 @@ def test_thresholds_are_chosen_where_all_processes_are_and_not_while_one_scores(
     folder_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each process makes masks of its own images, and one scores alone: to meet there is to wait for ever."""
-    from deft import evaluate, mapping
     from deft.engine import ranks
+    from deft.runner import run as runner
+    from deft.stages import make
 
     alone: list[str] = []
-    agreed, scoring = ranks.agreed, evaluate.evaluate
+    agreed, scoring, shared = ranks.agreed, runner.evaluate, make.masking
 
     def meeting(flag: bool) -> bool:
         assert not alone, alone
@@ -236,13 +237,13 @@ def test_thresholds_are_chosen_where_all_processes_are_and_not_while_one_scores(
         return inner
 
     monkeypatch.setattr(ranks, "agreed", meeting)
-    monkeypatch.setattr(evaluate, "evaluate", by_itself("scoring", scoring))
-    shared = mapping.SHARED["masks"]
+    monkeypatch.setattr(runner, "evaluate", by_itself("scoring", scoring))
 
-    def masking(run: Any, stage: Any) -> list[Any]:
-        return [replace(share, work=by_itself("one mask", share.work)) for share in shared(run, stage)]
+    def masking(run: Any, stage: Any) -> Any:
+        share = shared(run, stage)
+        return replace(share, work=by_itself("one mask", share.work))
 
-    monkeypatch.setitem(mapping.SHARED, "masks", masking)
+    monkeypatch.setattr(make, "masking", masking)
     deft.run(tiny(cam(), "segment=none"), f"folder:{folder_data}", tmp_path / "run")
 
 

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib import import_module
 
 import pytest
 
 from deft.contracts import InputError
 from deft.engine.optimise import AdamW
+from deft.engine.plan import Plan
 from deft.recipes import irn_deft
-from deft.settings import assign, fields_of, flat, key_of, plain, restore
+from deft.settings import MOVED, assign, fields_of, flat, key_of, plain, restore
 
 
 def test_fields_are_set_by_type() -> None:
@@ -94,3 +96,14 @@ def test_settings_come_back_from_json_and_no_foreign_class_is_built() -> None:
     for name in ("os.system", "deft.cli.main.main", "deft.artifacts.RunFolder", "nothing"):
         with pytest.raises(InputError, match="not part of deft"):
             restore({"class": name})
+
+
+def test_a_moved_class_keeps_its_name_in_records_and_its_key() -> None:
+    plan = Plan(epochs=5, min_steps=0, batch=16)
+    assert plain(plan)["class"] == "deft.engine.fit.Plan"
+    assert key_of("stage", plan) == "44c0fa3c786357a94cc34b61"  # as before the move
+    for recorded, now in MOVED.items():
+        module, _, name = now.rpartition(".")
+        kind = getattr(import_module(module), name)
+        assert f"{kind.__module__}.{kind.__qualname__}" == now != recorded
+    assert restore(plain(plan)) == plan

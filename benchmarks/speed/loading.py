@@ -29,8 +29,8 @@ from deft.data.examples import TaggedImages
 from deft.data.images import read_image
 from deft.data.layouts.file_dataset import FileDataset
 from deft.data.transforms import TrainCrop
-from deft.engine.fit import Plan
 from deft.engine.layout import channels_last
+from deft.engine.plan import Plan
 from deft.engine.precision import autocast, choose
 from deft.engine.reading import reader
 

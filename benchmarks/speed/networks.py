@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from deft.backbone import Backbone, build_backbone
 from deft.classify.classifier import Classifier, ClassifierNetwork
 from deft.contracts import Head, InputError
-from deft.engine.fit import Plan
 from deft.engine.layout import channels_last
+from deft.engine.plan import Plan
 
 Module = TypeVar("Module", bound=nn.Module)
 

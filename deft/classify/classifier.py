@@ -26,10 +26,10 @@ from deft.contracts import (
     LayerAugmentation,
     SampleAugmentation,
 )
-from deft.engine.fit import Plan
 from deft.engine.layout import channels_last
 from deft.engine.optimise import ParamGroup, Sgd
 from deft.engine.parts import in_parts
+from deft.engine.plan import Plan
 from deft.engine.ranks import gathered, own
 
 
@@ -99,7 +99,7 @@ class Classifier:
 
 
 class ClassifierNetwork(nn.Module):
-    """Backbone and head; a :class:`deft.engine.fit.Trainee`."""
+    """Backbone and head; a :class:`deft.engine.plan.Trainee`."""
 
     parts: int = 1
     """Parts that a batch is computed in, see :mod:`deft.engine.parts`.

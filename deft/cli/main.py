@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from deft import __version__, verbs
+from deft import __version__
+from deft.cli import commands
 from deft.contracts import InputError
 from deft.engine.memory import keep_freed
 from deft.engine.stop import EXIT_CODE, Stopped, ending_on_sigterm
@@ -43,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--backbone", help="any timm model with feature maps (default: the recipe's, resnet50)")
     run.add_argument("--weights", help=WEIGHTS_HELP)
     run.add_argument("--thresholds", choices=["auto", "paper"], default="auto", help=THRESHOLDS_HELP)
-    run.add_argument("--precision", choices=verbs.PRECISIONS, help=PRECISION_HELP)
+    run.add_argument("--precision", choices=commands.PRECISIONS, help=PRECISION_HELP)
     run.add_argument("--devices", type=int, default=1, metavar="N", help="GPUs or processes a machine (default 1)")
     run.add_argument("--num-nodes", type=int, default=1, metavar="N", help="machines; see docs/scale.md (default 1)")
     run.add_argument("--seed", type=int, help="of everything random (default 0)")
@@ -52,40 +53,40 @@ def parser() -> argparse.ArgumentParser:
         "--reuse", action="append", default=[], type=Path, metavar="RUN", help="copy equal stages from RUN"
     )
     run.add_argument("--show", action="store_true", help="print every field with its value and stop")
-    run.set_defaults(act=verbs.run)
+    run.set_defaults(act=commands.run)
 
     join = known.add_parser("join", help="help a run that another machine holds", allow_abbrev=False)
     join.add_argument("run", type=Path, help="its folder, on storage that both machines see")
     join.add_argument("--data", help="KIND:PATH of its data, where that is at another place on this machine")
-    join.set_defaults(act=verbs.join)
+    join.set_defaults(act=commands.join)
 
     check = known.add_parser("check", help="read a whole data set and name every fault", allow_abbrev=False)
     check.add_argument("data", help=DATA_HELP)
-    check.set_defaults(act=verbs.check)
+    check.set_defaults(act=commands.check)
 
     predict = known.add_parser("predict", help="masks and overlays of new photographs", allow_abbrev=False)
     predict.add_argument("run", type=Path, help="a run folder, or a saved network (.safetensors)")
     _photographs(predict)
     predict.add_argument("--out", required=True, type=Path, help="where masks/ and overlays/, or shards of masks, go")
     predict.add_argument("--overlays", action="store_true", help="pictures in shards too (a folder always gets them)")
-    predict.set_defaults(act=verbs.predict)
+    predict.set_defaults(act=commands.predict)
 
     seeds = known.add_parser("seeds", help="class maps of new photographs", allow_abbrev=False)
     seeds.add_argument("run", type=Path, help="a run folder with a trained classifier")
     _photographs(seeds)
     seeds.add_argument("--out", required=True, type=Path, help="where NAME.npz, or shards of them, go")
-    seeds.set_defaults(act=verbs.seeds)
+    seeds.set_defaults(act=commands.seeds)
 
     report = known.add_parser("report", help="write a run's page again, beside other runs", allow_abbrev=False)
     report.add_argument("run", type=Path, help="a finished run folder")
     report.add_argument("--beside", action="append", default=[], type=Path, metavar="RUN", help="a run to compare with")
-    report.set_defaults(act=verbs.report)
+    report.set_defaults(act=commands.report)
 
     tune = known.add_parser("tune", help="choose a run's thresholds on a few drawn masks", allow_abbrev=False)
     tune.add_argument("run", type=Path, help="a finished run folder")
     tune.add_argument("--masks", type=Path, metavar="DIR", help="drawn masks, PNGs named after training images")
     tune.add_argument("--most", type=int, metavar="N", help="use N of the masks and score on the others")
-    tune.set_defaults(act=verbs.tune)
+    tune.set_defaults(act=commands.tune)
 
     study = known.add_parser("study", help="make a table or figure of the paper on any data", allow_abbrev=False)
     study.add_argument("study", metavar="NAME", help=STUDIES_HELP)
@@ -97,11 +98,11 @@ def parser() -> argparse.ArgumentParser:
     study.add_argument("--backbone", help="any timm model with feature maps (default: the recipes', resnet50)")
     study.add_argument("--weights", help=WEIGHTS_HELP)
     study.add_argument("--thresholds", choices=["auto", "paper"], default="auto", help=THRESHOLDS_HELP)
-    study.add_argument("--precision", choices=verbs.PRECISIONS, help=PRECISION_HELP)
+    study.add_argument("--precision", choices=commands.PRECISIONS, help=PRECISION_HELP)
     study.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="any field, in every row that has it"
     )
-    study.set_defaults(act=verbs.study)
+    study.set_defaults(act=commands.study)
 
     submit = known.add_parser("voc-submit", help="the archive that VOC 2012's test server takes", allow_abbrev=False)
     submit.add_argument("run", type=Path, nargs="?", help="a finished run on voc: (not with --check)")
@@ -113,24 +114,24 @@ def parser() -> argparse.ArgumentParser:
     submit.add_argument(
         "--check", type=Path, metavar="ARCHIVE", help="only say what the server would refuse in ARCHIVE"
     )
-    submit.set_defaults(act=verbs.voc_submit)
+    submit.set_defaults(act=commands.voc_submit)
 
     labels = known.add_parser("import-labels", help="cls_labels.npy to a table of labels; runs no code in the file")
     labels.add_argument("source", type=Path, help="cls_labels.npy, as other tools keep VOC's labels")
     labels.add_argument("table", type=Path, help="the CSV file to write, header image,labels")
     labels.add_argument("--classes", type=Path, help="class names, one a line (default: VOC's 20)")
-    labels.set_defaults(act=verbs.import_labels)
+    labels.set_defaults(act=commands.import_labels)
 
     contexts = known.add_parser("import-contexts", help="masks of PASCAL-Context to the contexts of voc: data")
     contexts.add_argument("masks", type=Path, help="folder of PNGs named after the images")
     contexts.add_argument("names", type=Path, help="names of their values, one a line: 1: aeroplane")
     contexts.add_argument("out", type=Path, help="where to write; the VOC folder itself, for one")
     contexts.add_argument("--classes", type=Path, help="object classes (default: OUT/classes.txt, else VOC's 20)")
-    contexts.set_defaults(act=verbs.import_contexts)
+    contexts.set_defaults(act=commands.import_contexts)
 
     demo = known.add_parser("demo", help="the whole job on an embedded data set", allow_abbrev=False)
     demo.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder of the demo's runs")
-    demo.set_defaults(act=verbs.demo)
+    demo.set_defaults(act=commands.demo)
     return top
 
 
@@ -139,7 +140,7 @@ def _photographs(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("images", help="a folder of photographs, one, or 'shards:PATTERN' (docs/data.md)")
     verb.add_argument("--tags", type=Path, help="table image,labels (CSV or JSON): the classes there are in an image")
     verb.add_argument("--tags-from", default="", metavar="SUFFIX", help="of the shards' members with tags, as in json")
-    verb.add_argument("--precision", choices=verbs.PRECISIONS, default="auto", help=PRECISION_HELP)
+    verb.add_argument("--precision", choices=commands.PRECISIONS, default="auto", help=PRECISION_HELP)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

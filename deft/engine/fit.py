@@ -7,86 +7,17 @@ Lightning's (:mod:`deft.engine.loop`).
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from deft.artifacts import read_json, write_json
 from deft.contracts import InputError
 from deft.engine import ranks
 from deft.engine.layout import channels_last
-from deft.engine.optimise import Adam, AdamW, ParamGroup, Sgd
+from deft.engine.plan import History, Plan, Watch, curves
 from deft.engine.reading import Examples
-
-CHECKPOINT_SECONDS = 20.0
-"""How much work a kill may cost."""
-LOG_STEPS = 10
-"""Loss terms are averaged over this many steps."""
-
-Watch = Callable[[int, nn.Module], None]
-"""Called as ``watch(steps done, trainee)`` before the first step and after every one; it must not train."""
-
-History = dict[str, list[tuple[int, float]]]
-"""Loss curves: term -> [(step, mean since the last entry)]."""
-
-
-class TrainingError(InputError):
-    """Training cannot go on: the message says at which step and what to change."""
-
-
-class Trainee(Protocol):
-    """What can be trained; an ``nn.Module``."""
-
-    parts: int
-    """Parts that a batch is computed in, see :mod:`deft.engine.parts`; 1 unless memory is short."""
-
-    def terms(self, batch: dict[str, Tensor], epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
-        """Weighted loss terms by name; their sum is the loss. ``epoch`` is 1-based.
-
-        Of several processes each has its own part of the batch. Their gradients are averaged, so that terms are means
-        over images, or sums divided by :func:`deft.engine.ranks.mean_over_ranks` of a count.
-        """
-
-    def groups(self) -> list[ParamGroup]:
-        """What is trained, at which multiple of the base rate."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How long and how to train."""
-
-    epochs: int
-    """Passes over the data; for small data an epoch is as many passes as ``min_steps`` needs."""
-    min_steps: int
-    """At least this many steps, so that a few hundred photographs train for long enough."""
-    batch: int
-    """Images in a step, over all devices."""
-    optimiser: Sgd | AdamW | Adam = field(default_factory=Sgd)
-    clip: float = 1.0
-    """Greatest norm of the gradient; without it plain CAM was seen to collapse on one of two photograph sets."""
-    workers: int | None = None
-    """Processes that read and augment; 0 reads in the training process, None takes two where there are cores for it."""
-
-    def __post_init__(self) -> None:
-        """Refuse a plan that trains nothing."""
-        if self.epochs < 1 or self.min_steps < 0 or self.batch < 1 or self.clip < 0 or (self.workers or 0) < 0:
-            raise InputError(
-                "expected plan.epochs and plan.batch of at least 1, plan.min_steps, plan.clip and plan.workers of at "
-                f"least 0, got {self.epochs}, {self.batch}, {self.min_steps}, {self.clip} and {self.workers}"
-            )
-
-    def steps(self, images: int) -> int:
-        """Steps for a data set of that many images."""
-        return max(self.epochs * math.ceil(images / self.batch), self.min_steps)
-
-    def epoch(self, step: int, images: int) -> int:
-        """1-based epoch of a 0-based step."""
-        return 1 + step * self.epochs // self.steps(images)
 
 
 def fit(
@@ -106,7 +37,8 @@ def fit(
     trained weights; the first one writes.
 
     Args:
-        trainee: an ``nn.Module`` that is a :class:`Trainee`; trained in place and left on the CPU in eval mode.
+        trainee: an ``nn.Module`` that is a :class:`deft.engine.plan.Trainee`; trained in place and left on the CPU in
+            eval mode.
         examples: what to read.
         plan: how long and how.
         folder: of the stage; holds ``checkpoint.safetensors`` while training, ``history.json`` after.
@@ -119,8 +51,8 @@ def fit(
         The loss curves.
 
     Raises:
-        TrainingError: the loss is not finite, which names the images of the batch, or one image needs more memory
-            than there is.
+        deft.engine.plan.TrainingError: the loss is not finite, which names the images of the batch, or one image needs
+            more memory than there is.
         InputError: the processes cannot share a batch evenly.
     """
     if plan.batch % ranks.world():
@@ -158,8 +90,3 @@ def read_history(folder: Path) -> History:
     """Loss curves of a finished training; empty when there was none."""
     path = folder / "history.json"
     return curves(read_json(path)) if path.exists() else {}
-
-
-def curves(stored: dict[str, list[list[float]]]) -> History:
-    """Loss curves as JSON keeps them."""
-    return {name: [(int(step), float(value)) for step, value in curve] for name, curve in stored.items()}

@@ -20,10 +20,10 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from deft.artifacts import load_tensors, read_json, save_tensors, write_json
-from deft.engine import fit as settings
+from deft.engine import plan as settings
 from deft.engine import ranks, stop
-from deft.engine.fit import History, Plan, Trainee, TrainingError, Watch
 from deft.engine.launch import by_torchrun, processes_of_this_machine
+from deft.engine.plan import History, Plan, Trainee, TrainingError, Watch
 from deft.engine.reading import Examples, reader
 
 with warnings.catch_warnings():

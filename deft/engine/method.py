@@ -21,8 +21,9 @@ from deft.contracts import BACKGROUND, IGNORE, Dataset, InputError, Sample, Seed
 from deft.data.examples import MaskedImages
 from deft.data.transforms import TrainCrop
 from deft.engine import ranks
-from deft.engine.fit import Plan, finish, fit
+from deft.engine.fit import finish, fit
 from deft.engine.infer import for_each
+from deft.engine.plan import Plan
 from deft.engine.reading import Examples
 from deft.engine.worklist import WorkList
 from deft.thresholds import MapStatistics, Threshold, kept_statistics
@@ -161,7 +162,7 @@ def learn(
 
     Args:
         context: whose folder, seed and precision.
-        network: a :class:`deft.engine.fit.Trainee`; filled in place.
+        network: a :class:`deft.engine.plan.Trainee`; filled in place.
         examples: makes what it learns from; called only where it has to learn.
         plan: how long and how.
         title: progress-bar label.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,9 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from deft.engine import ranks
-
-if TYPE_CHECKING:
-    from deft.engine.fit import Plan
+from deft.engine.plan import Plan
 
 
 class Examples(Protocol):

@@ -10,8 +10,8 @@ from dataclasses import replace
 from deft.classify.classifier import Classifier
 from deft.classify.deft import DeftHead
 from deft.classify.linear import LinearHead
-from deft.engine.fit import Plan
 from deft.engine.optimise import AdamW
+from deft.engine.plan import Plan
 from deft.pipeline import Pipeline
 from deft.refine.irn import Irn
 from deft.seeds.cam import Cam

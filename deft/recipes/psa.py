@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from deft.classify.classifier import Classifier
 from deft.classify.linear import LinearHead
-from deft.engine.fit import Plan
 from deft.engine.optimise import Sgd
+from deft.engine.plan import Plan
 from deft.pipeline import Pipeline
 from deft.recipes.irn import with_deft
 from deft.refine.psa import Psa

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deft.contracts import InputError, Sample, SeedMaps
-from deft.engine.fit import Plan
 from deft.engine.infer import device
 from deft.engine.layout import channels_last
 from deft.engine.method import MethodContext, confident_indices, learn, make_labels
 from deft.engine.optimise import Sgd
+from deft.engine.plan import Plan
 from deft.engine.precision import EXACT, autocast
 from deft.engine.reading import Examples
 from deft.refine.irn_network import IrnNetwork

@@ -30,7 +30,7 @@ DEEP = 3
 
 
 class IrnNetwork(nn.Module):
-    """Boundary and displacement branches; a :class:`deft.engine.fit.Trainee` whose backbone is not trained.
+    """Boundary and displacement branches; a :class:`deft.engine.plan.Trainee` whose backbone is not trained.
 
     Args:
         backbone: images uint8 or float 0..255 (N, 3, H, W) to a list of feature maps, shallow to deep, with attributes

@@ -25,11 +25,11 @@ from torch.nn import functional as F
 
 from deft.backbone import Backbone, from_spec
 from deft.contracts import BACKGROUND, IGNORE, InputError, Sample, SeedMaps
-from deft.engine.fit import Plan
 from deft.engine.infer import device
 from deft.engine.layout import channels_last
 from deft.engine.method import MethodContext, confident_indices, learn, make_labels, statistics_of
 from deft.engine.optimise import Sgd
+from deft.engine.plan import Plan
 from deft.engine.precision import EXACT
 from deft.engine.reading import Examples
 from deft.refine.crf import DenseCrf, dense_crf, unary_from_probabilities

@@ -31,7 +31,7 @@ NEW_LR = 10.0
 
 
 class AffinityNetwork(nn.Module):
-    """Backbone and branches; a :class:`deft.engine.fit.Trainee`.
+    """Backbone and branches; a :class:`deft.engine.plan.Trainee`.
 
     Args:
         backbone: trained already; its own copy. What it froze before is decided anew.

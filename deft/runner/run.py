@@ -17,8 +17,8 @@ from deft.contracts import InputError, ReadsFiles, SampleAugmentation, Splits
 from deft.data import check, open_data
 from deft.data.faults import refuse
 from deft.engine import ranks
-from deft.engine.fit import Watch
 from deft.engine.infer import device
+from deft.engine.plan import Watch
 from deft.engine.precision import AUTO, choose
 from deft.evaluate.page import write_report
 from deft.evaluate.scores import evaluate

@@ -24,11 +24,11 @@ from torch import Tensor
 from deft.artifacts import file_stem, load_mask, load_seeds, save_seeds
 from deft.contracts import BACKGROUND, InputError, ReadsFiles, Sample, SeedMaps, Splits
 from deft.engine import ranks
-from deft.engine.fit import Plan
 from deft.engine.infer import device, for_each
 from deft.engine.layout import channels_last
 from deft.engine.method import Labels, MethodContext, confident_indices, learn, make_labels, settled
 from deft.engine.optimise import Adam
+from deft.engine.plan import Plan
 from deft.engine.precision import EXACT
 from deft.engine.reading import Examples
 from deft.engine.worklist import WorkList

@@ -28,7 +28,7 @@ RATES = (6, 12, 18, 24)
 
 
 class AmnNetwork(nn.Module):
-    """Backbone, conditioning on the tags, and head; a :class:`deft.engine.fit.Trainee`.
+    """Backbone, conditioning on the tags, and head; a :class:`deft.engine.plan.Trainee`.
 
     Args:
         backbone: trained further, its batch statistics kept.

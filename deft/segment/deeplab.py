@@ -21,10 +21,10 @@ from torch.nn import functional as F
 from deft.artifacts import load_tensors, save_tensors
 from deft.backbone import Backbone, from_spec
 from deft.contracts import IGNORE, InputError
-from deft.engine.fit import Plan
 from deft.engine.layout import channels_last
 from deft.engine.optimise import AdamW, ParamGroup
 from deft.engine.parts import in_parts
+from deft.engine.plan import Plan
 from deft.engine.ranks import mean_over_ranks, world
 
 KIND = "deft segmentation network"
@@ -86,7 +86,7 @@ class DeepLab:
 
 
 class SegmentationNetwork(nn.Module):
-    """Backbone, decoder and head; a :class:`deft.engine.fit.Trainee`.
+    """Backbone, decoder and head; a :class:`deft.engine.plan.Trainee`.
 
     Args:
         backbone: trained further; where it has trained weights, early stages and batch statistics are frozen.

@@ -16,9 +16,9 @@ from deft.classify.classifier import ClassifierNetwork, load_classifier
 from deft.contracts import Dataset, InputError, SeedMaps, Splits
 from deft.data.examples import typical_side, without_truth
 from deft.engine import ranks
-from deft.engine.fit import Watch
 from deft.engine.layout import channels_last
 from deft.engine.method import NO_CLASSIFIER, MethodContext
+from deft.engine.plan import Watch
 from deft.pipeline import Pipeline
 from deft.settings import key_of
 from deft.thresholds import Cuts, MapStatistics, choose, choose_refined, kept_statistics, read_tuned, stored_statistics

@@ -24,9 +24,10 @@ from deft.contracts import IGNORE, InputError, ReadsFiles, SampleAugmentation, S
 from deft.data.examples import MaskedImages, TaggedImages
 from deft.data.transforms import TrainCrop
 from deft.engine import ranks
-from deft.engine.fit import Plan, Watch, finish, fit
+from deft.engine.fit import finish, fit
 from deft.engine.infer import for_each
 from deft.engine.method import MethodContext, Refiner, SeedMethod, learning
+from deft.engine.plan import Plan, Watch
 from deft.engine.reading import Examples
 from deft.segment.deeplab import SegmentationNetwork, save_network
 from deft.settings import key_of, plain

@@ -38,7 +38,7 @@ from deft.backbone import weights_digest
 from deft.contracts import InputError, SampleAugmentation, Splits
 from deft.data import check, open_data
 from deft.data.faults import refuse
-from deft.engine.fit import Watch
+from deft.engine.plan import Watch
 from deft.pipeline import Pipeline
 from deft.recipes import RECIPES, published
 from deft.runner.run import resolved, working

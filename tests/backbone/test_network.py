@@ -1,15 +1,12 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
-import timm
 import torch
-from safetensors.torch import save_file
 from torch import nn
 
-from deft.backbone import Backbone, build_backbone, find_weights, from_spec
+from deft.backbone import Backbone, build_backbone, from_spec
 from deft.contracts import InputError
 
 

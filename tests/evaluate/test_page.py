@@ -8,9 +8,11 @@ import pytest
 import deft
 from deft.cli.main import main
 from deft.contracts import InputError
-from deft.evaluate.page import collect, compare, rewrite_report
+from deft.evaluate.compare import compare
+from deft.evaluate.page import collect
 from deft.recipes import cam
 from deft.report.summary import headline
+from deft.runner.rewrite import rewrite_report
 from deft.runner.run import reopen
 from deft.settings import assign
 from deft.thresholds import Tuned, write_tuned

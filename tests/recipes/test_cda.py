@@ -106,10 +106,10 @@ class Stopped(Exception):
 def test_stopped_in_any_round_it_ends_at_the_same_files(
     twice: Path, folder_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from deft import mapping
+    from deft.stages import shares
 
     pipeline = tiny(cda(), WIDE, "classifier.augment.rounds=2")
-    save, left = mapping.save_mask, [3]
+    save, left = shares.save_mask, [3]
 
     def stop(*given: object) -> None:
         left[0] -= 1
@@ -123,7 +123,7 @@ def test_stopped_in_any_round_it_ends_at_the_same_files(
     for masks in (3, 9):  # in round 0, and after its other five in round 1
         left[0] = masks
         with monkeypatch.context() as patch:
-            patch.setattr(mapping, "save_mask", stop)
+            patch.setattr(shares, "save_mask", stop)
             with pytest.raises(Stopped):
                 run()
     assert (tmp_path / "run" / "round-1" / "masks").exists()

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from deft.artifacts import load_mask, read_json
 from deft.contracts import InputError, Sample, SeedMaps
-from deft.engine.fit import Plan
 from deft.engine.optimise import Sgd
+from deft.engine.plan import Plan
 from deft.refine.irn import Irn, IrnRefine, spread
 from deft.refine.labels import ConfidentLabels
 from deft.thresholds import MapStatistics

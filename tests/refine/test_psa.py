@@ -13,8 +13,8 @@ from torch import Tensor
 from deft.artifacts import load_mask, read_json
 from deft.backbone import Backbone, build_backbone
 from deft.contracts import InputError, Sample, SeedMaps
-from deft.engine.fit import Plan
 from deft.engine.optimise import Sgd
+from deft.engine.plan import Plan
 from deft.refine.crf import DenseCrf
 from deft.refine.labels import threshold
 from deft.refine.neighborhood import directions

@@ -19,9 +19,9 @@ from deft.contracts import Dataset, InputError, Sample, SeedMaps, Splits
 from deft.data import open_data
 from deft.data.examples import MaskedImages
 from deft.data.transforms import TrainCrop
-from deft.engine import fit as engine
-from deft.engine.fit import Plan
+from deft.engine import plan as engine
 from deft.engine.optimise import Adam
+from deft.engine.plan import Plan
 from deft.seeds.amn import Amn, stretch
 from deft.seeds.amn_network import AmnNetwork
 from deft.seeds.cam import Cam

@@ -13,7 +13,7 @@ from deft.contracts import InputError, Sample, SeedMaps
 from deft.data import open_data
 from deft.recipes import cam
 from deft.stages.context import Run
-from deft.stages.shares import SHARED, masking
+from deft.stages.shares import masking, take_part
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_masks_are_made_of_maps_alone(run: Run, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(type(run.train), "__getitem__", unread)
     with stage.making():
-        run.share(stage)
+        take_part([masking(run, stage)])
     for index, path in enumerate(run.files("masks", run.train, ".png")):
         mask = load_mask(path)
         assert mask.shape == (64, 64)
@@ -61,10 +61,6 @@ def test_what_is_there_is_kept(run: Run) -> None:
     kept, *others = run.files("masks", run.train, ".png")
     kept.parent.mkdir(parents=True)
     kept.write_bytes(b"kept")
-    (share,) = masking(run, stage)
+    share = masking(run, stage)
     assert share.take_part() == len(others)
     assert kept.read_bytes() == b"kept"
-
-
-def test_every_stage_of_one_image_can_be_shared() -> None:
-    assert list(SHARED) == ["seeds", "refined", "masks", "predictions"]

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from deft.contracts import InputError
-from deft.data import shards
+from deft.data.layouts import shards
 from deft.data.layouts.entries import image_of, is_image
 from deft.data.layouts.shards import read_shard, shard_paths, writing
 
