@@ -27,21 +27,21 @@ WORDS = (AUTO, EXACT, *_MIXED)
 _CPUINFO = Path("/proc/cpuinfo")
 
 
-def choose(where: torch.device) -> str:
+def choose(device: torch.device) -> str:
     """The precision that a machine computes fastest in without harm, training and reading maps alike.
 
     Args:
-        where: the device of the run.
+        device: the device of the run.
 
     Returns:
         ``bf16-mixed`` on GPUs from Ampere on and on processors that multiply bfloat16 themselves (AMX or AVX-512
         BF16); else ``32-true``.
     """
-    if where.type == "cuda":
-        with torch.cuda.device(where):
+    if device.type == "cuda":
+        with torch.cuda.device(device):
             fast = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        fast = where.type == "cpu" and multiplies_bfloat16()
+        fast = device.type == "cpu" and multiplies_bfloat16()
     return "bf16-mixed" if fast else EXACT
 
 
@@ -55,14 +55,14 @@ def multiplies_bfloat16() -> bool:
     return bool(_flags() & {"amx_bf16", "avx512_bf16"})
 
 
-def autocast(precision: str, where: torch.device) -> AbstractContextManager[Any]:
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
     """Forward passes in a precision.
 
     What comes out of a network may be in 16 bits: call ``.float()`` on it before anything is summed or compared.
 
     Args:
         precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``.
-        where: the device of the network.
+        device: the device of the network.
 
     Returns:
         A context; that of ``32-true`` does nothing, except inside another, which it switches off.
@@ -71,13 +71,13 @@ def autocast(precision: str, where: torch.device) -> AbstractContextManager[Any]
         InputError: another word; ``auto`` has to be resolved with :func:`choose` before.
     """
     if precision == EXACT:
-        return torch.autocast(where.type, enabled=False)
+        return torch.autocast(device.type, enabled=False)
     if precision not in _MIXED:
         raise InputError(
             f"expected a precision of {', '.join((EXACT, *_MIXED))}, got {precision!r}; replace {AUTO!r} by what "
             "deft.engine.precision.choose finds"
         )
-    return torch.autocast(where.type, dtype=_MIXED[precision])
+    return torch.autocast(device.type, dtype=_MIXED[precision])
 
 
 def _flags() -> set[str]:

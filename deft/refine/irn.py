@@ -148,11 +148,11 @@ class IrnRefine:
         Returns:
             Maps (P, h, w) on the stride-4 grid, the largest value of all classes being 1 (or 0 where every seed is 0).
         """
-        where = self.network.mean_shift.device
-        view = _image(image, where)[None].contiguous(memory_format=torch.channels_last)
-        with autocast(self.precision, where):
+        device = self.network.mean_shift.device
+        view = _image(image, device)[None].contiguous(memory_format=torch.channels_last)
+        with autocast(self.precision, device):
             edge = self.network.edge_and_displacement(view)[0][0]
-        maps = seeds.maps.to(where, torch.float32)
+        maps = seeds.maps.to(device, torch.float32)
         if maps.shape[1:] != edge.shape and len(maps):
             maps = F.interpolate(maps[None], size=edge.shape, mode="bilinear", align_corners=True)[0]
         walked = spread(maps, edge, self.settings, self.steps) if len(maps) else maps.new_zeros(0, *edge.shape)
@@ -173,5 +173,5 @@ def spread(maps: Tensor, edge: Tensor, settings: Irn, steps: int) -> Tensor:
     return walked / torch.where(largest > 0, largest, 1)
 
 
-def _image(image: NDArray[np.uint8], where: torch.device) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).to(where)
+def _image(image: NDArray[np.uint8], device: torch.device) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).to(device)

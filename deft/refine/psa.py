@@ -220,11 +220,11 @@ class PsaRefine:
         """
         if not seeds.classes:
             return seeds
-        where = self.network.join.weight.device
+        device = self.network.join.weight.device
         stride = self.network.backbone.stride
-        view = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).to(where)
+        view = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).to(device)
         affinities = self.network.affinities(view, self.precision)
-        maps = upsample_seeds(seeds, SEED_STRIDE).to(where)
+        maps = upsample_seeds(seeds, SEED_STRIDE).to(device)
         scores = F.avg_pool2d(with_background(maps, number(self.settings.alpha)), stride, ceil_mode=True)
         walked = random_walk(scores, affinities, self.settings.radius, beta=self.settings.beta, steps=self.steps)
         fine = F.interpolate(walked[None], scale_factor=float(stride), mode="bilinear", align_corners=False)[0]

@@ -135,8 +135,8 @@ class AdvCam:
         size = (images[0].shape[0], images[0].shape[1])
         if any(image.shape[:2] != size for image in images):
             raise ValueError(f"expected images of one size, got {sorted({image.shape[:2] for image in images})}")
-        head, where = cast(Any, network.head), next(network.backbone.parameters()).device
-        whole = torch.cat([pixels(image, where) for image in images])
+        head, device = cast(Any, network.head), next(network.backbone.parameters()).device
+        whole = torch.cat([pixels(image, device) for image in images])
         views = self._views(network, whole, 1.0)
         # Row by row, because a batch of several images could be more than memory holds.
         scores = [head.logits(network.backbone.features(view)[-1]).float().mean(0) for view in views]
@@ -146,7 +146,7 @@ class AdvCam:
             for own, found in zip(labels, probability, strict=True)
         ]
         rows = [(number, int(index)) for number, own in enumerate(chosen) for index in own]
-        at, classes = torch.tensor(rows, dtype=torch.int64, device=where).reshape(-1, 2).unbind(1)
+        at, classes = torch.tensor(rows, dtype=torch.int64, device=device).reshape(-1, 2).unbind(1)
         parts = [self._at_scale(network, whole, at, classes, scale) for scale in self.scales] if rows else []
         total = torch.stack(parts).sum(0) if parts else whole.new_zeros(0, 1, *grid(size))
         return [

@@ -105,15 +105,15 @@ class AmnNetwork(nn.Module):
         Returns:
             (K + 1, h, w) in [0, 1] on the stride-4 grid, with a sum of 1 at each cell.
         """
-        where = self.condition.weight.device
-        whole = pixels(image, where)
-        tags = torch.from_numpy(labels.astype(np.float32)).to(where)[None]
+        device = self.condition.weight.device
+        whole = pixels(image, device)
+        tags = torch.from_numpy(labels.astype(np.float32)).to(device)[None]
         views = []
         for scale in scales:
             view = resize(whole, scale, self.backbone.reductions[-1])
             batch = torch.cat([view, view.flip(-1)]) if mirror else view
             batch = batch.contiguous(memory_format=torch.channels_last)
-            with autocast(precision, where):
+            with autocast(precision, device):
                 logits = self(batch, tags.expand(len(batch), -1)).float()
             if mirror:
                 logits = (logits[:1] + logits[1:].flip(-1)) / 2

@@ -75,17 +75,17 @@ class Cam:
             Maps in [0, 1] on the strided grid, and the classifier's probability of every class.
         """
         size = (image.shape[0], image.shape[1])
-        where = next(network.backbone.parameters()).device
-        whole = pixels(image, where)
+        device = next(network.backbone.parameters()).device
+        whole = pixels(image, device)
         head = cast(Any, network.head)
         total: Tensor | None = None
         logits: list[Tensor] = []
-        with autocast(precision, where):  # one for all scales: weights are rounded once an image
+        with autocast(precision, device):  # one for all scales: weights are rounded once an image
             for scale in self.scales:
                 view = resize(whole, scale, network.backbone.stride)
                 batch = torch.cat([view, view.flip(-1)]) if self.flip else view
                 features = network.backbone(batch.contiguous(memory_format=torch.channels_last))[-1].float()
-                with autocast(EXACT, where):
+                with autocast(EXACT, device):
                     activation = head.activation(features).float()
                     if self.flip:
                         activation = activation[:1] + activation[1:].flip(-1)

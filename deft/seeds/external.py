@@ -101,17 +101,17 @@ class External:
         present = tuple(int(index) for index in np.flatnonzero(sample.labels))
         if not present:
             return SeedMaps((), torch.zeros(0, *grid(size)), size)
-        where, found = _read(self._root(), sample.name, present, classes)
-        maps = [self._scaled(_on_grid(_values(array, where), size), where) for array in found]
+        path, found = _read(self._root(), sample.name, present, classes)
+        maps = [self._scaled(_on_grid(_values(array, path), size), path) for array in found]
         return SeedMaps(present, torch.stack(maps), size)
 
-    def _scaled(self, values: Tensor, where: Path) -> Tensor:
+    def _scaled(self, values: Tensor, path: Path) -> Tensor:
         low, high = values.min().item(), values.max().item()
         if self.normalise:
             return values.clamp(min=0) / (high if high > 0 else 1.0)
         if low < 0 or high > 1:
             raise InputError(
-                f"{where}: expected maps in 0 to 1, these hold {low:g} to {high:g}; scale them, or set seeds.normalise"
+                f"{path}: expected maps in 0 to 1, these hold {low:g} to {high:g}; scale them, or set seeds.normalise"
             )
         return values
 
@@ -218,13 +218,13 @@ def _read(
         raise InputError(f"{source}: its maps cannot be read: {error}; write them again") from error
 
 
-def _values(array: NDArray[np.generic], where: Path) -> Tensor:
+def _values(array: NDArray[np.generic], path: Path) -> Tensor:
     """Floats (h, w); bytes become 0 to 1."""
     if array.ndim != 2 or 0 in array.shape:
-        raise InputError(f"{where}: expected maps of rows and columns, got shape {array.shape}; write them again")
+        raise InputError(f"{path}: expected maps of rows and columns, got shape {array.shape}; write them again")
     values = torch.from_numpy(array.astype(np.float32))
     if not bool(values.isfinite().all()):
-        raise InputError(f"{where}: its maps hold values that are no numbers (nan or infinite); write them again")
+        raise InputError(f"{path}: its maps hold values that are no numbers (nan or infinite); write them again")
     return values / 255 if array.dtype == np.uint8 else values
 
 

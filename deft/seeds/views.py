@@ -17,9 +17,9 @@ def grid(size: tuple[int, int]) -> tuple[int, int]:
     return (size[0] - 1) // STRIDE + 1, (size[1] - 1) // STRIDE + 1
 
 
-def pixels(image: NDArray[np.uint8], where: torch.device) -> Tensor:
+def pixels(image: NDArray[np.uint8], device: torch.device) -> Tensor:
     """An RGB image (H, W, 3) as float (1, 3, H, W) in 0..255."""
-    return torch.from_numpy(np.ascontiguousarray(image)).to(where).permute(2, 0, 1)[None].float()
+    return torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1)[None].float()
 
 
 def resize(pixels: Tensor, scale: float, stride: int) -> Tensor:
