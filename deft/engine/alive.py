@@ -1,7 +1,7 @@
-"""Whether the worker that claimed something on shared storage is still at work.
+"""Whether the worker that claimed something on shared storage is still alive.
 
-On the same machine the system knows, at once. Of other machines only the time of the claim tells, which a living worker
-keeps touching; it is compared with the clock of the machine that keeps the file, because no two clocks agree.
+On the same machine the operating system knows at once. For other machines only the time stamp of the claim tells, which
+a live worker keeps updating; it is compared with the clock of the file server, because clocks of machines differ.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any
 
 STALE = 60.0
-"""Seconds without a touch after which a claim's worker is taken for dead."""
+"""Seconds without an update after which a claim's worker is considered dead."""
 
 
 def owner() -> dict[str, Any]:
-    """This process, as other processes on this and other machines can recognise it."""
+    """Identity of this process, by which processes on this and other machines can recognise it."""
     return {"machine": _machine(), "process": os.getpid(), "born": _born(os.getpid())}
 
 
 def abandoned(claim: Path) -> bool:
-    """Whether the worker that wrote a claim is dead, or has not touched it for too long.
+    """Whether the worker that wrote a claim is dead, or has not updated it for too long.
 
     Args:
         claim: a file that holds an :func:`owner` in JSON.
@@ -34,7 +34,7 @@ def abandoned(claim: Path) -> bool:
         with claim.open() as file:  # a file that was opened just now shows no old times, on NFS either
             text, touched = file.read(), os.fstat(file.fileno()).st_mtime
     except FileNotFoundError:
-        return False  # let go of, as the next look will show
+        return False  # released, as the next look will show
     if now - touched > STALE:
         return True
     try:
@@ -48,7 +48,7 @@ def abandoned(claim: Path) -> bool:
 
 
 def _server_time(folder: Path) -> float:
-    """What the clock of the machine that keeps the folder says."""
+    """Time on the clock of the machine that stores the folder."""
     handle, name = tempfile.mkstemp(prefix=".part-", dir=folder)
     try:
         return os.fstat(handle).st_mtime
@@ -58,7 +58,7 @@ def _server_time(folder: Path) -> float:
 
 
 def _machine() -> str:
-    """Where process numbers mean the same: host, its start, and the container."""
+    """Scope in which process numbers are unique: host, its boot, and the container."""
     parts = [socket.gethostname()]
     with suppress(OSError):
         parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())

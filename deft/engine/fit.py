@@ -1,7 +1,7 @@
 """Training: one loop for the classifier, IRN's network and the segmentation network.
 
 Batches, augmentation, permutations and rates are functions of (seed, step) and not of hidden generator state, so that
-a stopped run goes on from its checkpoint as if it had not been stopped. Devices, precision and processes are
+a stopped run resumes from its checkpoint as if it had not been stopped. Devices, precision and processes are
 Lightning's (:mod:`deft.engine.loop`).
 """
 
@@ -31,10 +31,10 @@ def fit(
     title: str = "training",
     watch: Watch | None = None,
 ) -> History:
-    """Train in place, or go on from the checkpoint in ``folder``.
+    """Train in place, or resume from the checkpoint in ``folder``.
 
-    Where several processes work together (:mod:`deft.engine.ranks`) all of them call this, and each ends with the
-    trained weights; the first one writes.
+    With several processes (:mod:`deft.engine.ranks`) all of them call this, and each ends with the trained weights;
+    rank 0 writes the files.
 
     Args:
         trainee: an ``nn.Module`` that is a :class:`deft.engine.plan.Trainee`; trained in place and left on the CPU in
@@ -44,8 +44,8 @@ def fit(
         folder: of the stage; holds ``checkpoint.safetensors`` while training, ``history.json`` after.
         seed: of batches, augmentation and permutations.
         precision: Lightning's word: "32-true", "bf16-mixed", ...
-        title: beside the progress bar.
-        watch: looks at the network while it learns; after a kill the steps since the checkpoint are seen again.
+        title: progress-bar label.
+        watch: called with the network while it trains; after a kill, the steps since the checkpoint are seen again.
 
     Returns:
         The loss curves.

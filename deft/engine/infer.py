@@ -1,4 +1,4 @@
-"""Run a function over the images of a data set, several at a time; what is already stored is not made again."""
+"""Call a function for each image of a dataset, several at a time; results that are stored already are kept."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from deft.engine.launch import processes_of_this_machine
 from deft.engine.worklist import POLL, WorkList
 
 READERS = 4
-"""Threads that read ahead beside a GPU, at most; a photograph takes them a hundredth of a second to decode."""
+"""Most threads that read ahead beside a GPU; decoding a photograph takes about 10 ms."""
 
 
 def device() -> torch.device:
@@ -41,26 +41,26 @@ def for_each(
 ) -> int:
     """Call ``work(index, sample)`` for each index, one image a thread.
 
-    Whole images in parallel use the cores better than parallel loops inside small operations, and memory does not
-    grow with the number of images: at most two images a thread and one a reader are held.
+    Whole images in parallel use the cores better than parallel loops inside small operations. Memory does not grow
+    with the number of images: at most two images per thread and one per reader are held.
 
     Args:
-        data: where the samples come from.
-        indices: which ones; of a work list those that are missing, shared with all who work on it, and the call
+        data: the dataset.
+        indices: which images; for a work list the missing ones, shared with every process that works on it: the call
             returns when all of them are done.
-        work: stores its result itself; runs without gradients unless it asks for them.
-        title: beside the progress bar.
-        threads: 0 takes one a core on a CPU, one beside a GPU.
-        readers: threads that read images ahead; 0 reads each in the thread that works on it. None reads ahead beside
-            a GPU, which would wait otherwise.
-        on_device: False for work that leaves a GPU alone: it takes one thread a core all the same.
+        work: stores its result itself; runs without gradients unless it enables them.
+        title: progress-bar label.
+        threads: 0 takes one per core on a CPU, one beside a GPU.
+        readers: threads that read images ahead; 0 reads each image in the thread that works on it. None reads ahead
+            beside a GPU, which would have to wait otherwise.
+        on_device: False for work that does not use a GPU: it then takes one thread per core on any machine.
         read: False for work that needs no pixels: its samples have an empty image, (0, 0, 3), and no masks.
 
     Returns:
-        How many images this process did.
+        The number of images this process worked on.
 
     Raises:
-        Exception: the first that ``work`` raised; images under way are finished, and others may claim the rest.
+        Exception: the first that ``work`` raised; images in progress are finished, and others may claim the rest.
     """
     beside_gpu = on_device and torch.cuda.is_available()
     threads = threads or (1 if beside_gpu else _cores())
@@ -73,7 +73,7 @@ def for_each(
     def begin(share: int) -> None:
         torch.set_num_threads(share)
         if gpu is not None:
-            torch.cuda.set_device(gpu)  # a thread begins with the first
+            torch.cuda.set_device(gpu)  # a new thread starts on the first GPU
 
     def one(index: int, sample: Callable[[], Sample]) -> None:
         with torch.no_grad():
@@ -98,7 +98,7 @@ def for_each(
                     done += _collect(under_way, source)
                     bar.update(source.made - bar.n)
             except BaseException:
-                source.close()  # first: who stops this process may not wait for the images under way
+                source.close()  # first: whoever stops this process may not wait for the images in progress
                 reading.shutdown(wait=False, cancel_futures=True)
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
@@ -108,7 +108,7 @@ def for_each(
 
 
 class _Source(Protocol):
-    """Where the next image comes from: :class:`deft.engine.worklist.Claims`, or a sequence."""
+    """Source of the next image: :class:`deft.engine.worklist.Claims`, or a sequence."""
 
     @property
     def total(self) -> int: ...
@@ -126,7 +126,7 @@ class _Source(Protocol):
 
 
 class _Given:
-    """The images of a sequence, in its order."""
+    """The images of a sequence, in order."""
 
     def __init__(self, indices: Sequence[int]) -> None:
         self.total, self.made = len(indices), 0
@@ -139,7 +139,7 @@ class _Given:
         self.made += 1
 
     def over(self) -> bool:
-        return True  # asked when there is nothing to take
+        return True  # called when nothing is left to take
 
     def close(self) -> None:
         pass
@@ -150,7 +150,7 @@ def _source(indices: Sequence[int] | WorkList) -> AbstractContextManager[_Source
 
 
 def _bar(source: _Source, title: str) -> tqdm:
-    """A progress bar, shown by the first process where there is something to do."""
+    """A progress bar, shown by rank 0 if there is anything to do."""
     hidden = not source.total or not ranks.first()
     return tqdm(total=source.total, desc=title, unit="image", mininterval=1.0, disable=hidden)
 
@@ -166,7 +166,7 @@ def _unread(data: Dataset, index: int) -> Sample:
 
 
 def _collect(under_way: dict[Future[None], int], source: _Source) -> int:
-    """Wait for an image, for half a second at most; returns how many are done."""
+    """Wait up to half a second for images to finish; returns how many did."""
     if not under_way:
         time.sleep(POLL)
         return 0

@@ -21,7 +21,7 @@ import torch.distributed as dist
 from deft.contracts import InputError
 
 PATIENCE = datetime.timedelta(hours=2)
-"""How long a process waits for another that is alive; a dead one is noticed within seconds."""
+"""How long a process waits for another live one; a dead process is noticed within seconds."""
 
 
 def launched() -> bool:
@@ -57,13 +57,13 @@ def join() -> None:
 
 
 def leave() -> None:
-    """Part from the other processes."""
+    """Leave the process group."""
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
 def processes_of_this_machine() -> int:
-    """How many of the processes run here."""
+    """Number of the run's processes on this machine."""
     if not dist.is_initialized():
         return 1
     if "LOCAL_WORLD_SIZE" in os.environ:

@@ -1,4 +1,4 @@
-"""How networks are laid out and computed so that convolutions are fast, on a CPU and on tensor cores."""
+"""Memory layouts of networks that make convolutions fast, on a CPU and on tensor cores."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def channels_last(module: Module) -> Module:
 
     Dilated depthwise convolutions are computed as :class:`ByPhases` from then on. Names of weights do not change.
 
-    torch 2.15 ends without a message in the backward pass of a 1x1 convolution with a stride on an image of three
+    torch 2.15 crashes without a message in the backward pass of a 1x1 convolution with a stride on an image of three
     channels (RepVGG begins with one), if its weights are channels last: a network that holds one stays as it is.
     """
     for part in module.modules():
@@ -36,13 +36,13 @@ def channels_last(module: Module) -> Module:
 class ByPhases(nn.Conv2d):
     """A dilated depthwise convolution that is trained on a CPU as a plain one on each of its d x d phases.
 
-    A convolution of dilation d looks at every d-th row and column, so that it is d x d convolutions beside each other.
-    The numbers are the same; torch's way back through a dilated one takes twelve times as long as through a plain one
-    in bfloat16, and four times with the phases taken apart and put together again.
+    A convolution of dilation d looks at every d-th row and column, so that it is d x d convolutions side by side. The
+    results are the same. In bfloat16, torch's backward pass through a dilated convolution takes twelve times as long as
+    through a plain one; with splitting into phases and merging them, the plain one is still four times as fast.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """As ``nn.Conv2d`` of a padding that keeps the size: (N, C, h, w) to (N, C, h, w)."""
+        """Convolve as ``nn.Conv2d`` with a padding that keeps the size: (N, C, h, w) to (N, C, h, w)."""
         learns = torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
         reach, dilation = self.dilation[0] * (self.kernel_size[0] - 1) // 2, self.dilation[0]
         if x.is_cuda or not learns:
@@ -63,7 +63,7 @@ class ByPhases(nn.Conv2d):
 
 
 def _can_be_phased(part: nn.Module) -> bool:
-    """Whether a part is a depthwise convolution of stride 1, dilated, and padded so that it keeps the size."""
+    """Whether a module is a dilated depthwise convolution of stride 1 whose padding keeps the size."""
     if not isinstance(part, nn.Conv2d) or type(part).__name__ not in ("Conv2d", "Conv2dSame"):  # timm's pads by itself
         return False
     (rows, columns), (down, right) = part.kernel_size, part.dilation

@@ -1,8 +1,9 @@
-"""Memory of a CPU: what tensors free is kept for the next ones instead of being given back to the system.
+"""CPU memory: keep what tensors free for the next ones instead of returning it to the system.
 
-A step of training asks for the same hundreds of megabytes again and again. glibc gives each large block back when it is
-freed, and the system then clears every page of the next one before its first use: measured, that was half of a step of
-MobileNetV2 on two cores. The price is that the process keeps its largest size until it ends.
+A training step allocates the same hundreds of megabytes again and again. glibc returns each large block when it is
+freed, and the system then clears every page of the next one before its first use: measured, that was half of a training
+step of MobileNetV2 on two cores. The price is that the process keeps its peak size until it ends, so only the command
+line does this; the library leaves the allocator of the program that calls it alone.
 """
 
 from __future__ import annotations
@@ -11,17 +12,17 @@ import ctypes
 import platform
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
-"""Of ``malloc.h``."""
+"""Parameter numbers from ``malloc.h``."""
 _KEPT = 2**31 - 1
-"""Bytes that may lie free before some are given back."""
+"""Bytes that may stay free before some are returned."""
 _USUAL = 128 * 1024, 65536
-"""What glibc begins with."""
+"""glibc's defaults."""
 
 
 def keep_freed(keep: bool = True) -> bool:
-    """Keep freed memory from now on, or do as the C library usually does; says whether there was something to change.
+    """Keep freed memory from now on, or restore the C library's defaults; returns whether anything could be changed.
 
-    It does nothing where the C library is not glibc (macOS, Windows, musl), and a GPU's memory is torch's business.
+    Does nothing where the C library is not glibc (macOS, Windows, musl). GPU memory is managed by torch.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

@@ -29,7 +29,7 @@ from deft.engine.worklist import WorkList
 from deft.thresholds import MapStatistics, Threshold, kept_statistics
 
 Labels = Callable[[NDArray[np.uint8], SeedMaps], NDArray[np.uint8]]
-"""Image (H, W, 3) and its seeds to a mask (H, W), 255 where it is not sure."""
+"""Function of an image (H, W, 3) and its seeds that returns a mask (H, W), 255 where it is not confident."""
 
 
 NO_CLASSIFIER = "these seeds are read from a classifier and the recipe has none; give it one, or seeds of another kind"
@@ -158,20 +158,20 @@ def learn(
     title: str,
     after: Callable[[], None] | None = None,
 ) -> None:
-    """Train the network of a stage and keep it in the stage's folder, or load what is there.
+    """Train the network of a stage and store it in the stage's folder, or load what is there.
 
     Args:
-        context: whose folder, seed and precision.
+        context: gives folder, seed and precision.
         network: a :class:`deft.engine.plan.Trainee`; filled in place.
-        examples: makes what it learns from; called only where it has to learn.
-        plan: how long and how.
+        examples: makes the training examples; called only if the network has to be trained.
+        plan: how long and how to train.
         title: progress-bar label.
-        after: measures or changes the trained network before it is kept.
+        after: measures or changes the trained network before it is stored.
     """
     path = context.folder / "model.safetensors"
     if ranks.agreed(path.exists()):
         network.load_state_dict(load_tensors(path)[0])
-        finish(context.folder)  # a kill may have come between the two
+        finish(context.folder)  # a kill may have happened between the two
         return
     given = examples()
     fit(
@@ -200,7 +200,7 @@ class OpenLabels(Protocol):
         """Whether a threshold is still to be chosen."""
 
     def settled(self, statistics: MapStatistics) -> Labels:
-        """The same with every threshold chosen."""
+        """These labels with every threshold chosen."""
 
 
 def settled(context: MethodContext, labels: Labels, seeds: Callable[[int], SeedMaps]) -> Labels:
@@ -214,7 +214,7 @@ def statistics_of(context: MethodContext, seeds: Callable[[int], SeedMaps]) -> M
     """Statistics of the training images' seeds, kept in ``statistics.json`` of the folder.
 
     Args:
-        context: whose images and folder.
+        context: gives images and folder.
         seeds: of training image ``i``.
     """
     return kept_statistics(context.folder / "statistics.json", context.made_by, context.data, seeds)
@@ -225,11 +225,11 @@ def make_labels(
     labels: Labels,
     seeds: Callable[[int], SeedMaps],
 ) -> list[Path]:
-    """Labels of every training image, palette PNGs in ``labels/`` of the folder; those there are kept.
+    """Labels of every training image, palette PNGs in ``labels/`` of the folder; existing ones are kept.
 
     Args:
-        context: whose images and folder.
-        labels: image (H, W, 3) and its seeds to a mask (H, W), 255 where it is not sure.
+        context: gives images and folder.
+        labels: function of an image (H, W, 3) and its seeds; returns a mask (H, W), 255 where it is not confident.
         seeds: of training image ``i``.
     """
     labels = settled(context, labels, seeds)
@@ -250,8 +250,8 @@ def confident_indices(paths: list[Path], remedy: str) -> tuple[int, ...]:
     """Indices of masks with at least one confident pixel.
 
     Args:
-        paths: of masks.
-        remedy: which setting to change, for the error.
+        paths: mask files.
+        remedy: which setting to change, for the error message.
 
     Raises:
         InputError: no mask holds an object.

@@ -1,4 +1,4 @@
-"""Optimiser presets, and rates that are a pure function of the step, so that a stopped run goes on exactly."""
+"""Optimiser presets, and learning rates that are a pure function of the step, so that a stopped run resumes exactly."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Sgd:
     power: float = 0.9
 
     def build(self, groups: list[ParamGroup]) -> torch.optim.Optimizer:
-        """The optimiser of these groups."""
+        """The torch optimiser of these parameter groups."""
         return torch.optim.SGD(_groups(groups, self.lr, self.decay), lr=self.lr, momentum=self.momentum)
 
     def factor(self, step: int, steps: int) -> float:
@@ -60,7 +60,7 @@ class AdamW:
     """Share of the steps over which the rate rises from 0."""
 
     def build(self, groups: list[ParamGroup]) -> torch.optim.Optimizer:
-        """The optimiser of these groups."""
+        """The torch optimiser of these parameter groups."""
         return torch.optim.AdamW(_groups(groups, self.lr, self.decay), lr=self.lr)
 
     def factor(self, step: int, steps: int) -> float:
@@ -78,10 +78,10 @@ class Adam:
     lr: float = 1e-4
     decay: float = 1e-4
     power: float = 0.0
-    """Of a polynomial decay; 0 keeps the rate constant."""
+    """Exponent of a polynomial decay; 0 keeps the rate constant."""
 
     def build(self, groups: list[ParamGroup]) -> torch.optim.Optimizer:
-        """The optimiser of these groups."""
+        """The torch optimiser of these parameter groups."""
         return torch.optim.Adam(_groups(groups, self.lr, self.decay), lr=self.lr)
 
     def factor(self, step: int, steps: int) -> float:

@@ -1,4 +1,4 @@
-"""A batch in parts: less memory, the same gradients."""
+"""A batch computed in parts: less memory, the same gradients."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ Maps = TypeVar("Maps", Tensor, Sequence[Tensor])
 
 
 def in_parts(function: Callable[..., Maps], images: Tensor, parts: int, *others: Tensor) -> Maps:
-    """What ``function`` makes of a batch, computed part by part.
+    """Apply ``function`` to a batch part by part, with the gradients of the whole.
 
-    Nothing of a part but its result is kept: on the way back each part is computed once more. The loss is then that
-    of the whole batch, and memory is that of one part; the price is a second way there. Dropout is the same on both
-    ways. Batch norms that are in training mode see parts instead of the batch, and see each of them twice.
+    Only the result of each part is kept; the backward pass computes each part again. The loss is that of the whole
+    batch and memory that of one part, at the price of a second forward pass. Dropout is the same in both passes. Batch
+    norms in training mode see parts instead of the batch, and each part twice.
 
     Args:
-        function: of images (n, ...), and of as many rows of ``others``, to a tensor, or a sequence of tensors, of n
-            rows; each row of its own image.
+        function: takes images (n, ...) and as many rows of ``others``; returns a tensor, or a sequence of tensors, with
+            n rows, each of which depends on its own image alone.
         images: (N, ...).
-        parts: how many, at least 1; no more than N are made.
-        others: what else each image has, (N, ...) each.
+        parts: number of parts, at least 1; no more than N are made.
+        others: further inputs, (N, ...) each.
     """
     if parts == 1 or len(images) == 1:
         return function(images, *others)

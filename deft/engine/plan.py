@@ -1,4 +1,4 @@
-"""What a training is given and gives back: the plan, what it asks of a network, its loss curves and its error."""
+"""Training: its plan, what it needs of a network, its loss curves and its error."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deft.contracts import InputError
 from deft.engine.optimise import Adam, AdamW, ParamGroup, Sgd
 
 CHECKPOINT_SECONDS = 20.0
-"""How much work a kill may cost."""
+"""Seconds between two checkpoints: how much work a kill may cost."""
 LOG_STEPS = 10
 """Loss terms are averaged over this many steps."""
 
@@ -30,20 +30,20 @@ class TrainingError(InputError):
 
 
 class Trainee(Protocol):
-    """What can be trained; an ``nn.Module``."""
+    """An ``nn.Module`` that can be trained."""
 
     parts: int
-    """Parts that a batch is computed in, see :mod:`deft.engine.parts`; 1 unless memory is short."""
+    """Number of parts a batch is computed in (:mod:`deft.engine.parts`); 1 unless memory is short."""
 
     def terms(self, batch: dict[str, Tensor], epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
         """Weighted loss terms by name; their sum is the loss. ``epoch`` is 1-based.
 
-        Of several processes each has its own part of the batch. Their gradients are averaged, so that terms are means
+        With several processes, each has its own part of the batch. Gradients are averaged over them, so terms are means
         over images, or sums divided by :func:`deft.engine.ranks.mean_over_ranks` of a count.
         """
 
     def groups(self) -> list[ParamGroup]:
-        """What is trained, at which multiple of the base rate."""
+        """The parameters that are trained, with their multiples of the base learning rate."""
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,16 @@ class Plan:
     """How long and how to train."""
 
     epochs: int
-    """Passes over the data; for small data an epoch is as many passes as ``min_steps`` needs."""
+    """Passes over the data; on a small dataset an epoch is as many passes as ``min_steps`` needs."""
     min_steps: int
-    """At least this many steps, so that a few hundred photographs train for long enough."""
+    """Minimum number of steps, so that a few hundred photographs train for long enough."""
     batch: int
-    """Images in a step, over all devices."""
+    """Images per step, over all devices."""
     optimiser: Sgd | AdamW | Adam = field(default_factory=Sgd)
     clip: float = 1.0
-    """Greatest norm of the gradient; without it plain CAM was seen to collapse on one of two photograph sets."""
+    """Maximum norm of the gradient; without clipping, plain CAM collapsed on one of two sets of photographs."""
     workers: int | None = None
-    """Processes that read and augment; 0 reads in the training process, None takes two where there are cores for it."""
+    """Loader processes that read and augment; 0 loads in the training process, None takes two if there are cores."""
 
     def __post_init__(self) -> None:
         """Refuse a plan that trains nothing."""

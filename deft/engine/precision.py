@@ -1,4 +1,4 @@
-"""The numbers a network computes with: Lightning's words, what a machine is fastest in, and autocast for inference.
+"""Numerical precision: its names (Lightning's), the fastest one of a machine, and autocast for inference.
 
 ``32-true`` is float32 throughout. ``bf16-mixed`` keeps weights, statistics and losses in float32 and multiplies in
 bfloat16, which has float32's range and 8 bits of mantissa: it needs no scaling of the loss. ``16-mixed`` multiplies in
@@ -16,19 +16,19 @@ import torch
 from deft.contracts import InputError
 
 AUTO = "auto"
-"""Stands for what :func:`choose` finds."""
+"""Chosen by :func:`choose` when a run begins."""
 EXACT = "32-true"
-"""float32: what every other precision is compared with."""
+"""float32, the reference for every other precision."""
 
 _MIXED = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
 WORDS = (AUTO, EXACT, *_MIXED)
-"""All that a pipeline may be given."""
+"""All values of a pipeline's ``precision``."""
 
 _CPUINFO = Path("/proc/cpuinfo")
 
 
 def choose(device: torch.device) -> str:
-    """The precision that a machine computes fastest in without harm, training and reading maps alike.
+    """The fastest precision of a machine that does not change results noticeably, for training and inference alike.
 
     Args:
         device: the device of the run.
@@ -46,10 +46,10 @@ def choose(device: torch.device) -> str:
 
 
 def multiplies_bfloat16() -> bool:
-    """Whether this processor has instructions for bfloat16; without them torch imitates them, slower than float32."""
+    """Whether this processor has bfloat16 instructions; without them torch emulates bfloat16, slower than float32."""
     asks = [
         getattr(torch.cpu, name, None) for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
-    ]  # private, so that any torch may lack them
+    ]  # private: a future torch may lack them
     if all(asks):
         return any(bool(ask()) for ask in asks if ask is not None)
     return bool(_flags() & {"amx_bf16", "avx512_bf16"})
@@ -58,14 +58,14 @@ def multiplies_bfloat16() -> bool:
 def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any]:
     """Forward passes in a precision.
 
-    What comes out of a network may be in 16 bits: call ``.float()`` on it before anything is summed or compared.
+    The outputs of a network may be 16-bit: call ``.float()`` on them before summing or comparing.
 
     Args:
         precision: ``32-true``, ``bf16-mixed`` or ``16-mixed``.
         device: the device of the network.
 
     Returns:
-        A context; that of ``32-true`` does nothing, except inside another, which it switches off.
+        A context manager; that of ``32-true`` only disables an enclosing autocast.
 
     Raises:
         InputError: another word; ``auto`` has to be resolved with :func:`choose` before.
@@ -81,7 +81,7 @@ def autocast(precision: str, device: torch.device) -> AbstractContextManager[Any
 
 
 def _flags() -> set[str]:
-    """What Linux says the processor can do; empty on other systems."""
+    """Processor flags as Linux lists them; empty on other systems."""
     if not _CPUINFO.exists():
         return set()
     lines = _CPUINFO.read_text(errors="replace").splitlines()

@@ -1,9 +1,9 @@
-"""The processes that work on one run together: who this one is, and what they tell each other.
+"""The processes that work on one run together: the rank of this one, and what they exchange.
 
-Every process runs the whole program and meets the others where it calls these functions; a process alone is the first
-of one, and everything here is then free. Who starts them is :mod:`deft.engine.launch`'s business.
+Every process runs the whole program and synchronises with the others where it calls these functions. A single process
+is rank 0 of 1, and everything here then costs nothing. Processes are started by :mod:`deft.engine.launch`.
 
-A global batch of N images is dealt out like cards: image i goes to rank i mod W, as its i // W-th.
+A global batch of N images is dealt out in turn: image i goes to rank i mod W, as its i // W-th image.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ def world() -> int:
 
 
 def first() -> bool:
-    """Whether this process writes what is written once."""
+    """Whether this process is rank 0, which writes whatever is written once."""
     return rank() == 0
 
 
 def barrier() -> None:
-    """Wait until every process is here."""
+    """Wait until every process has called this."""
     agreed(True)
 
 
 def agreed(flag: bool) -> bool:
-    """What the first process says, for decisions that all must take alike; waits for it."""
+    """The flag of rank 0, for decisions that all processes must take alike; waits for it."""
     if not _together():
         return flag
     said = torch.tensor([float(flag)], device=_where())
@@ -50,7 +50,7 @@ def own(batch: Tensor) -> Tensor:
 
 
 def gathered(part: Tensor) -> Tensor:
-    """The global batch (N, ...) of which every process holds its ``own`` part (N / W, ...); gradients find their way.
+    """The global batch (N, ...) of which every process holds its ``own`` part (N / W, ...); differentiable.
 
     A loss of the global batch, computed by every process, gives the gradients that one process would compute, once
     they are averaged over the processes, as is done in training. So does a loss that is a mean over ``own`` images, of
@@ -66,11 +66,11 @@ def gathered(part: Tensor) -> Tensor:
 
 
 def mean_over_ranks(values: Tensor) -> Tensor:
-    """Mean of each value over the processes, without gradient: what a process divides its own sum by.
+    """Mean of each value over the processes, without gradient: the divisor of a process's own sum.
 
     Gradients are averaged over processes. Dividing by this mean instead of by the own count makes the average the
-    gradient of (sum over the global batch) / (count over the global batch). Where there may be nothing to count, the
-    least to divide by is 1 / W, not 1: a single thing in the whole batch is a mean of 1 / W.
+    gradient of (sum over the global batch) / (count over the global batch). Where the count may be zero,
+    clamp the divisor to 1 / W, not 1: a single item in the whole batch has a mean of 1 / W.
 
     Returns:
         As ``values``, floating point where there are several processes.

@@ -1,4 +1,4 @@
-"""Batches as a function of (seed, step): which images, in which order, changed in which way."""
+"""Batches as a function of (seed, step): which images, in which order, augmented in which way."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from deft.engine.plan import Plan
 
 
 class Examples(Protocol):
-    """What a training stage reads."""
+    """The examples of a training stage."""
 
     def __len__(self) -> int: ...
 
@@ -24,11 +24,11 @@ class Examples(Protocol):
         """One training example, a pure function of (index, rng)."""
 
     def name(self, index: int) -> str:
-        """Of the image, for messages."""
+        """Name of the image, for messages."""
 
 
 def reader(examples: Examples, plan: Plan, seed: int, steps: range) -> DataLoader[dict[str, Tensor]]:
-    """Batches for these steps; with several processes the own part of each."""
+    """Batches for these steps; of several processes, each reads its own part of every batch."""
     batches = Batches(len(examples), plan.batch, seed, steps, ranks.rank(), ranks.world())
     return DataLoader(
         _Reader(examples, seed),
@@ -39,7 +39,7 @@ def reader(examples: Examples, plan: Plan, seed: int, steps: range) -> DataLoade
 
 
 def reading_processes(workers: int | None) -> int:
-    """How many processes read beside this one: what was asked for, else what the machine has to spare.
+    """Number of loader processes: what was asked for, else what the machine can spare.
 
     Beside a GPU two, and on a CPU as many of two as it has cores beyond two: on two cores, two readers beside two
     computing threads halve the speed of a small network.
@@ -63,7 +63,7 @@ class _Reader(Dataset[dict[str, Tensor]]):
 
 
 class Batches(Sampler[list[int]]):
-    """Batches of codes for the steps still to do; a rank takes its share of each global batch."""
+    """Batches of indices for the remaining steps; a rank takes its share of each global batch."""
 
     def __init__(self, images: int, batch: int, seed: int, steps: range, rank: int = 0, world: int = 1) -> None:
         self.images, self.batch, self.seed, self.steps, self.rank, self.world = images, batch, seed, steps, rank, world

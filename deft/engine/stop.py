@@ -1,8 +1,8 @@
-"""SIGTERM, which schedulers send before they kill: end soon, lose nothing, say so with exit code 143.
+"""SIGTERM, which schedulers send before they kill: stop soon, lose nothing, exit with code 143.
 
-A training ends between two steps, where its state can be written; everything else ends at once, because its files are
-written whole or not at all. A step may take longer than a scheduler waits: after :data:`GRACE` seconds the process ends
-wherever it is, and the next start goes on from the last checkpoint, to the same result.
+Training stops between two steps, where its state can be written; everything else stops at once, because its files are
+written whole or not at all. A step may take longer than a scheduler waits: after :data:`GRACE` seconds the process
+exits wherever it is, and the next start resumes from the last checkpoint, to the same result.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from contextlib import contextmanager
 from types import FrameType
 
 GRACE = 8.0
-"""Seconds from the signal to the end of the process, at most."""
+"""Seconds from the signal until the process exits, at most."""
 EXIT_CODE = 128 + signal.SIGTERM
 
 
 class Stopped(BaseException):
-    """SIGTERM came. Not an error: nothing is to be handled, everything is to be left."""
+    """SIGTERM was received. Not an error: do not handle it, let it propagate."""
 
 
 _asked = threading.Event()
@@ -29,18 +29,18 @@ _installed = threading.Event()
 
 
 def asked() -> bool:
-    """Whether SIGTERM has come."""
+    """Whether SIGTERM was received."""
     return _asked.is_set()
 
 
 def installed() -> bool:
-    """Whether :func:`ending_on_sigterm` is in force."""
+    """Whether :func:`ending_on_sigterm` is active."""
     return _installed.is_set()
 
 
 @contextmanager
 def between_steps() -> Iterator[None]:
-    """Within, SIGTERM raises nothing: the block looks at :func:`asked` where it can end and raises :class:`Stopped`."""
+    """Within, SIGTERM raises nothing: the block checks :func:`asked` where it can stop and raises :class:`Stopped`."""
     _patient.set()
     try:
         yield
@@ -50,12 +50,12 @@ def between_steps() -> Iterator[None]:
 
 @contextmanager
 def ending_on_sigterm(last_words: Callable[[], None]) -> Iterator[None]:
-    """Within, SIGTERM raises :class:`Stopped`, now or between two steps.
+    """Within, SIGTERM raises :class:`Stopped`, at once or between two training steps.
 
-    Only the main thread may decide what a signal does: called from another this changes nothing.
+    Only the main thread can install signal handlers: called from another thread this does nothing.
 
     Args:
-        last_words: called before the process is ended because the block did not end in time.
+        last_words: called before the process exits because the block did not stop in time.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -91,7 +91,7 @@ def ending_on_sigterm(last_words: Callable[[], None]) -> Iterator[None]:
 
 
 def handle(number: int, frame: FrameType | None) -> None:
-    """The handler; :mod:`deft.engine.loop` puts it back after Lightning has put its own in its place."""
+    """The handler of SIGTERM; :mod:`deft.engine.loop` reinstalls it after Lightning has installed its own."""
     _asked.set()
     if not _patient.is_set():
         raise Stopped

@@ -1,4 +1,4 @@
-"""Work on things that come one after the other, several at a time, with results in the same order."""
+"""Map a function over a stream of items with several threads; results keep the order of the items."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 BESIDE_GPU = 4
-"""Threads beside a GPU: one uses it, the others decode what comes and encode what was made."""
+"""Threads beside a GPU: one uses it, the others decode inputs and encode results."""
 
 
 def in_order(items: Iterable[Item], work: Callable[[Item], Result], threads: int = 0) -> Iterator[Result]:
-    """``map`` over threads that read ahead a little: at most two items a thread are held, however many there are.
+    """``map`` with threads that read ahead a little: at most two items per thread are held in memory.
 
     Args:
-        items: read in the calling thread, as far ahead as that.
-        work: runs without gradients unless it asks for them; wrap what may run once at a time in :func:`device_lock`.
-        threads: 0 takes as many as torch computes with on a CPU, each of which then computes alone, and
+        items: read in the calling thread, at most that far ahead.
+        work: runs without gradients unless it enables them; hold :func:`device_lock` around what uses the network.
+        threads: 0 takes as many threads as torch uses on a CPU, each of which then computes single-threaded, and
             :data:`BESIDE_GPU` beside a GPU.
 
     Yields:
         Results in the order of the items.
 
     Raises:
-        Exception: what ``items`` or ``work`` raised; what is under way is finished.
+        Exception: whatever ``items`` or ``work`` raised; items in progress are finished first.
     """
     inner = torch.get_num_threads()
     threads = threads or (BESIDE_GPU if torch.cuda.is_available() else inner)
@@ -45,7 +45,7 @@ def in_order(items: Iterable[Item], work: Callable[[Item], Result], threads: int
     def begin() -> None:
         torch.set_num_threads(max(1, inner // threads))
         if gpu is not None:
-            torch.cuda.set_device(gpu)  # a thread begins with the first
+            torch.cuda.set_device(gpu)  # a new thread starts on the first GPU
 
     pool = ThreadPoolExecutor(threads, initializer=begin)
     waiting: deque[Future[Result]] = deque()
@@ -62,5 +62,5 @@ def in_order(items: Iterable[Item], work: Callable[[Item], Result], threads: int
 
 
 def device_lock() -> AbstractContextManager[object]:
-    """What a network's work is done under: a GPU takes one image after the other, the cores of a CPU one each."""
+    """Lock on a GPU, which computes one image after the other; no-op on a CPU, whose cores take one each."""
     return threading.Lock() if torch.cuda.is_available() else nullcontext()
