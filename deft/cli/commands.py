@@ -1,4 +1,4 @@
-"""What each verb of the command does: arguments in, an exit code out. Heavy imports wait inside."""
+"""One function per verb of the command: takes the arguments, returns an exit code. Heavy imports are local."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from deft.pipeline import Pipeline
 
 PRECISIONS = {"auto": "auto", "32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
-"""Lightning's word for each that the command takes."""
+"""Lightning's name of each precision that the command line takes."""
 
 
 def run(given: argparse.Namespace) -> int:
@@ -78,7 +78,7 @@ def study(given: argparse.Namespace) -> int:
 
 
 def _assignments(given: argparse.Namespace, *flags: str) -> list[str]:
-    """What ``--set`` and the flags that are short for it say."""
+    """Assignments from ``--set`` and from the flags that are shorthands for it."""
     said = [flag for flag in flags if getattr(given, flag) is not None]
     return [*given.set, *(f"{flag}={_flag(flag, getattr(given, flag))}" for flag in said)]
 
@@ -149,7 +149,7 @@ def _bar(title: str) -> Iterator[Progress]:
 
 
 def import_labels(given: argparse.Namespace) -> int:
-    """cls_labels.npy to a table."""
+    """Convert cls_labels.npy to a table."""
     from deft.data.importers.cls_labels import import_cls_labels
 
     count = import_cls_labels(given.source, given.table, _classes(given.classes))
@@ -158,7 +158,7 @@ def import_labels(given: argparse.Namespace) -> int:
 
 
 def import_contexts(given: argparse.Namespace) -> int:
-    """PASCAL-Context's masks to contexts."""
+    """Convert PASCAL-Context's masks to context masks."""
     from deft.data.importers.pascal_context import import_contexts
 
     own = given.out / "classes.txt"
@@ -221,7 +221,7 @@ def _in_shards(given: argparse.Namespace) -> bool:
 
 
 def report(given: argparse.Namespace) -> int:
-    """Write a page again."""
+    """Write the page of a run again."""
     from deft.runner.rewrite import rewrite_report
 
     print(f"report: {rewrite_report(given.run, given.beside)}")
@@ -259,7 +259,7 @@ def voc_submit(given: argparse.Namespace) -> int:
 
 
 def _data_of(run: Path) -> str:
-    """The data of a run as it was given."""
+    """The ``--data`` of a run."""
     from deft.artifacts import read_json
 
     if not (run / "run.json").is_file():
@@ -268,7 +268,7 @@ def _data_of(run: Path) -> str:
 
 
 def demo(given: argparse.Namespace) -> int:
-    """The whole job on the embedded data set."""
+    """Run the demonstration on the embedded dataset."""
     from deft.recipes import RECIPES
     from deft.runner.rewrite import rewrite_report
     from deft.runner.run import run

@@ -1,4 +1,4 @@
-"""The command ``deft``: one verb for each thing a user does. Heavy imports wait until a verb needs them."""
+"""The command ``deft``: its arguments, its processes and its exit codes. Heavy imports wait until a verb needs them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ thresholds."""
 
 
 def parser() -> argparse.ArgumentParser:
-    """The command line."""
+    """The parser of the command line."""
     top = argparse.ArgumentParser(
         prog="deft",
         description="Masks from photographs and the names of what is in them.",
@@ -136,7 +136,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _photographs(verb: argparse.ArgumentParser) -> None:
-    """Arguments that say which new photographs, and what is in them."""
+    """Arguments for new photographs and their tags."""
     verb.add_argument("images", help="a folder of photographs, one, or 'shards:PATTERN' (docs/data.md)")
     verb.add_argument("--tags", type=Path, help="table image,labels (CSV or JSON): the classes there are in an image")
     verb.add_argument("--tags-from", default="", metavar="SUFFIX", help="of the shards' members with tags, as in json")
@@ -178,7 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _act(given: argparse.Namespace, words: Sequence[str]) -> int:
-    """What the verb does, in as many processes as were asked for."""
+    """Run the verb in as many processes as were asked for."""
     act: Callable[[argparse.Namespace], int] = given.act
     devices, nodes = getattr(given, "devices", 1), getattr(given, "num_nodes", 1)
     if devices < 1 or nodes < 1:

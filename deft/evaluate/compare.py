@@ -14,11 +14,11 @@ GROUP_MEASURES = {
     "seeds, train's best threshold (mIoU)": ("seeds", "chosen on train", "miou"),
     "segmentation network (mIoU)": ("segmentation", "miou"),
 }
-"""What is scored on each named part of the held-out split: title and where it stands in ``scores.json``."""
+"""Scores of each named part of the held-out split: title, and keys in ``scores.json``."""
 
 
 def compare(runs: dict[str, dict[str, Any]]) -> list[Comparison]:
-    """Tables of several runs' scores side by side: over all, and each measure on the named parts of the held-out split.
+    """Tables of several runs' scores side by side: overall, and each measure on the named parts of the held-out split.
 
     Args:
         runs: ``scores.json`` by the name of the run.
@@ -50,7 +50,7 @@ def compare(runs: dict[str, dict[str, Any]]) -> list[Comparison]:
 def _side_by_side(
     title: str, runs: dict[str, dict[str, Any]], columns: dict[str, tuple[str, ...]], explain: str
 ) -> Comparison:
-    """Runs down, scores across; runs and scores of which nothing is known are left out."""
+    """One row per run and one column per score; empty rows and columns are dropped."""
     values = {
         name: {column: number(at(scores, *keys)) for column, keys in columns.items()} for name, scores in runs.items()
     }

@@ -1,4 +1,4 @@
-"""From a run folder to its page: collects what the stages stored and hands it to :mod:`deft.report`."""
+"""The page of a run: collects what the stages stored and passes it to :mod:`deft.report`."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ MADE = {
     "localiser": "learns to find the tags in an image",
     "seeds": "where the classifier looks",
     "refine": "learns where boundaries lie",
-    "refined": "maps walked up to the objects' edges",
+    "refined": "maps spread up to the objects' edges",
     "masks": "pseudo-masks, one PNG an image",
     "segment": "network trained on the pseudo-masks",
-    "predictions": "its masks of images it was told nothing of",
+    "predictions": "its masks of images whose tags it was not given",
 }
 GIVEN = "maps that another tool made"
-"""What the seeds are in a run without a classifier."""
+"""Description of the seeds in a run without a classifier."""
 
 PRODUCTS = {
     "masks": "pseudo-masks of the training images, palette PNGs named after them",
@@ -164,7 +164,7 @@ def _scores(scores: dict[str, Any], run: Run) -> list[Score]:
 
 
 def _kinds(part: dict[str, Any] | None) -> list[str]:
-    """Which of the thresholds of scored maps are shown: the one in use, others that needed no truth, and the best."""
+    """The thresholds that are shown: the one in use, others that need no ground truth, and the best one."""
     if not part:
         return []
     others = [kind for kind in ("auto", "chosen on train") if kind in part and kind != part["used"]["chosen"]]

@@ -15,7 +15,7 @@ from deft.report.overlay import overlay, seeds_over_image
 from deft.stages.context import Run
 
 PICTURES = 8
-"""Images shown from the middle of the data; worst and best come beside them."""
+"""Images shown as typical examples; the worst and the best come in addition."""
 
 
 def held_out_pictures(run: Run) -> tuple[PictureRow, ...]:
@@ -24,7 +24,7 @@ def held_out_pictures(run: Run) -> tuple[PictureRow, ...]:
 
 
 def pictures(run: Run, indices: list[int], part: str, score: dict[str, float] | None = None) -> tuple[PictureRow, ...]:
-    """Rows of image, seeds, refined maps, pseudo-mask, prediction and truth, as far as there are."""
+    """Rows of image, seeds, refined maps, pseudo-mask, prediction and ground truth, as far as they exist."""
     data = run.val if part == "val" and run.val is not None else run.train
     rows = []
     for index in indices:
@@ -55,7 +55,7 @@ def _mask(path: Path, caption: str, image: NDArray[np.uint8]) -> list[tuple[str,
 
 
 def spread(data: Dataset, count: int) -> list[int]:
-    """Indices spread over the data set, tagged images first."""
+    """Indices evenly spread over the tagged images of a dataset, or over all images where none is tagged."""
     tagged = np.flatnonzero(data.labels.any(axis=1))
     pool = tagged if len(tagged) else np.arange(len(data))
     return [int(pool[i]) for i in np.linspace(0, len(pool) - 1, min(count, len(pool))).round().astype(int)]

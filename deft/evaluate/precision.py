@@ -1,4 +1,4 @@
-"""What the precision of a run changed: maps and masks of a few of its images made again in float32.
+"""What the numerical precision of a run changed: maps and masks of a few images, recomputed in float32.
 
 Training is not repeated; what is compared is what the same trained networks find. Maps are compared as masks at the
 run's threshold, stored in 8 bits as all maps are, so that nothing but the precision differs.
@@ -32,7 +32,7 @@ _Mask = Callable[[int, Sample], NDArray[np.uint8]]
 
 
 def compare(run: Run, images: int = 16) -> Comparison:
-    """Masks of a run beside those that its networks make in float32.
+    """Compare masks of a run with those that its networks make in float32.
 
     Args:
         run: with its seeds and predictions made.
@@ -58,7 +58,7 @@ def compare(run: Run, images: int = 16) -> Comparison:
 
 
 def sentence(comparison: Comparison) -> str:
-    """One line to print; empty where nothing was compared."""
+    """One line to print; empty if nothing was compared."""
     parts = [
         f"{name} {_told(comparison[key])}"
         for key, name in (("seeds", "seeds"), ("segmentation", "masks"))
@@ -101,7 +101,7 @@ def _located(run: Run, stored: list[Path], method: Cam) -> tuple[_Mask, _Mask]:
 
 
 def _segmented(run: Run, stored: list[Path]) -> tuple[_Mask, _Mask]:
-    """Masks that the segmentation network made, those of the run where they are stored, and its masks in float32."""
+    """Masks of the segmentation network: stored ones where there are any, and the same recomputed in float32."""
     network = load_network(run.out.path / "segment" / "model.safetensors")[0].to(device())
 
     def predicted(sample: Sample, precision: str) -> NDArray[np.uint8]:
@@ -115,7 +115,7 @@ def _segmented(run: Run, stored: list[Path]) -> tuple[_Mask, _Mask]:
 
 
 def _counted(data: Dataset, indices: list[int], given: _Mask, exact: _Mask) -> Comparison:
-    """Two masks of each image compared with each other and, where there is ground truth, with it."""
+    """Compare two masks of each image with each other and, where it exists, with the ground truth."""
     lock = threading.Lock()
     totals = (Confusion(len(data.classes)), Confusion(len(data.classes)))
     equal = pixels = 0

@@ -1,4 +1,4 @@
-"""Whether refinement is likely to have harmed, told without masks.
+"""Whether refinement is likely to have made the masks worse, judged without ground truth.
 
 Three witnesses, each asked of the seeds and of the refined maps, both cut at the run's thresholds: how much the cut
 tells of a cell's colour (mutual information, :mod:`deft.thresholds.statistics`), how many pixels of the mask a dense
@@ -28,11 +28,11 @@ from deft.stages.context import Run
 from deft.stages.make import predict_some
 
 IMAGES = 16
-"""Images that the CRF and the network are asked about, spread evenly."""
+"""Images on which the CRF and the network are compared, evenly spread."""
 KEPT = 0.88
-"""Share of what the seeds tell of the colours below which refinement counts as harmful."""
+"""Refinement counts as harmful if the refined masks keep less than this share of the seeds' colour information."""
 CERTAINTY = 0.7
-"""Trust of the CRF in the mask that it starts from, as for IRN's labels."""
+"""Probability that the CRF gives the labels of the mask it starts from, as for IRN's labels."""
 
 
 def check_refinement(run: Run) -> dict[str, Any]:
@@ -100,7 +100,7 @@ def smoothed(mask: NDArray[np.uint8], maps: SeedMaps, image: NDArray[np.uint8]) 
 
 
 def sentence(check: dict[str, Any]) -> str:
-    """One warning; empty where nothing speaks for harm."""
+    """One warning; empty if nothing indicates harm."""
     if not check or not check["harmed"]:
         return ""
     return (

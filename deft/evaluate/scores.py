@@ -1,4 +1,4 @@
-"""Scores of a run: everything that ground truth can tell, and coverage where there is none.
+"""Scores of a run: everything that can be measured with ground truth, and coverage where there is none.
 
 A threshold is set as a number (``fixed``), chosen from maps and photographs without masks (``auto``), chosen on a few
 drawn masks (``tuned``), or swept on the very truth that is scored (``swept``); they are kept under different names, and
@@ -90,14 +90,14 @@ def _stages(run: Run) -> list[str]:
 
 
 def _unseen(run: Run) -> NDArray[np.bool_]:
-    """(N,): the training images that no threshold was tuned on."""
+    """Boolean mask (N,) of the training images that no threshold was tuned on."""
     tuned = read_tuned(run.out.path)
     used = set(tuned.images) if tuned is not None else set()
     return np.array([name not in used for name in run.train.names], dtype=np.bool_)
 
 
 def _thresholds(run: Run) -> Scores:
-    """Every threshold of a run: what it is, how it was chosen, from what, and how flat the choice is."""
+    """Every threshold of a run: its value, how and from what it was chosen, and how flat the criterion is around it."""
     found: Scores = {"seeds": run.cuts("seeds").to_json()}
     refiner = run.pipeline.refine
     for stage, method in (("localiser", run.pipeline.seeds), ("refine", refiner)):
@@ -115,7 +115,7 @@ def _thresholds(run: Run) -> Scores:
 
 
 def _held_out(run: Run, val: Dataset, seeds: list[Path], scores: Scores, cuts: Cuts) -> Scores:
-    """Scores of the held-out split and of its named groups; of tags and seeds as far as somebody made them."""
+    """Scores of the held-out split and of its named groups; tags and seeds are scored if they exist."""
     located = all(path.exists() for path in seeds)
     probabilities = _probabilities(seeds, val) if located else None
     result: Scores = {}
@@ -145,7 +145,7 @@ def _held_out(run: Run, val: Dataset, seeds: list[Path], scores: Scores, cuts: C
 def sweep(
     data: Dataset, maps: list[Path], cuts: Cuts, chosen: float | None = None, members: NDArray[np.bool_] | None = None
 ) -> Scores:
-    """Data-set IoU of stored maps at every threshold that is known, at one chosen elsewhere, and at the best of all.
+    """Dataset IoU of stored maps at every threshold in use, at one chosen on another split, and at the best one.
 
     Args:
         data: with ground truth; only its scored images count.
@@ -179,7 +179,7 @@ def sweep(
 
 
 def score_masks(data: Dataset, masks: list[Path], members: NDArray[np.bool_] | None = None) -> Scores:
-    """Data-set IoU of stored masks, and the IoU of each image alone, by which examples are picked."""
+    """Dataset IoU of stored masks, and the IoU of each single image, by which examples are picked."""
     total, lock = Confusion(len(data.classes)), threading.Lock()
     images: dict[str, float] = {}
 
@@ -198,7 +198,7 @@ def score_masks(data: Dataset, masks: list[Path], members: NDArray[np.bool_] | N
 
 
 def coverage(run: Run, seeds: list[Path], maps: list[Path]) -> Scores:
-    """What can be said of pseudo-masks without truth: see :class:`deft.metrics.Coverage`.
+    """Statistics of pseudo-masks that need no ground truth, see :class:`deft.metrics.Coverage`.
 
     The ignored share is that of the confident labels a refiner learns from (255 where it was not told); without a
     refiner nothing is ignored.

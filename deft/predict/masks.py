@@ -101,7 +101,7 @@ def network_file(run: str | Path) -> Path:
 
 
 def rgb(image: str | Path | NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A photograph from a file, or given as pixels: RGB uint8 (H, W, 3).
+    """RGB uint8 (H, W, 3) of a photograph that is given as a file or as pixels.
 
     Raises:
         InputError: the file cannot be read, or the array is no RGB image.
@@ -206,7 +206,7 @@ def predict_shards(
 
 
 def overlay_jpg(pixels: NDArray[np.uint8], labels: LabelMap) -> bytes:
-    """A picture of a mask over its photograph (H, W, 3), to look at."""
+    """JPEG of a mask drawn over its photograph (H, W, 3)."""
     picture = io.BytesIO()
     Image.fromarray(overlay(pixels, labels.mask, names=labels.classes)).save(picture, format="JPEG", quality=90)
     return picture.getvalue()

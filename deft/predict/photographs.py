@@ -1,4 +1,4 @@
-"""New photographs for a finished run: where they lie, what is said of them, and which of them cannot be used."""
+"""New photographs for a finished run: their files, their tags, and errors for those that cannot be used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deft.data.images import SUFFIXES
 from deft.data.labels import Row, label_matrix, read_label_csv, read_label_json
 
 SHOWN = 20
-"""Photographs left out that a message names."""
+"""Most photographs that an error message names."""
 
 
 def photographs(images: Path) -> ImageFiles:
@@ -32,7 +32,7 @@ def photographs(images: Path) -> ImageFiles:
 
 
 def outside(out: Path, folders: Iterable[Path]) -> None:
-    """Refuse to write into a folder that is read."""
+    """Raise InputError if results would be written into a folder of photographs."""
     if out.resolve() in {folder.resolve() for folder in folders}:
         raise InputError(f"--out {out}: expected another folder than that of the photographs; name a new one")
 

@@ -1,4 +1,4 @@
-"""Seeds of new photographs from a finished run: where in them its seed method finds the classes.
+"""Seeds of new photographs from a finished run: where its seed method finds the classes.
 
 ::
 
@@ -33,9 +33,9 @@ from deft.seeds.cam import Cam
 from deft.settings import plain, restore
 
 PRESENT = 0.5
-"""Probability above which a class is present in a photograph without tags, where the seed method names no other."""
+"""Default probability above which a class counts as present in a photograph without tags."""
 _WEIGHTS = ("classifier", "localiser")
-"""Stages of a run that seeds are read from; the second where the method trains beyond the classifier."""
+"""Stages with the weights that seeds need; the second only for methods that train beyond the classifier."""
 
 
 class Locator:
@@ -48,7 +48,7 @@ class Locator:
         classes: tuple[str, ...],
         present: float = PRESENT,
     ) -> None:
-        """Take what a seed method has prepared.
+        """Wrap the function that a seed method prepared.
 
         Args:
             seeds: maps of one image for its tags.
@@ -89,7 +89,7 @@ class Locator:
 
 
 class _NoImages:
-    """The data set of a method that has learned: class names, and nothing to learn from."""
+    """An empty dataset with class names, for a method that is already trained."""
 
     contexts: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
@@ -144,7 +144,7 @@ def load_locator(run: str | Path, precision: str = AUTO) -> Locator:
 
 
 def _method(run: Path) -> tuple[Any, SeedMethod]:
-    """The record of a run and its seed method, if that can be asked about new photographs."""
+    """The record of a run and its seed method, if that works on new photographs."""
     if not (run / "run.json").is_file():
         raise InputError(f"{run}: expected a run folder, found no run.json in it; give the folder deft run wrote")
     record = read_json(run / "run.json")

@@ -1,4 +1,4 @@
-"""From shards to shards: one of results for each of photographs, made by any number of processes that share a folder.
+"""Shards to shards: one shard of results for each shard of photographs, by any number of processes on one folder.
 
 A result has its shard's name and is written whole, so that whoever is killed leaves finished ones and none that is
 half done. Which process makes which is settled by :mod:`deft.engine.worklist`; entries of a shard keep their order,
@@ -36,43 +36,43 @@ from deft.settings import flat, key_of
 RECORD = "made-from.json"
 LEFT_OUT = ".left-out"
 Files = Mapping[str, bytes]
-"""Contents by suffix."""
+"""File contents by suffix."""
 
 
 @dataclass(frozen=True)
 class Streamed:
-    """What a command did."""
+    """Result of a command on shards."""
 
     images: int
     """Photographs done by this process."""
     shards: int
     """Shards finished by this process."""
     all_shards: int
-    """Shards there are; all are finished, by this process, another, or an earlier command."""
+    """All shards; each is finished, by this process, another one, or an earlier command."""
 
 
 @dataclass(frozen=True)
 class ShardList(WorkList):
-    """A work list of shards: each is enough work to be claimed by itself."""
+    """A work list with one bucket per shard."""
 
     @property
     def buckets(self) -> int:
-        """About one for each shard."""
+        """About one bucket per shard."""
         return max(1, min(MOST_BUCKETS, len(self.paths)))
 
 
 @dataclass(frozen=True)
 class EntryTags:
-    """What is known of the entries of shards: a member of each, or a table by key."""
+    """Tags of the entries of shards: from a member of each entry, or from a table by key."""
 
     suffix: str = ""
-    """Of the member that holds an entry's tags; empty where none does."""
+    """Suffix of the member that holds an entry's tags; empty if there is none."""
     table: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """By key, with the image's suffix or without."""
+    """Tags by key, with or without the image's suffix."""
 
     @classmethod
     def given(cls, table: Path | None, suffix: str, classes: tuple[str, ...]) -> EntryTags:
-        """What ``--tags TABLE`` or ``--tags-from SUFFIX`` says.
+        """Tags as given by ``--tags TABLE`` or ``--tags-from SUFFIX``.
 
         Raises:
             InputError: both are given, or the table cannot be used.
@@ -100,7 +100,7 @@ class EntryTags:
 def stream(
     spec: str, out: Path, work: Callable[[Entry], Files], made_from: Mapping[str, Any], title: str, suffix: str = ""
 ) -> Streamed:
-    """Make the results of all shards that have none yet; leaves when all are there.
+    """Make the results of all shards that have none yet; returns when all exist.
 
     Args:
         spec: ``shards:PATTERN``.
@@ -155,7 +155,7 @@ def digest(path: Path | None) -> str:
 
 
 def _agree(out: Path, made_from: Mapping[str, Any]) -> None:
-    """All results of a folder are made alike, also by commands that come later."""
+    """Raise InputError unless all results of the folder, also of later commands, are made with the same settings."""
     out.mkdir(parents=True, exist_ok=True)
     record = out / RECORD
     if not record.exists():
@@ -197,7 +197,7 @@ def _make(shard: Path, result: Path, work: Callable[[Entry], Files], suffix: str
 
 
 def _refuse_left_out(results: list[Path], broken: list[str]) -> None:
-    """Name what could not be used, by this command or by one before it."""
+    """Raise InputError that names what could not be used, by this command or an earlier one."""
     notes = [note for result in results if (note := result.with_name(result.name + LEFT_OUT)).is_file()]
     lines = list(broken)
     total = len(broken)

@@ -1,4 +1,4 @@
-"""The archive that PASCAL VOC 2012's test server takes, and a reader that refuses what the server would.
+"""The archive for PASCAL VOC 2012's test server, and a check that refuses what the server would refuse.
 
 ::
 
@@ -37,7 +37,7 @@ from deft.settings import key_of
 COMPETITIONS = (5, 6)
 _MEMBER = re.compile(r"(?:\./)?results/VOC2012/Segmentation/comp([56])_test_cls/([^/]+)\.png")
 _LARGEST = 16_000_000
-"""Bytes of one PNG that are read; an archive may claim any size."""
+"""Maximum bytes read of one PNG; an archive may claim any size."""
 _SHOWN = 10
 
 
@@ -171,7 +171,7 @@ def faults_of(file: IO[bytes], sizes: Mapping[str, tuple[int, int]], comp: int |
 
 
 def _png_faults(data: bytes, size: tuple[int, int]) -> list[str]:
-    """Faults of one mask: kind, size, values, in that order, the first alone."""
+    """The first fault of one mask, if any: kind, size or values, checked in that order."""
     if data[:8] != b"\x89PNG\r\n\x1a\n" or data[12:16] != b"IHDR" or len(data) < 33:
         return ["no PNG"]
     if (data[24], data[25]) != (8, 3):
@@ -193,7 +193,7 @@ def sizes_of(images: FileDataset) -> dict[str, tuple[int, int]]:
 
 
 def listed_images(data: str, folder: Path | None = None, ids: Path | None = None) -> FileDataset:
-    """The images to be sent in: those of ``voc:PATH``'s test list, or of any folder and list.
+    """The images to submit: those of ``voc:PATH``'s test list, or of any folder and list.
 
     Args:
         data: ``voc:PATH``, read where no folder is given.

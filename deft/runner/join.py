@@ -27,17 +27,17 @@ class Share(Protocol):
     """The attributes of :class:`deft.stages.shares.Share` that a helper needs."""
 
     def todo(self, begin: bool = True) -> WorkList:
-        """The images without a file, to be divided."""
+        """Work list of the images whose file is missing."""
 
     def take_part(self, begin: bool = True) -> int:
-        """Make what nobody else makes, return when all is made, and say how many this process made."""
+        """Make files that nobody else has claimed; returns, when all are made, how many this process made."""
 
 
 LISTS = tuple(f"claims-{part}/{RECORD}" for part in ("train", "val", "all"))
 """Places of a stage's work lists (:mod:`deft.stages.shares`): a folder of a million files is slow to search."""
 
 Shares = Callable[[Stage], Sequence[Share]]
-"""Gets ready for a stage that is under way: loads its networks."""
+"""Prepares a stage in progress: loads its networks and returns its shares."""
 
 
 def join(
@@ -49,7 +49,7 @@ def join(
         run: its folder, on storage that both machines see.
         data: ``KIND:PATH`` of the run's data on this machine; None where it lies at the same place.
         poll: seconds between two looks at the run folder.
-        opened: gets ready for one run folder; None takes :func:`open_run`.
+        opened: opens one run folder; None takes :func:`open_run`.
 
     Returns:
         How many files this process made.
@@ -78,7 +78,7 @@ def join(
 
 
 def open_run(folder: Path, data: str | None = None) -> Shares:
-    """A run folder that another process holds, with the settings in its record; nothing is locked or written.
+    """Open a run folder that another process holds, with the settings in its record; nothing is locked or written.
 
     Args:
         folder: of the run, or of one of its rounds.
@@ -113,7 +113,7 @@ def under_way(run: Path) -> list[Stage]:
 
 
 def finished(run: Path) -> bool:
-    """Whether the run is scored, and of the stages that are there now."""
+    """Whether the run is scored, and the scores are those of its current stages."""
     records = [_record(path) for path in run.glob("*/stage.json")]
     done = {record.get("key") for record in records if record.get("state") == "done"}
     scores = _record(run / "scores.json")
@@ -131,7 +131,7 @@ def _help(stage: Stage, shares: Sequence[Share], poll: float) -> int:
 
 
 def _record(path: Path) -> dict[str, Any]:
-    """A record of the run; empty where there is none, or none any more."""
+    """A JSON record of the run; empty if it does not exist (any more)."""
     try:
         found = read_json(path)
     except FileNotFoundError:

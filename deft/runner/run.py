@@ -29,7 +29,7 @@ from deft.stages.make import make_all
 
 
 def run(pipeline: Pipeline, data: str | Splits, out: Path | str, reuse: Sequence[Path] = (), name: str = "") -> Path:
-    """Run all stages, or go on where an earlier run in ``out`` stopped.
+    """Run all stages, or resume where an earlier run in ``out`` stopped.
 
     Args:
         pipeline: what to run.
@@ -59,8 +59,8 @@ def working(
 ) -> Iterator[Run]:
     """A run with every stage made and scored; its folder is held until the block ends.
 
-    Arguments as for :func:`run`; ``watch`` looks at the classifier while it learns, and is not called where it is there
-    already.
+    Arguments as for :func:`run`; ``watch`` is called with the classifier while it trains, and not at all if it is
+    trained already.
     """
     splits = open_data(data) if isinstance(data, str) else data
     faults = check(splits, full=False)
@@ -84,7 +84,7 @@ def working(
 
 
 def resolved(pipeline: Pipeline, out: Path | None = None) -> Pipeline:
-    """The pipeline with its precision settled: that of the run that was begun in ``out``, else this machine's."""
+    """The pipeline with ``auto`` precision resolved: as in the run begun in ``out``, else the best of this machine."""
     if pipeline.precision != AUTO:
         return pipeline
     begun = None if out is None else out / "run.json"
@@ -94,7 +94,7 @@ def resolved(pipeline: Pipeline, out: Path | None = None) -> Pipeline:
 
 
 def _open(path: Path, what: dict[str, Any], needed: int) -> RunFolder:
-    """The run folder, held by the first of several processes; what that one finds wrong ends all."""
+    """The run folder, locked by rank 0; an error there ends all processes."""
     fault: InputError | None = None
     folder: RunFolder | None = None
     if ranks.first():
@@ -108,7 +108,7 @@ def _open(path: Path, what: dict[str, Any], needed: int) -> RunFolder:
 
 
 def reopen(folder: Path) -> Run:
-    """A finished run, to be read again.
+    """Open a finished run.
 
     Raises:
         InputError: the folder holds no run, or one whose settings come from a file of yours.
@@ -127,7 +127,7 @@ def reopen(folder: Path) -> Run:
 
 
 def description(pipeline: Pipeline, data: str | Splits, splits: Splits, name: str) -> dict[str, Any]:
-    """What a second run in the same folder has to agree with."""
+    """The record of a run: a second run in the same folder has to agree with it."""
     settings = plain(pipeline)
     settings["weights"] = weights_digest(pipeline.weights, pipeline.backbone)
     packages = ("torch", "torchvision", "timm", "lightning", "segmentation_models_pytorch", "numpy")
@@ -148,7 +148,7 @@ def description(pipeline: Pipeline, data: str | Splits, splits: Splits, name: st
 
 
 def needed_bytes(splits: Splits, pipeline: Pipeline) -> int:
-    """A generous guess of what a run writes, so that a full disk is told before the training."""
+    """Upper estimate of the bytes a run writes, so that a full disk is reported before training."""
     images = len(splits.train) + (len(splits.val) if splits.val is not None else 0)
     networks = 400e6 if pipeline.backbone.startswith("resnet") else 150e6
     augment = pipeline.classifier.augment if pipeline.classifier is not None else None

@@ -1,4 +1,4 @@
-"""``deft tune``: choose a run's thresholds on a few masks that somebody drew.
+"""``deft tune``: choose a run's thresholds on a few hand-drawn masks.
 
 Few masks say little: the best threshold of five images is off by a point or two on the others. So what they say is
 blended with what was chosen without any (:mod:`deft.thresholds.criterion`), as if that choice came from ten masks of
@@ -30,11 +30,11 @@ from deft.stages.make import Maps, make_from_maps
 from deft.thresholds import Choice, Tuned, needed, write_tuned
 
 FEWEST = 5
-"""Masks below which nothing is tuned."""
+"""Minimum number of masks for tuning."""
 PRIOR = 10
-"""Masks that the choice without masks counts for."""
+"""Number of masks that the choice without masks counts as."""
 SAMPLES = 200
-"""Samples by which it is told how far a choice can be off."""
+"""Bootstrap samples for estimating how far a choice can be off."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +117,7 @@ def tuned_threshold(drawn: Drawn, choice: Choice | None, what: str = "a threshol
 
 
 def blend(curve: NDArray[np.float64], auto: float, count: int) -> float:
-    """The mean of a curve's best threshold, on ``count`` masks, and of one chosen without, which counts for ten."""
+    """Weighted mean of a curve's best threshold, from ``count`` masks, and the ``auto`` one, which counts as ten."""
     return (count * float(np.nanargmax(curve)) / 100 + PRIOR * auto) / (count + PRIOR)
 
 
@@ -175,7 +175,7 @@ def _from_folder(data: Dataset, folder: Path) -> dict[int, Path | None]:
 
 
 def _few(data: Dataset, indices: list[int], most: int | None) -> list[int]:
-    """At most so many of the images, by a hash of their names: another one more never changes who is in."""
+    """At most so many of the images, by a hash of their names, so that a larger sample contains every smaller one."""
     if most is None or most >= len(indices):
         return indices
     if most < 1:
@@ -185,7 +185,7 @@ def _few(data: Dataset, indices: list[int], most: int | None) -> list[int]:
 
 
 def _need_weights(run: Run) -> None:
-    """Refuse to tune a run whose network could not be trained again from what it began with."""
+    """Raise InputError if the initial weights are gone, without which the network cannot be trained again."""
     pipeline = run.pipeline
     if pipeline.segment is None or pipeline.segment.from_classifier:
         return

@@ -39,7 +39,7 @@ class Run:
         self.pipeline, self.splits, self.out = pipeline, data, out
         self.reuse = tuple(path for other in reuse for path in (other, *sorted(other.glob("round-*"))))
         self.home = home or out.path
-        """The folder that the folders of earlier rounds are in."""
+        """Folder that contains the run folders of earlier rounds."""
         self.watch = watch
         self.train, self.val = data.train, data.val
         self.data_key = data.train.fingerprint()
@@ -47,7 +47,7 @@ class Run:
         self.side = typical_side(data.train)
 
     def stage(self, name: str, settings: Any, *inputs: str) -> Stage:
-        """The stage of that name, taken over from another run where one has it."""
+        """The stage of that name and these settings, copied from a run in ``reuse`` if one has it."""
         stage = self.out.stage(name, key_of(name, settings, *inputs))
         if ranks.first() and not stage.done:
             stage.adopt(self.reuse)
@@ -56,7 +56,7 @@ class Run:
 
     @contextmanager
     def making(self, stage: Stage) -> Iterator[dict[str, Any]]:
-        """As :meth:`deft.artifacts.Stage.making`, begun and ended by the first of several processes for all."""
+        """:meth:`deft.artifacts.Stage.making` for several processes: rank 0 begins and ends the stage for all."""
         if not ranks.first():
             ranks.barrier()
             yield {}
@@ -69,7 +69,7 @@ class Run:
         ranks.barrier()
 
     def stored(self, name: str) -> Stage:
-        """A stage as it lies in the folder, whatever it was made from."""
+        """The stage that is stored under a name, whatever its settings."""
         return self.out.stage(name, str(read_json(self.out.path / name / "stage.json")["key"]))
 
     def files(self, stage: str, data: Dataset, suffix: str, part: str = "") -> list[Path]:
@@ -87,13 +87,13 @@ class Run:
         return self.cuts("seeds" if self.pipeline.refine is None else "refined").used
 
     def map_files(self) -> list[Path]:
-        """Maps that the pseudo-masks are made from: refined ones, or the seeds where nothing refines them."""
+        """Map files that the pseudo-masks are made from: refined maps, or seeds if there is no refiner."""
         if self.pipeline.refine is None:
             return self.files("seeds", self.train, ".npz", "train")
         return self.files("refined", self.train, ".npz")
 
     def parts(self) -> list[tuple[str, Dataset]]:
-        """The splits there are."""
+        """The splits by name."""
         return [("train", self.train)] + ([("val", self.val)] if self.val is not None else [])
 
     def trained_classifier(self) -> ClassifierNetwork:
@@ -109,14 +109,14 @@ class Run:
     def statistics(self, stage: str) -> MapStatistics:
         """Statistics of the training images' maps: ``seeds``, or ``refined``; kept in the stage's folder.
 
-        Of several processes one alone may ask once the masks are made, which measures them.
+        Once the masks are made, a single one of several processes may call this.
         """
         path = self.out.path / stage / "statistics.json"
         known = stored_statistics(path, self.stored(stage).key)
         return self.measure(stage) if known is None else known
 
     def measure(self, stage: str) -> MapStatistics:
-        """As :meth:`statistics`, measured by the first of several processes, all of which have to call it."""
+        """:meth:`statistics`, measured if they are not stored; with several processes all have to call this."""
         folder = self.out.path / stage
         paths = self.files("seeds", self.train, ".npz", "train") if stage == "seeds" else self.map_files()
         key = self.stored(stage).key
@@ -124,7 +124,7 @@ class Run:
         return kept_statistics(folder / "statistics.json", key, data, stored_seeds(paths), f"thresholds ({stage})")
 
     def cuts(self, stage: str) -> Cuts:
-        """The thresholds that there are for the maps of ``seeds`` or ``refined``."""
+        """All known thresholds for the maps of ``seeds`` or ``refined``."""
         pipeline = self.pipeline
         tuned, seeds = self.tuned.get(stage), self.statistics("seeds")
         if stage == "seeds" or pipeline.refine is None:
@@ -134,12 +134,12 @@ class Run:
 
     @cached_property
     def tuned(self) -> dict[str, float]:
-        """Thresholds that ``deft tune`` chose on drawn masks, by stage; empty where it never did."""
+        """Thresholds chosen by ``deft tune`` on drawn masks, by stage; empty if it never ran."""
         record = read_tuned(self.home)
         return dict(record.thresholds) if record is not None and self.home == self.out.path else {}
 
     def context(self, stage: Stage, seeds: Callable[[int], SeedMaps] | None = None) -> MethodContext:
-        """What the method that works in a stage's folder may use.
+        """The context of the method that works in a stage's folder.
 
         Args:
             stage: the one that the method learns in, or the one whose maps it makes where it learns nothing.

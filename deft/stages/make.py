@@ -1,4 +1,4 @@
-"""What each stage makes: trained networks, maps and masks. What is there already is kept.
+"""The stages in order: trained networks, maps and masks. Existing files are kept.
 
 Each function takes the stages that its own is made from and returns its stage. The types of the stages fix the order:
 a segmentation network is trained on :data:`Masks`, which are made of :data:`Maps`, and on nothing else.
@@ -35,7 +35,7 @@ from deft.stages.context import Run
 from deft.stages.shares import Share, locating, masking, predicting, refining, take_part
 
 Classified = NewType("Classified", Stage)
-"""A trained classifier, or what later stages begin from where there is none."""
+"""A trained classifier, or the initial weights in a pipeline without one."""
 Maps = NewType("Maps", Stage)
 """Seeds or refined maps."""
 Masks = NewType("Masks", Stage)
@@ -45,13 +45,13 @@ Segmented = NewType("Segmented", Stage)
 
 
 SHARED = ("seeds", "refined", "masks", "predictions")
-"""Stages that are a function of one image, in the order of a run: any process can take part in them."""
+"""Stages that map a function over images, in the order of a run: any process can take part in them."""
 
 Function = TypeVar("Function", covariant=True)
 
 
 class Method(Protocol[Function]):
-    """A seed method or a refiner, by what it prepares."""
+    """A seed method or a refiner, generic in the function it prepares."""
 
     def prepare(self, context: MethodContext) -> Function:
         """The function of one image."""
@@ -70,7 +70,7 @@ def make_from_maps(run: Run, maps: Maps) -> None:
 
 
 def train_classifier(run: Run) -> Classified:
-    """Train the classifier; without one, a stage without files, whose key says what the later stages begin from."""
+    """Train the classifier; without one, return a stage without files whose key identifies the initial weights."""
     p = run.pipeline
     identity = (p.backbone, weights_digest(p.weights, p.backbone), p.stride, p.precision, p.seed, run.side)
     if p.classifier is None:
@@ -119,7 +119,7 @@ def find_seeds(run: Run, classifier: Classified) -> Maps:
 
 
 def refine(run: Run, seeds: Maps) -> Maps:
-    """Train the refiner and refine the training images' maps; without one the seeds go on as they are."""
+    """Train the refiner and refine the maps of the training images; without a refiner, return the seeds."""
     method = run.pipeline.refine
     if method is None:
         return seeds
@@ -190,7 +190,7 @@ def predict(run: Run, network: Segmented) -> Stage:
 
 
 def predict_some(run: Run, part: str, indices: Iterable[int]) -> None:
-    """Masks that the network makes of some images of a split, untagged; those there are already are kept."""
+    """Masks that the network makes of some images of a split, without their tags; existing ones are kept."""
     paths = run.files("predictions", dict(run.parts())[part], ".png", part)
     missing = [index for index in indices if not paths[index].exists()]
     if missing:
@@ -221,7 +221,7 @@ def shares_of(run: Run, stage: Stage) -> list[Share]:
 
 
 def _previous_round(run: Run, classifier: Classifier, augment: SampleAugmentation) -> tuple[Masks, list[Path]]:
-    """Run the round before this one up to its pseudo-masks, in a run folder of its own; the masks and their paths."""
+    """Run the previous round up to its pseudo-masks, in a run folder of its own; returns the masks and their paths."""
     number = augment.rounds - 1
     before = replace(classifier, augment=augment.earlier)
     record = read_json(run.out.path / "run.json")
@@ -247,7 +247,7 @@ def _learned(run: Run, name: str, method: SeedMethod | Refiner, made_from: str) 
 def _trained(
     run: Run, method: Method[Function], stage: Stage, seeds: Callable[[int], SeedMaps] | None = None
 ) -> Function:
-    """Train what a method has to be trained for, or load it, and return what it prepares."""
+    """Prepare a method in the stage in which it trains; if that is done, it only loads what it trained."""
     if ranks.agreed(stage.done):
         return method.prepare(run.context(stage, seeds))
     with run.making(stage):

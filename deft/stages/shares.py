@@ -1,8 +1,8 @@
-"""The stages that are a function of one image: seeds, refined maps, pseudo-masks, predictions.
+"""Stages that map a function over images: seeds, refined maps, pseudo-masks, predictions.
 
-Each gives one or two *shares*: the images of a split, a file for each, and the function that makes it. Any process
-that can open the run folder can take part in a share, whether it belongs to the run (:mod:`deft.engine.ranks`) or has
-come to help (:mod:`deft.runner.join`).
+Each has one or two *shares*: the images of a split, one file per image, and the function that makes it. Any process
+that can open the run folder can take part in a share, whether it belongs to the run (:mod:`deft.engine.ranks`) or helps
+it (:mod:`deft.runner.join`).
 """
 
 from __future__ import annotations
@@ -22,31 +22,31 @@ from deft.segment.deeplab import load_network
 from deft.stages.context import Run
 
 Locate = Callable[[Sample], SeedMaps | None]
-"""Maps of an image for its tags; None where there can be none."""
+"""Function of an image with tags that returns its seeds; None if there are none."""
 Refine = Callable[[Sample, SeedMaps], SeedMaps]
-"""Refined maps of an image from its seeds."""
+"""Function of an image and its seeds that returns refined maps."""
 
 
 @dataclass(frozen=True)
 class Share:
-    """Images of one split and what is made of each."""
+    """The images of one split and the function that makes a file of each."""
 
     title: str
     """Progress-bar label."""
     data: Dataset
     paths: list[Path]
-    """One file an image; those there are already are kept."""
+    """One file per image; existing ones are kept."""
     work: Callable[[int, Sample], None]
     """Makes the file of an image."""
     claims: Path
-    """Folder in which processes say what they have taken."""
+    """Folder in which processes record what they have claimed."""
     on_device: bool = True
-    """False where a GPU has nothing to do with it."""
+    """False if the work does not use a GPU."""
     read: bool = True
-    """False where the work does not look at the image."""
+    """False if the work does not need the pixels."""
 
     def take_part(self, begin: bool = True) -> int:
-        """Make what nobody else makes, return when all is made, and say how many this process made.
+        """Make files that nobody else has claimed; returns, when all are made, how many this process made.
 
         Args:
             begin: False helps with a share that another process has begun.
@@ -55,12 +55,12 @@ class Share:
         return for_each(self.data, todo, self.work, title=self.title, on_device=self.on_device, read=self.read)
 
     def todo(self, begin: bool = True) -> WorkList:
-        """The images without a file, to be divided."""
+        """Work list of the images whose file is missing."""
         return WorkList(self.claims, self.paths, begin=begin)
 
 
 def take_part(shares: Sequence[Share]) -> None:
-    """Make the files of shares together with whoever takes part; every process of a run calls this."""
+    """Make the files of some shares, together with all processes that take part; every process of a run calls this."""
     for each in shares:
         each.take_part()
     ranks.barrier()
