@@ -217,7 +217,7 @@ def description(pipeline: Pipeline, data: str | Splits, splits: Splits, name: st
     """What a second run in the same folder has to agree with."""
     settings = plain(pipeline)
     settings["weights"] = weights_digest(pipeline.weights, pipeline.backbone)
-    packages = ("torch", "torchvision", "timm", "lightning", "segmentation_models_pytorch", "numpy")
+    packages = ("torch", "timm", "lightning", "segmentation_models_pytorch", "numpy")
     return {
         "recipe": name,
         "settings": settings,
