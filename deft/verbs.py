@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import difflib
 import hashlib
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -276,5 +275,5 @@ def demo(given: argparse.Namespace) -> int:
     for name in ("demo_cam", "demo"):
         run(RECIPES[name](), "demo:", given.out / name, name=name)
     page = rewrite_report(given.out / "demo", [given.out / "demo_cam"])
-    print(f"report: {os.path.relpath(page)}")
+    print(f"report: {page}")
     return 0

@@ -43,6 +43,7 @@ DOORS = {
     "sklearn": "report/tsne.py",
     "pycocotools": "data/coco.py",
     "jsonargparse": "settings.py",
+    "filelock": "artifacts/folder.py",
     "webdataset": "data/shards.py",
     "braceexpand": "data/shards.py",
 }

@@ -46,7 +46,7 @@ def shard_paths(spec: str) -> list[Path]:
             one name.
     """
     pattern = spec.removeprefix(PREFIX)
-    if re.match(r"[A-Za-z][\w+.-]*:", pattern) or pattern in ("", "-"):
+    if re.match(r"[A-Za-z][\w+.-]+:", pattern) or pattern in ("", "-"):
         raise InputError(
             f"{spec}: expected a path on this machine or on shared storage, as in {PREFIX}photos-{{000..099}}.tar; "
             "URLs and commands are not opened: copy or mount what they name"

@@ -19,6 +19,7 @@ import torch
 import torch.distributed as dist
 
 from deft.contracts import InputError
+from deft.engine import ranks
 
 PATIENCE = datetime.timedelta(hours=2)
 """How long a process waits for another that is alive; a dead one is noticed within seconds."""
@@ -38,8 +39,9 @@ def join() -> None:
     """Meet the other processes; each of them must call it. On a machine with GPUs each takes one.
 
     Raises:
-        InputError: there are more processes on this machine than GPUs.
+        InputError: there are more processes on this machine than GPUs, or torch was built without torch.distributed.
     """
+    _check_distributed()
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     if not by_torchrun():
         from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
@@ -58,13 +60,13 @@ def join() -> None:
 
 def leave() -> None:
     """Part from the other processes."""
-    if dist.is_initialized():
+    if ranks.together():
         dist.destroy_process_group()
 
 
 def processes_of_this_machine() -> int:
     """How many of the processes run here."""
-    if not dist.is_initialized():
+    if not ranks.together():
         return 1
     if "LOCAL_WORLD_SIZE" in os.environ:
         return int(os.environ["LOCAL_WORLD_SIZE"])
@@ -81,8 +83,9 @@ def start(words: Sequence[str], devices: int, nodes: int) -> int:
         The exit code: that of the first process that failed, or 0.
 
     Raises:
-        InputError: an environment variable is missing.
+        InputError: an environment variable is missing, or torch was built without torch.distributed.
     """
+    _check_distributed()
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -138,6 +141,13 @@ def _meeting_place(nodes: int) -> dict[str, Any]:
         "rdzv_configs": {"rank": int(os.environ["NODE_RANK"])},
         "run_id": "deft",
     }
+
+
+def _check_distributed() -> None:
+    if not dist.is_available():
+        raise InputError(
+            "this build of torch has no torch.distributed; run one process, or install a build that has it"
+        )
 
 
 def _slurm_tasks() -> int:
