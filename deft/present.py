@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from deft.artifacts import atomic_write, load_mask, load_seeds, read_json
 from deft.contracts import Dataset, InputError
 from deft.data import check
+from deft.data.spread import spread
 from deft.engine.fit import read_history
 from deft.metrics import Coverage, class_by_class, class_by_context
 from deft.precision_check import sentence
@@ -112,7 +113,7 @@ def collect(run: Run) -> ReportData:
     order = scores.get("train", {}).get("images", {})
     ranked = sorted(order, key=lambda name: order[name])
     few = min(EXTREMES, len(ranked) // 2)
-    usual = _spread(run.train, PICTURES // 2)
+    usual = _tagged_first(run.train, PICTURES // 2)
     worst, best = ([run.train.names.index(name) for name in names] for names in (ranked[:few], ranked[::-1][:few]))
     if run.pipeline.segment is not None:
         made_by = read_json(run.out.path / "predictions" / "stage.json")["key"]
@@ -338,15 +339,14 @@ def _warnings(run: Run, scores: dict[str, Any]) -> list[str]:
     return notes
 
 
-def _spread(data: Dataset, count: int) -> list[int]:
-    """Indices spread over the data set, tagged images first."""
+def _tagged_first(data: Dataset, count: int) -> list[int]:
+    """Indices spread over the tagged images, or over all where none is tagged."""
     tagged = np.flatnonzero(data.labels.any(axis=1))
-    pool = tagged if len(tagged) else np.arange(len(data))
-    return [int(pool[i]) for i in np.linspace(0, len(pool) - 1, min(count, len(pool))).round().astype(int)]
+    return spread(tagged if len(tagged) else np.arange(len(data)), count)
 
 
 def _held_out_pictures(run: Run) -> tuple[PictureRow, ...]:
-    return () if run.val is None else _pictures(run, _spread(run.val, PICTURES // 2), "val")
+    return () if run.val is None else _pictures(run, _tagged_first(run.val, PICTURES // 2), "val")
 
 
 def _pictures(run: Run, indices: list[int], part: str, score: dict[str, float] | None = None) -> tuple[PictureRow, ...]:

@@ -259,11 +259,9 @@ def voc_submit(given: argparse.Namespace) -> int:
 
 def _data_of(run: Path) -> str:
     """The data of a run as it was given."""
-    from deft.artifacts import read_json
+    from deft.artifacts import read_run
 
-    if not (run / "run.json").is_file():
-        raise InputError(f"{run}: expected a run folder, found no run.json in it; give the folder deft run wrote")
-    return str(read_json(run / "run.json")["data"]["given"])
+    return str(read_run(run)["data"]["given"])
 
 
 def demo(given: argparse.Namespace) -> int:

@@ -17,11 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 from deft.artifacts.files import read_json, write_json
 from deft.contracts import InputError
-from deft.settings import flat, plain
+from deft.settings import plain, refuse_other
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
+UNBOUND = ("versions.", "thresholds.", "given.")
+"""What is kept in ``run.json`` to be read, not to bind: versions, of which a patch release must not make a run
+unfinishable, thresholds that a run chose by itself, which follow from its settings, and where weights lay."""
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 """Answers of storage that has no locks, some network shares among it."""
 
@@ -143,7 +146,11 @@ class RunFolder:
             )
         self._lock = _lock(path / "lock")
         if record.exists() and self._holds_work():
-            self._refuse_other_settings(read_json(record), plain(description))
+            try:
+                refuse_other(f"--out {path} holds a run", read_json(record), plain(description), UNBOUND)
+            except InputError:
+                self.close()
+                raise
         else:
             write_json(record, plain(description))
 
@@ -159,19 +166,6 @@ class RunFolder:
             for path in self.path.glob("*/**/*")
         )
 
-    def _refuse_other_settings(self, old: Any, new: Any) -> None:
-        before, now = flat(old), flat(new)
-        different = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
-        # Versions are kept to be read, not to bind: a patch release must not make a run unfinishable.
-        # Nor do thresholds that a run chose by itself, which follow from its settings, and where weights lay.
-        different = [key for key in different if not key.startswith(("versions.", "thresholds.", "given."))]
-        if different:
-            self.close()
-            lines = [f"  {key}: {before.get(key)!r} in the folder, {now.get(key)!r} now" for key in different[:12]]
-            more = [f"  and {len(different) - 12} more"] if len(different) > 12 else []
-            way_out = "name another folder, or use the settings the folder was begun with"
-            raise InputError("\n".join([f"--out {self.path} holds a run of other settings:", *lines, *more, way_out]))
-
     def stage(self, name: str, key: str) -> Stage:
         """The stage of that name and key."""
         return Stage(name, self.path / name, key)
@@ -181,6 +175,19 @@ class RunFolder:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """What a run is: its ``run.json``.
+
+    Raises:
+        InputError: the folder holds no run.
+    """
+    path = folder / "run.json"
+    if not path.is_file():
+        raise InputError(f"{folder}: expected a run folder, found no run.json in it; give the folder deft run wrote")
+    record: dict[str, Any] = read_json(path)
+    return record
 
 
 @contextmanager

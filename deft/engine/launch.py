@@ -20,6 +20,7 @@ import torch.distributed as dist
 
 from deft.contracts import InputError
 from deft.engine import ranks
+from deft.engine.cores import cores
 
 PATIENCE = datetime.timedelta(hours=2)
 """How long a process waits for another that is alive; a dead one is noticed within seconds."""
@@ -92,7 +93,7 @@ def start(words: Sequence[str], devices: int, nodes: int) -> int:
 
     logging.getLogger("torch.distributed").setLevel(logging.ERROR)
     # As many threads in all as there are cores: two copies of a program that takes all of them are slower than one.
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // devices)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // devices)))
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # or every process says that no parameter went unused
     config = LaunchConfig(
         min_nodes=nodes,

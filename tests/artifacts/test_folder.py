@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deft.artifacts import InUseError, RunFolder, Stage, atomic_write, claim
+from deft.artifacts import InUseError, RunFolder, Stage, atomic_write, claim, read_run
 from deft.contracts import InputError
 
 
@@ -255,3 +255,10 @@ def test_a_fault_of_the_disk_is_not_taken_for_a_holder(tmp_path: Path, monkeypat
     monkeypatch.setattr("fcntl.flock", broken)
     with pytest.raises(OSError, match="Input/output"), claim(tmp_path / "lock"):
         pass
+
+
+def test_the_record_of_a_run_is_read_where_there_is_one(tmp_path: Path) -> None:
+    RunFolder(tmp_path / "run", {"recipe": "cam"}).close()
+    assert read_run(tmp_path / "run") == {"recipe": "cam"}
+    with pytest.raises(InputError, match=r"found no run\.json in it; give the folder deft run wrote"):
+        read_run(tmp_path / "elsewhere")
