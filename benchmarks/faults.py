@@ -8,7 +8,6 @@ images end with it. Nothing is computed with torch in this process: its threads 
 from __future__ import annotations
 
 import errno
-import fcntl
 import multiprocessing
 import os
 import shutil
@@ -143,16 +142,17 @@ def released(folder: Path, seconds: float = 60.0) -> float:
     Raises:
         TimeoutError: it is held for longer than that.
     """
+    from deft.artifacts import InUseError, claim
+
     begun = time.monotonic()
     path = folder / "lock"
     while path.exists():
-        with path.open() as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            with claim(path):
                 break
-            except OSError:
-                if time.monotonic() - begun > seconds:
-                    raise TimeoutError(f"{folder} is held for over {seconds} seconds") from None
+        except InUseError:
+            if time.monotonic() - begun > seconds:
+                raise TimeoutError(f"{folder} is held for over {seconds} seconds") from None
         time.sleep(0.002)
     return time.monotonic() - begun
 

@@ -15,6 +15,8 @@ sys.path.insert(0, str(Path(__file__).parent / "speed"))
 
 from measure import copy_bandwidth, matrix_rate
 
+from deft.engine.cores import cores
+
 PACKAGES = ("torch", "numpy", "timm", "lightning", "pydensecrf2")
 FLAGS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2")
 
@@ -23,9 +25,8 @@ def machine(device: torch.device) -> dict[str, str]:
     """Words for the processor, its memory and, where it is measured, the GPU with its measured rates."""
     described = processor()
     flags = [flag for flag in FLAGS if flag in described.get("flags", "").split()]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     found = {
-        "processor": f"{described.get('model name', platform.processor() or platform.machine())}, {cores} cores",
+        "processor": f"{described.get('model name', platform.processor() or platform.machine())}, {cores()} cores",
         "instructions": ", ".join(flags) or "none of " + ", ".join(FLAGS),
         "threads": str(torch.get_num_threads()),
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",

@@ -169,6 +169,29 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
     return {prefix: value}
 
 
+def refuse_other(what: str, before: Any, now: Any, unbound: tuple[str, ...] = ()) -> None:
+    """Refuse to go on in a folder with other settings than it was begun with.
+
+    Args:
+        what: the folder and what it holds, as the message begins: ``--out runs/a holds a run``.
+        before: the folder's settings, nested.
+        now: those that were given.
+        unbound: beginnings of dotted names that may differ.
+
+    Raises:
+        InputError: settings differ; twelve are named, with both values.
+    """
+    old, new = flat(before), flat(now)
+    different = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
+    different = [name for name in different if not name.startswith(unbound)]
+    if not different:
+        return
+    lines = [f"  {name}: {old.get(name)!r} in the folder, {new.get(name)!r} now" for name in different[:12]]
+    more = [f"  and {len(different) - 12} more"] if len(different) > 12 else []
+    way_out = "name another folder, or use the settings the folder was begun with"
+    raise InputError("\n".join([f"{what} of other settings:", *lines, *more, way_out]))
+
+
 def key_of(stage: str, settings: Any, *inputs: str) -> str:
     """Hash of what makes a stage: its name, its settings and the keys of all that goes in."""
     content = json.dumps([FORMAT, stage, plain(settings), list(inputs)], sort_keys=True)

@@ -57,6 +57,7 @@ DOORS = {
     "sklearn": ("report/tsne.py",),
     "pycocotools": ("data/layouts/coco.py",),
     "jsonargparse": ("settings.py",),
+    "filelock": ("artifacts/folder.py",),
     "webdataset": ("data/layouts/shards.py",),
     "braceexpand": ("data/layouts/shards.py",),
 }

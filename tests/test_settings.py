@@ -9,7 +9,7 @@ from deft.contracts import InputError
 from deft.engine.optimise import AdamW
 from deft.engine.plan import Plan
 from deft.recipes import irn_deft
-from deft.settings import MOVED, assign, fields_of, flat, key_of, plain, restore
+from deft.settings import MOVED, assign, fields_of, flat, key_of, plain, refuse_other, restore
 
 
 def test_fields_are_set_by_type() -> None:
@@ -107,3 +107,18 @@ def test_a_moved_class_keeps_its_name_in_records_and_its_key() -> None:
         kind = getattr(import_module(module), name)
         assert f"{kind.__module__}.{kind.__qualname__}" == now != recorded
     assert restore(plain(plan)) == plan
+
+
+def test_other_settings_are_named_up_to_a_point_and_some_do_not_bind() -> None:
+    before = {"lr": 0.1, "plan": {"epochs": 5}, "versions": {"torch": "1"}}
+    refuse_other("--out x holds a run", before, {**before, "versions": {"torch": "2", "new": "1"}}, ("versions.",))
+    with pytest.raises(InputError) as told:
+        refuse_other("--out x holds a run", before, {**before, "plan": {"epochs": 6}, "seed": 0}, ("versions.",))
+    assert str(told.value).splitlines() == [
+        "--out x holds a run of other settings:",
+        "  plan.epochs: 5 in the folder, 6 now",
+        "  seed: None in the folder, 0 now",
+        "name another folder, or use the settings the folder was begun with",
+    ]
+    with pytest.raises(InputError, match=r"  e11: 11 in the folder, 12 now\n  and 8 more\nname another folder"):
+        refuse_other("x", {f"e{i:02}": i for i in range(20)}, {f"e{i:02}": i + 1 for i in range(20)})

@@ -29,9 +29,10 @@ from deft.artifacts.files import (
     save_tensors,
     seeds_npz,
     stored_seeds,
+    whole_file,
     write_json,
 )
-from deft.artifacts.folder import InUseError, RunFolder, Stage, claim
+from deft.artifacts.folder import InUseError, RunFolder, Stage, claim, read_run
 
 __all__ = [
     "InUseError",
@@ -47,10 +48,12 @@ __all__ = [
     "palette",
     "read_arrays",
     "read_json",
+    "read_run",
     "save_mask",
     "save_seeds",
     "save_tensors",
     "seeds_npz",
     "stored_seeds",
+    "whole_file",
     "write_json",
 ]

@@ -9,9 +9,10 @@ import os
 import re
 import secrets
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,12 +58,24 @@ def atomic_write(path: Path, content: bytes) -> None:
     Raises:
         OSError: as the system says, for example a full disk; the old file is then untouched.
     """
+    with whole_file(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def whole_file(path: Path, part: str = ".part-") -> Iterator[BinaryIO]:
+    """A file that gets the name ``path`` when the block has ended well, and else is removed.
+
+    Args:
+        path: an old file is replaced.
+        part: how the name begins by which the file goes until then, in the same folder.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".part-{secrets.token_hex(8)}"
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)  # readable as the user's umask says
+    temporary = path.parent / f"{part}{secrets.token_hex(8)}"
+    file = open(temporary, "xb")  # noqa: SIM115 (closed below; readable as the user's umask says)
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
+        with file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import os
+import re
 import shutil
 import socket
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deft.artifacts.files import read_json, write_json
 from deft.contracts import InputError
-from deft.settings import flat, plain
+from deft.settings import plain, refuse_other
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+UNBOUND = ("versions.", "thresholds.", "given.")
+"""What is kept in ``run.json`` to be read, not to bind: versions, of which a patch release must not make a run
+unfinishable, thresholds that a run chose by itself, which follow from its settings, and where weights lay."""
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
+"""Answers of storage that has no locks, some network shares among it."""
 
 
 @dataclasses.dataclass
@@ -116,7 +126,7 @@ class RunFolder:
             InputError: the folder holds a run of other settings, or files that are no run, or the disk is too small.
         """
         self.path = path
-        self._lock: int | None = None
+        self._lock: BaseFileLock | None = None
         if not own:
             return
         if path.exists() and not path.is_dir():
@@ -136,33 +146,25 @@ class RunFolder:
             )
         self._lock = _lock(path / "lock")
         if record.exists() and self._holds_work():
-            self._refuse_other_settings(read_json(record), plain(description))
+            try:
+                refuse_other(f"--out {path} holds a run", read_json(record), plain(description), UNBOUND)
+            except InputError:
+                self.close()
+                raise
         else:
             write_json(record, plain(description))
 
     def _holds_work(self) -> bool:
         """Whether any stage made anything: a run that failed at its first step must not occupy the folder."""
-        records = ("stage.json", "run.json", "lock")
+        records = ("stage.json", "run.json")
         return any(
             path.is_file()
             and path.name not in records
+            and not _is_lock(path)
             and ".part-" not in str(path.relative_to(self.path))
             and not path.parent.name.startswith("claims-")
             for path in self.path.glob("*/**/*")
         )
-
-    def _refuse_other_settings(self, old: Any, new: Any) -> None:
-        before, now = flat(old), flat(new)
-        different = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
-        # Versions are kept to be read, not to bind: a patch release must not make a run unfinishable.
-        # Nor do thresholds that a run chose by itself, which follow from its settings, and where weights lay.
-        different = [key for key in different if not key.startswith(("versions.", "thresholds.", "given."))]
-        if different:
-            self.close()
-            lines = [f"  {key}: {before.get(key)!r} in the folder, {now.get(key)!r} now" for key in different[:12]]
-            more = [f"  and {len(different) - 12} more"] if len(different) > 12 else []
-            way_out = "name another folder, or use the settings the folder was begun with"
-            raise InputError("\n".join([f"--out {self.path} holds a run of other settings:", *lines, *more, way_out]))
 
     def stage(self, name: str, key: str) -> Stage:
         """The stage of that name and key."""
@@ -171,8 +173,21 @@ class RunFolder:
     def close(self) -> None:
         """Let go of the folder."""
         if self._lock is not None:
-            _unlock(self._lock)
+            self._lock.release()
             self._lock = None
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """What a run is: its ``run.json``.
+
+    Raises:
+        InputError: the folder holds no run.
+    """
+    path = folder / "run.json"
+    if not path.is_file():
+        raise InputError(f"{folder}: expected a run folder, found no run.json in it; give the folder deft run wrote")
+    record: dict[str, Any] = read_json(path)
+    return record
 
 
 @contextmanager
@@ -182,50 +197,61 @@ def claim(path: Path) -> Iterator[None]:
     Raises:
         InUseError: another process holds it.
     """
-    handle = _lock(path)
+    lock = _lock(path)
     try:
         yield
     finally:
-        _unlock(handle)
+        lock.release()
 
 
 def _foreign(path: Path) -> bool:
     """Whether a file of a folder without a record was not put there by a run that begins."""
-    return path.name != "lock" and not path.name.startswith(".part-")
+    return not _is_lock(path) and not path.name.startswith(".part-")
 
 
-def _lock(path: Path) -> int:
-    """Take the lock; the system lets go of it when the process ends, however it ends."""
-    import fcntl
+def _is_lock(path: Path) -> bool:
+    return path.name == "lock" or path.name.startswith("lock.")
 
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+
+def _lock(path: Path) -> BaseFileLock:
+    """Take the lock. The system lets go of it when the process ends, however it ends, and its forks never hold it.
+
+    Storage that has no locks gets a file beside, ``NAME.held``. A killed process leaves it behind: on the same machine
+    the next one sees that the process is gone, on another somebody has to remove the file.
+    """
+    from filelock import FileLock, SoftFileLock, Timeout
+
+    remedy = "wait until it has ended, stop it, or name another folder"
+    if FileLock is not SoftFileLock:  # as it is where Python has no locks of the system at all
+        lock = FileLock(path, timeout=0, thread_local=False, on_acquired=_sign)  # any thread may let go of it
+        try:
+            lock.acquire()
+            return lock
+        except Timeout:
+            raise InUseError(f"{path.parent} is in use by {_owner(path)}; {remedy}") from None
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+    held = path.with_name(f"{path.name}.held")
+    soft = SoftFileLock(held, timeout=0.5, thread_local=False)  # time to clear away a dead process's file
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        owner = os.read(handle, 200).decode(errors="replace").strip() or "another process"
-        os.close(handle)
-        raise InUseError(
-            f"{path.parent} is in use by {owner}; wait until it has ended, stop it, or name another folder"
-        ) from None
+        soft.acquire()
+    except Timeout:
+        remedy += f"; if it runs no more, remove {held}"
+        raise InUseError(f"{path.parent} is in use by {_owner(held)}; {remedy}") from None
+    return soft
+
+
+def _sign(handle: int) -> None:
     os.ftruncate(handle, 0)
     os.write(handle, f"process {os.getpid()} on {socket.gethostname()}".encode())
-    _held().add(handle)
-    return handle
 
 
-def _unlock(handle: int) -> None:
-    _held().discard(handle)
-    os.close(handle)
-
-
-@cache
-def _held() -> set[int]:
-    """Locks of this process. One forked from it, to read for a training, must not hold them beyond its end."""
-    held: set[int] = set()
-
-    def let_go() -> None:
-        while held:
-            os.close(held.pop())
-
-    os.register_at_fork(after_in_child=let_go)
-    return held
+def _owner(path: Path) -> str:
+    """Who holds a lock, as far as its file can be read: Windows shows nobody what is in a locked file."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        text = ""
+    by_file = re.match(r"(\d+)\n(\S+)\n", text)  # filelock's own record
+    return f"process {by_file[1]} on {by_file[2]}" if by_file else text.strip() or "another process"

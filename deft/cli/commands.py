@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import difflib
 import hashlib
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -260,11 +259,9 @@ def voc_submit(given: argparse.Namespace) -> int:
 
 def _data_of(run: Path) -> str:
     """The ``--data`` of a run."""
-    from deft.artifacts import read_json
+    from deft.artifacts import read_run
 
-    if not (run / "run.json").is_file():
-        raise InputError(f"{run}: expected a run folder, found no run.json in it; give the folder deft run wrote")
-    return str(read_json(run / "run.json")["data"]["given"])
+    return str(read_run(run)["data"]["given"])
 
 
 def demo(given: argparse.Namespace) -> int:
@@ -276,5 +273,5 @@ def demo(given: argparse.Namespace) -> int:
     for name in ("demo_cam", "demo"):
         run(RECIPES[name](), "demo:", given.out / name, name=name)
     page = rewrite_report(given.out / "demo", [given.out / "demo_cam"])
-    print(f"report: {os.path.relpath(page)}")
+    print(f"report: {page}")
     return 0

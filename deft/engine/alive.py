@@ -1,7 +1,8 @@
 """Whether the worker that claimed something on shared storage is still alive.
 
-On the same machine the operating system knows at once. For other machines only the time stamp of the claim tells, which
-a live worker keeps updating; it is compared with the clock of the file server, because clocks of machines differ.
+On the same machine the operating system knows at once (not on Windows). For other machines only the time stamp of the
+claim tells, which a live worker keeps updating; it is compared with the clock of the file server, because clocks of
+machines differ.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -68,6 +70,8 @@ def _machine() -> str:
 
 def _born(process: int) -> str | None:
     """When a process of this machine began, in its clock's ticks; "" where that is not told, None where it is dead."""
+    if sys.platform == "win32":
+        return ""  # signal 0 asks nothing there: it is Ctrl-C, and would be sent
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -3,6 +3,10 @@
 In eval mode a batch norm multiplies and shifts each channel by numbers that do not change, and so do the weights and
 the bias of a convolution. In float32 the two ways differ by rounding alone. In 16 bits the merged bias is rounded where
 the norm's own shift was not: measure before using it there.
+
+The arithmetic is that of :func:`torch.nn.utils.fuse_conv_bn_eval`, which leaves it to the caller to know what follows
+what. It stands here once more because torch rounds the bias in another order, and the long climb of AdvCAM turns a last
+bit into a hundredth of a map: what is stored would change.
 """
 
 from __future__ import annotations

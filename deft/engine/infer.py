@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -16,6 +15,7 @@ from tqdm import tqdm
 
 from deft.contracts import Dataset, Sample
 from deft.engine import ranks
+from deft.engine.cores import cores
 from deft.engine.launch import processes_of_this_machine
 from deft.engine.worklist import POLL, WorkList
 
@@ -63,15 +63,16 @@ def for_each(
         Exception: the first that ``work`` raised; images in progress are finished, and others may claim the rest.
     """
     beside_gpu = on_device and torch.cuda.is_available()
-    threads = threads or (1 if beside_gpu else _cores())
+    share = max(1, cores() // processes_of_this_machine())
+    threads = threads or (1 if beside_gpu else share)
     if readers is None:
-        readers = min(READERS, _cores()) if beside_gpu and read else 0
+        readers = min(READERS, share) if beside_gpu and read else 0
     inner = torch.get_num_threads()
     gpu = torch.cuda.current_device() if beside_gpu else None
     sample_of = data.__getitem__ if read else partial(_unread, data)
 
-    def begin(share: int) -> None:
-        torch.set_num_threads(share)
+    def begin(inside: int) -> None:
+        torch.set_num_threads(inside)
         if gpu is not None:
             torch.cuda.set_device(gpu)  # a new thread starts on the first GPU
 
@@ -153,12 +154,6 @@ def _bar(source: _Source, title: str) -> tqdm:
     """A progress bar, shown by rank 0 if there is anything to do."""
     hidden = not source.total or not ranks.first()
     return tqdm(total=source.total, desc=title, unit="image", mininterval=1.0, disable=hidden)
-
-
-def _cores() -> int:
-    """Cores of this process's share of the machine."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // processes_of_this_machine())
 
 
 def _unread(data: Dataset, index: int) -> Sample:

@@ -19,6 +19,8 @@ import torch
 import torch.distributed as dist
 
 from deft.contracts import InputError
+from deft.engine import ranks
+from deft.engine.cores import cores
 
 PATIENCE = datetime.timedelta(hours=2)
 """How long a process waits for another live one; a dead process is noticed within seconds."""
@@ -38,8 +40,9 @@ def join() -> None:
     """Meet the other processes; each of them must call it. On a machine with GPUs each takes one.
 
     Raises:
-        InputError: there are more processes on this machine than GPUs.
+        InputError: there are more processes on this machine than GPUs, or torch was built without torch.distributed.
     """
+    _check_distributed()
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     if not by_torchrun():
         from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
@@ -58,13 +61,13 @@ def join() -> None:
 
 def leave() -> None:
     """Leave the process group."""
-    if dist.is_initialized():
+    if ranks.together():
         dist.destroy_process_group()
 
 
 def processes_of_this_machine() -> int:
     """Number of the run's processes on this machine."""
-    if not dist.is_initialized():
+    if not ranks.together():
         return 1
     if "LOCAL_WORLD_SIZE" in os.environ:
         return int(os.environ["LOCAL_WORLD_SIZE"])
@@ -81,15 +84,16 @@ def start(words: Sequence[str], devices: int, nodes: int) -> int:
         The exit code: that of the first process that failed, or 0.
 
     Raises:
-        InputError: an environment variable is missing.
+        InputError: an environment variable is missing, or torch was built without torch.distributed.
     """
+    _check_distributed()
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     logging.getLogger("torch.distributed").setLevel(logging.ERROR)
     # As many threads in all as there are cores: two copies of a program that takes all of them are slower than one.
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // devices)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // devices)))
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # or every process says that no parameter went unused
     config = LaunchConfig(
         min_nodes=nodes,
@@ -138,6 +142,13 @@ def _meeting_place(nodes: int) -> dict[str, Any]:
         "rdzv_configs": {"rank": int(os.environ["NODE_RANK"])},
         "run_id": "deft",
     }
+
+
+def _check_distributed() -> None:
+    if not dist.is_available():
+        raise InputError(
+            "this build of torch has no torch.distributed; run one process, or install a build that has it"
+        )
 
 
 def _slurm_tasks() -> int:

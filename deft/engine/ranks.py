@@ -15,14 +15,19 @@ import torch.distributed as dist
 from torch import Tensor
 
 
+def together() -> bool:
+    """Whether this process has met others, :func:`deft.engine.launch.join`; some builds of torch cannot."""
+    return dist.is_available() and dist.is_initialized()
+
+
 def rank() -> int:
     """Number of this process, 0 to :func:`world` - 1."""
-    return dist.get_rank() if _together() else 0
+    return dist.get_rank() if together() else 0
 
 
 def world() -> int:
     """Number of processes."""
-    return dist.get_world_size() if _together() else 1
+    return dist.get_world_size() if together() else 1
 
 
 def first() -> bool:
@@ -37,7 +42,7 @@ def barrier() -> None:
 
 def agreed(flag: bool) -> bool:
     """The flag of rank 0, for decisions that all processes must take alike; waits for it."""
-    if not _together():
+    if not together():
         return flag
     said = torch.tensor([float(flag)], device=_where())
     dist.all_reduce(said.mul_(float(first())))
@@ -59,7 +64,7 @@ def gathered(part: Tensor) -> Tensor:
     Args:
         part: of the same shape on every process, N / W images.
     """
-    if not _together():
+    if not together():
         return part
     whole: Tensor = _Gathered.apply(part)
     return whole
@@ -75,7 +80,7 @@ def mean_over_ranks(values: Tensor) -> Tensor:
     Returns:
         As ``values``, floating point where there are several processes.
     """
-    if not _together():
+    if not together():
         return values
     total = values.detach().clone()
     dist.all_reduce(total)
@@ -94,10 +99,6 @@ class _Gathered(torch.autograd.Function):
         total = gradients[0].clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)
         return own(total)
-
-
-def _together() -> bool:
-    return dist.is_available() and dist.is_initialized()
 
 
 def _where() -> torch.device:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -12,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from deft.engine import ranks
+from deft.engine.cores import cores
 from deft.engine.plan import Plan
 
 
@@ -46,8 +46,7 @@ def reading_processes(workers: int | None) -> int:
     """
     if workers is not None:
         return workers
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(2, cores) if torch.cuda.is_available() else max(0, min(2, cores - 2))
+    return min(2, cores()) if torch.cuda.is_available() else max(0, min(2, cores() - 2))
 
 
 class _Reader(Dataset[dict[str, Tensor]]):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from types import FrameType
 GRACE = 8.0
 """Seconds from the signal until the process exits, at most."""
 EXIT_CODE = 128 + signal.SIGTERM
+_NO_SIGNAL = b"\0"
 
 
 class Stopped(BaseException):
@@ -61,19 +63,19 @@ def ending_on_sigterm(last_words: Callable[[], None]) -> Iterator[None]:
         yield
         return
     ended = threading.Event()
-    read, write = os.pipe()
-    os.set_blocking(write, False)
+    read, write = socket.socketpair()  # Windows takes no pipe that does not block
+    write.setblocking(False)
 
     def watch() -> None:
         # Python runs signal handlers between two of its own instructions, and one may be a whole backward pass: the
         # byte that the system's handler writes comes through at once.
-        while came := os.read(read, 1):
+        while (came := read.recv(1)) != _NO_SIGNAL:
             if came[0] == signal.SIGTERM and not ended.wait(GRACE):
                 last_words()
                 os._exit(EXIT_CODE)
 
     before = signal.signal(signal.SIGTERM, handle)
-    fd_before = signal.set_wakeup_fd(write, warn_on_full_buffer=False)
+    fd_before = signal.set_wakeup_fd(write.fileno(), warn_on_full_buffer=False)
     watcher = threading.Thread(target=watch, name="deft-sigterm", daemon=True)
     watcher.start()
     _installed.set()
@@ -84,9 +86,10 @@ def ending_on_sigterm(last_words: Callable[[], None]) -> Iterator[None]:
         _installed.clear()
         signal.set_wakeup_fd(fd_before)
         signal.signal(signal.SIGTERM, before)
-        os.close(write)
+        write.send(_NO_SIGNAL)  # closing it would not do: a forked reader may have it too
         watcher.join()
-        os.close(read)
+        write.close()
+        read.close()
         _asked.clear()
 
 

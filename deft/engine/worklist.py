@@ -119,7 +119,7 @@ class WorkList:
 
     @cached_property
     def _root(self) -> str:
-        return os.path.commonpath([self.folder, *self.paths[:1]]) + "/"
+        return Path(os.path.commonpath([self.folder, *self.paths[:1]])).as_posix() + "/"
 
     def _record(self) -> dict[str, Any]:
         names = hashlib.sha256()

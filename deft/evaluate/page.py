@@ -13,7 +13,7 @@ from deft.contracts import Dataset
 from deft.data import check
 from deft.engine.fit import read_history
 from deft.evaluate.compare import GROUP_MEASURES, at, number
-from deft.evaluate.pictures import PICTURES, held_out_pictures, pictures, spread
+from deft.evaluate.pictures import PICTURES, held_out_pictures, pictures, tagged_first
 from deft.evaluate.precision import sentence
 from deft.evaluate.refinement import sentence as harm
 from deft.metrics import Coverage, class_by_class, class_by_context
@@ -69,7 +69,7 @@ def collect(run: Run) -> ReportData:
     order = scores.get("train", {}).get("images", {})
     ranked = sorted(order, key=lambda name: order[name])
     few = min(EXTREMES, len(ranked) // 2)
-    usual = spread(run.train, PICTURES // 2)
+    usual = tagged_first(run.train, PICTURES // 2)
     worst, best = ([run.train.names.index(name) for name in names] for names in (ranked[:few], ranked[::-1][:few]))
     if run.pipeline.segment is not None:
         predict_some(run, "train", sorted({*usual, *worst, *best}))

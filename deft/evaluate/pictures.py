@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from deft.artifacts import load_mask, load_seeds
 from deft.contracts import Dataset
+from deft.data.spread import spread
 from deft.refine.labels import upsample_seeds
 from deft.report.data import PictureRow
 from deft.report.overlay import overlay, seeds_over_image
@@ -20,7 +21,7 @@ PICTURES = 8
 
 def held_out_pictures(run: Run) -> tuple[PictureRow, ...]:
     """Rows of held-out images; empty where there are none."""
-    return () if run.val is None else pictures(run, spread(run.val, PICTURES // 2), "val")
+    return () if run.val is None else pictures(run, tagged_first(run.val, PICTURES // 2), "val")
 
 
 def pictures(run: Run, indices: list[int], part: str, score: dict[str, float] | None = None) -> tuple[PictureRow, ...]:
@@ -54,8 +55,7 @@ def _mask(path: Path, caption: str, image: NDArray[np.uint8]) -> list[tuple[str,
     return [(caption, overlay(image, load_mask(path)))] if path.exists() else []
 
 
-def spread(data: Dataset, count: int) -> list[int]:
+def tagged_first(data: Dataset, count: int) -> list[int]:
     """Indices evenly spread over the tagged images of a dataset, or over all images where none is tagged."""
     tagged = np.flatnonzero(data.labels.any(axis=1))
-    pool = tagged if len(tagged) else np.arange(len(data))
-    return [int(pool[i]) for i in np.linspace(0, len(pool) - 1, min(count, len(pool))).round().astype(int)]
+    return spread(tagged if len(tagged) else np.arange(len(data)), count)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from deft.artifacts import load_mask, load_seeds, save_seeds
 from deft.contracts import Dataset, Sample, SeedMaps
+from deft.data.spread import spread
 from deft.engine.infer import device, for_each
 from deft.engine.precision import EXACT
 from deft.metrics import Confusion
@@ -48,7 +49,7 @@ def compare(run: Run, images: int = 16) -> Comparison:
     if pipeline.precision == EXACT:
         return {}
     part, data = next(((name, data) for name, data in reversed(run.parts()) if data.scored.any()), run.parts()[0])
-    indices = _spread(np.flatnonzero(data.scored) if data.scored.any() else np.arange(len(data)), images)
+    indices = spread(np.flatnonzero(data.scored) if data.scored.any() else np.arange(len(data)), images)
     found: Comparison = {}
     if isinstance(pipeline.seeds, Cam):
         found["seeds"] = _counted(data, indices, *_located(run, run.files("seeds", data, ".npz", part), pipeline.seeds))
@@ -76,11 +77,6 @@ def _told(one: Comparison) -> str:
     given, exact = 100 * one["miou"], 100 * one["miou of float32"]
     change = round(given - exact, 2) + 0.0  # never -0.00
     return f"{given:.2f} and {exact:.2f} mIoU ({change:+.2f}), {equal}"
-
-
-def _spread(indices: NDArray[np.intp], count: int) -> list[int]:
-    places = np.linspace(0, len(indices) - 1, min(count, len(indices))).round().astype(int)
-    return [int(indices[place]) for place in places]
 
 
 def _located(run: Run, stored: list[Path], method: Cam) -> tuple[_Mask, _Mask]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from deft.artifacts import load_mask, load_seeds
 from deft.contracts import Sample, SeedMaps
 from deft.data.examples import without_truth
+from deft.data.spread import spread
 from deft.engine.infer import for_each
 from deft.refine.crf import DenseCrf, dense_crf, unary_from_labels
 from deft.refine.labels import threshold, upsample_seeds
@@ -53,7 +54,7 @@ def check_refinement(run: Run) -> dict[str, Any]:
         statistics = run.statistics(stage)
         colours = float(statistics.information[round(100 * cut)]) / max(1, statistics.images)
         found[stage] = {"colours": round(colours, 5)}
-    indices = [int(i) for i in np.linspace(0, len(run.train) - 1, min(IMAGES, len(run.train))).round()]
+    indices = spread(range(len(run.train)), IMAGES)
     paths = {"seeds": run.files("seeds", run.train, ".npz", "train"), "refined": run.map_files()}
     predicted = run.files("predictions", run.train, ".png", "train")
     if run.pipeline.segment is not None:

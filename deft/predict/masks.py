@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from tqdm import tqdm
 
 from deft.artifacts import atomic_write, file_stem, mask_png, read_json
 from deft.contracts import InputError, LabelMap
@@ -16,8 +15,8 @@ from deft.data.images import read_image
 from deft.data.layouts.entries import Entry, image_of
 from deft.engine.infer import device
 from deft.engine.precision import AUTO, EXACT, choose
-from deft.engine.stream import device_lock, in_order
-from deft.predict.photographs import outside, photographs, refuse_left_out, tag_indices, tags_of_files
+from deft.engine.stream import device_lock
+from deft.predict.photographs import for_photographs, outside, photographs, tag_indices, tags_of_files
 from deft.predict.shards import EntryTags, Files, Streamed, digest, stream
 from deft.report.overlay import overlay
 from deft.segment.deeplab import SegmentationNetwork, load_network
@@ -140,21 +139,14 @@ def predict_folder(run: Path, images: Path, out: Path, tags: Path | None = None,
     allowed = tags_of_files(tags, found, predictor.classes)
     turn = device_lock()
 
-    def work(index: int) -> str | None:
-        try:
-            pixels = read_image(found.paths[index])
-        except InputError as error:
-            return str(error)
+    def work(index: int, pixels: NDArray[np.uint8]) -> None:
         with turn:
             labels = predictor.predict(pixels, allowed.get(index))
         stem = file_stem(found.names[index])
         atomic_write(out / "masks" / f"{stem}.png", mask_png(labels.mask))
         atomic_write(out / "overlays" / f"{stem}.jpg", overlay_jpg(pixels, labels))
-        return None
 
-    results = in_order(tqdm(range(len(found.paths)), unit="image", desc="predict"), work)
-    refuse_left_out([fault for fault in results if fault is not None], len(found.paths))
-    return len(found.paths)
+    return for_photographs(found, work, "predict")
 
 
 def predict_shards(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
 
 from deft.contracts import InputError
 from deft.data.faults import Faults, refuse
 from deft.data.files import ImageFiles, image_files
-from deft.data.images import SUFFIXES
+from deft.data.images import SUFFIXES, read_image
 from deft.data.labels import Row, label_matrix, read_label_csv, read_label_json
+from deft.engine.stream import in_order
 
 SHOWN = 20
 """Most photographs that an error message names."""
@@ -93,6 +98,34 @@ def tag_indices(tags: Sequence[str], classes: tuple[str, ...]) -> tuple[int, ...
     if unknown:
         raise InputError(f"{unknown[0]!r} is no class of this network; it knows {', '.join(classes)}")
     return tuple(sorted(classes.index(tag) for tag in set(tags)))
+
+
+def for_photographs(found: ImageFiles, work: Callable[[int, NDArray[np.uint8]], None], title: str) -> int:
+    """Read photographs and work on them, several at a time.
+
+    Args:
+        found: as :func:`photographs` gave them.
+        work: of an index and its pixels, RGB (H, W, 3); stores its result itself.
+        title: beside the progress bar.
+
+    Returns:
+        How many there are.
+
+    Raises:
+        InputError: some cannot be read; the others are done.
+    """
+
+    def one(index: int) -> str | None:
+        try:
+            pixels = read_image(found.paths[index])
+        except InputError as error:
+            return str(error)
+        work(index, pixels)
+        return None
+
+    results = in_order(tqdm(range(len(found.paths)), unit="image", desc=title), one)
+    refuse_left_out([fault for fault in results if fault is not None], len(found.paths))
+    return len(found.paths)
 
 
 def refuse_left_out(left_out: Sequence[str], count: int) -> None:

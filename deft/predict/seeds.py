@@ -14,20 +14,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from deft.artifacts import file_stem, read_json, save_seeds, seeds_npz
+from deft.artifacts import file_stem, read_json, read_run, save_seeds, seeds_npz
 from deft.classify.classifier import load_classifier
 from deft.contracts import InputError, ReadsFiles, Sample, SeedMaps
-from deft.data.images import read_image
 from deft.data.labels import multi_hot
 from deft.data.layouts.entries import Entry, image_of
 from deft.engine.infer import device
 from deft.engine.method import MethodContext, SeedMethod, learning
 from deft.engine.precision import AUTO, choose
-from deft.engine.stream import device_lock, in_order
+from deft.engine.stream import device_lock
 from deft.predict.masks import rgb
-from deft.predict.photographs import outside, photographs, refuse_left_out, tag_indices, tags_of_files
+from deft.predict.photographs import for_photographs, outside, photographs, tag_indices, tags_of_files
 from deft.predict.shards import EntryTags, Files, Streamed, digest, stream
 from deft.seeds.cam import Cam
 from deft.settings import plain, restore
@@ -145,9 +143,7 @@ def load_locator(run: str | Path, precision: str = AUTO) -> Locator:
 
 def _method(run: Path) -> tuple[Any, SeedMethod]:
     """The record of a run and its seed method, if that works on new photographs."""
-    if not (run / "run.json").is_file():
-        raise InputError(f"{run}: expected a run folder, found no run.json in it; give the folder deft run wrote")
-    record = read_json(run / "run.json")
+    record = read_run(run)
     method: SeedMethod = restore(record["settings"]["seeds"])
     if record["settings"]["classifier"] is None or isinstance(getattr(method, "base", method), ReadsFiles):
         raise InputError(
@@ -187,19 +183,12 @@ def locate_folder(run: Path, images: Path, out: Path, tags: Path | None = None, 
     known = tags_of_files(tags, found, locator.classes)
     turn = device_lock()
 
-    def work(index: int) -> str | None:
-        try:
-            pixels = read_image(found.paths[index])
-        except InputError as error:
-            return str(error)
+    def work(index: int, pixels: NDArray[np.uint8]) -> None:
         with turn:
             seeds = locator.locate(pixels, known.get(index))
         save_seeds(out / f"{file_stem(found.names[index])}.npz", seeds)
-        return None
 
-    results = in_order(tqdm(range(len(found.paths)), unit="image", desc="seeds"), work)
-    refuse_left_out([fault for fault in results if fault is not None], len(found.paths))
-    return len(found.paths)
+    return for_photographs(found, work, "seeds")
 
 
 def locate_shards(

@@ -31,7 +31,7 @@ from deft.data.layouts.shards import read_shard, shard_paths, writing
 from deft.engine.stream import in_order
 from deft.engine.worklist import MOST_BUCKETS, POLL, WorkList
 from deft.predict.photographs import SHOWN, outside, tags_of_keys
-from deft.settings import flat, key_of
+from deft.settings import key_of, refuse_other
 
 RECORD = "made-from.json"
 LEFT_OUT = ".left-out"
@@ -160,11 +160,7 @@ def _agree(out: Path, made_from: Mapping[str, Any]) -> None:
     record = out / RECORD
     if not record.exists():
         write_json(record, made_from)
-    before, now = flat(read_json(record)), flat(json.loads(json.dumps(made_from)))
-    different = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
-    if different:
-        lines = [f"  {key}: {before.get(key)!r} in the folder, {now.get(key)!r} now" for key in different]
-        raise InputError("\n".join([f"--out {out} holds results of other settings:", *lines, "name another folder"]))
+    refuse_other(f"--out {out} holds results", read_json(record), json.loads(json.dumps(made_from)))
 
 
 def _make(shard: Path, result: Path, work: Callable[[Entry], Files], suffix: str, bar: tqdm) -> int:

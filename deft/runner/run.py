@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from deft.artifacts import RunFolder, read_json
+from deft.artifacts import RunFolder, read_json, read_run
 from deft.backbone import weights_digest
 from deft.contracts import InputError, ReadsFiles, SampleAugmentation, Splits
 from deft.data import check, open_data
@@ -113,15 +113,12 @@ def reopen(folder: Path) -> Run:
     Raises:
         InputError: the folder holds no run, or one whose settings come from a file of yours.
     """
-    path = folder / "run.json"
-    if not path.exists():
-        raise InputError(f"{folder}: expected a run folder, found no run.json in it")
-    record = read_json(path)
+    record = read_run(folder)
     if not record["data"]["given"]:
         raise InputError(f"{folder}: its data was given in Python and has no name; write its page with deft.run again")
     pipeline = restore(record["settings"])
     if not isinstance(pipeline, Pipeline):
-        raise InputError(f"{path}: expected the settings of a pipeline; it was written by another program")
+        raise InputError(f"{folder}: expected a pipeline in its run.json; it was written by another program")
     pipeline = replace(pipeline, weights=record.get("given", {}).get("weights", pipeline.weights))
     return Run(pipeline, open_data(record["data"]["given"]), RunFolder(folder, record))
 

@@ -24,6 +24,7 @@ from torch import nn
 from deft.artifacts import read_json, write_json
 from deft.backbone import Backbone
 from deft.contracts import Dataset, InputError
+from deft.data.spread import spread
 from deft.metrics.activation import pearson
 from deft.metrics.cooccurrence import class_by_context
 from deft.report.plots import Band, band_chart
@@ -60,7 +61,7 @@ def watch(audience: Audience, path: Path, steps: int) -> Callable[[int, nn.Modul
 
 def moments(steps: int, points: int) -> set[int]:
     """Numbers of steps done at which to look, the first 0 and the last ``steps``."""
-    return {int(step) for step in np.linspace(0, steps, max(2, points)).round()}
+    return set(spread(range(steps + 1), max(2, points)))
 
 
 def activation(runner: StudyRunner, watching: Watching | None = None) -> Outcome:

@@ -25,6 +25,7 @@ from torch import Tensor
 from deft.artifacts import atomic_write, load_mask, load_seeds, read_json, write_json
 from deft.classify.deft import DeftModule
 from deft.contracts import Dataset, InputError, Sample
+from deft.data.spread import spread
 from deft.engine.infer import device, for_each
 from deft.metrics.bias import mean, observed, sigmoid, swap_effect, taken_for
 from deft.metrics.cooccurrence import Cooccurrence, class_by_class, class_by_context
@@ -33,7 +34,7 @@ from deft.refine.labels import upsample_seeds
 from deft.stages.context import Run
 from deft.studies.bias_page import RECORD, compose_bias
 from deft.studies.outcome import Outcome, finite
-from deft.studies.probe import Audience, Watching, batch_norms, spread
+from deft.studies.probe import Audience, Watching, batch_norms
 from deft.studies.study import Finding, Row, StudyRunner, system_rows
 from deft.studies.vectors import deft_part, has_two_vectors, read_vectors
 

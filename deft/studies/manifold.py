@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from deft.artifacts import write_json
 from deft.contracts import Dataset, InputError
+from deft.data.spread import spread
 from deft.report.plots import scatter_chart
 from deft.report.tsne import check_installed, plane, silhouette
 from deft.studies.outcome import Outcome, Plot, Table, cell, finite
-from deft.studies.probe import spread
 from deft.studies.study import Finding, Row, StudyRunner, system_rows
 from deft.studies.vectors import Vectors, has_two_vectors, read_vectors
 

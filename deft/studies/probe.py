@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from deft.backbone import Backbone
 from deft.contracts import Dataset, InputError
+from deft.data.spread import spread
 from deft.metrics.activation import Regions, average_activation, regions
 
 READINGS = ("signed", "rectified")
@@ -134,13 +135,6 @@ class Audience:
                 afa, aba, _, _ = average_activation(seen, where)
                 found[reading].append([afa, aba])
         return found
-
-
-def spread(pool: NDArray[np.intp], count: int) -> list[int]:
-    """At most ``count`` entries, evenly over the pool."""
-    if len(pool) <= count:
-        return [int(index) for index in pool]
-    return [int(pool[place]) for place in np.linspace(0, len(pool) - 1, count).round().astype(int)]
 
 
 def batch_norms(backbone: Backbone) -> list[nn.Module]:

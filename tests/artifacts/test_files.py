@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from deft import artifacts
-from deft.artifacts import atomic_write, file_stem
+from deft.artifacts import atomic_write, file_stem, whole_file
 from deft.contracts import InputError, SeedMaps
 
 
@@ -95,3 +95,17 @@ def test_tensors_and_header_survive(tmp_path: Path) -> None:
     (tmp_path / "t.safetensors").write_bytes(whole[:-5])
     with pytest.raises(InputError, match="expected a safetensors file"):
         artifacts.load_tensors(tmp_path / "t.safetensors")
+
+
+def test_a_file_has_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.bin"
+    with whole_file(path, ".part-a-") as file:
+        file.write(b"one\n")
+        (part,) = path.parent.iterdir()
+        assert part.name.startswith(".part-a-")
+    assert [each.name for each in path.parent.iterdir()] == ["a.bin"]
+    with pytest.raises(KeyboardInterrupt), whole_file(path) as file:
+        file.write(b"two")
+        raise KeyboardInterrupt
+    assert [each.name for each in path.parent.iterdir()] == ["a.bin"]
+    assert path.read_bytes() == b"one\n"

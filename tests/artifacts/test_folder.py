@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import errno
 import os
+import signal
+import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from deft.artifacts import InUseError, RunFolder, Stage, atomic_write, claim
+from deft.artifacts import InUseError, RunFolder, Stage, atomic_write, claim, read_run
 from deft.contracts import InputError
 
 
@@ -160,3 +164,101 @@ def test_old_leftovers_of_kills_are_removed_and_new_ones_are_not(tmp_path: Path)
             os.utime(path, (0, 0))
     with stage.making():
         assert sorted(path.name for path in stage.folder.glob(".part-*")) == [".part-new", ".part-new-file"]
+
+
+HOLD = """
+import errno, os, sys, time
+from pathlib import Path
+from deft.artifacts import RunFolder
+if sys.argv[2] == "soft":
+    import fcntl
+    def refuse(*given):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    fcntl.flock = refuse
+run = RunFolder(Path(sys.argv[1]), {})
+if sys.argv[2] == "forked" and os.fork() == 0:
+    time.sleep(60)
+print(os.getpid(), flush=True)
+time.sleep(60)
+"""
+
+
+def holder(folder: Path, way: str) -> subprocess.Popen[str]:
+    """A process that holds a run folder, in a session of its own with what it forks."""
+    command = [sys.executable, "-c", HOLD, str(folder), way]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == f"{process.pid}\n"
+    return process
+
+
+@pytest.fixture
+def no_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Storage that has no locks, for this process."""
+
+    def refuse(*given: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+
+
+@pytest.mark.parametrize("way", ["alone", "forked"])
+def test_a_killed_process_holds_nothing_nor_does_what_it_forked(tmp_path: Path, way: str) -> None:
+    process = holder(tmp_path / "run", way)
+    try:
+        with pytest.raises(InUseError, match=f"in use by process {process.pid} on "):
+            RunFolder(tmp_path / "run", {})
+        process.kill()
+        process.wait()
+        RunFolder(tmp_path / "run", {}).close()
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # what it forked
+        process.communicate()
+
+
+def test_a_lock_says_who_holds_it(tmp_path: Path) -> None:
+    with claim(tmp_path / "lock"):
+        assert (tmp_path / "lock").read_text() == f"process {os.getpid()} on {socket.gethostname()}"
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_storage_without_locks_gets_a_file_that_a_killed_process_leaves_for_the_next(tmp_path: Path) -> None:
+    process = holder(tmp_path / "run", "soft")
+    try:
+        with pytest.raises(InUseError, match=f"in use by process {process.pid} on .*lock.held$"):
+            RunFolder(tmp_path / "run", {})
+    finally:
+        process.kill()
+        process.communicate()
+    assert (tmp_path / "run" / "lock.held").exists()
+    run = RunFolder(tmp_path / "run", {"a": 1})  # the killed run made nothing, so that the folder is free
+    with pytest.raises(InUseError, match=f"in use by process {os.getpid()} on "):
+        RunFolder(tmp_path / "run", {"a": 1})
+    run.close()
+    assert not (tmp_path / "run" / "lock.held").exists()
+
+
+@pytest.mark.usefixtures("no_locks")
+def test_a_file_that_a_process_of_another_machine_left_is_named(tmp_path: Path) -> None:
+    (tmp_path / "lock.held").write_text("12\nelsewhere\n")
+    with pytest.raises(InUseError, match=r"in use by process 12 on elsewhere; .* remove .*lock\.held"):
+        RunFolder(tmp_path, {})
+    (tmp_path / "lock.held").unlink()
+    RunFolder(tmp_path, {}).close()
+
+
+def test_a_fault_of_the_disk_is_not_taken_for_a_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*given: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("fcntl.flock", broken)
+    with pytest.raises(OSError, match="Input/output"), claim(tmp_path / "lock"):
+        pass
+
+
+def test_the_record_of_a_run_is_read_where_there_is_one(tmp_path: Path) -> None:
+    RunFolder(tmp_path / "run", {"recipe": "cam"}).close()
+    assert read_run(tmp_path / "run") == {"recipe": "cam"}
+    with pytest.raises(InputError, match=r"found no run\.json in it; give the folder deft run wrote"):
+        read_run(tmp_path / "elsewhere")

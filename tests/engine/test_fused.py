@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import fuse_conv_bn_eval
 
 from deft.backbone import Backbone, build_backbone
 from deft.engine.fused import fused
@@ -41,6 +42,20 @@ def test_all_maps_and_gradients_are_the_same(name: str) -> None:
     left = sum(isinstance(part, nn.BatchNorm2d) for part in faster.modules())
     assert left == 0
     assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_weights_are_those_of_torchs_own_fusion(bias: bool) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, bias=bias), nn.BatchNorm2d(8)).eval()
+    conv, norm = network
+    nn.init.uniform_(norm.weight, 0.5, 1.5)
+    nn.init.normal_(norm.bias)
+    norm.running_mean.normal_()
+    norm.running_var.uniform_(0.5, 1.5)
+    merged, expected = fused(network)[0], fuse_conv_bn_eval(conv, norm)
+    assert torch.equal(merged.weight, expected.weight)
+    assert torch.allclose(merged.bias, expected.bias, rtol=0, atol=1e-6)
 
 
 class Shared(nn.Module):

@@ -7,6 +7,7 @@ import pytest
 from deft.contracts import InputError
 from deft.predict.photographs import (
     SHOWN,
+    for_photographs,
     outside,
     photographs,
     refuse_left_out,
@@ -59,3 +60,16 @@ def test_what_is_left_out_is_named_up_to_a_point() -> None:
     lines = str(told.value).splitlines()
     assert lines[0] == f"{98 - SHOWN} of 100 photographs are done; these cannot be read:"
     assert lines[-2:] == [f"{SHOWN - 1}.png: damaged", "... and 2 more"]
+
+
+def test_readable_photographs_are_worked_on_and_the_others_named(own_folder: Path) -> None:
+    images = own_folder / "images"
+    found = photographs(images)
+    sizes: dict[int, tuple[int, ...]] = {}
+    assert for_photographs(found, lambda index, pixels: sizes.update({index: pixels.shape}), "look") == 6
+    assert sizes == dict.fromkeys(range(6), (16, 16, 3))
+    (images / "img_02.png").write_bytes(b"no image")
+    sizes.clear()
+    with pytest.raises(InputError, match=r"5 of 6 photographs are done; these cannot be read:\n.*img_02\.png"):
+        for_photographs(found, lambda index, pixels: sizes.update({index: pixels.shape}), "look")
+    assert sorted(sizes) == [0, 1, 3, 4, 5]

@@ -9,7 +9,7 @@ import torch
 from deft.backbone import build_backbone
 from deft.contracts import InputError
 from deft.data import open_data
-from deft.studies.probe import Audience, Watching, entering, last_batch_norm, spread
+from deft.studies.probe import Audience, Watching, entering, last_batch_norm
 
 
 def test_it_is_the_input_of_the_last_norm_that_is_read() -> None:
@@ -60,8 +60,3 @@ def test_groups_are_any_object_classes_and_pairs(voc_data: Path) -> None:
     few = Audience(data, Watching(images=4, pair=1))
     assert len(few.views) == 4
     assert all(group in few.groups for view in few.views for group, _ in view.where)
-
-
-def test_spread_is_even_and_at_most_all() -> None:
-    assert spread(np.arange(10), 3) == [0, 4, 9]
-    assert spread(np.arange(2), 3) == [0, 1]

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import signal
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from deft.artifacts import InUseError, RunFolder, write_json
+from deft.artifacts import InUseError, RunFolder, claim, write_json
 from deft.cli.main import STUDIES_HELP, main
 from deft.contracts import InputError
 from deft.recipes import RECIPES, irn, psa, published
@@ -252,8 +251,7 @@ def test_a_classifier_in_the_making_is_not_made_twice(folder_data: Path, tmp_pat
     stage = next((tmp_path / "runs" / "0").glob("cam-*/classifier/stage.json"))
     record = json.loads(stage.read_text())
     write_json(stage, {**record, "state": "begun"})
-    with lock.open("r+") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with claim(lock):
         with pytest.raises(InUseError), lab.run("irn", irn.pipeline, 0):
             pass
         write_json(stage, record)  # now it is there to be taken over, whoever still works behind it

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from deft.artifacts import whole_file
 from deft.contracts import InputError
 from deft.data.layouts.entries import Entry, shown
 
@@ -46,7 +46,7 @@ def shard_paths(spec: str) -> list[Path]:
             one name.
     """
     pattern = spec.removeprefix(PREFIX)
-    if re.match(r"[A-Za-z][\w+.-]*:", pattern) or pattern in ("", "-"):
+    if re.match(r"[A-Za-z][\w+.-]+:", pattern) or pattern in ("", "-"):
         raise InputError(
             f"{spec}: expected a path on this machine or on shared storage, as in {PREFIX}photos-{{000..099}}.tar; "
             "URLs and commands are not opened: copy or mount what they name"
@@ -194,17 +194,11 @@ def writing(path: Path) -> Iterator[Callable[[str, Mapping[str, bytes]], None]]:
     for left in path.parent.iterdir():
         if left.name.startswith(beginning):
             left.unlink(missing_ok=True)
-    temporary = path.parent / (beginning + secrets.token_hex(8))
-    try:
-        with open(temporary, "xb") as file:
-            with tar_writer(file, user="", group="", mode=0o644, mtime=0, compress=False, encoder=False) as archive:
-                yield lambda key, files: archive.write({"__key__": key, **files})
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with (
+        whole_file(path, beginning) as file,
+        tar_writer(file, user="", group="", mode=0o644, mtime=0, compress=False, encoder=False) as archive,
+    ):
+        yield lambda key, files: archive.write({"__key__": key, **files})
 
 
 class _Library(NamedTuple):

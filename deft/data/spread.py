@@ -1,0 +1,19 @@
+"""A few of many, evenly spread: which images are looked at where all would take too long."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def spread(pool: Sequence[int] | NDArray[np.intp], count: int) -> list[int]:
+    """At most ``count`` entries of ``pool``, at even distances from its first to its last, in its order.
+
+    Args:
+        pool: indices, (N,).
+        count: at least 0; N or more take all.
+    """
+    places = np.linspace(0, len(pool) - 1, min(count, len(pool))).round().astype(int)
+    return [int(pool[place]) for place in places]

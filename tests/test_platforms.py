@@ -1,0 +1,143 @@
+"""What Windows and macOS lack is not needed: played on whatever system the tests run on."""
+
+from __future__ import annotations
+
+import ntpath
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+import pytest
+import torch.distributed
+from deft.data.shards import shard_paths
+from safetensors.torch import load_file
+
+from deft.cli import main
+from deft.contracts import InputError
+from deft.engine import alive, launch, ranks, worklist
+from deft.engine.worklist import WorkList
+
+BARE = """
+import os, sys
+import jinja2, jsonargparse, lightning, matplotlib.figure, numpy, PIL.Image, safetensors.torch, timm, torch, tqdm
+import segmentation_models_pytorch
+for name in ("fcntl", "grp", "pwd", "resource", "termios"):
+    sys.modules[name] = None
+for name in ("fork", "forkpty", "getuid", "killpg", "register_at_fork", "sched_getaffinity", "set_blocking", "setsid"):
+    if hasattr(os, name):
+        delattr(os, name)
+"""
+"""A Python that lacks what it lacks on Windows, from where the packages that deft stands on are imported."""
+
+IMPORT_ALL = """
+import importlib, pkgutil
+import deft
+for module in pkgutil.walk_packages(deft.__path__, "deft."):
+    importlib.import_module(module.name)
+    print(module.name)
+"""
+
+SPAWN = """
+import multiprocessing, sys
+multiprocessing.set_start_method("spawn")
+from deft.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+"""Processes that read begin anew instead of as a fork, as on macOS and Windows."""
+
+
+def command(data: Path, out: Path, workers: int) -> list[str]:
+    words = ["run", "cam", "--data", f"folder:{data}", "--out", str(out), "--backbone", "test_resnet"]
+    words += ["--weights", "none", "--precision", "32", "--set", "segment=none", "--set", "classifier.plan.epochs=1"]
+    words += ["--set", "classifier.plan.min_steps=3", "--set", "classifier.plan.batch=4"]
+    return [*words, "--set", f"classifier.plan.workers={workers}"]
+
+
+def python(code: str, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=False)
+
+
+def test_every_module_can_be_imported_without_what_only_unix_has() -> None:
+    done = python(BARE + IMPORT_ALL)
+    assert done.returncode == 0, done.stderr
+    assert {"deft.cli", "deft.pipeline", "deft.artifacts.folder", "deft.engine.loop"} <= set(done.stdout.split())
+
+
+@pytest.mark.slow
+def test_a_run_goes_through_without_what_only_unix_has(folder_data: Path, tmp_path: Path) -> None:
+    code = BARE + "from deft.cli import main\nsys.exit(main(sys.argv[1:]))"
+    words = command(folder_data, tmp_path / "run", workers=0)
+    done = python(code, *words)
+    assert done.returncode == 0, done.stderr
+    assert f"report: {tmp_path / 'run' / 'report.html'}" in done.stdout
+    assert python(code, *words).returncode == 0  # the folder is free again
+
+
+@pytest.mark.slow
+def test_readers_that_begin_anew_read_the_same(folder_data: Path, tmp_path: Path) -> None:
+    done = python(SPAWN, *command(folder_data, tmp_path / "1", workers=1))
+    assert done.returncode == 0, done.stderr
+    assert main(command(folder_data, tmp_path / "0", workers=0)) == 0
+    alone, beside = (load_file(tmp_path / str(workers) / "classifier" / "model.safetensors") for workers in (0, 1))
+    assert alone.keys() == beside.keys()
+    assert all(torch.equal(alone[name], beside[name]) for name in alone)
+
+
+def test_on_windows_no_signal_is_sent_to_ask_whether_a_process_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(process: int, number: int) -> None:
+        raise AssertionError("signal 0 is Ctrl-C there")
+
+    monkeypatch.setattr(os, "kill", kill)
+    path = tmp_path / "claim"
+    with monkeypatch.context() as windows:
+        windows.setattr(sys, "platform", "win32")
+        worker = alive.owner()
+        assert worker["born"] == ""
+        path.write_text(f'{{"machine": "{worker["machine"]}", "process": 1, "born": ""}}')
+        assert not alive.abandoned(path)
+        os.utime(path, (0, 0))
+        assert alive.abandoned(path)  # its touch alone tells
+
+
+def test_a_list_of_images_is_the_same_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = WorkList(Path("/runs/a/seeds/claims"), [Path(f"/runs/a/seeds/train/{index}.npz") for index in range(50)])
+    buckets = [here.bucket(index) for index in range(50)]
+    monkeypatch.setattr(worklist, "Path", PureWindowsPath)
+    monkeypatch.setattr(os.path, "commonpath", ntpath.commonpath)
+    paths: Any = [PureWindowsPath(f"C:\\runs\\a\\seeds\\train\\{index}.npz") for index in range(50)]
+    there: Any = WorkList(PureWindowsPath("C:\\runs\\a\\seeds\\claims"), paths)  # type: ignore[arg-type]
+    assert [there.bucket(index) for index in range(50)] == buckets
+    assert there._record() == here._record()
+
+
+def test_a_drive_is_not_taken_for_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("C:photos.tar").write_bytes(b"")
+    assert shard_paths("shards:C:photos.tar") == [Path("C:photos.tar")]
+    with pytest.raises(InputError, match="URLs and commands are not opened"):
+        shard_paths("shards:s3:photos.tar")
+
+
+def test_a_torch_that_cannot_distribute_runs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.distributed, "is_available", lambda: False)
+    monkeypatch.delattr(torch.distributed, "is_initialized")
+    assert (ranks.rank(), ranks.world(), launch.processes_of_this_machine()) == (0, 1, 1)
+    launch.leave()
+    for begin in (launch.join, lambda: launch.start(["run"], 2, 1)):
+        with pytest.raises(InputError, match=r"no torch\.distributed; run one process"):
+            begin()
+
+
+def test_a_name_that_a_pipe_cannot_show_is_escaped(make_folder: Callable[..., Path], tmp_path: Path) -> None:
+    data = make_folder(tmp_path / "猫", count=6, side=16)
+    with (data / "labels.csv").open("a", encoding="utf-8") as file:
+        file.write("img_99,cow\n")
+    words = [sys.executable, "-m", "deft.cli", "check", f"folder:{data}"]
+    done = subprocess.run(words, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "cp1252"}, check=False)
+    assert done.returncode == 2, done.stderr
+    assert b"\\u732b" in done.stdout
