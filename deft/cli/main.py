@@ -202,7 +202,3 @@ def _act(given: argparse.Namespace, words: Sequence[str]) -> int:
         raise
     launch.leave()
     return code
-
-
-if __name__ == "__main__":
-    sys.exit(main())
