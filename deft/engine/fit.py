@@ -1,8 +1,7 @@
 """Training: one loop for the classifier, IRN's network and the segmentation network.
 
 Batches, augmentation, permutations and rates are functions of (seed, step) and not of hidden generator state, so that
-a stopped run resumes from its checkpoint as if it had not been stopped. Devices, precision and processes are
-Lightning's (:mod:`deft.engine.loop`).
+a stopped run resumes from its checkpoint as if it had not been stopped. The loop itself is :mod:`deft.engine.loop`.
 """
 
 from __future__ import annotations
@@ -60,19 +59,19 @@ def fit(
             f"{title}: expected a batch that {ranks.world()} processes can share evenly, got {plan.batch} images; set "
             "the plan's batch to a multiple, or use fewer --devices"
         )
-    from deft.engine.loop import PARTS, Loop, train
+    from deft.engine.loop import PARTS, Loop
 
     checkpoint = folder / "checkpoint.safetensors"
     if ranks.first():
         for left in folder.glob(".part-*"):  # a checkpoint that a kill cut short
             left.unlink()
     channels_last(trainee)
-    loop = Loop(cast(Any, trainee), plan, examples, seed, checkpoint, title, watch)
+    loop = Loop(cast(Any, trainee), plan, examples, seed, checkpoint, title, watch, precision)
     if ranks.agreed(checkpoint.exists()):
         loop.load()
     loop.remember_parts()
     if loop.start < loop.steps:
-        train(loop, precision)
+        loop.run()
     trainee.to("cpu").eval()
     if ranks.first():
         (folder / PARTS).unlink(missing_ok=True)

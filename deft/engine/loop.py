@@ -1,86 +1,42 @@
-"""The training loop: Lightning's, with a state that is a function of (seed, step). The only door to Lightning.
+"""The training loop: batches, loss, optimiser step, loss curves, checkpoint. The only door to Lightning.
 
-Imported by :func:`deft.engine.fit.fit` when it trains, because importing Lightning takes seconds.
+Lightning Fabric chooses the device, mixes precisions, scales the gradients of float16 and averages gradients over
+processes. The state of a training is a function of (seed, step) and of nothing else. Imported by
+:func:`deft.engine.fit.fit` when it trains, because importing Lightning takes seconds.
 """
 
 from __future__ import annotations
 
 import gc
 import logging
-import signal
 import sys
 import time
-import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader
+from lightning.fabric import Fabric
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.fabric.plugins.precision import MixedPrecision, Precision
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from deft.artifacts import load_tensors, read_json, save_tensors, write_json
 from deft.engine import plan as settings
 from deft.engine import ranks, stop
-from deft.engine.launch import by_torchrun, processes_of_this_machine
+from deft.engine.batch_norm import synchronised
+from deft.engine.launch import processes_of_this_machine
 from deft.engine.plan import History, Plan, Trainee, TrainingError, Watch
+from deft.engine.precision import EXACT
 from deft.engine.reading import Examples, reader
 
-with warnings.catch_warnings():
-    warnings.filterwarnings("ignore", category=DeprecationWarning)
-    import lightning
-    from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-    from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-
 PARTS = "parts.json"
-"""Beside the checkpoint: in how many parts a batch is computed, where a process among several ran out of memory."""
+"""File beside the checkpoint: the number of parts of a batch, after one of several processes ran out of memory."""
 
 
-def train(loop: Loop, precision: str) -> None:
-    """Train the loop's network to the last step.
-
-    Raises:
-        KeyboardInterrupt: Ctrl-C.
-        deft.engine.stop.Stopped: SIGTERM; where a step ended in time, a checkpoint was written.
-    """
-    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    here, together = processes_of_this_machine(), ranks.world()
-    with warnings.catch_warnings():
-        # Lightning advises more workers and a logger; both are decided by the caller.
-        warnings.filterwarnings("ignore", module="lightning")
-        warnings.filterwarnings("ignore", module="torch.utils.data")
-        trainer = lightning.Trainer(
-            max_steps=loop.steps - loop.start,
-            max_epochs=-1,
-            accelerator="auto" if torch.cuda.is_available() else "cpu",
-            devices=here,
-            num_nodes=together // here,
-            strategy="auto" if together == 1 else "ddp_find_unused_parameters_true",
-            plugins=[_environment(together)],
-            precision=cast(Any, precision),
-            gradient_clip_val=loop.plan.clip or None,
-            sync_batchnorm=together > 1 and torch.cuda.is_available(),
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-        )
-        try:
-            with stop.between_steps():
-                trainer.fit(loop)
-        except SystemExit as left:  # Lightning turns Ctrl-C into an exit
-            raise KeyboardInterrupt from left
-        except Exception as error:
-            if stop.asked():  # the signal reaches readers and other processes too, and they end first
-                raise stop.Stopped from error
-            raise
-
-
-class Loop(lightning.LightningModule):
-    """A trainee, its batches and its checkpoint."""
+class Loop:
+    """A training in progress: network, optimiser, loss curves and checkpoint."""
 
     def __init__(
         self,
@@ -91,78 +47,93 @@ class Loop(lightning.LightningModule):
         checkpoint: Path,
         title: str,
         watch: Watch | None,
+        precision: str = EXACT,
     ) -> None:
-        super().__init__()
         self.trainee: Any = trainee
         self.plan, self.examples, self.seed = plan, examples, seed
-        self.checkpoint, self.title, self.watch = checkpoint, title, watch
+        self.checkpoint, self.title = checkpoint, title
+        self.watch: Watch = watch if watch is not None and ranks.first() else lambda done, trainee: None
         self.images = len(examples)
         self.steps = plan.steps(self.images)
         self.start = 0
         self.history: History = {}
         self.recent: dict[str, list[Tensor]] = {}
-        self.loaded: dict[str, Tensor] = {}
-        self.scale: dict[str, Any] = {}
         self.unchecked: tuple[int, Tensor, dict[str, Tensor]] | None = None
         self.trainee.parts = 1
+        self.fabric = fabric_of(precision)
+        optimiser = plan.optimiser.build(self.trainee.groups())
+        self.network, self.optimiser = self.fabric.setup(LossTerms(self.trainee), optimiser)
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """The plan's, with its moments as they were."""
-        self.optimiser = self.plan.optimiser.build(self.trainee.groups())
-        if self.loaded:
-            _restore(self.optimiser, self.loaded)
-        return self.optimiser
+    def run(self) -> None:
+        """Train to the last step.
 
-    def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
-        """Batches of the steps to do."""
-        return reader(self.examples, self.plan, self.seed, range(self.start, self.steps))
+        Raises:
+            KeyboardInterrupt: Ctrl-C.
+            deft.engine.stop.Stopped: SIGTERM; where a step ended in time, a checkpoint was written.
+        """
+        together = ranks.world() > 1 and torch.cuda.is_available()
+        with (
+            stop.between_steps(),
+            synchronised(self.trainee) if together else nullcontext(),
+            tqdm(
+                total=self.steps,
+                initial=self.start,
+                desc=self.title,
+                unit="step",
+                mininterval=1.0,
+                disable=not ranks.first(),
+            ) as bar,
+        ):
+            saved = time.monotonic()
+            if self.start == 0:
+                self.watch(0, self.trainee)
+            batches = reader(self.examples, self.plan, self.seed, range(self.start, self.steps))
+            for step, batch in enumerate(batches, self.start):
+                terms = self._step(step, self.fabric.to_device(batch))
+                # One step late, so that a GPU need not wait for the answer before it goes on.
+                self._check()
+                done = step + 1
+                self.unchecked = done, batch["index"], terms
+                bar.update()
+                self.watch(done, self.trainee)
+                self._log(done, terms, bar)
+                if stop.asked():
+                    self.save(done)
+                    raise stop.Stopped
+                if time.monotonic() - saved > settings.CHECKPOINT_SECONDS:
+                    self.save(done)
+                    saved = time.monotonic()
+            self.save(self.steps)  # holds the result until it is stored
 
-    def on_train_start(self) -> None:
-        """Begin to show and to count time."""
-        if signal.getsignal(signal.SIGTERM) is not stop.handle and stop.installed():
-            signal.signal(signal.SIGTERM, stop.handle)  # Lightning has put its own there, which waits for all ranks
-        self.recent = {name: [value.to(self.device) for value in values] for name, values in self.recent.items()}
-        if self.scale and self._scaler is not None:
-            self._scaler.load_state_dict(self.scale)
-        self.bar = tqdm(
-            total=self.steps,
-            initial=self.start,
-            desc=self.title,
-            unit="step",
-            mininterval=1.0,
-            disable=not ranks.first(),
-        )
-        self.saved = time.monotonic()
-        if self.start == 0:
-            self._look(0)
-
-    def _look(self, done: int) -> None:
-        if self.watch is not None and ranks.first():
-            self.watch(done, self.trainee)
-
-    def training_step(self, batch: dict[str, Tensor], number: int) -> Tensor:
-        """The loss, all chance in which follows from the step."""
-        step = self.start + number
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.plan.optimiser.lr * group["scale"] * self.plan.optimiser.factor(step, self.steps)
-        torch.manual_seed(self.seed * 1_000_003 + step + 1_000_000_007 * ranks.rank())  # dropout
-        rng = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
-        self.terms: dict[str, Tensor] = self.trainee.terms(batch, self.plan.epoch(step, self.images), rng)
-        return torch.stack([term.float() for term in self.terms.values()]).sum()
-
-    def optimizer_step(self, epoch: int, number: int, optimizer: Any, closure: Any = None) -> None:
-        """The step; where memory is short the same once more, its batch in twice as many parts."""
+    def _step(self, step: int, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """One optimiser step; if memory runs out it is repeated with the batch in twice as many parts."""
         while True:
             try:
-                return super().optimizer_step(epoch, number, optimizer, closure)
-            except (torch.OutOfMemoryError, RuntimeError) as error:
+                return self._learn(step, batch)
+            except RuntimeError as error:
                 if not _out_of_memory(error):
                     raise
                 reason = str(error).split(". ")[0]
             # Here the error is gone, and with it the frames that held the tensors of the step.
             self._halve(reason)
 
+    def _learn(self, step: int, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """One optimiser step, whose randomness follows from its number. Returns the loss terms."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.plan.optimiser.lr * group["scale"] * self.plan.optimiser.factor(step, self.steps)
+        torch.manual_seed(self.seed * 1_000_003 + step + 1_000_000_007 * ranks.rank())  # dropout
+        rng = torch.Generator().manual_seed(self.seed * 1_000_003 + step)
+        self.optimiser.zero_grad()
+        terms: dict[str, Tensor] = self.network(batch, self.plan.epoch(step, self.images), rng)
+        self.fabric.backward(_total(terms))
+        if self.plan.clip:
+            # The norm is not finite where float16 overflows; the scaler then skips the step.
+            self.fabric.clip_gradients(self.network, self.optimiser, max_norm=self.plan.clip, error_if_nonfinite=False)
+        self.optimiser.step()
+        return {name: term.detach().float() for name, term in terms.items()}
+
     def _halve(self, reason: str) -> None:
+        """Double the number of parts; a process among several stores it for the next start instead."""
         images = self.plan.batch // ranks.world()
         if self.trainee.parts >= images:
             raise TrainingError(
@@ -170,9 +141,7 @@ class Loop(lightning.LightningModule):
                 "backbone, or a machine with more memory"
             )
         self.trainee.parts *= 2
-        optimizer = self.optimiser
-        optimizer.zero_grad(set_to_none=True)
-        self.terms = {}
+        self.optimiser.zero_grad()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -190,37 +159,24 @@ class Loop(lightning.LightningModule):
             file=sys.stderr,
         )
 
-    def on_train_batch_end(self, outputs: Any, batch: dict[str, Tensor], number: int) -> None:
-        """Count, look, keep."""
-        done = self.start + number + 1
-        terms = {name: term.detach() for name, term in self.terms.items()}
+    def _log(self, done: int, terms: dict[str, Tensor], bar: Any) -> None:
+        """Add to the loss curves: every ``LOG_STEPS`` steps the mean of each term since the last entry."""
         for name, term in terms.items():
-            self.recent.setdefault(name, []).append(term.float())
-        # One step late, so that a GPU need not wait for the answer before it goes on.
-        self._check()
-        self.unchecked = done, batch["index"], terms
-        self.bar.update()
-        self._look(done)
+            self.recent.setdefault(name, []).append(term)
         if done % settings.LOG_STEPS == 0 or done == self.steps:
             self._check()
             for name, values in self.recent.items():
                 self.history.setdefault(name, []).append((done, float(torch.stack(values).mean())))
             self.recent = {}
-            self.bar.set_postfix(loss=f"{sum(curve[-1][1] for curve in self.history.values()):.3f}")
-        if stop.asked():
-            self.save(done)
-            raise stop.Stopped
-        if time.monotonic() - self.saved > settings.CHECKPOINT_SECONDS:
-            self.save(done)
-            self.saved = time.monotonic()
+            bar.set_postfix(loss=f"{sum(curve[-1][1] for curve in self.history.values()):.3f}")
 
     def _check(self) -> None:
-        """Stop at a loss that is no number."""
+        """Raise an error if the loss of the last unchecked step is not finite."""
         if self.unchecked is None:
             return
         step, indices, terms = self.unchecked
         self.unchecked = None
-        if torch.isfinite(torch.stack([term.float() for term in terms.values()]).sum()):
+        if torch.isfinite(_total(terms)):
             return
         names = ", ".join(sorted(self.examples.name(int(index)) for index in indices))
         found = ", ".join(f"{name} {term.item():g}" for name, term in terms.items())
@@ -229,13 +185,8 @@ class Loop(lightning.LightningModule):
             "learning rate or use --precision 32. The weights of the last checkpoint are kept"
         )
 
-    def on_train_end(self) -> None:
-        """The last checkpoint holds the result until it is stored."""
-        self.bar.close()
-        self.save(self.steps)
-
     def save(self, done: int) -> None:
-        """Write the checkpoint, unless a weight is no number."""
+        """Write the checkpoint; if a weight is not finite, raise an error and keep the old one."""
         self._check()
         if not ranks.first():
             return
@@ -254,51 +205,97 @@ class Loop(lightning.LightningModule):
             "history": self.history,
             "recent": list(self.recent),
             "parts": self.trainee.parts,
-            "scaler": self._scaler.state_dict() if self._scaler is not None else {},
+            "scaler": self.fabric.strategy.precision.state_dict(),
         }
         save_tensors(self.checkpoint, state, header)
 
-    @property
-    def _scaler(self) -> Any:
-        """Of the loss, in float16; it changes with what it meets, so that it is a part of the checkpoint."""
-        return getattr(self.trainer.precision_plugin, "scaler", None)
-
     def load(self) -> None:
-        """Go back to the checkpoint."""
+        """Restore the checkpoint."""
         tensors, header = load_tensors(self.checkpoint)
         model = {key.removeprefix("model."): v for key, v in tensors.items() if key.startswith("model.")}
         self.trainee.load_state_dict(model)
-        self.loaded = {key: value for key, value in tensors.items() if key.startswith("optimiser.")}
-        self.recent = {name: list(tensors[f"recent.{name}"].unbind()) for name in header["recent"]}
+        _restore(self.optimiser, {key: value for key, value in tensors.items() if key.startswith("optimiser.")})
+        device = self.fabric.device
+        self.recent = {name: list(tensors[f"recent.{name}"].to(device).unbind()) for name in header["recent"]}
         self.start = int(header["step"])
         self.history = settings.curves(header["history"])
         self.trainee.parts = int(header["parts"])
-        self.scale = header["scaler"]
+        if header["scaler"]:
+            self.fabric.strategy.precision.load_state_dict(header["scaler"])
 
     def remember_parts(self) -> None:
-        """Begin with the parts that an earlier start, of several processes, found it needs."""
+        """Start with the number of parts that an earlier start, of several processes, needed."""
         path = self.checkpoint.parent / PARTS
         if path.exists():
             self.trainee.parts = max(self.trainee.parts, int(read_json(path)))
 
 
-def _environment(together: int) -> Any:
-    """Lightning's word for who started the processes; left to itself it would take any job of SLURM for its own.
+class LossTerms(nn.Module):
+    """The loss terms as a forward pass, which is what Fabric and DistributedDataParallel wrap."""
 
-    It would also answer a scheduler's warning with a checkpoint of its own kind; ours is enough.
-    """
-    if together == 1:
-        return LightningEnvironment()
-    return TorchElasticEnvironment() if by_torchrun() else SLURMEnvironment(auto_requeue=False)
+    def __init__(self, trainee: Any) -> None:
+        super().__init__()
+        self.trainee = trainee
+
+    def forward(self, batch: dict[str, Tensor], epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
+        """As :meth:`deft.engine.plan.Trainee.terms`."""
+        terms: dict[str, Tensor] = self.trainee.terms(batch, epoch, rng)
+        return terms
+
+
+class Mixed(MixedPrecision):
+    """Mixed precision that keeps in float32 what Fabric's own would round to 16 bits."""
+
+    def convert_input(self, data: Any) -> Any:
+        """Inputs unchanged: labels and weights of the loss among them are float32."""
+        return data
+
+    def forward_context(self) -> torch.autocast:
+        """Autocast without cache: a weight used twice is cast twice, so that its gradients are summed in float32."""
+        dtype = torch.bfloat16 if self.precision == "bf16-mixed" else torch.float16
+        return torch.autocast(self.device, dtype=dtype, cache_enabled=False)
+
+
+def fabric_of(precision: str) -> Fabric:
+    """Fabric on this process's device, with the other processes of the run."""
+    logging.getLogger("lightning.fabric").setLevel(logging.ERROR)  # or it advises on float32 matrix products
+    together, here = ranks.world(), processes_of_this_machine()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    fabric = Fabric(
+        accelerator=device,
+        devices=here,
+        num_nodes=together // here,
+        strategy="auto" if together == 1 else "ddp_find_unused_parameters_true",
+        plugins=[
+            # torchrun's variables, which `launch.join` sets for SLURM's tasks too. Left to itself Fabric would take a
+            # process alone in a SLURM job for one of several.
+            TorchElasticEnvironment(),
+            precision_of(precision, device),
+        ],
+    )
+    fabric.launch()
+    return fabric
+
+
+def precision_of(word: str, device: str) -> Precision:
+    """Autocast and gradient scaling for a precision; on a CPU bfloat16 replaces float16."""
+    if word == EXACT:
+        return Precision()
+    return Mixed(cast(Any, word) if device == "cuda" else "bf16-mixed", device)
+
+
+def _total(terms: dict[str, Tensor]) -> Tensor:
+    """The loss: the sum of its terms, float32."""
+    return torch.stack([term.float() for term in terms.values()]).sum()
 
 
 def _out_of_memory(error: Exception) -> bool:
-    """A GPU has an error of its own; a CPU's allocator has a sentence."""
+    """A GPU raises an error class of its own, the CPU allocator a RuntimeError with this sentence."""
     return isinstance(error, torch.OutOfMemoryError) or "not enough memory: you tried to allocate" in str(error)
 
 
 def _restore(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put momentum and moments back, laid out in memory as the weights they belong to."""
+    """Load momentum and moments, each laid out in memory as its weight."""
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     state = optimiser.state_dict()
     for key, value in tensors.items():

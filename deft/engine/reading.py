@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -30,12 +31,14 @@ class Examples(Protocol):
 def reader(examples: Examples, plan: Plan, seed: int, steps: range) -> DataLoader[dict[str, Tensor]]:
     """Batches for these steps; of several processes, each reads its own part of every batch."""
     batches = Batches(len(examples), plan.batch, seed, steps, ranks.rank(), ranks.world())
-    return DataLoader(
-        _Reader(examples, seed),
-        batch_sampler=batches,
-        num_workers=reading_processes(plan.workers),
-        pin_memory=torch.cuda.is_available(),
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="This DataLoader will create")  # more processes than there are cores
+        return DataLoader(
+            _Reader(examples, seed),
+            batch_sampler=batches,
+            num_workers=reading_processes(plan.workers),
+            pin_memory=torch.cuda.is_available(),
+        )
 
 
 def reading_processes(workers: int | None) -> int:

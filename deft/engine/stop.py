@@ -27,7 +27,6 @@ class Stopped(BaseException):
 
 _asked = threading.Event()
 _patient = threading.Event()
-_installed = threading.Event()
 
 
 def asked() -> bool:
@@ -35,17 +34,20 @@ def asked() -> bool:
     return _asked.is_set()
 
 
-def installed() -> bool:
-    """Whether :func:`ending_on_sigterm` is active."""
-    return _installed.is_set()
-
-
 @contextmanager
 def between_steps() -> Iterator[None]:
-    """Within, SIGTERM raises nothing: the block checks :func:`asked` where it can stop and raises :class:`Stopped`."""
+    """Within, SIGTERM raises nothing: the block checks :func:`asked` where it can stop and raises :class:`Stopped`.
+
+    The signal may reach child processes and other ranks too, and they stop first: an error after it becomes a
+    :class:`Stopped`.
+    """
     _patient.set()
     try:
         yield
+    except Exception as error:
+        if asked():
+            raise Stopped from error
+        raise
     finally:
         _patient.clear()
 
@@ -74,16 +76,14 @@ def ending_on_sigterm(last_words: Callable[[], None]) -> Iterator[None]:
                 last_words()
                 os._exit(EXIT_CODE)
 
-    before = signal.signal(signal.SIGTERM, handle)
+    before = signal.signal(signal.SIGTERM, _handle)
     fd_before = signal.set_wakeup_fd(write.fileno(), warn_on_full_buffer=False)
     watcher = threading.Thread(target=watch, name="deft-sigterm", daemon=True)
     watcher.start()
-    _installed.set()
     try:
         yield
     finally:
         ended.set()
-        _installed.clear()
         signal.set_wakeup_fd(fd_before)
         signal.signal(signal.SIGTERM, before)
         write.send(_NO_SIGNAL)  # closing it would not do: a forked reader may have it too
@@ -93,8 +93,7 @@ def ending_on_sigterm(last_words: Callable[[], None]) -> Iterator[None]:
         _asked.clear()
 
 
-def handle(number: int, frame: FrameType | None) -> None:
-    """The handler of SIGTERM; :mod:`deft.engine.loop` reinstalls it after Lightning has installed its own."""
+def _handle(number: int, frame: FrameType | None) -> None:
     _asked.set()
     if not _patient.is_set():
         raise Stopped

@@ -36,6 +36,15 @@ def test_between_steps_it_is_only_noted() -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
+def test_an_error_after_sigterm_is_its_consequence_and_one_before_is_not() -> None:
+    with pytest.raises(Stopped) as found, ending_on_sigterm(nothing), between_steps():
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise RuntimeError("a reader has ended")
+    assert str(found.value.__cause__) == "a reader has ended"
+    with pytest.raises(RuntimeError, match="of its own"), ending_on_sigterm(nothing), between_steps():
+        raise RuntimeError("of its own")
+
+
 def test_a_step_that_does_not_end_is_ended() -> None:
     code = """
 import ctypes, os, signal
