@@ -1,4 +1,5 @@
 # make demo: the whole job on an embedded data set. make test: every test. make check: style and types.
+# make docs: the site, in site/.
 # make bench: the table of speed, of this machine, in benchmarks/.
 # The first of them makes .venv and installs into it; later ones find it ready.
 
@@ -7,7 +8,7 @@ FIND := for p in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; 
 READY := .venv/ready
 BIN := .venv/bin
 
-.PHONY: demo test check bench install clean
+.PHONY: demo test check docs bench install clean
 
 demo: $(READY)
 	$(BIN)/deft demo --out runs/demo
@@ -19,6 +20,9 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(READY)
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going --quiet --jobs auto -c docs -d build/doctrees . site
 
 bench: $(READY)
 	$(BIN)/python benchmarks/bench.py
@@ -34,4 +38,4 @@ $(READY): pyproject.toml
 	@touch $(READY)
 
 clean:
-	rm -rf .venv runs/demo
+	rm -rf .venv runs/demo build site docs/api

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from deft.predict.seeds import Locator, load_locator
     from deft.runner.run import run
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOME = {
     "Sample": "deft.contracts",

@@ -49,6 +49,10 @@ def assign(settings: Settings, assignments: Sequence[str]) -> Settings:
 
     Raises:
         InputError: no such field (lists those there are) or a value of another type.
+
+    >>> from deft import recipes
+    >>> assign(recipes.irn(), ["classifier.crop=0.7"]).classifier.crop
+    0.7
     """
 
     def change(value: Any, path: list[str], text: str, whole: str) -> Any:

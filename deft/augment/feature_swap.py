@@ -21,6 +21,10 @@ def swap_background(z_fg: Tensor, z_bg: Tensor, perm: Tensor) -> Tensor:
 
     Returns:
         ``[object, foreign background]``, (N, 2C); its labels are ``labels``.
+
+    >>> objects, backgrounds = torch.tensor([[1.0], [2.0]]), torch.tensor([[10.0], [20.0]])
+    >>> swap_background(objects, backgrounds, torch.tensor([1, 0])).tolist()
+    [[1.0, 20.0], [2.0, 10.0]]
     """
     return torch.cat([z_fg, z_bg[perm].detach()], dim=1)
 
@@ -38,5 +42,9 @@ def swap_object(z_fg: Tensor, z_bg: Tensor, perm: Tensor) -> Tensor:
 
     Returns:
         ``[foreign object, background]``, (N, 2C); its labels are ``labels[perm]``.
+
+    >>> objects, backgrounds = torch.tensor([[1.0], [2.0]]), torch.tensor([[10.0], [20.0]])
+    >>> swap_object(objects, backgrounds, torch.tensor([1, 0])).tolist()
+    [[2.0, 10.0], [1.0, 20.0]]
     """
     return torch.cat([z_fg[perm], z_bg.detach()], dim=1)

@@ -36,7 +36,11 @@ def average_precision(scores: NDArray[np.floating], labels: NDArray[np.bool_]) -
 
 
 def mean_average_precision(scores: NDArray[np.floating], labels: NDArray[np.bool_]) -> float:
-    """Mean of :func:`average_precision` over the classes that occur, in [0, 1]; nan if none does."""
+    """Mean of :func:`average_precision` over the classes that occur, in [0, 1]; nan if none does.
+
+    >>> mean_average_precision(np.array([[0.9, 0.3], [0.1, 0.2]]), np.array([[True, False], [False, False]]))
+    1.0
+    """
     known = average_precision(scores, labels)
     known = known[~np.isnan(known)]
     return float(known.mean()) if len(known) else float("nan")

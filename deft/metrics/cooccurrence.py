@@ -66,6 +66,10 @@ def class_by_class(labels: NDArray[np.bool_], classes: tuple[str, ...]) -> Coocc
 
     Raises:
         ValueError: the number of names is not K.
+
+    >>> table = class_by_class(np.array([[True, True], [True, False]]), ("boat", "duck"))
+    >>> table.share_of_images().tolist()
+    [[0.0, 0.5], [1.0, 0.0]]
     """
     found = _cooccurrence(labels, labels, classes, classes)
     np.fill_diagonal(found.counts, 0)

@@ -27,6 +27,11 @@ class Confusion:
 
     Raises:
         ValueError: K is out of range or the matrix has another shape.
+
+    >>> confusion = Confusion(1)
+    >>> confusion.update(prediction=np.array([[0, 1]], np.uint8), truth=np.array([[1, 1]], np.uint8))
+    >>> confusion.iou().tolist(), confusion.miou()
+    ([0.0, 0.5], 0.25)
     """
 
     def __init__(self, num_classes: int, matrix: NDArray[np.int64] | None = None) -> None:
@@ -114,6 +119,11 @@ class ThresholdSweep:
 
     Raises:
         ValueError: an argument is out of range or has another shape, or only one of the two arrays is given.
+
+    >>> sweep = ThresholdSweep(1)
+    >>> sweep.update(np.array([[[0.2, 0.8]]], np.float32), classes=[0], truth=np.array([[0, 1]], np.uint8))
+    >>> sweep.at(0.5).miou(), sweep.best()
+    (1.0, (0.2, 1.0))
     """
 
     def __init__(

@@ -21,6 +21,7 @@ from deft.data.spread import spread
 from deft.metrics.activation import Regions, average_activation, regions
 
 READINGS = ("signed", "rectified")
+"""Activation as it comes, and with what lies below zero set to zero."""
 MAX_PAIRS = 40
 """Pairs of class and context that are followed, at most; those that are shown most often."""
 

@@ -18,6 +18,12 @@ def number(value: Threshold) -> float:
 
     Raises:
         ValueError: it is still ``auto``: it has to be chosen before maps are cut.
+
+    >>> number(0.25)
+    0.25
+    >>> number(AUTO)
+    Traceback (most recent call last):
+    ValueError: a threshold that is auto must be chosen first: call settled() with statistics of the maps
     """
     if isinstance(value, str):
         raise ValueError("a threshold that is auto must be chosen first: call settled() with statistics of the maps")
