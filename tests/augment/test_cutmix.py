@@ -7,10 +7,7 @@ import torch
 
 from deft.augment.cutmix import CutMix
 from deft.contracts import Augmentation, InputError
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from fakes import rng
 
 
 def numbered(n: int = 5, height: int = 12, width: int = 18) -> torch.Tensor:

@@ -7,10 +7,7 @@ import torch
 
 from deft.augment.cutout import Cutout, stretch
 from deft.contracts import Augmentation, InputError
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from fakes import rng
 
 
 @pytest.mark.parametrize("count", [1, 3])

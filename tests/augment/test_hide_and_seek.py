@@ -7,10 +7,7 @@ import torch
 
 from deft.augment.hide_and_seek import HideAndSeek
 from deft.contracts import Augmentation, InputError
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from fakes import rng
 
 
 @pytest.mark.parametrize(("size", "height", "width", "side"), [(56, 32, 32, 8), (44, 32, 48, 6), (1, 20, 20, 1)])

@@ -8,15 +8,12 @@ from torch.nn import functional as F
 
 from deft.augment.mixup import Mixup, beta, blend
 from deft.contracts import Augmentation, InputError, LayerAugmentation
+from fakes import rng
 
 
 def batch(n: int = 6, size: int = 8) -> tuple[torch.Tensor, torch.Tensor]:
     rng = torch.Generator().manual_seed(1)
     return torch.randn(n, 3, size, size, generator=rng), (torch.rand(n, 4, generator=rng) < 0.5).float()
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def test_every_pixel_and_label_is_the_same_blend_with_the_partner() -> None:

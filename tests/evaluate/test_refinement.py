@@ -13,23 +13,15 @@ from deft.artifacts import load_seeds, save_seeds
 from deft.contracts import SeedMaps
 from deft.evaluate.refinement import check_refinement, sentence, smoothed
 from deft.recipes import irn
-from deft.refine.irn import Irn
 from deft.runner.run import reopen
-from deft.settings import assign
-
-TINY = [
-    *("backbone=test_resnet", "weights=none", "seeds.scales=(1.0,)", "segment=none", "precision=32-true"),
-    *(f"classifier.plan.{item}" for item in ("min_steps=4", "epochs=1", "batch=4", "workers=0")),
-    *(f"refine.plan.{item}" for item in ("min_steps=2", "epochs=1", "batch=4", "workers=0")),
-    *("seed_threshold=0.5", "refine.background=0.5", "refine.labels.fg=0.02", "refine.labels.bg=0.01"),
-]
+from short import tiny
 
 
 @pytest.fixture(scope="module")
 def finished(folder_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "irn"
-    assert isinstance(irn().refine, Irn)
-    deft.run(assign(irn(), TINY), f"folder:{folder_data}", out, name="irn")
+    numbers = ("seed_threshold=0.5", "refine.background=0.5", "segment=none", "precision=32-true")
+    deft.run(tiny(irn(), *numbers, steps=4), f"folder:{folder_data}", out, name="irn")
     return out
 
 

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import builtins
 import json
 import os
 import shutil
@@ -15,6 +14,7 @@ from PIL import Image
 from deft.contracts import Dataset, HidesTruth, InputError
 from deft.data import check, open_data
 from deft.data.layouts.coco import Instance, draw
+from fakes import uninstall
 
 CATEGORIES = [{"id": 90, "name": "tooth brush"}, {"id": 1, "name": "person"}, {"id": 13, "name": "stop sign"}]
 Box = tuple[int, int, int, int]
@@ -227,14 +227,7 @@ def test_an_exif_rotation_is_not_applied(coco: Path) -> None:
 
 
 def test_without_pycocotools_the_extra_is_named(coco: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def without(name: str, *rest: Any) -> Any:
-        if name.startswith("pycocotools"):
-            raise ImportError(name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    uninstall("pycocotools", monkeypatch)
     with pytest.raises(InputError, match=r"pip install 'deft-wsss\[coco\]'"):
         open_data(f"coco:{coco}")
 
