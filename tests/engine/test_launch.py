@@ -58,9 +58,7 @@ def test_two_processes_make_what_one_makes(folder_data: Path, weights: Path, tmp
 
 
 @pytest.mark.slow
-def test_a_killed_process_ends_the_run_which_says_how_to_go_on(
-    folder_data: Path, weights: Path, tmp_path: Path
-) -> None:
+def test_a_killed_process_ends_the_run_and_is_named(folder_data: Path, weights: Path, tmp_path: Path) -> None:
     long = ("--devices", "2", "--set", "classifier.plan.min_steps=100000")
     words = command(folder_data, tmp_path / "run", weights, *long)
     run = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=ALONE)
