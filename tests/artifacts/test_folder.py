@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from deft.artifacts import InUseError, RunFolder, Stage, atomic_write, claim, read_run
+from deft.artifacts import InUseError, RunFolder, Stage, atomic_write, claim, read_json, read_run
 from deft.contracts import InputError
 
 
@@ -83,6 +83,8 @@ def test_a_claim_is_held_by_one(tmp_path: Path) -> None:
 def test_a_run_that_just_begins_elsewhere_is_no_foreign_folder(tmp_path: Path) -> None:
     (tmp_path / ".part-123").write_text("{")
     RunFolder(tmp_path, {"a": 1}).close()
+    assert read_json(tmp_path / "run.json") == {"a": 1}
+    assert (tmp_path / ".part-123").read_text() == "{"
 
 
 def test_other_settings_are_refused_with_what_differs(tmp_path: Path) -> None:
@@ -147,8 +149,13 @@ def test_a_forked_reader_does_not_hold_the_folder(tmp_path: Path) -> None:
         os._exit(0)
     try:
         os.read(begun, 1)
+        with pytest.raises(InUseError, match=f"in use by process {os.getpid()} "):
+            RunFolder(tmp_path / "run", {})
         run.close()
-        RunFolder(tmp_path / "run", {}).close()
+        second = RunFolder(tmp_path / "run", {})
+        with pytest.raises(InUseError, match=f"in use by process {os.getpid()} "):
+            RunFolder(tmp_path / "run", {})
+        second.close()
     finally:
         os.write(tell, b".")
         os.waitpid(child, 0)

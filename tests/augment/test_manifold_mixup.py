@@ -8,10 +8,7 @@ import torch
 from deft.augment.manifold_mixup import ManifoldMixup
 from deft.augment.mixup import Mixup
 from deft.contracts import InputError, LayerAugmentation
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from fakes import rng
 
 
 def test_what_it_does_to_a_batch_is_mixup() -> None:

@@ -10,6 +10,7 @@ import torch
 
 from deft.classify.deft import Aggregator, DeftHead, DeftModule, aggregate
 from deft.classify.linear import LinearHead
+from fakes import rng
 
 N, C, K, H, W = 4, 6, 3, 5, 7
 Reading = Literal["fg", "mix", "eq7", "eq7_relu", "eq7_sigmoid"]
@@ -24,10 +25,6 @@ def batch() -> tuple[torch.Tensor, torch.Tensor]:
 def build(settings: DeftHead) -> DeftModule:
     torch.manual_seed(1)
     return settings.build(C, K)
-
-
-def rng() -> torch.Generator:
-    return torch.Generator().manual_seed(2)
 
 
 def bce(logits: torch.Tensor, targets: torch.Tensor) -> float:

@@ -11,6 +11,7 @@ from deft.classify.classifier import Classifier
 from deft.classify.deft import DeftHead, DeftModule
 from deft.classify.sma import HierarchicalFeatures, SmaHead, SmaModule, similarity
 from deft.contracts import InputError
+from fakes import rng
 
 CHANNELS = (8, 12, 16, 20, 30)
 
@@ -21,11 +22,7 @@ def maps(count: int = 4) -> list[torch.Tensor]:
 
 
 def labels(count: int = 4) -> torch.Tensor:
-    return (torch.rand(count, 3, generator=torch.Generator().manual_seed(2)) > 0.5).float()
-
-
-def rng() -> torch.Generator:
-    return torch.Generator().manual_seed(3)
+    return (torch.rand(count, 3, generator=rng(2)) > 0.5).float()
 
 
 def test_side_maps_have_the_last_ones_shape_and_length_one() -> None:

@@ -5,9 +5,8 @@ Run as a program this file is one of the two: ``test_global_batch.py FOLDER RANK
 
 from __future__ import annotations
 
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,8 +29,10 @@ from deft.refine.irn_network import IrnNetwork
 from deft.refine.psa_network import AffinityNetwork
 from deft.seeds.amn_network import AmnNetwork
 from deft.segment.deeplab import SegmentationNetwork
+from processes import together
 
-RANKS, STEPS, BATCH, SIDE, CLASSES = 2, 50, 8, 16, 3
+RANKS, STEPS, BATCH, SIDE, CLASSES = 2, 21, 8, 16, 3
+"""So many steps meet every kind of :func:`global_batch`."""
 
 
 class Small(nn.Module):
@@ -156,15 +157,10 @@ def train(name: str) -> dict[str, Tensor]:
 
 
 @pytest.fixture(scope="module")
-def of_two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[str, Tensor]]]:
+def of_two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Tensor]]:
     folder = tmp_path_factory.mktemp("two")
-    running = [
-        subprocess.Popen([sys.executable, __file__, str(folder), str(place)], stderr=subprocess.PIPE, text=True)
-        for place in range(RANKS)
-    ]
-    faults = [process.communicate(timeout=300)[1] for process in running]
-    assert all(process.returncode == 0 for process in running), "\n".join(faults)
-    yield {name: load_tensors(folder / f"{name}.safetensors")[0] for name in NETWORKS}
+    together(Path(__file__), folder, processes=RANKS)
+    return {name: load_tensors(folder / f"{name}.safetensors")[0] for name in NETWORKS}
 
 
 @pytest.mark.slow

@@ -36,14 +36,16 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-ALONE = {**os.environ, "OMP_NUM_THREADS": "1"}
+ALONE = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo"}
+PATIENCE = 900
+"""Seconds; a busy machine takes minutes to import torch."""
 
 
 @pytest.mark.slow
 def test_two_processes_make_what_one_makes(folder_data: Path, weights: Path, tmp_path: Path) -> None:
     for devices in ("1", "2"):
         words = command(folder_data, tmp_path / devices, weights, "--devices", devices)
-        done = subprocess.run(words, capture_output=True, text=True, env=ALONE, timeout=300)
+        done = subprocess.run(words, capture_output=True, text=True, env=ALONE, timeout=PATIENCE)
         assert done.returncode == 0, done.stderr
         assert done.stdout.count("report:") == 1
     one, two = (load_file(tmp_path / devices / "classifier" / "model.safetensors") for devices in ("1", "2"))
@@ -56,19 +58,19 @@ def test_two_processes_make_what_one_makes(folder_data: Path, weights: Path, tmp
 
 
 @pytest.mark.slow
-def test_a_killed_process_ends_the_run_and_the_next_goes_on(folder_data: Path, weights: Path, tmp_path: Path) -> None:
+def test_a_killed_process_ends_the_run_and_is_named(folder_data: Path, weights: Path, tmp_path: Path) -> None:
     long = ("--devices", "2", "--set", "classifier.plan.min_steps=100000")
     words = command(folder_data, tmp_path / "run", weights, *long)
     run = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=ALONE)
     children = Path(f"/proc/{run.pid}/task/{run.pid}/children")
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + PATIENCE
     while not (tmp_path / "run" / "classifier" / "stage.json").exists():
         assert time.monotonic() < deadline and run.poll() is None
         time.sleep(0.2)
     killed = time.monotonic()
     os.kill(int(children.read_text().split()[-1]), signal.SIGKILL)
-    _, said = run.communicate(timeout=120)
-    assert time.monotonic() - killed < 60
+    _, said = run.communicate(timeout=PATIENCE)
+    assert time.monotonic() - killed < 300  # the others would wait for it for two hours
     assert run.returncode == 128 + signal.SIGKILL
     assert "was killed by signal 9" in said
     assert "Give the same command to go on" in said

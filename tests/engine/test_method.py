@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -8,21 +8,22 @@ import pytest
 import torch
 
 from deft.artifacts import load_mask, save_mask
-from deft.contracts import Dataset, InputError, SeedMaps
+from deft.contracts import InputError, SeedMaps
 from deft.data import open_data
-from deft.engine.method import confident_indices, make_labels, settled, statistics_of
+from deft.data.transforms import TrainCrop
+from deft.engine.method import MethodContext, confident_indices, learning, make_labels, settled, statistics_of
+from deft.refine.irn import Irn
+from deft.seeds.cam import Cam
 from deft.thresholds import MapStatistics, best_of
+from fakes import classifier, method_context, no_seeds
 
 
-@dataclass
-class Place:
-    data: Dataset
-    folder: Path
-    made_by: str = "key"
+def context(folder_data: Path, folder: Path) -> MethodContext:
+    return method_context(open_data(f"folder:{folder_data}").train, folder)
 
 
 def test_labels_are_made_once_for_every_image(folder_data: Path, tmp_path: Path) -> None:
-    place = Place(open_data(f"folder:{folder_data}").train, tmp_path)
+    place = context(folder_data, tmp_path)
     asked: list[int] = []
 
     def seeds(index: int) -> SeedMaps:
@@ -32,13 +33,13 @@ def test_labels_are_made_once_for_every_image(folder_data: Path, tmp_path: Path)
     def labels(image: np.ndarray, _: SeedMaps) -> np.ndarray:
         return np.full(image.shape[:2], image[0, 0, 0] % 3, dtype=np.uint8)
 
-    paths = make_labels(place, labels, seeds)  # type: ignore[arg-type]
+    paths = make_labels(place, labels, seeds)
     assert sorted(asked) == list(range(len(place.data)))
     for index, path in enumerate(paths):
         assert (load_mask(path) == place.data[index].image[0, 0, 0] % 3).all()
     paths[1].unlink()
     asked.clear()
-    assert make_labels(place, labels, seeds) == paths  # type: ignore[arg-type]
+    assert make_labels(place, labels, seeds) == paths
     assert asked == [1]
     assert paths[1].exists()
 
@@ -65,36 +66,33 @@ class Cut:
 def test_thresholds_of_labels_are_chosen_from_all_seeds_before_the_first_label(
     folder_data: Path, tmp_path: Path
 ) -> None:
-    place = Place(open_data(f"folder:{folder_data}").train, tmp_path / "auto")
+    place = context(folder_data, tmp_path / "auto")
 
     def seeds(index: int) -> SeedMaps:
         maps = torch.rand(1, 16, 16, generator=torch.Generator().manual_seed(index)) ** (1 + index)
         return SeedMaps((0,), maps, (64, 64))
 
-    paths = make_labels(place, Cut(), seeds)  # type: ignore[arg-type]
-    statistics = statistics_of(place, seeds)  # type: ignore[arg-type]
-    chosen = settled(place, Cut(), seeds)  # type: ignore[arg-type]
+    paths = make_labels(place, Cut(), seeds)
+    statistics = statistics_of(place, seeds)
+    chosen = settled(place, Cut(), seeds)
     assert chosen == Cut(best_of("mean", statistics))
     assert statistics.images == len(place.data)
     for index, path in enumerate(paths):
         assert (load_mask(path) == Cut(best_of("mean", statistics))(np.zeros((64, 64, 3)), seeds(index))).all()
 
     paths[1].unlink()
-    label = make_labels(place, Cut(), seeds)[1]  # type: ignore[arg-type]
+    label = make_labels(place, Cut(), seeds)[1]
     assert (load_mask(label) == Cut(best_of("mean", statistics))(np.zeros((64, 64, 3)), seeds(1))).all()
 
 
 def test_labels_of_numbers_and_plain_functions_need_no_statistics(folder_data: Path, tmp_path: Path) -> None:
-    place = Place(open_data(f"folder:{folder_data}").train, tmp_path)
-
-    def never(index: int) -> SeedMaps:
-        raise AssertionError("no seeds are looked at")
+    place = context(folder_data, tmp_path)
 
     def function(image: np.ndarray, seeds: SeedMaps) -> np.ndarray:
         return np.zeros(image.shape[:2], dtype=np.uint8)
 
     for labels in (Cut(0.3), function):
-        assert settled(place, labels, never) is labels  # type: ignore[arg-type]
+        assert settled(place, labels, no_seeds) is labels
     assert not list(tmp_path.iterdir())
 
 
@@ -105,3 +103,35 @@ def test_masks_that_are_sure_of_nothing_are_left_out(tmp_path: Path) -> None:
     assert confident_indices(paths, "lower it") == (1, 2)
     with pytest.raises(InputError, match=r"found none in any; .* or lower it"):
         confident_indices(paths[:2], "lower it")
+
+
+@pytest.mark.parametrize(
+    ("side", "crop", "centred", "expected"),
+    [(500, 0.9, False, 448), (500, 1.0, True, 513), (64, 1.0, False, 64), (10, 1.0, False, 32), (10, 1.0, True, 33)],
+)
+def test_crops_are_whole_cells_of_the_images_side(
+    side: int, crop: float, centred: bool, expected: int, folder_data: Path, tmp_path: Path
+) -> None:
+    place = replace(context(folder_data, tmp_path), side=side)
+    paths = [tmp_path / f"{index}.png" for index in range(len(place.data))]
+    found = place.crops(paths, (1, 5), crop=crop, scale=(0.5, 1.5), flip=False, jitter=0.2, centred=centred)
+    assert found.transform == TrainCrop(expected, scale=(0.5, 1.5), flip=False, jitter=0.2)
+    assert (found.fill, found.indices, list(found.masks)) == (place.backbone.fill, (1, 5), paths)
+    for path in paths:
+        save_mask(path, np.ones((64, 64), dtype=np.uint8))
+    example = found.example(1, np.random.default_rng(0))
+    assert example["image"].shape == (3, expected, expected) and example["mask"].shape == (expected, expected)
+    assert example["labels"].tolist() == place.data.labels[5].astype(float).tolist()
+
+
+def test_a_recipe_without_a_classifier_has_none_to_give(folder_data: Path, tmp_path: Path) -> None:
+    place, network = context(folder_data, tmp_path), classifier()
+    assert method_context(place.data, tmp_path, network=network).classifier is network
+    with pytest.raises(InputError, match="the recipe has none; give it one, or seeds of another kind"):
+        _ = place.classifier
+
+
+def test_what_says_nothing_of_learning_trains_nothing() -> None:
+    assert learning(object()) is None
+    assert learning(Cam()) is None
+    assert learning(Irn()) == Irn().learning

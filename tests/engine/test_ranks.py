@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from deft.engine.ranks import agreed, barrier, first, gathered, mean_over_ranks, own, rank, world
+from processes import together
 
 RANKS = 2
 
@@ -25,10 +25,8 @@ def test_a_process_alone_is_the_first_of_one() -> None:
 
 
 def test_two_processes(tmp_path: Path) -> None:
-    commands = [[sys.executable, __file__, str(tmp_path / "meeting"), str(place)] for place in range(RANKS)]
-    running = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
-    faults = [process.communicate(timeout=120)[1] for process in running]
-    assert all(process.returncode == 0 for process in running), "\n".join(faults)
+    together(Path(__file__), tmp_path / "meeting", processes=RANKS)
+    assert sorted(path.name for path in tmp_path.glob("*.ok")) == ["0.ok", "1.ok"]
 
 
 def whole_batch() -> Tensor:
@@ -109,4 +107,5 @@ if __name__ == "__main__":
     dist.init_process_group("gloo", init_method=f"file://{sys.argv[1]}", rank=int(sys.argv[2]), world_size=RANKS)
     for check in (decisions, global_order, gradients, shares):
         check()
+    Path(sys.argv[1]).with_name(f"{rank()}.ok").touch()
     dist.destroy_process_group()

@@ -62,8 +62,24 @@ def test_an_error_ends_it_and_nothing_goes_on_behind(source: str) -> None:
     assert len(done) == count < 20
 
 
-def test_turns_can_be_taken() -> None:
-    turn = device_lock()
-    for _ in range(2):
-        with turn:
-            pass
+@pytest.mark.parametrize(("gpu", "met"), [(False, [True, True]), (True, [False, False])])
+def test_a_gpu_serves_one_thread_at_a_time_and_cores_serve_all(
+    gpu: bool, met: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    lock, meeting, found = device_lock(), threading.Barrier(2), []
+
+    def work() -> None:
+        with lock:
+            try:
+                meeting.wait(0.2 if gpu else 20)
+                found.append(True)
+            except threading.BrokenBarrierError:  # the other is not let in meanwhile
+                found.append(False)
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == met

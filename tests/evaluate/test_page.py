@@ -10,15 +10,18 @@ from deft.cli.main import main
 from deft.contracts import InputError
 from deft.evaluate.compare import compare
 from deft.evaluate.page import collect
+from deft.pipeline import Pipeline
 from deft.recipes import cam
 from deft.report.summary import headline
 from deft.runner.rewrite import rewrite_report
 from deft.runner.run import reopen
-from deft.settings import assign
 from deft.thresholds import Tuned, write_tuned
+from short import tiny
 
-SETTINGS = ["backbone=test_resnet", "weights=none", "segment=none", "classifier.plan.min_steps=2"]
-SETTINGS += ["classifier.plan.epochs=1", "classifier.plan.workers=0"]
+
+def short(*more: str, steps: int = 2) -> Pipeline:
+    """Class activation maps and their masks, of a classifier that learned little."""
+    return tiny(cam(), "segment=none", *more, steps=steps)
 
 
 def test_a_page_holds_hostile_names_as_text(own_folder: Path, tmp_path: Path) -> None:
@@ -28,7 +31,7 @@ def test_a_page_holds_hostile_names_as_text(own_folder: Path, tmp_path: Path) ->
     for file in ("labels.csv", "classes.txt"):
         text = (own_folder / file).read_text().replace("img_00", "a<b>&quot;").replace("cat", nasty)
         (own_folder / file).write_text(text)
-    page = deft.run(assign(cam(), SETTINGS), f"folder:{own_folder}", tmp_path / "run").read_text(encoding="utf-8")
+    page = deft.run(short(), f"folder:{own_folder}", tmp_path / "run").read_text(encoding="utf-8")
     assert "<script" not in page
     assert "&lt;script&gt;alert(1)" in page
     assert "http" not in page.split("</style>")[1].split("<footer>")[0].replace("http-equiv", "")
@@ -36,7 +39,7 @@ def test_a_page_holds_hostile_names_as_text(own_folder: Path, tmp_path: Path) ->
 
 def test_runs_stand_side_by_side(folder_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, seed in (("one", 0), ("two", 1)):
-        deft.run(assign(cam(), [*SETTINGS, f"seed={seed}"]), f"folder:{folder_data}", tmp_path / name, name=name)
+        deft.run(short(f"seed={seed}"), f"folder:{folder_data}", tmp_path / name, name=name)
     assert main(["report", str(tmp_path / "one"), "--beside", str(tmp_path / "two")]) == 0
     text = (tmp_path / "one" / "report.html").read_text(encoding="utf-8")
     assert "Side by side" in text
@@ -50,7 +53,7 @@ def test_runs_stand_side_by_side(folder_data: Path, tmp_path: Path, capsys: pyte
 
 @pytest.mark.parametrize("setting", ["auto", "0.3"])
 def test_the_page_says_how_the_threshold_in_use_was_chosen(setting: str, folder_data: Path, tmp_path: Path) -> None:
-    pipeline = assign(cam(), [*SETTINGS, "classifier.plan.min_steps=20", f"seed_threshold={setting}"])
+    pipeline = short(f"seed_threshold={setting}", steps=20)
     page = deft.run(pipeline, f"folder:{folder_data}", tmp_path / "run").read_text(encoding="utf-8")
     run = reopen(tmp_path / "run")
     try:
@@ -77,7 +80,7 @@ def test_the_page_says_how_the_threshold_in_use_was_chosen(setting: str, folder_
 def test_images_that_thresholds_were_tuned_on_are_not_scored_and_that_is_said(
     folder_data: Path, tmp_path: Path
 ) -> None:
-    pipeline, out = assign(cam(), [*SETTINGS, "classifier.plan.min_steps=20"]), tmp_path / "run"
+    pipeline, out = short(steps=20), tmp_path / "run"
     deft.run(pipeline, f"folder:{folder_data}", out)
     before = json.loads((out / "scores.json").read_text())
     names = sorted(before["train"]["images"])[:3]

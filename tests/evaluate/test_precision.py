@@ -24,6 +24,7 @@ from deft.segment.deeplab import DeepLab, SegmentationNetwork, load_network, sav
 from deft.segment.inference import Inference
 from deft.stages.context import Run
 from deft.thresholds import AUTO, Threshold, choose, measure
+from references import slow_miou
 
 PIPELINE = Pipeline(
     classifier=Classifier(head=LinearHead()),
@@ -88,16 +89,6 @@ def out(tmp_path: Path) -> Iterator[RunFolder]:
     folder = RunFolder(tmp_path / "run", {})
     yield folder
     folder.close()
-
-
-def slow_miou(masks: list[np.ndarray], truths: list[np.ndarray]) -> float:
-    ious = []
-    for value in range(4):
-        hits = sum(int(((m == value) & (t == value)).sum()) for m, t in zip(masks, truths, strict=True))
-        union = sum(int((((m == value) | (t == value)) & (t != 255)).sum()) for m, t in zip(masks, truths, strict=True))
-        if union:
-            ious.append(hits / union)
-    return float(np.mean(ious))
 
 
 @pytest.mark.parametrize("setting", [0.6, AUTO])

@@ -11,33 +11,39 @@ import torch
 import deft
 from deft.artifacts import load_seeds, save_seeds
 from deft.contracts import SeedMaps
-from deft.evaluate.refinement import check_refinement, sentence, smoothed
+from deft.evaluate.refinement import KEPT, check_refinement, sentence, smoothed
 from deft.recipes import irn
-from deft.refine.irn import Irn
+from deft.refine.labels import threshold, upsample_seeds
 from deft.runner.run import reopen
-from deft.settings import assign
-
-TINY = [
-    *("backbone=test_resnet", "weights=none", "seeds.scales=(1.0,)", "segment=none", "precision=32-true"),
-    *(f"classifier.plan.{item}" for item in ("min_steps=4", "epochs=1", "batch=4", "workers=0")),
-    *(f"refine.plan.{item}" for item in ("min_steps=2", "epochs=1", "batch=4", "workers=0")),
-    *("seed_threshold=0.5", "refine.background=0.5", "refine.labels.fg=0.02", "refine.labels.bg=0.01"),
-]
+from short import tiny
 
 
 @pytest.fixture(scope="module")
 def finished(folder_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "irn"
-    assert isinstance(irn().refine, Irn)
-    deft.run(assign(irn(), TINY), f"folder:{folder_data}", out, name="irn")
+    numbers = ("seed_threshold=0.5", "refine.background=0.5", "segment=none", "precision=32-true")
+    deft.run(tiny(irn(), *numbers, steps=4), f"folder:{folder_data}", out, name="irn")
     return out
 
 
 def test_a_run_says_how_refinement_compares(finished: Path) -> None:
     found = json.loads((finished / "scores.json").read_text())["refinement"]
-    assert isinstance(found["harmed"], bool)
-    for stage in ("seeds", "refined"):
-        assert found[stage]["colours"] >= 0 and 0 <= found[stage]["crf"] <= 1 and "network" not in found[stage]
+    assert found["harmed"] == (found["refined"]["colours"] < KEPT * found["seeds"]["colours"])
+    run = reopen(finished)
+    try:
+        train = run.train
+        paths = {"seeds": run.files("seeds", train, ".npz", "train"), "refined": run.map_files()}
+        for stage, files in paths.items():
+            statistics, equal, pixels = run.statistics(stage), 0, 0
+            for index, path in enumerate(files):
+                maps = load_seeds(path)
+                mask = threshold(upsample_seeds(maps), maps.classes, 0.5)
+                equal += int((smoothed(mask, maps, train[index].image) == mask).sum())
+                pixels += mask.size
+            colours = float(statistics.information[50]) / train.labels.any(axis=1).sum()  # one image has no tag
+            assert found[stage] == {"colours": round(colours, 5), "crf": round(equal / pixels, 5)}
+    finally:
+        run.out.close()
 
 
 @pytest.mark.parametrize("worse", ["seeds", "refined"])

@@ -7,15 +7,16 @@ import pytest
 import torch
 
 from deft.artifacts import file_stem, load_seeds, save_mask, save_seeds
-from deft.contracts import SeedMaps
+from deft.contracts import Dataset, SeedMaps
 from deft.data import open_data
 from deft.evaluate.scores import score_masks, sweep
 from deft.refine.labels import threshold, upsample_seeds
 from deft.thresholds import AUTO, Choice, Cuts, Threshold
+from references import slow_miou
 
 
 @pytest.fixture
-def stored(folder_data: Path, tmp_path: Path) -> tuple[object, list[Path]]:
+def stored(folder_data: Path, tmp_path: Path) -> tuple[Dataset, list[Path]]:
     """Random seeds of the training images."""
     data = open_data(f"folder:{folder_data}").train
     paths = [tmp_path / f"{file_stem(name)}.npz" for name in data.names]
@@ -28,33 +29,20 @@ def stored(folder_data: Path, tmp_path: Path) -> tuple[object, list[Path]]:
     return data, paths
 
 
-def slow_miou(data: object, masks: list[np.ndarray]) -> float:
-    """Intersection and union of each class, pixel sets over the whole data set."""
-    ious = []
-    truth = np.concatenate([data[i].mask.ravel() for i in range(len(data))])  # type: ignore[index, arg-type]
-    given = np.concatenate([mask.ravel() for mask in masks])
-    for value in range(4):
-        counted = truth != 255
-        union = ((truth == value) | (given == value)) & counted
-        if union.any():
-            ious.append(((truth == value) & (given == value) & counted).sum() / union.sum())
-    return float(np.mean(ious))
-
-
 def cuts(setting: Threshold = 0.5, auto: float | None = 0.3, tuned: float | None = None) -> Cuts:
     return Cuts("seed_threshold", setting, None if auto is None else Choice(auto, auto, auto, 8), tuned)
 
 
-def test_every_score_is_that_of_masks_made_at_its_threshold(stored: tuple[object, list[Path]]) -> None:
+def test_every_score_is_that_of_masks_made_at_its_threshold(stored: tuple[Dataset, list[Path]]) -> None:
     data, paths = stored
-    scores = sweep(data, paths, cuts(tuned=0.6), chosen=0.8)  # type: ignore[arg-type]
+    scores = sweep(data, paths, cuts(tuned=0.6), chosen=0.8)
     assert scores["swept"]["miou"] == pytest.approx(max(scores["curve"]), abs=1e-4)
     known = {"fixed": 0.5, "auto": 0.3, "tuned": 0.6, "chosen on train": 0.8, "used": 0.6}
     found = [load_seeds(path) for path in paths]
     for kind, value in {**known, "swept": scores["swept"]["threshold"]}.items():
         masks = [threshold(upsample_seeds(seeds), seeds.classes, value) for seeds in found]
         assert scores[kind]["threshold"] == value
-        assert scores[kind]["miou"] == pytest.approx(slow_miou(data, masks))
+        assert scores[kind]["miou"] == pytest.approx(slow_miou(masks, [data[index].mask for index in range(len(data))]))
 
 
 @pytest.mark.parametrize(
@@ -68,23 +56,23 @@ def test_every_score_is_that_of_masks_made_at_its_threshold(stored: tuple[object
     ],
 )
 def test_the_threshold_in_use_says_how_it_was_chosen_and_only_known_ones_are_scored(
-    stored: tuple[object, list[Path]], given: Cuts, kinds: set[str], chosen: str
+    stored: tuple[Dataset, list[Path]], given: Cuts, kinds: set[str], chosen: str
 ) -> None:
     data, paths = stored
-    scores = sweep(data, paths, given)  # type: ignore[arg-type]
+    scores = sweep(data, paths, given)
     assert scores.keys() == {"curve", "thresholds", "swept", "used", *kinds}
     assert scores["used"] == {"chosen": chosen, **scores[chosen]}
 
 
-def test_groups_count_their_members_only(stored: tuple[object, list[Path]], tmp_path: Path) -> None:
+def test_groups_count_their_members_only(stored: tuple[Dataset, list[Path]], tmp_path: Path) -> None:
     data, paths = stored
-    members = np.zeros(len(data), dtype=bool)  # type: ignore[arg-type]
+    members = np.zeros(len(data), dtype=bool)
     members[:3] = True
-    whole, part = (sweep(data, paths, cuts(), members=who) for who in (None, members))  # type: ignore[arg-type]
+    whole, part = (sweep(data, paths, cuts(), members=who) for who in (None, members))
     assert whole["used"]["miou"] != part["used"]["miou"]
-    masks = [tmp_path / f"{index}.png" for index in range(len(data))]  # type: ignore[arg-type]
+    masks = [tmp_path / f"{index}.png" for index in range(len(data))]
     for index, path in enumerate(masks):
-        save_mask(path, np.where(data[index].mask == 255, 0, data[index].mask).astype(np.uint8))  # type: ignore[index]
-    perfect = score_masks(data, masks, members)  # type: ignore[arg-type]
+        save_mask(path, np.where(data[index].mask == 255, 0, data[index].mask).astype(np.uint8))
+    perfect = score_masks(data, masks, members)
     assert perfect["miou"] == 1
-    assert sorted(perfect["images"]) == sorted(data.names[:3])  # type: ignore[attr-defined]
+    assert sorted(perfect["images"]) == sorted(data.names[:3])

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import io
-import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from deft.contracts import InputError
 from deft.data.layouts.shards import read_shard
 from deft.predict.masks import predict_folder, predict_shards
 from deft.segment.deeplab import DeepLab, SegmentationNetwork, save_network
+from userfiles import write_tar
 
 
 @pytest.fixture(scope="module")
@@ -105,12 +105,9 @@ def test_a_table_of_tags_may_be_json(network: Path, own_folder: Path, tmp_path: 
 
 
 def write_shard(path: Path, images: list[Path], tags: list[str]) -> None:
-    with tarfile.open(path, "w") as archive:
-        for image in images:
-            for suffix, content in (("png", image.read_bytes()), ("txt", "\n".join(tags).encode())):
-                info = tarfile.TarInfo(f"deep/{image.stem}.{suffix}")
-                info.size = len(content)
-                archive.addfile(info, io.BytesIO(content))
+    told = "\n".join(tags).encode()
+    files = [(image.stem, (("png", image.read_bytes()), ("txt", told))) for image in images]
+    write_tar(path, [(f"deep/{stem}.{suffix}", content) for stem, both in files for suffix, content in both])
 
 
 def test_shards_become_shards_of_the_same_masks(network: Path, own_folder: Path, tmp_path: Path) -> None:

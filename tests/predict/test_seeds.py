@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import io
 import json
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +25,7 @@ from deft.seeds.cam import Cam
 from deft.seeds.external import External
 from deft.settings import plain
 from deft.thresholds import MapStatistics
+from userfiles import write_tar
 
 CLASSES = ("cat", "cow", "dog")
 
@@ -135,12 +134,9 @@ def test_a_folder_becomes_seeds(trained: Path, own_folder: Path, tmp_path: Path)
 def test_shards_become_shards_of_the_same_seeds(trained: Path, own_folder: Path, tmp_path: Path) -> None:
     pytest.importorskip("webdataset")
     images = sorted((own_folder / "images").iterdir())
-    with tarfile.open(tmp_path / "p.tar", "w") as archive:
-        for path in images:
-            for suffix, content in (("png", path.read_bytes()), ("json", json.dumps({"tags": ["cow"]}).encode())):
-                info = tarfile.TarInfo(f"{path.stem}.{suffix}")
-                info.size = len(content)
-                archive.addfile(info, io.BytesIO(content))
+    told = json.dumps({"tags": ["cow"]}).encode()
+    files = [(path.stem, (("png", path.read_bytes()), ("json", told))) for path in images]
+    write_tar(tmp_path / "p.tar", [(f"{stem}.{suffix}", content) for stem, both in files for suffix, content in both])
     out = tmp_path / "out"
     assert locate_shards(trained, f"shards:{tmp_path}/p.tar", out, tags_from="json", precision=EXACT).images == 6
     locator = load_locator(trained, EXACT)

@@ -1,43 +1,25 @@
 from __future__ import annotations
 
-import io
-import tarfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from deft.contracts import InputError
 from deft.data.layouts.entries import Entry, image_of, is_image
 from deft.data.layouts.shards import read_shard
 from deft.predict.shards import EntryTags, Files, Streamed, stream
+from userfiles import picture, write_tar
 
 pytest.importorskip("webdataset")
-
-
-def png(seed: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (5, 4), (seed % 256, 7, 9)).save(buffer, format="PNG")
-    return buffer.getvalue()
-
-
-def write_tar(path: Path, members: Mapping[str, bytes]) -> Path:
-    path.parent.mkdir(exist_ok=True)
-    with tarfile.open(path, "w") as archive:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return path
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """Six shards of three photographs."""
     for shard in range(6):
-        members = {f"{shard}/{index}.png": png(10 * shard + index) for index in range(3)}
+        members = [(f"{shard}/{index}.png", picture((10 * shard + index, 7, 9))) for index in range(3)]
         write_tar(tmp_path / "photos" / f"p-{shard:03}.tar", members)
     return tmp_path / "photos"
 
@@ -104,9 +86,10 @@ def test_several_divide_the_shards_among_themselves(photos: Path, tmp_path: Path
 
 
 def test_what_cannot_be_used_is_left_out_and_named_every_time(photos: Path, tmp_path: Path) -> None:
-    write_tar(photos / "p-001.tar", {"good.png": png(1), "bad.png": b"no image", "../up.png": png(2), "a.json": b"{}"})
+    members = {"good.png": picture(), "bad.png": b"no image", "../up.png": picture(), "a.json": b"{}"}
+    write_tar(photos / "p-001.tar", members.items())
     (photos / "p-002.tar").write_bytes((photos / "p-002.tar").read_bytes()[:700])
-    write_tar(photos / "p-003.tar", {"bad.png": b"no image"})
+    write_tar(photos / "p-003.tar", [("bad.png", b"no image")])
     for _ in range(2):
         with pytest.raises(InputError) as told:
             run(photos, tmp_path / "out")
@@ -120,7 +103,7 @@ def test_what_cannot_be_used_is_left_out_and_named_every_time(photos: Path, tmp_
     assert sorted(path.name for path in out.glob("*.tar")) == ["p-000.tar", "p-001.tar", "p-004.tar", "p-005.tar"]
     assert [entry.key for entry in read_shard(out / "p-001.tar", is_image)] == ["good"]
     for shard in range(1, 4):
-        write_tar(photos / f"p-{shard:03}.tar", {"good.png": png(1)})
+        write_tar(photos / f"p-{shard:03}.tar", [("good.png", picture())])
     (out / "p-001.tar").unlink()
     assert run(photos, out).shards == 3
     assert not list(out.glob("*.left-out"))

@@ -15,18 +15,8 @@ from deft.recipes import RECIPES, advcam, advcam_deft, irn, published
 from deft.refine.irn import Irn
 from deft.runner.run import reopen
 from deft.seeds.advcam import AdvCam
-from deft.settings import assign
-
-TINY = [
-    "backbone=test_resnet",
-    "weights=none",
-    "segment=none",
-    *(f"classifier.plan.{item}" for item in ("epochs=2", "min_steps=20", "batch=4", "workers=0")),
-    *(f"refine.plan.{item}" for item in ("epochs=1", "min_steps=2", "batch=4", "workers=0")),
-    *(f"refine.labels.{item}" for item in ("fg=0.02", "bg=0.01", "crf.iterations=0")),
-    "seeds.scales=(0.5, 1.0)",
-    "seeds.iterations=4",
-]
+from references import stored_miou
+from short import tiny
 
 
 def test_advcams_numbers() -> None:
@@ -55,12 +45,11 @@ def test_deft_changes_the_classifier_and_the_score_that_is_climbed() -> None:
 @pytest.mark.parametrize("name", ["advcam", "advcam_deft"])
 def test_runs_to_its_page_and_is_read_back(name: str, folder_data: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    swaps = ["classifier.head.swap_epoch=2"] if name == "advcam_deft" else []
-    pipeline = assign(RECIPES[name](), [*TINY, *swaps])
+    pipeline = tiny(RECIPES[name](), "segment=none", "seeds.scales=(0.5, 1.0)", "seeds.iterations=4")
     assert deft.run(pipeline, f"folder:{folder_data}", out, name=name).exists()
     scores = json.loads((out / "scores.json").read_text())
-    assert 0 <= scores["train"]["masks"]["used"]["miou"] <= 1
     train = open_data(f"folder:{folder_data}").train
+    assert scores["train"]["masks"]["used"]["miou"] == pytest.approx(stored_miou(out / "masks", train))
     for index, image in enumerate(train.names):
         assert load_seeds(out / "seeds" / "train" / f"{image}.npz").classes == tuple(train.labels[index].nonzero()[0])
     run = reopen(out)

@@ -11,9 +11,12 @@ import pytest
 import deft
 from deft.augment import CutMix, Cutout, HideAndSeek, ManifoldMixup, Mixup
 from deft.contracts import Augmentation
+from deft.data import open_data
 from deft.recipes import RECIPES, irn, irn_deft
 from deft.runner.run import reopen, resolved
 from deft.settings import assign
+from references import stored_miou
+from short import tiny
 
 AUGMENTATIONS: dict[str, Augmentation] = {
     "mixup": Mixup(),
@@ -22,15 +25,6 @@ AUGMENTATIONS: dict[str, Augmentation] = {
     "cutmix": CutMix(),
     "hide_and_seek": HideAndSeek(),
 }
-TINY = [
-    "backbone=test_resnet",
-    "weights=none",
-    "refine=none",
-    "segment=none",
-    "seeds.scales=[1.0]",
-    *(f"classifier.plan.{item}" for item in ("min_steps=20", "epochs=1", "batch=4", "workers=0")),
-]
-"""Refinement and segmentation are those of ``irn``, see the first test."""
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
@@ -61,11 +55,11 @@ def test_settings_are_reached_from_the_command_line() -> None:
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_each_recipe_runs_to_its_masks(name: str, deft_head: bool, folder_data: Path, tmp_path: Path) -> None:
     name = f"{name}_deft" if deft_head else name
-    swap = ["classifier.head.swap_epoch=1"] if deft_head else []
-    pipeline = assign(RECIPES[name](), [*TINY, *swap])
+    pipeline = tiny(RECIPES[name](), "refine=none", "segment=none")  # which are those of ``irn``, see the first test
     deft.run(pipeline, f"folder:{folder_data}", tmp_path / "run", name=name)
     scores = json.loads((tmp_path / "run" / "scores.json").read_text(encoding="utf-8"))
-    assert 0 < scores["train"]["masks"]["used"]["miou"] <= 1
+    train = open_data(f"folder:{folder_data}").train
+    assert scores["train"]["masks"]["used"]["miou"] == pytest.approx(stored_miou(tmp_path / "run" / "masks", train))
     again = reopen(tmp_path / "run")
     try:
         assert again.pipeline == resolved(pipeline)
@@ -74,6 +68,6 @@ def test_each_recipe_runs_to_its_masks(name: str, deft_head: bool, folder_data: 
 
 
 def test_a_network_whose_layers_cannot_be_mixed_is_told(folder_data: Path, tmp_path: Path) -> None:
-    settings = [*TINY, "classifier.augment.layers=[6]"]
+    pipeline = tiny(RECIPES["manifold_mixup"](), "segment=none", "classifier.augment.layers=[6]")
     with pytest.raises(deft.InputError, match="the backbone has 5 feature maps"):
-        deft.run(assign(RECIPES["manifold_mixup"](), settings), f"folder:{folder_data}", tmp_path / "run")
+        deft.run(pipeline, f"folder:{folder_data}", tmp_path / "run")

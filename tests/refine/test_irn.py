@@ -1,123 +1,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
 
 from deft.artifacts import load_mask, read_json
-from deft.contracts import InputError, Sample, SeedMaps
+from deft.contracts import InputError, SeedMaps
+from deft.data.examples import MaskedImages
+from deft.data.transforms import TrainCrop
 from deft.engine.optimise import Sgd
 from deft.engine.plan import Plan
 from deft.refine.irn import Irn, IrnRefine, spread
 from deft.refine.labels import ConfidentLabels
 from deft.thresholds import MapStatistics
-
-
-class Pyramid(nn.Module):
-    channels = (4, 6, 8, 8, 8)
-    reductions = (2, 4, 8, 16, 16)
-
-    def __init__(self) -> None:
-        super().__init__()
-        torch.manual_seed(0)
-        steps = (2, 2, 2, 2, 1)
-        pairs = zip((3, *self.channels[:-1]), self.channels, strict=True)
-        self.layers = nn.ModuleList(
-            nn.Conv2d(a, b, 3, stride=s, padding=1) for (a, b), s in zip(pairs, steps, strict=True)
-        )
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        x, maps = images.float() / 255 - 0.5, []
-        for layer in self.layers:
-            x = layer(x).relu()
-            maps.append(x)
-        return maps
-
-
-def scene(height: int, width: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """A red square on noisy green, and where it is."""
-    rng = np.random.default_rng(seed)
-    image = np.clip(rng.normal((50, 140, 50), 8, (height, width, 3)), 0, 255).astype(np.uint8)
-    y, x = rng.integers(4, height - 28), rng.integers(4, width - 28)
-    inside = np.zeros((height, width), dtype=bool)
-    inside[y : y + 24, x : x + 24] = True
-    image[inside] = (210, 40, 40)
-    return image, inside
-
-
-class Scenes:
-    """Enough of a data set: images of different sizes."""
-
-    def __init__(self) -> None:
-        self.scenes = [scene(40 + 3 * n, 56 - 2 * n, n) for n in range(4)]
-        self.names = tuple(f"folder/scene {n}" for n in range(4))
-
-    def __len__(self) -> int:
-        return len(self.scenes)
-
-    def __getitem__(self, index: int) -> Sample:
-        return Sample(self.names[index], self.scenes[index][0], np.array([True, False]))
-
-    def seeds(self, index: int) -> SeedMaps:
-        image, inside = self.scenes[index]
-        maps = torch.from_numpy(inside[::4, ::4].astype(np.float32))[None]
-        return SeedMaps((0,), maps, (image.shape[0], image.shape[1]))
-
-
-@dataclass(frozen=True)
-class Crops:
-    data: Scenes
-    masks: list[Path]
-    indices: tuple[int, ...]
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def example(self, index: int, rng: np.random.Generator) -> dict[str, Tensor]:
-        image = self.data[self.indices[index]].image[:32, :32]
-        mask = load_mask(self.masks[self.indices[index]])[:32, :32]
-        return {"image": torch.from_numpy(image.transpose(2, 0, 1).copy()), "mask": torch.from_numpy(mask).long()}
-
-
-@dataclass(frozen=True)
-class Bench:
-    """Stands in for the run."""
-
-    data: Scenes
-    seeds: Callable[[int], SeedMaps]
-    folder: Path
-    backbone: nn.Module
-    made_by: str = "key"
-    side: int = 500
-    seed: int = 0
-    precision: str = "32-true"
-
-    def crops(
-        self,
-        masks: list[Path],
-        indices: tuple[int, ...],
-        *,
-        crop: float,
-        scale: tuple[float, float],
-        flip: bool,
-        centred: bool,
-    ) -> Crops:
-        assert centred
-        return Crops(self.data, masks, indices)
-
+from fakes import Pyramid, Scenes, method_context
 
 SMALL = Irn(plan=Plan(epochs=1, min_steps=3, batch=2, optimiser=Sgd(lr=0.01), workers=0), train_radius=4, steps=16)
 
 
 def test_trains_once_and_refines_every_image(tmp_path: Path) -> None:
     data = Scenes()
-    bench = Bench(data, data.seeds, tmp_path, Pyramid())
-    refine = SMALL.prepare(bench)
+    refine = SMALL.prepare(method_context(data, tmp_path, seeds=data.seeds))
     assert (tmp_path / "model.safetensors").exists()
     for index in range(len(data)):
         labels = load_mask(tmp_path / "labels" / "folder" / f"scene {index}.png")
@@ -132,7 +39,7 @@ def test_trains_once_and_refines_every_image(tmp_path: Path) -> None:
         assert refined.maps.min() >= 0 and refined.maps.max() == 1
 
     written = (tmp_path / "model.safetensors").stat().st_mtime_ns
-    again = SMALL.prepare(Bench(data, data.seeds, tmp_path, Pyramid()))
+    again = SMALL.prepare(method_context(data, tmp_path, seeds=data.seeds))
     assert (tmp_path / "model.safetensors").stat().st_mtime_ns == written
     for index, refined in enumerate(before):
         torch.testing.assert_close(again(data[index], data.seeds(index)).maps, refined.maps)
@@ -143,7 +50,7 @@ def test_seeds_of_nothing_are_refused_before_training(tmp_path: Path) -> None:
     faint = lambda index: replace(data.seeds(index), maps=data.seeds(index).maps * 0)  # noqa: E731
     numbers = replace(SMALL, labels=ConfidentLabels(fg=0.30, bg=0.05))
     with pytest.raises(InputError, match=r"refine\.labels\.fg"):
-        numbers.prepare(Bench(data, faint, tmp_path, Pyramid()))
+        numbers.prepare(method_context(data, tmp_path, seeds=faint))
     assert not (tmp_path / "model.safetensors").exists()
 
 
@@ -151,13 +58,13 @@ def test_seeds_of_one_value_cannot_give_thresholds(tmp_path: Path) -> None:
     data = Scenes()
     flat = lambda index: replace(data.seeds(index), maps=data.seeds(index).maps * 0 + 0.5)  # noqa: E731
     with pytest.raises(InputError, match="the thresholds of the confident labels from, got maps that have one value"):
-        SMALL.prepare(Bench(data, flat, tmp_path, Pyramid()))
+        SMALL.prepare(method_context(data, tmp_path, seeds=flat))
     assert not (tmp_path / "model.safetensors").exists() and not (tmp_path / "labels").exists()
 
 
 def test_thresholds_of_the_labels_are_chosen_once_from_all_seeds(tmp_path: Path) -> None:
     data = Scenes()
-    SMALL.prepare(Bench(data, data.seeds, tmp_path / "auto", Pyramid()))
+    SMALL.prepare(method_context(data, tmp_path / "auto", seeds=data.seeds))
     record = read_json(tmp_path / "auto" / "statistics.json")
     statistics = MapStatistics.from_json(record)
     assert (record["made_by"], statistics.images) == ("key", len(data))
@@ -165,7 +72,7 @@ def test_thresholds_of_the_labels_are_chosen_once_from_all_seeds(tmp_path: Path)
 
     numbers = replace(SMALL, labels=SMALL.labels.settled(statistics))
     assert not numbers.labels.open
-    numbers.prepare(Bench(data, data.seeds, tmp_path / "numbers", Pyramid()))
+    numbers.prepare(method_context(data, tmp_path / "numbers", seeds=data.seeds))
     assert not (tmp_path / "numbers" / "statistics.json").exists()
     for name in data.names:
         one, other = (load_mask(tmp_path / run / "labels" / f"{name}.png") for run in ("auto", "numbers"))
@@ -242,6 +149,18 @@ def test_a_power_is_taken_of_the_seeds_before_the_walk() -> None:
 
 def test_maps_of_zeros_stay_zeros() -> None:
     assert not spread(torch.zeros(2, 5, 6), torch.rand(5, 6), Irn(), 256).any()
+
+
+def test_training_crops_are_centred_on_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, asked = Scenes(), []
+
+    def learn(context: object, network: object, examples: Callable[[], MaskedImages], *rest: object) -> None:
+        asked.append(examples())
+
+    monkeypatch.setattr("deft.refine.irn.learn", learn)
+    Irn(labels=SMALL.labels).prepare(method_context(data, tmp_path, seeds=data.seeds, side=500))
+    assert asked[0].transform == TrainCrop(513, scale=(0.5, 1.5), flip=True)
+    assert asked[0].indices == (0, 1, 2, 3)
 
 
 def test_steps_follow_the_area_and_training_does_not_depend_on_the_walk() -> None:

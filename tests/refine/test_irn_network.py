@@ -5,33 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from deft.refine.irn_network import IrnNetwork
-
-
-class Pyramid(nn.Module):
-    """Strided convolutions, one map each, with a batch norm whose statistics must not move."""
-
-    def __init__(self, channels: tuple[int, ...], reductions: tuple[int, ...]) -> None:
-        super().__init__()
-        self.channels, self.reductions = channels, reductions
-        self.norm = nn.BatchNorm2d(3)
-        layers, before, reached = [], 3, 1
-        for width, reduction in zip(channels, reductions, strict=True):
-            layers.append(nn.Conv2d(before, width, 3, stride=reduction // reached, padding=1))
-            before, reached = width, reduction
-        self.layers = nn.ModuleList(layers)
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        x = self.norm(images.float() / 255 - 0.5)
-        maps = []
-        for layer in self.layers:
-            x = layer(x).relu()
-            maps.append(x)
-        return maps
-
-
-def resnet_like() -> Pyramid:
-    torch.manual_seed(0)
-    return Pyramid((4, 6, 8, 8, 8), (2, 4, 8, 16, 16))
+from fakes import Pyramid
 
 
 @pytest.mark.parametrize("size", [(64, 64), (61, 83), (50, 33), (17, 100), (5, 7), (1, 1)])
@@ -88,7 +62,7 @@ def test_cells_lie_on_their_pixels_whatever_the_padding(size: tuple[int, int]) -
 
 
 def test_a_mirrored_image_has_mirrored_boundaries() -> None:
-    network = IrnNetwork(resnet_like()).eval()
+    network = IrnNetwork(Pyramid()).eval()
     image = torch.randint(256, (1, 3, 33, 65), dtype=torch.uint8)
     one, other = (network.edge_and_displacement(view)[0] for view in (image, image.flip(-1)))
     torch.testing.assert_close(one, other.flip(-1))
@@ -105,7 +79,7 @@ def test_shapes_of_the_paper() -> None:
 
 
 def test_training_lowers_the_loss_and_leaves_the_backbone_alone() -> None:
-    backbone = resnet_like()
+    backbone = Pyramid()
     network = IrnNetwork(backbone, radius=4).train()
     before = {name: value.clone() for name, value in backbone.state_dict().items()}
     image = torch.full((2, 3, 33, 33), 60, dtype=torch.uint8)
@@ -128,7 +102,7 @@ def test_training_lowers_the_loss_and_leaves_the_backbone_alone() -> None:
 
 
 def test_every_trained_parameter_is_in_a_group_once() -> None:
-    network = IrnNetwork(resnet_like(), edge_lr=1, displacement_lr=10)
+    network = IrnNetwork(Pyramid(), edge_lr=1, displacement_lr=10)
     groups = network.groups()
     listed = [id(p) for group in groups for p in group.params]
     assert sorted(listed) == sorted(id(p) for p in network.parameters() if p.requires_grad)
@@ -136,7 +110,7 @@ def test_every_trained_parameter_is_in_a_group_once() -> None:
 
 
 def test_boundaries_of_the_mirror_image_are_mirrored() -> None:
-    network = IrnNetwork(resnet_like()).eval()
+    network = IrnNetwork(Pyramid()).eval()
     images = torch.randint(256, (1, 3, 49, 65), dtype=torch.uint8)
     upright, _ = network.edge_and_displacement(images)
     mirrored, _ = network.edge_and_displacement(images.flip(-1))
@@ -144,7 +118,7 @@ def test_boundaries_of_the_mirror_image_are_mirrored() -> None:
 
 
 def test_mean_shift_takes_off_the_mean_displacement() -> None:
-    network = IrnNetwork(resnet_like()).eval()
+    network = IrnNetwork(Pyramid()).eval()
     images = [torch.randint(256, (3, 40, 52), dtype=torch.uint8) for _ in range(3)]
     network.calibrate(images)
     left = torch.stack([network.edge_and_displacement(image[None])[1].mean((0, 2, 3)) for image in images]).mean(0)
@@ -160,7 +134,7 @@ def test_in_parts_the_gradients_are_those_of_the_batch() -> None:
     gradients = []
     for parts in (1, 2, 3):
         torch.manual_seed(1)
-        network = IrnNetwork(resnet_like(), radius=4).train()
+        network = IrnNetwork(Pyramid(), radius=4).train()
         network.parts = parts
         sum(network.terms({"image": images, "mask": masks}, 1, torch.Generator()).values(), torch.zeros(())).backward()
         gradients.append(torch.cat([p.grad.flatten() for p in network.parameters() if p.grad is not None]))

@@ -1,102 +1,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from deft.artifacts import load_mask, read_json
 from deft.backbone import Backbone, build_backbone
-from deft.contracts import InputError, Sample, SeedMaps
+from deft.contracts import InputError, SeedMaps
+from deft.data.examples import MaskedImages
+from deft.data.transforms import TrainCrop
 from deft.engine.optimise import Sgd
 from deft.engine.plan import Plan
 from deft.refine.crf import DenseCrf
 from deft.refine.labels import threshold
-from deft.refine.neighborhood import directions
 from deft.refine.psa import AffinityLabels, Psa, PsaRefine, alpha_of, share_of_classes, with_background
 from deft.thresholds import MapStatistics, choose, choose_confident
+from fakes import Scenes, method_context, scene
+from references import dense_walk
 
 
 def backbone() -> Backbone:
     torch.manual_seed(0)
     return build_backbone("test_resnet", "none", 16).eval()
-
-
-def scene(height: int, width: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """A red square on noisy green, and where it is."""
-    rng = np.random.default_rng(seed)
-    image = np.clip(rng.normal((50, 140, 50), 8, (height, width, 3)), 0, 255).astype(np.uint8)
-    y, x = rng.integers(4, height - 28), rng.integers(4, width - 28)
-    inside = np.zeros((height, width), dtype=bool)
-    inside[y : y + 24, x : x + 24] = True
-    image[inside] = (210, 40, 40)
-    return image, inside
-
-
-class Scenes:
-    """Enough of a data set: images of different sizes."""
-
-    def __init__(self) -> None:
-        self.scenes = [scene(40 + 3 * n, 56 - 2 * n, n) for n in range(4)]
-        self.names = tuple(f"folder/scene {n}" for n in range(4))
-
-    def __len__(self) -> int:
-        return len(self.scenes)
-
-    def __getitem__(self, index: int) -> Sample:
-        return Sample(self.names[index], self.scenes[index][0], np.array([True, False]))
-
-    def seeds(self, index: int) -> SeedMaps:
-        image, inside = self.scenes[index]
-        maps = torch.from_numpy(inside[::4, ::4].astype(np.float32))[None]
-        return SeedMaps((0,), maps, (image.shape[0], image.shape[1]))
-
-
-@dataclass(frozen=True)
-class Crops:
-    data: Scenes
-    masks: list[Path]
-    indices: tuple[int, ...]
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def example(self, index: int, rng: np.random.Generator) -> dict[str, Tensor]:
-        image = self.data[self.indices[index]].image[:32, :32]
-        mask = load_mask(self.masks[self.indices[index]])[:32, :32]
-        return {"image": torch.from_numpy(image.transpose(2, 0, 1).copy()), "mask": torch.from_numpy(mask).long()}
-
-
-@dataclass(frozen=True)
-class Bench:
-    """Stands in for the run."""
-
-    data: Scenes
-    seeds: Callable[[int], SeedMaps]
-    folder: Path
-    backbone: Backbone
-    made_by: str = "key"
-    side: int = 500
-    seed: int = 0
-    precision: str = "32-true"
-
-    def crops(
-        self,
-        masks: list[Path],
-        indices: tuple[int, ...],
-        *,
-        crop: float,
-        scale: tuple[float, float],
-        flip: bool,
-        jitter: float,
-    ) -> Crops:
-        assert (crop, scale, flip, jitter) == (0.9, (1.0, 1.0), True, 0.3)
-        return Crops(self.data, masks, indices)
 
 
 NO_CRF = DenseCrf(iterations=0)
@@ -191,24 +121,6 @@ def test_an_alpha_that_was_given_stands_and_the_chosen_one_gives_way(given: floa
     assert high.settled(of_scenes()) == AffinityLabels(min(given, alpha_of(sure)), given)
 
 
-def dense_walk(scores: Tensor, features: Tensor, radius: int, beta: float, squarings: int) -> Tensor:
-    """The published way: the whole transition matrix, squared."""
-    _, height, width = features.shape
-    flat = features.flatten(1)
-    matrix = torch.eye(height * width, dtype=torch.float64)
-    for down, right in directions(radius):
-        for y in range(height - down):
-            for x in range(max(0, -right), min(width, width - right)):
-                one, other = y * width + x, (y + down) * width + x + right
-                close = torch.exp(-(flat[:, one] - flat[:, other]).abs().mean())
-                matrix[one, other] = matrix[other, one] = close.double()
-    matrix = matrix**beta
-    matrix = matrix / matrix.sum(0, keepdim=True)
-    for _ in range(squarings):
-        matrix = matrix @ matrix
-    return (scores.flatten(1).double() @ matrix).view(scores.shape).float()
-
-
 @pytest.mark.parametrize("size", [(64, 72), (61, 83)])
 def test_equals_the_dense_walk_and_its_argmax(size: tuple[int, int]) -> None:
     height, width = size
@@ -240,7 +152,11 @@ def test_equals_the_dense_walk_and_its_argmax(size: tuple[int, int]) -> None:
     scores = torch.from_numpy(np.array(cells)).permute(2, 0, 1)
     with torch.no_grad():
         features = refine.network(torch.from_numpy(image.transpose(2, 0, 1).copy())[None])[0]
-    walked = dense_walk(scores, features, 2, 8.0, 2)
+
+    def affinity(y: int, x: int, down: int, right: int) -> float:
+        return float(torch.exp(-(features[:, y, x] - features[:, y + down, x + right]).abs().mean()))
+
+    walked = dense_walk(scores, affinity, radius=2, beta=8.0, squarings=2).float()
     fine = torch.nn.functional.interpolate(walked[None], scale_factor=8.0, mode="bilinear")[0][:, :height:4, :width:4]
     torch.testing.assert_close(found.maps, fine[1:] / (fine[:1] + fine[1:]), rtol=1e-4, atol=1e-5)
     values = np.array([0, 2, 5])[fine.argmax(0).numpy()]
@@ -268,7 +184,7 @@ def test_shares_of_nothing_are_nothing_and_half_is_the_argmax() -> None:
 def test_trains_once_and_refines_every_image(tmp_path: Path) -> None:
     data, own = Scenes(), backbone()
     before = {name: value.clone() for name, value in own.state_dict().items()}
-    refine = SMALL.prepare(Bench(data, data.seeds, tmp_path, own))
+    refine = SMALL.prepare(method_context(data, tmp_path, seeds=data.seeds, backbone=own))
     assert (tmp_path / "model.safetensors").exists()
     assert all(torch.equal(value, before[name]) for name, value in own.state_dict().items())
     for index in range(len(data)):
@@ -278,7 +194,7 @@ def test_trains_once_and_refines_every_image(tmp_path: Path) -> None:
         assert (labels[data.scenes[index][1]] == 1).mean() > 0.8
     first = [refine(data[index], data.seeds(index)) for index in range(len(data))]
     written = (tmp_path / "model.safetensors").stat().st_mtime_ns
-    again = SMALL.prepare(Bench(data, data.seeds, tmp_path, backbone()))
+    again = SMALL.prepare(method_context(data, tmp_path, seeds=data.seeds, backbone=backbone()))
     assert (tmp_path / "model.safetensors").stat().st_mtime_ns == written
     for index, refined in enumerate(first):
         height, width = data[index].image.shape[:2]
@@ -290,22 +206,22 @@ def test_seeds_of_nothing_are_refused_before_training(tmp_path: Path) -> None:
     data = Scenes()
     faint = lambda index: replace(data.seeds(index), maps=data.seeds(index).maps * 0)  # noqa: E731
     with pytest.raises(InputError, match=r"refine\.labels\.alpha_low"):
-        NUMBERS.prepare(Bench(data, faint, tmp_path, backbone()))
+        NUMBERS.prepare(method_context(data, tmp_path, seeds=faint, backbone=backbone()))
     with pytest.raises(InputError, match="the thresholds of the confident labels from, got maps that have one value"):
-        SMALL.prepare(Bench(data, faint, tmp_path, backbone()))
+        SMALL.prepare(method_context(data, tmp_path, seeds=faint, backbone=backbone()))
     assert not (tmp_path / "model.safetensors").exists()
 
 
 def test_alphas_are_chosen_once_from_all_seeds(tmp_path: Path) -> None:
     data = Scenes()
-    refine = SMALL.prepare(Bench(data, data.seeds, tmp_path / "auto", backbone()))
+    refine = SMALL.prepare(method_context(data, tmp_path / "auto", seeds=data.seeds, backbone=backbone()))
     record = read_json(tmp_path / "auto" / "statistics.json")
     statistics = MapStatistics.from_json(record)
     assert (record["made_by"], statistics.images) == ("key", len(data))
     choice = choose(statistics)
     assert choice is not None
     numbers = replace(SMALL, labels=SMALL.labels.settled(statistics), alpha=alpha_of(choice.threshold))
-    other = numbers.prepare(Bench(data, data.seeds, tmp_path / "numbers", backbone()))
+    other = numbers.prepare(method_context(data, tmp_path / "numbers", seeds=data.seeds, backbone=backbone()))
     assert not (tmp_path / "numbers" / "statistics.json").exists()
     for index, name in enumerate(data.names):
         labels = [load_mask(tmp_path / run / "labels" / f"{name}.png") for run in ("auto", "numbers")]
@@ -333,6 +249,18 @@ def test_the_network_is_the_classifiers_backbone_at_its_own_stride() -> None:
     assert all(torch.equal(value, state[name]) for name, value in network.backbone.state_dict().items())
     with pytest.raises(InputError, match="stride"):
         replace(SMALL, stride=8).network(build_backbone("test_vit", "none", 16))
+
+
+def test_training_crops_are_those_of_the_authors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, asked = Scenes(), []
+
+    def learn(context: object, network: object, examples: Callable[[], MaskedImages], *rest: object) -> None:
+        asked.append(examples())
+
+    monkeypatch.setattr("deft.refine.psa.learn", learn)
+    NUMBERS.prepare(method_context(data, tmp_path, seeds=data.seeds, backbone=backbone(), side=500))
+    assert asked[0].transform == TrainCrop(448, scale=(1.0, 1.0), flip=True, jitter=0.3)
+    assert asked[0].indices == (0, 1, 2, 3)
 
 
 def test_steps_follow_the_area_and_training_does_not_depend_on_the_walk() -> None:

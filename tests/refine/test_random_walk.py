@@ -2,27 +2,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
 
-from deft.refine.neighborhood import directions, path
+from deft.refine.neighborhood import path
 from deft.refine.random_walk import boundary_affinities, random_walk
-
-
-def dense_walk(maps: Tensor, edge: Tensor, radius: int, beta: float, squarings: int) -> Tensor:
-    """The published way: the whole transition matrix, squared."""
-    height, width = edge.shape
-    affinity = torch.eye(height * width, dtype=torch.float64)
-    for down, right in directions(radius):
-        for y in range(height - down):
-            for x in range(max(0, -right), min(width, width - right)):
-                strongest = max(float(edge[y + dy, x + dx]) for dy, dx in path((down, right)))
-                one, other = y * width + x, (y + down) * width + x + right
-                affinity[one, other] = affinity[other, one] = 1 - strongest
-    transition = affinity**beta
-    transition = transition / transition.sum(0, keepdim=True)
-    for _ in range(squarings):
-        transition = transition @ transition
-    return (maps.flatten(1).double() @ transition).view(maps.shape)
+from references import dense_walk
 
 
 @pytest.mark.parametrize(("size", "radius"), [((12, 15), 5), ((9, 4), 3), ((3, 14), 5)])
@@ -31,7 +14,11 @@ def test_equals_the_squared_dense_matrix(size: tuple[int, int], radius: int) -> 
     edge = torch.rand(size, generator=rng) ** 2
     maps = torch.rand(2, *size, generator=rng)
     found = random_walk(maps, boundary_affinities(edge, radius), radius, beta=10, steps=2**8)
-    expected = dense_walk(maps, edge, radius, 10, 8)
+
+    def affinity(y: int, x: int, down: int, right: int) -> float:
+        return 1 - max(float(edge[y + dy, x + dx]) for dy, dx in path((down, right)))
+
+    expected = dense_walk(maps, affinity, radius, beta=10, squarings=8)
     assert ((found - expected).abs() / expected).max() < 1e-5
 
 

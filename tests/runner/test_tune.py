@@ -19,19 +19,16 @@ from deft.metrics import mask_at
 from deft.recipes import cam
 from deft.refine.labels import upsample_seeds
 from deft.runner.tune import Drawn, blend, tune, tuned_threshold
-from deft.settings import assign
 from deft.thresholds import Choice, read_tuned
+from short import tiny
 
-TINY = [
-    *("backbone=test_resnet", "weights=none", "seeds.scales=(1.0,)", "segment=none", "precision=32-true"),
-    *(f"classifier.plan.{item}" for item in ("min_steps=4", "epochs=1", "batch=4", "workers=0")),
-]
+SHORT = tiny(cam(), "segment=none", "precision=32-true", steps=4)
 
 
 @pytest.fixture(scope="module")
 def finished(folder_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "cam"
-    deft.run(assign(cam(), TINY), f"folder:{folder_data}", out, name="cam")
+    deft.run(SHORT, f"folder:{folder_data}", out, name="cam")
     return out
 
 
@@ -82,7 +79,7 @@ def test_it_remakes_the_masks_and_scores_only_the_other_images(run: Path, folder
 
 def test_the_command_that_made_the_run_keeps_what_was_tuned(run: Path, folder_data: Path) -> None:
     found, _ = tune(run, most=6)
-    deft.run(assign(cam(), TINY), f"folder:{folder_data}", run, name="cam")
+    deft.run(SHORT, f"folder:{folder_data}", run, name="cam")
     assert json.loads((run / "scores.json").read_text())["thresholds"]["seeds"]["tuned"] == found.thresholds["seeds"]
 
 

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from deft.backbone import build_backbone
 from deft.classify.classifier import ClassifierNetwork
 from deft.classify.deft import DeftHead
 from deft.classify.linear import LinearHead
@@ -17,14 +17,13 @@ from deft.contracts import Head, InputError, Sample
 from deft.seeds.advcam import AdvCam
 from deft.seeds.cam import Cam
 from deft.seeds.views import grid, on_grid, pixels, resize
+from fakes import Scenes, classifier, method_context
 
 SMALL = AdvCam(scales=(0.5, 1.0), iterations=4)
 
 
 def build(head: Head) -> ClassifierNetwork:
-    torch.manual_seed(0)
-    backbone = build_backbone("test_resnet", "none", 16)
-    return ClassifierNetwork(backbone, head.build(backbone.channels[-1], 4)).eval()
+    return classifier(head, classes=4)
 
 
 @pytest.fixture(scope="module")
@@ -164,15 +163,10 @@ def test_without_tags_the_classes_found_are_mapped() -> None:
     assert found.classes == (int(np.argmax(scores)),)
 
 
-@dataclass(frozen=True)
-class Bench:
-    classifier: ClassifierNetwork
-
-
-def test_threads_agree_and_weights_learn_nothing() -> None:
+def test_threads_agree_and_weights_learn_nothing(tmp_path: Path) -> None:
     network = build(LinearHead())
     before = {key: value.clone() for key, value in network.state_dict().items()}
-    locate = SMALL.prepare(Bench(network))
+    locate = SMALL.prepare(method_context(Scenes(), tmp_path, network=network))
     samples = [Sample(str(n), photo(49, 65, n), np.array([True, True, False, n > 1])) for n in range(4)]
     with torch.no_grad():
         alone = [locate(sample).maps for sample in samples]

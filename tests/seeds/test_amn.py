@@ -13,18 +13,18 @@ from torch import Tensor
 
 from deft.artifacts import load_mask, load_seeds, load_tensors
 from deft.backbone import build_backbone
-from deft.classify.classifier import ClassifierNetwork
-from deft.classify.linear import LinearHead
-from deft.contracts import Dataset, InputError, Sample, SeedMaps, Splits
+from deft.contracts import InputError, Sample, SeedMaps, Splits
 from deft.data import open_data
-from deft.data.examples import MaskedImages
-from deft.data.transforms import TrainCrop
 from deft.engine import plan as engine
+from deft.engine.method import MethodContext
 from deft.engine.optimise import Adam
 from deft.engine.plan import Plan
 from deft.seeds.amn import Amn, stretch
 from deft.seeds.amn_network import AmnNetwork
 from deft.seeds.cam import Cam
+from fakes import classifier, method_context
+
+Trained = tuple[MethodContext, Callable[[Sample], SeedMaps]]
 
 
 @dataclass(frozen=True)
@@ -73,37 +73,6 @@ class Stored:
         return "abc"
 
 
-@dataclass(frozen=True)
-class Bench:
-    """Stands in for the run."""
-
-    data: Dataset
-    classifier: ClassifierNetwork
-    folder: Path
-    made_by: str = "key"
-    side: int = 64
-    seed: int = 0
-    precision: str = "32-true"
-
-    @property
-    def backbone(self) -> Any:
-        return self.classifier.backbone
-
-    def crops(
-        self,
-        masks: list[Path],
-        indices: tuple[int, ...],
-        *,
-        crop: float,
-        scale: tuple[float, float],
-        flip: bool,
-        centred: bool,
-    ) -> MaskedImages:
-        assert centred
-        cut = TrainCrop(round(crop * self.side), scale=scale, flip=flip)
-        return MaskedImages(self.data, masks, cut, self.backbone.fill, indices)
-
-
 SMALL = Amn(
     labels=Thirds(),
     base=Cam(scales=(1.0,)),
@@ -112,15 +81,13 @@ SMALL = Amn(
 )
 
 
-def bench(data: Path, folder: Path) -> Bench:
-    torch.manual_seed(0)
-    backbone = build_backbone("test_resnet", "none", 16)
-    classifier = ClassifierNetwork(backbone, LinearHead().build(backbone.channels[-1], 3)).eval()
-    return Bench(open_data(f"folder:{data}").train, classifier, folder)
+def bench(data: Path, folder: Path) -> MethodContext:
+    """What a run would give it: the training images and a classifier of random weights."""
+    return method_context(open_data(f"folder:{data}").train, folder, network=classifier())
 
 
 @pytest.fixture(scope="module")
-def trained(folder_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Bench, Callable[[Sample], SeedMaps]]:
+def trained(folder_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     made = bench(folder_data, tmp_path_factory.mktemp("localiser"))
     return made, SMALL.prepare(made)
 
@@ -170,9 +137,7 @@ def test_maps_are_read_in_the_precision_asked() -> None:
     assert torch.equal(found.maps, probability[2:])
 
 
-def test_trains_once_and_maps_every_image(
-    trained: tuple[Bench, Callable[[Sample], SeedMaps]], folder_data: Path
-) -> None:
+def test_trains_once_and_maps_every_image(trained: Trained, folder_data: Path) -> None:
     made, locate = trained
     held_out = open_data(f"folder:{folder_data}").val
     assert held_out is not None
@@ -194,7 +159,7 @@ def test_trains_once_and_maps_every_image(
 
 
 def test_labels_are_those_of_the_first_maps_and_the_classifier_stays_as_it_was(
-    trained: tuple[Bench, Callable[[Sample], SeedMaps]], folder_data: Path
+    trained: Trained, folder_data: Path
 ) -> None:
     made, _ = trained
     fresh = bench(folder_data, made.folder).classifier.state_dict()
@@ -207,7 +172,7 @@ def test_labels_are_those_of_the_first_maps_and_the_classifier_stays_as_it_was(
 
 
 def test_an_image_of_the_same_name_has_labels_of_its_own(
-    trained: tuple[Bench, Callable[[Sample], SeedMaps]],
+    trained: Trained,
 ) -> None:
     made, locate = trained
     sample = made.data[0]
@@ -218,7 +183,7 @@ def test_an_image_of_the_same_name_has_labels_of_its_own(
 
 
 def test_killed_and_started_again_it_ends_at_the_same_network(
-    trained: tuple[Bench, Callable[[Sample], SeedMaps]],
+    trained: Trained,
     folder_data: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

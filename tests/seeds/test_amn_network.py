@@ -8,6 +8,7 @@ from torch import nn
 
 from deft.backbone import build_backbone
 from deft.seeds.amn_network import AmnNetwork
+from fakes import noise
 
 SCALES = (0.5, 1.0)
 
@@ -15,10 +16,6 @@ SCALES = (0.5, 1.0)
 def network(stride: int = 16, **settings: float) -> AmnNetwork:
     torch.manual_seed(0)
     return AmnNetwork(build_backbone("test_resnet", "none", stride), 3, **settings).eval()
-
-
-def photo(height: int, width: int) -> np.ndarray:
-    return np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 def test_logits_are_summed_dilated_convolutions_of_weighed_features() -> None:
@@ -45,16 +42,16 @@ def test_dropout_is_off_when_maps_are_read_and_on_when_training() -> None:
     net, labels = network(dropout=0.5), np.array([True, False, True])
     found = [module for module in net.modules() if isinstance(module, nn.Dropout)]
     assert len(found) == 1 and not found[0].training
-    one, two = (net.probability(photo(48, 70), labels, SCALES, True) for _ in range(2))
+    one, two = (net.probability(noise(48, 70), labels, SCALES, True) for _ in range(2))
     assert torch.equal(one, two)
     assert net.train().dropout.training
-    noisy = [net.probability(photo(48, 70), labels, SCALES, True) for _ in range(2)]
+    noisy = [net.probability(noise(48, 70), labels, SCALES, True) for _ in range(2)]
     assert not torch.equal(*noisy)
     assert not net.eval().dropout.training
 
 
 def test_one_straight_view_is_the_softmax_of_the_logits() -> None:
-    net, image, labels = network(), photo(65, 81), np.array([True, False, True])
+    net, image, labels = network(), noise(65, 81), np.array([True, False, True])
     with torch.no_grad():
         logits = net(torch.from_numpy(image).permute(2, 0, 1)[None], torch.tensor([[1.0, 0, 1]]))
     fine = F.interpolate(logits, size=(17, 21), mode="bilinear", align_corners=True)[0]
@@ -63,22 +60,22 @@ def test_one_straight_view_is_the_softmax_of_the_logits() -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 200), (213, 120)])
 def test_probabilities_of_any_size_sum_to_one(size: tuple[int, int]) -> None:
-    found = network().probability(photo(*size), np.array([True, False, False]), SCALES, True)
+    found = network().probability(noise(*size), np.array([True, False, False]), SCALES, True)
     assert found.shape == (4, (size[0] - 1) // 4 + 1, (size[1] - 1) // 4 + 1)
     assert torch.allclose(found.sum(dim=0), torch.ones(()), atol=1e-5)
 
 
 def test_a_mirrored_image_has_mirrored_maps() -> None:
     net, labels = network(), np.array([True, True, False])
-    straight = net.probability(photo(65, 81), labels, SCALES, True)
-    mirrored = net.probability(photo(65, 81)[:, ::-1], labels, SCALES, True)
+    straight = net.probability(noise(65, 81), labels, SCALES, True)
+    mirrored = net.probability(noise(65, 81)[:, ::-1], labels, SCALES, True)
     assert torch.allclose(straight, mirrored.flip(-1), atol=1e-4)
 
 
 def test_bf16_changes_little_and_sums_are_float32() -> None:
     net, labels = network(), np.array([True, True, False])
-    exact = net.probability(photo(65, 81), labels, SCALES, True)
-    half = net.probability(photo(65, 81), labels, SCALES, True, "bf16-mixed")
+    exact = net.probability(noise(65, 81), labels, SCALES, True)
+    half = net.probability(noise(65, 81), labels, SCALES, True, "bf16-mixed")
     assert half.dtype == torch.float32
     assert torch.allclose(half, exact, atol=0.02) and not torch.equal(half, exact)
     assert torch.allclose(half.sum(dim=0), torch.ones(()), atol=1e-5)

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any, cast
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,27 +9,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deft.backbone import build_backbone
 from deft.classify.classifier import ClassifierNetwork
 from deft.classify.linear import LinearHead
 from deft.contracts import InputError, Sample
 from deft.engine.precision import EXACT
 from deft.seeds.cam import Cam
+from fakes import Scenes, classifier, method_context, noise
 
 
 @pytest.fixture(scope="module")
 def network() -> ClassifierNetwork:
-    torch.manual_seed(0)
-    backbone = build_backbone("test_resnet", "none", 16)
-    return ClassifierNetwork(backbone, LinearHead().build(backbone.channels[-1], 3)).eval()
-
-
-def photo(height: int, width: int) -> np.ndarray:
-    return np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return classifier()
 
 
 def test_one_scale_is_the_plain_map(network: ClassifierNetwork) -> None:
-    image = photo(65, 81)
+    image = noise(65, 81)
     seeds = Cam(scales=(1.0,), flip=False)(network, image, np.array([True, False, True]))
     with torch.no_grad():
         features = network.backbone(torch.from_numpy(image).permute(2, 0, 1)[None])[-1]
@@ -42,21 +36,21 @@ def test_one_scale_is_the_plain_map(network: ClassifierNetwork) -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 200), (64, 64), (213, 320)])
 def test_any_size_gives_the_strided_grid_in_range(network: ClassifierNetwork, size: tuple[int, int]) -> None:
-    seeds = Cam(scales=(0.5, 1.0))(network, photo(*size), np.array([True, True, False]))
+    seeds = Cam(scales=(0.5, 1.0))(network, noise(*size), np.array([True, True, False]))
     assert seeds.maps.shape == (2, (size[0] - 1) // 4 + 1, (size[1] - 1) // 4 + 1)
     assert 0 <= float(seeds.maps.min()) <= float(seeds.maps.max()) <= 1
     assert len(seeds.scores) == 3
 
 
 def test_a_mirrored_image_has_mirrored_maps(network: ClassifierNetwork) -> None:
-    image, labels = photo(65, 81), np.array([True, True, True])
+    image, labels = noise(65, 81), np.array([True, True, True])
     straight = Cam()(network, image, labels).maps
     mirrored = Cam()(network, image[:, ::-1], labels).maps
     assert torch.allclose(straight, mirrored.flip(-1), atol=1e-3)
 
 
 def test_without_tags_the_classes_found_are_mapped(network: ClassifierNetwork) -> None:
-    image = photo(64, 64)
+    image = noise(64, 64)
     scores = Cam()(network, image, np.zeros(3, dtype=bool)).scores
     cut = sorted(scores)[1]
     found = Cam(present=cut)(network, image)
@@ -107,7 +101,7 @@ def test_bf16_is_the_backbones_and_nothing_elses(network: ClassifierNetwork) -> 
         network.backbone.register_forward_hook(lambda _, __, maps: told("backbone", maps[-1])),
         network.head.classifier.register_forward_hook(lambda _, __, scores: told("head", scores)),
     ]
-    image, labels = photo(65, 81), np.array([True, False, True])
+    image, labels = noise(65, 81), np.array([True, False, True])
     half = Cam()(network, image, labels, "bf16-mixed")
     assert kinds == {"backbone": {torch.bfloat16}, "head": {torch.float32}}
     exact = Cam()(network, image, labels)
@@ -120,10 +114,11 @@ def test_bf16_is_the_backbones_and_nothing_elses(network: ClassifierNetwork) -> 
     assert torch.equal(Cam()(network, image, labels, EXACT).maps, exact.maps)
 
 
-def test_seeds_are_read_in_the_precision_of_the_run(network: ClassifierNetwork) -> None:
-    sample = Sample("one", photo(65, 81), np.array([True, False, True]))
+def test_seeds_are_read_in_the_precision_of_the_run(network: ClassifierNetwork, tmp_path: Path) -> None:
+    context = method_context(Scenes(), tmp_path, network=network)
+    sample = Sample("one", noise(65, 81), np.array([True, False, True]))
     for precision in ("32-true", "bf16-mixed"):
-        found = Cam().prepare(cast(Any, SimpleNamespace(classifier=network, precision=precision)))(sample)
+        found = Cam().prepare(replace(context, precision=precision))(sample)
         assert torch.equal(found.maps, Cam()(network, sample.image, sample.labels, precision).maps)
 
 

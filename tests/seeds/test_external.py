@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,38 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
-from deft.artifacts import file_stem
-from deft.contracts import Dataset, InputError, ReadsFiles, Splits
+from deft.contracts import InputError, ReadsFiles, Splits
 from deft.data import open_data
 from deft.refine.labels import upsample_seeds
 from deft.seeds.external import External
-
-
-@dataclass
-class Shop:
-    data: Dataset
-
-
-def disc(sample_mask: np.ndarray, value: int) -> np.ndarray:
-    return (sample_mask == value).astype(np.float32)
-
-
-def write(folder: Path, data: Dataset, kind: str = "npz", scale: float = 1.0) -> Path:
-    """The truth as maps, at full resolution."""
-    for index, name in enumerate(data.names):
-        sample = data[index]
-        tags = np.flatnonzero(sample.labels)
-        assert sample.mask is not None
-        maps = [disc(sample.mask, k + 1) * scale for k in tags]
-        path = folder / file_stem(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if kind == "npz" and len(tags):
-            np.savez_compressed(f"{path}.npz", classes=[data.classes[k] for k in tags], maps=np.stack(maps))
-        elif kind == "png":
-            for k, array in zip(tags, maps, strict=True):
-                path.mkdir(exist_ok=True)
-                Image.fromarray((array * 255).astype(np.uint8)).save(path / f"{data.classes[k]}.png")
-    return folder
+from fakes import method_context
+from userfiles import write_maps
 
 
 @pytest.fixture(scope="module")
@@ -57,12 +30,12 @@ def refused(method: External, splits: Splits) -> str:
 
 def test_archives_and_pictures_say_the_same(splits: Splits, tmp_path: Path) -> None:
     data = splits.train
-    archives = External(str(write(tmp_path / "a", data)))
-    pictures = External(str(write(tmp_path / "b", data, "png")))
+    archives = External(str(write_maps(tmp_path / "a", data)))
+    pictures = External(str(write_maps(tmp_path / "b", data, "png")))
     assert isinstance(archives, ReadsFiles)
     for method in (archives, pictures):
         method.check(splits)  # nothing of val is there: it is left alone
-    one, two = (method.prepare(Shop(data)) for method in (archives, pictures))
+    one, two = (method.prepare(method_context(data, tmp_path)) for method in (archives, pictures))
     for index in range(len(data)):
         sample = data[index]
         a, b = one(sample), two(sample)
@@ -74,9 +47,9 @@ def test_archives_and_pictures_say_the_same(splits: Splits, tmp_path: Path) -> N
 
 def test_every_fourth_pixel_of_a_full_map_is_read(splits: Splits, tmp_path: Path) -> None:
     data = splits.train
-    seeds = External(str(write(tmp_path, data))).prepare(Shop(data))(data[0])
+    seeds = External(str(write_maps(tmp_path, data))).prepare(method_context(data, tmp_path))(data[0])
     assert seeds is not None and data[0].mask is not None
-    truth = disc(data[0].mask, 1)
+    truth = (data[0].mask == 1).astype(np.float32)
     assert torch.equal(seeds.maps[0], torch.from_numpy(truth[::4, ::4].copy()))
     found = upsample_seeds(seeds)[0] > 0.5
     assert (found.numpy() == truth.astype(bool)).mean() > 0.97
@@ -96,7 +69,8 @@ def test_any_resolution_lands_in_its_place(splits: Splits, tmp_path: Path, resol
 
 def test_normalised_maps_reach_one_and_know_no_scale(splits: Splits, tmp_path: Path) -> None:
     data = splits.train
-    maps = [External(str(write(tmp_path / str(s), data, scale=s)))(data[3], data.classes).maps for s in (1.0, 40.0)]
+    folders = [write_maps(tmp_path / str(scale), data, scale=scale) for scale in (1.0, 40.0)]
+    maps = [External(str(folder))(data[3], data.classes).maps for folder in folders]
     assert torch.allclose(*maps)
     assert torch.equal(maps[0].amax(dim=(1, 2)), torch.ones(2))
     np.savez(tmp_path / "img_00.npz", classes=["cat"], maps=np.full((1, 8, 8), -3.0))
@@ -119,7 +93,7 @@ def test_maps_as_they_are_must_lie_in_0_to_1(splits: Splits, tmp_path: Path) -> 
 
 
 def test_what_is_missing_is_named_before_anything_is_made(splits: Splits, tmp_path: Path) -> None:
-    method = External(str(write(tmp_path, splits.train)))
+    method = External(str(write_maps(tmp_path, splits.train)))
     (tmp_path / "img_01.npz").unlink()
     np.savez(tmp_path / "img_03.npz", classes=["cat"], maps=np.ones((1, 8, 8)))
     message = refused(method, splits)
@@ -128,7 +102,7 @@ def test_what_is_missing_is_named_before_anything_is_made(splits: Splits, tmp_pa
     for index in range(8):
         (tmp_path / f"img_{index:02d}.npz").unlink(missing_ok=True)
     assert refused(method, splits).endswith("... and 2 more")
-    pictures = External(str(write(tmp_path, splits.train, "png")))
+    pictures = External(str(write_maps(tmp_path, splits.train, "png")))
     pictures.check(splits)
     (tmp_path / "img_03" / "cow.png").unlink()
     assert "img_03/cow.png: image 'img_03' is tagged 'cow'" in refused(pictures, splits)
@@ -148,7 +122,7 @@ def test_what_is_missing_is_named_before_anything_is_made(splits: Splits, tmp_pa
     ],
 )
 def test_archives_that_are_none_are_refused(splits: Splits, tmp_path: Path, content: object, words: str) -> None:
-    method = External(str(write(tmp_path, splits.train)))
+    method = External(str(write_maps(tmp_path, splits.train)))
     path = tmp_path / "img_00.npz"
     if isinstance(content, bytes):
         path.write_bytes(content)
@@ -160,7 +134,7 @@ def test_archives_that_are_none_are_refused(splits: Splits, tmp_path: Path, cont
 
 
 def test_pictures_that_are_not_grey_and_two_sources_are_refused(splits: Splits, tmp_path: Path) -> None:
-    method = External(str(write(tmp_path, splits.train, "png")))
+    method = External(str(write_maps(tmp_path, splits.train, "png")))
     Image.new("RGB", (8, 8)).save(tmp_path / "img_00" / "cat.png")
     assert "expected 8-bit grey, got mode RGB" in refused(method, splits)
     (tmp_path / "img_00" / "cat.png").write_bytes(b"no picture")
@@ -171,10 +145,10 @@ def test_pictures_that_are_not_grey_and_two_sources_are_refused(splits: Splits, 
 
 def test_a_held_out_split_has_all_its_maps_or_none(splits: Splits, tmp_path: Path) -> None:
     assert splits.val is not None
-    method = External(str(write(tmp_path, splits.train)))
-    read = method.prepare(Shop(splits.train))
+    method = External(str(write_maps(tmp_path, splits.train)))
+    read = method.prepare(method_context(splits.train, tmp_path))
     assert read(splits.val[0]) is None
-    write(tmp_path, splits.val)
+    write_maps(tmp_path, splits.val)
     method.check(splits)
     assert read(splits.val[0]) is not None
     (tmp_path / f"{splits.val.names[0]}.npz").unlink()
@@ -184,9 +158,9 @@ def test_a_held_out_split_has_all_its_maps_or_none(splits: Splits, tmp_path: Pat
 def test_a_changed_file_changes_the_fingerprint(
     splits: Splits, tmp_path: Path, tree_state: Callable[[Path], str]
 ) -> None:
-    method = External(str(write(tmp_path, splits.train)))
+    method = External(str(write_maps(tmp_path, splits.train)))
     state, before = tree_state(tmp_path), method.fingerprint()
-    method.prepare(Shop(splits.train))(splits.train[0])
+    method.prepare(method_context(splits.train, tmp_path))(splits.train[0])
     assert method.fingerprint() == before and tree_state(tmp_path) == state
     os.utime(tmp_path / "img_00.npz", ns=(1, 1))
     touched = method.fingerprint()

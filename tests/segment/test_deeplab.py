@@ -80,10 +80,13 @@ def test_ignored_pixels_teach_nothing_and_a_batch_of_them_is_zero() -> None:
 
 
 def test_one_image_of_one_cell_can_be_trained_on() -> None:
-    net = network().train()
-    loss = net.terms({"image": images(1, 16, 16), "mask": torch.ones(1, 16, 16).long()}, 1, torch.Generator())
-    loss["segmentation"].backward()
-    assert torch.isfinite(loss["segmentation"])
+    x, mask = images(1, 16, 16), torch.ones(1, 16, 16).long()
+    net, same = network().train(), network().train()
+    loss = net.terms({"image": x, "mask": mask}, 1, torch.Generator())["segmentation"]
+    loss.backward()
+    assert loss.item() == pytest.approx(F.cross_entropy(same(x), mask).item(), rel=1e-4)
+    gradient = net.head.weight.grad
+    assert gradient is not None and gradient.isfinite().all() and gradient.any()
 
 
 def test_a_few_steps_learn_one_batch() -> None:

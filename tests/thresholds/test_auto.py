@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
 from deft.contracts import InputError
+from deft.recipes import cam
 from deft.thresholds import AUTO, check_threshold, number
 
 
 @pytest.mark.parametrize("value", [AUTO, 0, *(k / 100 for k in range(100))])
 def test_auto_and_every_threshold_of_the_sweep_can_be_set(value: float) -> None:
     check_threshold("seed_threshold", value)
+    assert replace(cam(), seed_threshold=value).seed_threshold == value
 
 
 @pytest.mark.parametrize("value", [0.005, 0.995, 1.0, 1, -0.1, -0.01, math.nan, math.inf, -math.inf, "otsu", "0.5", ""])

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import builtins
 import json
 import os
 import shutil
@@ -15,64 +14,8 @@ from PIL import Image
 from deft.contracts import Dataset, HidesTruth, InputError
 from deft.data import check, open_data
 from deft.data.layouts.coco import Instance, draw
-
-CATEGORIES = [{"id": 90, "name": "tooth brush"}, {"id": 1, "name": "person"}, {"id": 13, "name": "stop sign"}]
-Box = tuple[int, int, int, int]
-"""Left, upper, right, lower."""
-
-
-def polygon(box: Box) -> list[list[int]]:
-    left, upper, right, lower = box
-    return [[left, upper, right, upper, right, lower, left, lower]]
-
-
-def run_lengths(box: Box, size: tuple[int, int]) -> dict[str, Any]:
-    """Column by column, beginning with zeros, as COCO keeps crowds."""
-    mask = np.zeros(size, dtype=np.uint8)
-    mask[box[1] : box[3], box[0] : box[2]] = 1
-    flat = mask.T.ravel()
-    changes = np.flatnonzero(np.diff(flat)) + 1
-    counts = np.diff([0, *changes, len(flat)]).tolist()
-    return {"size": list(size), "counts": counts if flat[0] == 0 else [0, *counts]}
-
-
-def write_coco(root: Path, year: str = "2014", side: tuple[int, int] = (48, 64)) -> Path:
-    """Four training images (objects, overlap, crowd with object, nothing) and two to hold out."""
-    height, width = side
-    person, sign, crowd = (4, 4, 40, 40), (10, 10, 20, 18), (30, 0, 64, 48)
-    scenes: dict[str, list[list[tuple[int, Box, bool]]]] = {
-        "train": [
-            [(1, person, False)],
-            [(13, sign, False), (1, person, False)],
-            [(1, crowd, True), (90, sign, False)],
-            [],
-        ],
-        "val": [[(13, person, False)], [(1, crowd, True)]],
-    }
-    (root / "annotations").mkdir(parents=True)
-    for part, listed in scenes.items():
-        folder = root / f"{part}{year}"
-        folder.mkdir()
-        images, annotations = [], []
-        for number, objects in enumerate(listed, 1):
-            name = f"COCO_{part}{year}_{number:012d}.jpg"
-            pixels = np.random.default_rng(number).integers(0, 256, (height, width, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / name)
-            images.append({"id": number, "file_name": name, "height": height, "width": width})
-            for category, box, many in objects:
-                outline = run_lengths(box, side) if many else polygon(box)
-                annotations.append(
-                    {
-                        "id": len(annotations) + 1,
-                        "image_id": number,
-                        "category_id": category,
-                        "iscrowd": int(many),
-                        "segmentation": outline,
-                    }
-                )
-        content = {"images": images[::-1], "annotations": annotations, "categories": CATEGORIES}
-        (root / "annotations" / f"instances_{part}{year}.json").write_text(json.dumps(content))
-    return root
+from fakes import uninstall
+from userfiles import polygon, run_lengths, write_coco
 
 
 @pytest.fixture
@@ -227,14 +170,7 @@ def test_an_exif_rotation_is_not_applied(coco: Path) -> None:
 
 
 def test_without_pycocotools_the_extra_is_named(coco: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = builtins.__import__
-
-    def without(name: str, *rest: Any) -> Any:
-        if name.startswith("pycocotools"):
-            raise ImportError(name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    uninstall("pycocotools", monkeypatch)
     with pytest.raises(InputError, match=r"pip install 'deft-wsss\[coco\]'"):
         open_data(f"coco:{coco}")
 

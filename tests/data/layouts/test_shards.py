@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import builtins
 import hashlib
 import io
 import tarfile
@@ -8,29 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from deft.contracts import InputError
 from deft.data.layouts import shards
 from deft.data.layouts.entries import image_of, is_image
 from deft.data.layouts.shards import read_shard, shard_paths, writing
+from fakes import uninstall
+from userfiles import picture, write_tar
 
 pytest.importorskip("webdataset")
-
-
-def png(colour: tuple[int, int, int] = (10, 200, 30), kind: str = "PNG") -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (6, 4), colour).save(buffer, format=kind)
-    return buffer.getvalue()
-
-
-def write_tar(path: Path, members: list[tuple[str, bytes]]) -> Path:
-    with tarfile.open(path, "w") as archive:
-        for name, content in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return path
 
 
 def entries(path: Path) -> list[tuple[str, Mapping[str, bytes | InputError]]]:
@@ -67,7 +52,7 @@ def test_equal_contents_are_equal_bytes(tmp_path: Path) -> None:
     digests = set()
     for name in ("one", "two"):
         with writing(tmp_path / name / "s.tar") as add:
-            add("a", {"png": png(), "jpg": b"x"})
+            add("a", {"png": picture(), "jpg": b"x"})
         digests.add(hashlib.sha256((tmp_path / name / "s.tar").read_bytes()).hexdigest())
     assert len(digests) == 1
 
@@ -189,13 +174,6 @@ def test_no_command_and_no_url_is_opened(name: str, tmp_path: Path, monkeypatch:
 
 def test_the_extra_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "s.tar").write_bytes(b"")
-    known = builtins.__import__
-
-    def without(name: str, *rest: object) -> object:
-        if name.startswith("webdataset"):
-            raise ModuleNotFoundError(name)
-        return known(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", without)
+    uninstall("webdataset", monkeypatch)
     with pytest.raises(InputError, match=r"pip install 'deft-wsss\[shards\]'"):
         shard_paths(f"shards:{tmp_path}/s.tar")

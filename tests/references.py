@@ -1,0 +1,73 @@
+"""Slow and obvious ways to compute what the package computes fast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deft.artifacts import file_stem, load_mask
+from deft.contracts import Dataset
+from deft.refine.neighborhood import directions
+
+
+def dense_walk(
+    maps: Tensor,
+    affinity: Callable[[int, int, int, int], float],
+    radius: int,
+    beta: float,
+    squarings: int,
+) -> Tensor:
+    """The walk as it is published: the whole transition matrix, squared.
+
+    Args:
+        maps: (P, h, w).
+        affinity: of the cell (y, x) and the one ``down`` and ``right`` of it, as ``affinity(y, x, down, right)``.
+        radius: of the neighbourhood, in cells.
+        beta: power of the affinities.
+        squarings: the walk has two to this power of steps.
+
+    Returns:
+        float64 (P, h, w).
+    """
+    height, width = maps.shape[-2:]
+    matrix = torch.eye(height * width, dtype=torch.float64)
+    for down, right in directions(radius):
+        for y in range(height - down):
+            for x in range(max(0, -right), min(width, width - right)):
+                one, other = y * width + x, (y + down) * width + x + right
+                matrix[one, other] = matrix[other, one] = affinity(y, x, down, right)
+    matrix = matrix**beta
+    matrix = matrix / matrix.sum(0, keepdim=True)
+    for _ in range(squarings):
+        matrix = matrix @ matrix
+    return (maps.flatten(1).double() @ matrix).view(maps.shape)
+
+
+def slow_miou(masks: Sequence[np.ndarray], truths: Sequence[np.ndarray | None], values: int = 4) -> float:
+    """Mean IoU over the values that occur, counted over the pixels of all images; 255 in the truth is left out.
+
+    Args:
+        masks: (H, W) each, what is scored.
+        truths: (H, W) each, what is right; an image of None does not count.
+        values: 0 to this number, itself left out.
+    """
+    known = [(mask, truth) for mask, truth in zip(masks, truths, strict=True) if truth is not None]
+    given = np.concatenate([mask.ravel() for mask, _ in known])
+    right = np.concatenate([truth.ravel() for _, truth in known])
+    given, right = given[right != 255], right[right != 255]
+    found = []
+    for value in range(values):
+        union = ((given == value) | (right == value)).sum()
+        if union:
+            found.append(((given == value) & (right == value)).sum() / union)
+    return float(np.mean(found))
+
+
+def stored_miou(folder: Path, data: Dataset) -> float:
+    """:func:`slow_miou` of the PNGs in a folder that are named after the images of a data set."""
+    masks = [load_mask(folder / f"{file_stem(name)}.png") for name in data.names]
+    return slow_miou(masks, [data[index].mask for index in range(len(data))], len(data.classes) + 1)

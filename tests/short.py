@@ -1,0 +1,53 @@
+"""Settings that make a recipe run to its end in seconds."""
+
+from __future__ import annotations
+
+from deft.augment import Cda
+from deft.classify.deft import DeftHead
+from deft.classify.sma import SmaHead
+from deft.pipeline import Pipeline
+from deft.refine.psa import Psa
+from deft.seeds.advcam import AdvCam
+from deft.settings import assign
+
+
+def plan(stage: str, steps: int = 2, epochs: int = 1, batch: int = 4) -> list[str]:
+    """Settings that make the training of a stage short."""
+    return [
+        f"{stage}.plan.{item}" for item in (f"min_steps={steps}", f"epochs={epochs}", f"batch={batch}", "workers=0")
+    ]
+
+
+EAGER = ("fg=0.02", "bg=0.01", "crf.iterations=0")
+"""Confident labels of maps that have learned little, without a CRF."""
+
+
+def tiny(pipeline: Pipeline, *more: str, steps: int = 20) -> Pipeline:
+    """A pipeline made short on a small network, with further settings behind those that do it.
+
+    Args:
+        pipeline: of a recipe.
+        more: ``FIELD=VALUE``, as on the command line.
+        steps: of the classifier's training; the other stages have two.
+    """
+    settings = ["backbone=test_resnet", "weights=none"]
+    if pipeline.classifier is not None:
+        settings += plan("classifier", steps, epochs=2)
+        if isinstance(pipeline.classifier.head, DeftHead):
+            settings += ["classifier.head.swap_epoch=2"]
+        if isinstance(pipeline.classifier.head, SmaHead):
+            settings += ["classifier.head.deft.swap_epoch=2"]
+        if isinstance(pipeline.classifier.augment, Cda):
+            settings += ["classifier.augment.share=(0.01, 1.0)"]  # so little is learned that a mask may be anything
+    if isinstance(pipeline.seeds, AdvCam):
+        settings += ["seeds.iterations=2"]
+    if pipeline.seeds.learning is not None:
+        settings += plan("seeds") + [f"seeds.labels.{item}" for item in EAGER]
+    if hasattr(pipeline.seeds, "scales"):
+        settings += ["seeds.scales=(1.0,)"]
+    if pipeline.refine is not None:
+        labels = EAGER[2:] if isinstance(pipeline.refine, Psa) else EAGER
+        settings += plan("refine") + [f"refine.labels.{item}" for item in labels]
+    if pipeline.segment is not None:
+        settings += [*plan("segment", batch=2), "segment.channels=16"]
+    return assign(pipeline, [*settings, *more])
