@@ -27,7 +27,7 @@ from deft.recipes import amn, demo, demo_cam
 from deft.refine.irn import Irn
 from deft.refine.psa import Psa
 from deft.studies import Row, StudyRunner
-from deft.studies.study import system_rows
+from deft.studies.rows import system_rows
 from deft.studies.thresholds import SYSTEMS, thresholds
 
 MSRC = (*(item for item in PROTOCOL if not item.startswith(("backbone", "precision"))), *REFINED)

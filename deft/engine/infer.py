@@ -16,8 +16,9 @@ from tqdm import tqdm
 
 from deft.contracts import Dataset, Sample
 from deft.engine import ranks
+from deft.engine.claims import POLL, Claims
 from deft.engine.launch import processes_of_this_machine
-from deft.engine.worklist import POLL, WorkList
+from deft.engine.worklist import WorkList
 
 READERS = 4
 """Threads that read ahead beside a GPU, at most; a photograph takes them a hundredth of a second to decode."""
@@ -108,7 +109,7 @@ def for_each(
 
 
 class _Source(Protocol):
-    """Where the next image comes from: :class:`deft.engine.worklist.Claims`, or a sequence."""
+    """Where the next image comes from: :class:`deft.engine.claims.Claims`, or a sequence."""
 
     @property
     def total(self) -> int: ...
@@ -146,7 +147,7 @@ class _Given:
 
 
 def _source(indices: Sequence[int] | WorkList) -> AbstractContextManager[_Source]:
-    return indices.claims() if isinstance(indices, WorkList) else nullcontext(_Given(indices))
+    return Claims(indices) if isinstance(indices, WorkList) else nullcontext(_Given(indices))
 
 
 def _bar(source: _Source, title: str) -> tqdm:

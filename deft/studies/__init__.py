@@ -1,6 +1,6 @@
 """Studies: each makes the runs of one table or figure of the paper, on any data set, and writes what came out.
 
-A study is a function of a :class:`~deft.studies.study.StudyRunner` that returns an
+A study is a function of a :class:`~deft.studies.runner.StudyRunner` that returns an
 :class:`~deft.studies.outcome.Outcome`.
 """
 
@@ -17,8 +17,9 @@ from deft.studies.localisation import localisation
 from deft.studies.manifold import manifold
 from deft.studies.masks import masks
 from deft.studies.outcome import Outcome, Plot, Table
+from deft.studies.rows import Finding, Row
+from deft.studies.runner import StudyRunner
 from deft.studies.segmentation import segmentation
-from deft.studies.study import Finding, Row, StudyRunner
 from deft.studies.thresholds import thresholds
 
 STUDIES: dict[str, Callable[[StudyRunner], Outcome]] = {

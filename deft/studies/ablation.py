@@ -12,8 +12,9 @@ from dataclasses import replace
 from deft.classify.deft import DeftHead
 from deft.pipeline import Pipeline
 from deft.studies.outcome import Outcome
+from deft.studies.rows import Row, recipe, up_to_seeds
+from deft.studies.runner import StudyRunner
 from deft.studies.score_tables import SEEDS, Column, Layout
-from deft.studies.study import Row, StudyRunner, recipe, up_to_seeds
 
 LAYOUT = Layout(
     "ablation",

@@ -29,7 +29,8 @@ from deft.metrics.cooccurrence import class_by_context
 from deft.report.plots import Band, band_chart
 from deft.studies.outcome import Outcome, Plot, Table, cell, finite
 from deft.studies.probe import READINGS, Audience, Group, Watching
-from deft.studies.study import Finding, Row, StudyRunner, system_rows
+from deft.studies.rows import Finding, Row, system_rows
+from deft.studies.runner import StudyRunner
 from deft.studies.words import literal
 
 SYSTEMS = ("cam", "irn_deft")

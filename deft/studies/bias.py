@@ -31,13 +31,15 @@ from deft.metrics.cooccurrence import Cooccurrence, class_by_class, class_by_con
 from deft.metrics.miou import Confusion, mask_at
 from deft.refine.labels import upsample_seeds
 from deft.stages.context import Run
-from deft.studies.bias_page import RECORD, compose_bias
+from deft.studies.bias_page import compose_bias
 from deft.studies.outcome import Outcome, finite
 from deft.studies.probe import Audience, Watching, batch_norms, spread
-from deft.studies.study import Finding, Row, StudyRunner, system_rows
+from deft.studies.rows import Finding, Row, system_rows
+from deft.studies.runner import StudyRunner
 from deft.studies.vectors import deft_part, has_two_vectors, read_vectors
 
 SYSTEMS = ("irn_deft", "cam")
+RECORD = "bias.json"
 
 
 @dataclass(frozen=True)

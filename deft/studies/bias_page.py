@@ -1,11 +1,11 @@
-"""What the study of bias found, in words that the owner of the photographs understands: tables, page and pictures."""
+"""The page of the study `bias`: sentences for the owner of the photographs, examples, and the tables as HTML."""
 
 from __future__ import annotations
 
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,45 +19,23 @@ from deft.report.sheet import Section, Sheet
 from deft.report.summary import CAUTION, PLAIN, Line
 from deft.report.tables import Cell, Row
 from deft.report.tables import Table as PageTable
-from deft.studies.outcome import Outcome, Plot, Table, cell
-from deft.studies.study import Finding
+from deft.studies.bias_tables import (
+    Pair,
+    class_table,
+    classes_of,
+    lift_table,
+    overlap_table,
+    pairs_of,
+    photograph_table,
+    strongest_of_each_class,
+)
+from deft.studies.outcome import Outcome, Plot, Table
+from deft.studies.rows import Finding
 from deft.studies.words import literal
 
-RECORD = "bias.json"
 TITLE = "What each class leans on"
-MOST = 25
-"""Pairs in a table."""
 SENTENCES = 12
 PICTURES = 12
-COMPANION = ("class", "kind", "companion")
-
-
-@dataclass(frozen=True, eq=False)
-class Pair:
-    """A class and a companion over all runs of one system."""
-
-    label: str
-    """Of the system."""
-    name: str
-    companion: str
-    kind: str
-    runs: tuple[dict[str, Any], ...]
-    """The pair's entry in each run's record."""
-
-    def values(self, figure: str) -> list[float | None]:
-        """A figure of each run; None where unknown."""
-        return [run.get(figure) for run in self.runs]
-
-    def mean(self, figure: str) -> float:
-        """Over runs; nan where unknown."""
-        known = [value for value in self.values(figure) if value is not None]
-        return statistics.fmean(known) if known else math.nan
-
-    @property
-    def rank(self) -> float:
-        """Lift in logits; a pair without one comes last."""
-        lift = self.mean("lift_logits")
-        return -math.inf if math.isnan(lift) else lift
 
 
 def compose_bias(findings: Sequence[Finding], folders: Sequence[Path], data: Dataset) -> tuple[Outcome, str]:
@@ -70,20 +48,20 @@ def compose_bias(findings: Sequence[Finding], folders: Sequence[Path], data: Dat
     """
     known = [(each, folder) for each, folder in zip(findings, folders, strict=True) if each.value]
     labels = list(dict.fromkeys(each.row.label for each, _ in known))
-    pairs = {label: _pairs(label, [each.value for each, _ in known if each.row.label == label]) for label in labels}
+    pairs = {label: pairs_of(label, [each.value for each, _ in known if each.row.label == label]) for label in labels}
     swapping = next((label for label in labels if any(pair.rank > -math.inf for pair in pairs[label])), None)
     ranked = sorted(pairs[swapping], key=lambda pair: -pair.rank) if swapping else []
     records = {label: [each.value for each, _ in known if each.row.label == label] for label in labels}
-    of_class = _classes(records[swapping]) if swapping else {}
-    sentences = [sentence(pair, of_class.get(pair.name, [])) for pair in _one_a_class(ranked)][:SENTENCES]
+    of_class = classes_of(records[swapping]) if swapping else {}
+    sentences = [sentence(pair, of_class.get(pair.name, [])) for pair in strongest_of_each_class(ranked)][:SENTENCES]
     limits = _limits([record for found in records.values() for record in found])
     source = next(((each.value, folder) for each, folder in known if each.row.label == swapping), None)
     pictures = _pictures(source[0], source[1], data) if source else []
     tables = [
-        _lean_table(ranked),
-        _seen_table(ranked, pairs),
-        *_class_tables(of_class),
-        *_overlap_table(ranked, pairs),
+        lift_table(ranked),
+        photograph_table(ranked, pairs),
+        class_table(of_class),
+        overlap_table(ranked, pairs),
     ]
     outcome = Outcome(
         "bias",
@@ -130,119 +108,8 @@ def sentence(pair: Pair, classes: Sequence[dict[str, Any]]) -> Line:
     return Line(CAUTION if lift >= 0.01 else PLAIN, "; ".join(words))
 
 
-def _pairs(label: str, records: Sequence[dict[str, Any]]) -> list[Pair]:
-    found: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for record in records:
-        for entry in record["pairs"]:
-            found.setdefault((entry["class"], entry["companion"], entry["kind"]), []).append(entry)
-    return [Pair(label, *names, tuple(runs)) for names, runs in found.items()]
-
-
-def _classes(records: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
-    for record in records:
-        for entry in record["classes"]:
-            found.setdefault(entry["class"], []).append(entry)
-    return found
-
-
 def _by_seed(known: Sequence[tuple[Finding, Path]], label: str) -> dict[str, Any]:
     return {str(each.seed): each.value for each, _ in known if each.row.label == label}
-
-
-def _one_a_class(ranked: Sequence[Pair]) -> list[Pair]:
-    """The strongest pair of each class."""
-    first: dict[str, Pair] = {}
-    for pair in ranked:
-        first.setdefault(pair.name, pair)
-    return list(first.values())
-
-
-def _names(pair: Pair) -> tuple[str, str, str]:
-    return pair.name, pair.kind, pair.companion
-
-
-def _lean_table(ranked: Sequence[Pair]) -> Table:
-    rows = [
-        (
-            *_names(pair),
-            f"{pair.runs[0]['together']} of {pair.runs[0]['photographs']}",
-            cell(pair.values("lift_logits"), 1.0, 2, sign=True),
-            cell(pair.values("lift"), sign=True),
-            cell(pair.values("away"), sign=True),
-            cell(pair.values("alone_with"), digits=0),
-            cell(pair.values("alone_tempted"), digits=0),
-        )
-        for pair in ranked[:MOST]
-    ]
-    heads = ("photographs", "lift, logits", "lift, points", "away from it, points", "background alone", "tempted")
-    return Table(
-        "Ranked by how much the background lifts the score",
-        (*COMPANION, *heads),
-        tuple(rows),
-        "*Lift*: the class's score on backgrounds with the companion less that on backgrounds without it, over all its "
-        "objects; this figure, in logits, ranks. *Away from it*: its photographs with the companion, given backgrounds "
-        "without. *Background alone*: score of the class, per cent, when only the background of its photographs with "
-        "the companion is shown; *tempted*: the same of photographs of the companion that do not show the class.",
-    )
-
-
-def _seen_table(ranked: Sequence[Pair], pairs: dict[str, list[Pair]]) -> Table:
-    rows = []
-    for leader in ranked[:MOST]:
-        for label, found in pairs.items():
-            for pair in found:
-                if (pair.name, pair.companion, pair.kind) == (leader.name, leader.companion, leader.kind):
-                    figures = ("with_it", "without_it", "tempted", "calm")
-                    numbers = (cell(pair.values(figure), digits=0) for figure in figures)
-                    share = 100 * pair.runs[0]["together"] / pair.runs[0]["photographs"]
-                    rows.append((*_names(pair), label, f"{share:.0f}", f"{100 * pair.mean('usual'):.0f}", *numbers))
-    heads = ("system", "share of its photographs", "share of all", "with it", "without it", "companion only", "neither")
-    return Table(
-        "The photographs as they are",
-        (*COMPANION, *heads),
-        tuple(rows),
-        "Per cent. How often the companion is there, and the mean score of the class on its photographs with and "
-        "without the companion, on those of the companion only, and on those of neither. Any classifier tells this; it "
-        "cannot tell whether the companion or something that goes with it moves the score.",
-    )
-
-
-def _class_tables(classes: dict[str, list[dict[str, Any]]]) -> list[Table]:
-    rows = []
-    for name, runs in classes.items():
-        of = [[run.get(figure) for run in runs] for figure in ("norm_ratio", "alone", "alone_elsewhere", "afa", "aba")]
-        numbers = (cell(of[0], 1.0, 2), cell(of[1], digits=0), cell(of[2], digits=0), cell(of[3], 1.0, 3))
-        rows.append((name, str(runs[0]["photographs"]), *numbers, cell(of[4], 1.0, 3)))
-    heads = ("photographs", "norm ratio", "background alone, %", "elsewhere, %", "AFA", "ABA")
-    return [
-        Table(
-            "Class by class",
-            ("class", *heads),
-            tuple(rows),
-            "*Norm ratio*: weights of f_swap on the background over those on the object; 0 ignores the background. "
-            "*Background alone*: photographs of the class whose background alone is taken for it; *elsewhere*: "
-            "photographs without it. AFA and ABA: activation on the class's objects and on their ground, where masks "
-            "are; ABA near AFA means that the network lights up on the ground as well.",
-        )
-    ]
-
-
-def _overlap_table(ranked: Sequence[Pair], pairs: dict[str, list[Pair]]) -> list[Table]:
-    figures = ("seeds_with", "seeds_without", "masks_with", "masks_without")
-    rows = []
-    for leader in ranked[:MOST]:
-        for label, found in pairs.items():
-            for pair in found:
-                same = (pair.name, pair.companion, pair.kind) == (leader.name, leader.companion, leader.kind)
-                if same and any(not math.isnan(pair.mean(figure)) for figure in figures):
-                    rows.append((*_names(pair), label, *(cell(pair.values(figure)) for figure in figures)))
-    heads = ("system", "seeds, with it", "seeds, without", "masks, with it", "masks, without")
-    words = (
-        "IoU of the class, per cent, on its photographs with the companion and without. Seeds at the threshold that is "
-        "best on all of train, chosen on the truth; pseudo-masks at the recipe's."
-    )
-    return [Table("Overlap with and without the companion", (*COMPANION, *heads), tuple(rows), words)] if rows else []
 
 
 def _limits(records: Sequence[dict[str, Any]]) -> tuple[str, ...]:

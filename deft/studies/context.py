@@ -24,8 +24,9 @@ from deft.report.plots import bar_chart
 from deft.stages.context import Run
 from deft.studies.outcome import NOTHING, Outcome, Plot, Table, cell, finite
 from deft.studies.pairs import AT_LEAST, PAPER, SIDES, Pair, context_labels, find_pairs
+from deft.studies.rows import Finding, Row, system_rows
+from deft.studies.runner import StudyRunner
 from deft.studies.score_tables import Column, difference, mean_and_spread
-from deft.studies.study import Finding, Row, StudyRunner, system_rows
 from deft.studies.words import literal
 
 SYSTEMS = ("cam", "irn", "irn_deft")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from deft.studies.outcome import Outcome
+from deft.studies.rows import system_rows, up_to_seeds
+from deft.studies.runner import StudyRunner
 from deft.studies.score_tables import SEEDS, Column, Layout
-from deft.studies.study import StudyRunner, system_rows, up_to_seeds
 
 PAPER = {
     "psa": "48.0",

@@ -20,7 +20,8 @@ from deft.report.plots import scatter_chart
 from deft.report.tsne import check_installed, plane, silhouette
 from deft.studies.outcome import Outcome, Plot, Table, cell, finite
 from deft.studies.probe import spread
-from deft.studies.study import Finding, Row, StudyRunner, system_rows
+from deft.studies.rows import Finding, Row, system_rows
+from deft.studies.runner import StudyRunner
 from deft.studies.vectors import Vectors, has_two_vectors, read_vectors
 
 RECORD = "manifold.json"

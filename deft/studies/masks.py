@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from deft.studies.outcome import Outcome
+from deft.studies.rows import system_rows
+from deft.studies.runner import StudyRunner
 from deft.studies.score_tables import MASKS, Column, Layout
-from deft.studies.study import StudyRunner, system_rows
 
 PAPER = {
     "psa": "61.0",

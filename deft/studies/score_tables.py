@@ -11,7 +11,7 @@ from typing import Any
 from deft.report.data import Curve
 from deft.report.plots import bar_chart, threshold_chart
 from deft.studies.outcome import NOTHING, Outcome, Plot, Table, cell
-from deft.studies.study import Finding, Row
+from deft.studies.rows import Finding, Row
 from deft.studies.words import literal
 
 SWEPT = (

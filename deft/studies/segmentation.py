@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from deft.contracts import InputError
 from deft.studies.outcome import Outcome
+from deft.studies.rows import system_rows
+from deft.studies.runner import StudyRunner
 from deft.studies.score_tables import NETWORK, Column, Layout
-from deft.studies.study import StudyRunner, system_rows
 
 PAPER = {
     "psa": "61.7 / 63.7",

@@ -26,7 +26,8 @@ from deft.recipes import published
 from deft.refine.labels import ConfidentLabels, upsample_seeds
 from deft.stages.context import Run
 from deft.studies.outcome import NOTHING, Outcome, Table, cell
-from deft.studies.study import Finding, Row, StudyRunner, system_rows
+from deft.studies.rows import Finding, Row, system_rows
+from deft.studies.runner import StudyRunner
 from deft.thresholds import AUTO, CRITERIA, best_of, needed, number
 from deft.thresholds.criterion import three_classes
 

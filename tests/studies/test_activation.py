@@ -16,7 +16,8 @@ from deft.runner.run import working
 from deft.settings import assign
 from deft.studies.activation import activation, moments, watch
 from deft.studies.probe import Audience, Watching
-from deft.studies.study import StudyRunner, recipe
+from deft.studies.rows import recipe
+from deft.studies.runner import StudyRunner
 
 TINY = (
     "backbone=test_resnet",

@@ -15,8 +15,9 @@ from deft.contracts import InputError
 from deft.data import open_data
 from deft.report.summary import CAUTION, PLAIN
 from deft.studies.bias import Companions, Inquiry, bias, choose_images, norm_ratios, pair_logits
-from deft.studies.bias_page import Pair, sentence
-from deft.studies.study import StudyRunner
+from deft.studies.bias_page import sentence
+from deft.studies.bias_tables import Pair
+from deft.studies.runner import StudyRunner
 
 TINY = (
     "backbone=test_resnet",

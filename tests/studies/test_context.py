@@ -14,7 +14,7 @@ from deft.metrics import Confusion, mask_at
 from deft.refine.labels import upsample_seeds
 from deft.studies.context import context
 from deft.studies.pairs import context_labels
-from deft.studies.study import StudyRunner
+from deft.studies.runner import StudyRunner
 
 TINY = (
     "backbone=test_resnet",

@@ -12,7 +12,8 @@ from deft.contracts import InputError
 from deft.recipes import RECIPES
 from deft.studies import STUDIES
 from deft.studies.outcome import Outcome
-from deft.studies.study import Row, StudyRunner
+from deft.studies.rows import Row
+from deft.studies.runner import StudyRunner
 
 
 def rows_of(name: str, monkeypatch: pytest.MonkeyPatch, data: str = "demo:", *systems: str) -> dict[str, Row]:

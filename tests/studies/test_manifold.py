@@ -15,7 +15,7 @@ from deft.classify.sma import SmaHead
 from deft.contracts import InputError
 from deft.data import open_data
 from deft.studies.manifold import Looking, choose_images, manifold, place
-from deft.studies.study import StudyRunner
+from deft.studies.runner import StudyRunner
 from deft.studies.vectors import Vectors, deft_part, read_vectors
 
 TINY = (

@@ -9,8 +9,8 @@ from deft.recipes import cam, irn
 from deft.report.data import Curve
 from deft.studies import score_tables
 from deft.studies.outcome import Table
+from deft.studies.rows import Finding, Row
 from deft.studies.score_tables import MASKS, NETWORK, SEEDS, Column, Layout, difference, mean_and_spread
-from deft.studies.study import Finding, Row
 
 LAYOUT = Layout(
     "test",

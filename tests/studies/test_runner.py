@@ -17,14 +17,13 @@ import pytest
 from deft.artifacts import InUseError, RunFolder, write_json
 from deft.cli.main import STUDIES_HELP, main
 from deft.contracts import InputError
-from deft.recipes import RECIPES, irn, psa, published
-from deft.settings import fields_of
+from deft.recipes import RECIPES, irn, published
 from deft.studies import STUDIES
 from deft.studies.localisation import localisation
 from deft.studies.masks import masks
 from deft.studies.outcome import Outcome, Table
-from deft.studies.study import Finding, Row, StudyRunner, has_field, system_rows
-from deft.thresholds import AUTO
+from deft.studies.rows import Finding, Row, system_rows
+from deft.studies.runner import StudyRunner
 
 TINY = (
     "backbone=test_resnet",
@@ -45,6 +44,24 @@ def runner(data: Path, out: Path, *systems: str) -> StudyRunner:
 
 def rows(lab: StudyRunner) -> list[Row]:
     return lab.choose(system_rows())
+
+
+def test_the_runner_chooses_the_rows_asked_for_or_the_default(folder_data: Path, tmp_path: Path) -> None:
+    lab = replace(runner(folder_data, tmp_path), settings=("irn:seed_threshold=0.5",), systems=("irn", "cam"))
+    assert [row.name for row in rows(lab)] == ["irn", "cam"]
+    assert rows(lab)[0].pipeline == replace(irn(), seed_threshold=0.5)
+    assert rows(replace(lab, published=True, settings=()))[0].pipeline == published(irn())
+    lab = replace(lab, systems=(), settings=())
+    assert [row.name for row in lab.choose(system_rows(), ("irn_deft", "irn"))] == ["irn_deft", "irn"]
+    assert [row.name for row in rows(lab)] == list(RECIPES)
+
+
+def test_other_settings_make_another_run_folder(folder_data: Path, tmp_path: Path) -> None:
+    lab = runner(folder_data, tmp_path)
+    plain = lab.folder("irn", irn(), 0)
+    assert plain.parent == tmp_path / "runs" / "0"
+    assert plain == lab.folder("irn", replace(irn(), seed=7), 0)
+    assert len({plain, lab.folder("irn", published(irn()), 0), lab.folder("irn", irn(), 1)}) == 3
 
 
 def compose(findings: list[Finding]) -> Outcome:
@@ -80,9 +97,10 @@ def test_one_classifier_serves_all_rows_that_start_from_it(done: Path) -> None:
     for seed in (0, 1):
         models = sorted((done / "runs" / str(seed)).glob("*/classifier/model.safetensors"))
         assert [path.parts[-3].split("-")[0] for path in models] == ["cam", "irn", "irn_deft"]
-        cam, irn, deft = models
-        assert cam.read_bytes() == irn.read_bytes() != deft.read_bytes()
-        assert (cam.parent / "stage.json").read_text() == (irn.parent / "stage.json").read_text()  # seconds and all
+        plain, refined, deft = models
+        assert plain.read_bytes() == refined.read_bytes() != deft.read_bytes()
+        # The recorded seconds are equal too.
+        assert (plain.parent / "stage.json").read_text() == (refined.parent / "stage.json").read_text()
 
 
 def test_the_page_has_every_row_and_chosen_and_swept_apart(done: Path) -> None:
@@ -125,59 +143,6 @@ def test_another_study_goes_on_from_what_is_there(done: Path, folder_data: Path)
     assert {inode for path, (inode, _) in after.items() if path in new and "/classifier/" in path} <= {
         inode for inode, _ in before.values()
     }
-
-
-def test_only_rows_that_have_a_field_get_it(folder_data: Path, tmp_path: Path) -> None:
-    lab = runner(folder_data, tmp_path, "cam", "irn", "irn_deft")
-    cam, irn, deft = rows(lab)
-    assert fields_of(irn.pipeline)["refine.labels.fg"] == 0.02
-    assert fields_of(deft.pipeline)["classifier.head.swap_epoch"] == 2
-    assert not has_field(cam.pipeline, "refine.labels.fg")
-    assert not has_field(irn.pipeline, "classifier.head.swap_epoch")
-    assert cam.pipeline.backbone == "test_resnet"
-
-
-def test_rows_stand_in_the_order_asked_for(folder_data: Path, tmp_path: Path) -> None:
-    lab = replace(runner(folder_data, tmp_path), settings=(), systems=("irn", "cam", "irn"))
-    assert [row.name for row in rows(lab)] == ["irn", "cam"]
-    lab = replace(lab, systems=())
-    assert [row.name for row in lab.choose(system_rows(), ("irn_deft", "irn"))] == ["irn_deft", "irn"]
-    assert [row.name for row in rows(lab)] == list(RECIPES)
-
-
-def test_a_setting_can_be_for_one_row_alone(tmp_path: Path) -> None:
-    settings = ("seed_threshold=0.3", "irn:seed_threshold=0.5", "irn:refine.labels.fg=0.6")
-    found = rows(StudyRunner("demo:", tmp_path, settings=settings, systems=("irn", "irn_deft")))
-    assert [row.pipeline.seed_threshold for row in found] == [0.5, 0.3]
-    assert [row.pipeline.refine.labels.fg for row in found] == [0.6, AUTO]
-
-
-def test_a_study_takes_the_published_thresholds_and_settings_go_on_top(tmp_path: Path) -> None:
-    lab = StudyRunner("demo:", tmp_path, settings=("irn:seed_threshold=0.5",), systems=("irn", "psa"), published=True)
-    one, two = rows(lab)
-    assert one.pipeline == replace(published(irn()), seed_threshold=0.5)
-    assert two.pipeline == published(psa())
-    plain = rows(replace(lab, published=False))
-    assert [row.pipeline.refine for row in plain] == [irn().refine, psa().refine]
-    assert lab.folder("irn", one.pipeline, 0) != lab.folder("irn", plain[0].pipeline, 0)
-
-
-@pytest.mark.parametrize(
-    ("systems", "setting", "message"),
-    [
-        (("irm",), "backbone=test_resnet", "no system 'irm'"),
-        (("cam",), "refine.labels.fg=0.1", "no such field"),
-        (("cam",), "clasifier.crop=1", "did you mean 'classifier.crop'"),
-        (("cam",), "seed=1", "--seeds"),
-        (("cam",), "backbone", "expected FIELD=VALUE"),
-        (("cam",), "classifier.crop=much", "expected"),
-        (("cam",), "irn:refine.labels.fg=0.1", "'irn' is none of the systems: cam"),
-        (("cam", "irn"), "cam:refine.labels.fg=0.1", "no such field"),
-    ],
-)
-def test_what_no_row_has_is_told(systems: tuple[str, ...], setting: str, message: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=message):
-        rows(StudyRunner("demo:", tmp_path, settings=(setting,), systems=systems))
 
 
 def test_what_is_there_is_not_made_again(folder_data: Path, tmp_path: Path) -> None:
@@ -245,8 +210,8 @@ def test_what_another_process_makes_is_left_for_later_and_waited_for(folder_data
 
 def test_a_classifier_in_the_making_is_not_made_twice(folder_data: Path, tmp_path: Path) -> None:
     lab = runner(folder_data, tmp_path, "cam", "irn")
-    cam, irn = (replace(row, pipeline=replace(row.pipeline, refine=None, segment=None)) for row in rows(lab))
-    with lab.run("cam", cam.pipeline, 0), pytest.raises(InUseError), lab.run("cam", cam.pipeline, 0):
+    plain, refined = (replace(row, pipeline=replace(row.pipeline, refine=None, segment=None)) for row in rows(lab))
+    with lab.run("cam", plain.pipeline, 0), pytest.raises(InUseError), lab.run("cam", plain.pipeline, 0):
         pass
     (lock,) = (tmp_path / "runs" / "0").glob("classifier-*.lock")
     stage = next((tmp_path / "runs" / "0").glob("cam-*/classifier/stage.json"))
@@ -254,10 +219,10 @@ def test_a_classifier_in_the_making_is_not_made_twice(folder_data: Path, tmp_pat
     write_json(stage, {**record, "state": "begun"})
     with lock.open("r+") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(InUseError), lab.run("irn", irn.pipeline, 0):
+        with pytest.raises(InUseError), lab.run("irn", refined.pipeline, 0):
             pass
         write_json(stage, record)  # now it is there to be taken over, whoever still works behind it
-        with lab.run("irn", irn.pipeline, 0) as run:
+        with lab.run("irn", refined.pipeline, 0) as run:
             assert (run.out.path / "classifier" / "model.safetensors").stat().st_nlink == 2
 
 

@@ -26,56 +26,29 @@ import hashlib
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from deft.artifacts import InUseError, claim, file_stem, read_json
 from deft.backbone import weights_digest
-from deft.contracts import InputError, SampleAugmentation, Splits
+from deft.contracts import InputError, Splits
 from deft.data import check, open_data
 from deft.data.faults import refuse
 from deft.engine.plan import Watch
 from deft.pipeline import Pipeline
-from deft.recipes import RECIPES, published
 from deft.runner.run import resolved, working
-from deft.settings import assign, plain
+from deft.settings import plain
 from deft.stages.context import Run
 from deft.studies.origin import commit, machine, versions
 from deft.studies.outcome import Outcome, write
+from deft.studies.rows import Finding, Row, choose_rows
 
 POLL_SECONDS = 5.0
 """How often to look whether another process has finished a run."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One system of a table."""
-
-    name: str
-    """Of its run folders, and what ``--systems`` calls it."""
-    label: str
-    """What the table calls it."""
-    pipeline: Pipeline
-    against: tuple[str, ...] = ()
-    """Names of the rows that it is compared with, seed by seed."""
-    paper: str = ""
-    """The paper's figure for this row, where it prints one."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one row gave at one seed."""
-
-    row: Row
-    seed: int
-    value: Any = None
-    """The content of its record; None where there is none yet."""
-    failure: str = ""
-    """Why there is none, where it cannot be made."""
 
 
 @dataclass(frozen=True)
@@ -133,26 +106,8 @@ class StudyRunner:
         Raises:
             InputError: a system that the study does not have, or a setting that none of its systems has.
         """
-        known = {row.name: row for row in rows}
-        wanted = tuple(dict.fromkeys(self.systems or tuple(default) or tuple(known)))
-        if unknown := [name for name in wanted if name not in known]:
-            raise InputError(f"this study has no system {unknown[0]!r}; it has: {', '.join(known)}")
-        chosen = [known[name] for name in wanted]
-        if self.published:
-            chosen = [replace(row, pipeline=published(row.pipeline)) for row in chosen]
-        for setting in self.settings:
-            only, colon, name = setting.partition("=")[0].rpartition(":")
-            if name == "seed":
-                raise InputError("--set seed: a study makes several seeds; say how many with --seeds")
-            if colon and only not in wanted:
-                raise InputError(f"--set {setting}: {only!r} is none of the systems: {', '.join(wanted)}")
-            setting = setting.removeprefix(only + colon)
-            meant = [row for row in chosen if not colon or row.name == only]
-            able = [row for row in meant if "=" not in setting or has_field(row.pipeline, name)]
-            for row in able or meant[:1]:  # where none has it, the first says what there is
-                changed = replace(row, pipeline=assign(row.pipeline, [setting]))
-                chosen[chosen.index(row)] = changed
-        return chosen
+        names = self.systems or tuple(default) or tuple(row.name for row in rows)
+        return choose_rows(rows, names, self.settings, self.published)
 
     def folder(self, name: str, pipeline: Pipeline, seed: int) -> Path:
         """The run folder of a pipeline at a seed."""
@@ -288,47 +243,6 @@ class StudyRunner:
                 if {name: settings.get(name) for name in wanted} == wanted:
                     return True
         return False
-
-
-def recipe(name: str) -> Pipeline:
-    """A fresh pipeline of a recipe's name.
-
-    Raises:
-        InputError: there is no such recipe.
-    """
-    if name not in RECIPES:
-        raise InputError(f"no recipe {name!r}; there are: {', '.join(RECIPES)}")
-    return RECIPES[name]()
-
-
-def system_rows(paper: Mapping[str, str] | None = None) -> list[Row]:
-    """Every recipe as a row, a ``_deft`` twin to be compared with the system it is a twin of.
-
-    Args:
-        paper: the paper's figures by recipe.
-    """
-    figures = paper or {}
-    twins = {name: (name.removesuffix("_deft"),) if name.endswith("_deft") else () for name in RECIPES}
-    return [Row(name, name, make(), twins[name], figures.get(name, "")) for name, make in RECIPES.items()]
-
-
-def up_to_seeds(pipeline: Pipeline) -> Pipeline:
-    """The same system without what comes after its seeds.
-
-    A classifier that learns from the masks of an earlier round (CDA) keeps its refiner, which made those masks.
-    """
-    classifier = pipeline.classifier
-    learns_from_masks = classifier is not None and isinstance(classifier.augment, SampleAugmentation)
-    return replace(pipeline, segment=None, refine=pipeline.refine if learns_from_masks else None)
-
-
-def has_field(settings: Any, dotted: str) -> bool:
-    """Whether nested dataclasses have a field of that dotted name."""
-    for name in dotted.split("."):
-        if not is_dataclass(settings) or name not in [item.name for item in fields(settings)]:
-            return False
-        settings = getattr(settings, name)
-    return True
 
 
 def _of_classifier(pipeline: Pipeline) -> dict[str, Any]:
