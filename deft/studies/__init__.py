@@ -1,6 +1,6 @@
-"""Studies: each makes the runs of one table or figure of the paper, on any data set, and writes what came out.
+"""Studies: each makes the runs for one table or figure of the paper, on any dataset, and writes the results.
 
-A study is a function of a :class:`~deft.studies.runner.StudyRunner` that returns an
+A study is a function that takes a :class:`~deft.studies.runner.StudyRunner` and returns an
 :class:`~deft.studies.outcome.Outcome`.
 """
 
@@ -34,6 +34,6 @@ STUDIES: dict[str, Callable[[StudyRunner], Outcome]] = {
     "bias": bias,
     "thresholds": thresholds,
 }
-"""What ``deft study`` knows by name."""
+"""The studies of ``deft study``, by name."""
 
 __all__ = ["STUDIES", "Finding", "Outcome", "Plot", "Row", "StudyRunner", "Table"]

@@ -29,22 +29,27 @@ from deft.studies.bias_tables import (
     photograph_table,
     strongest_of_each_class,
 )
+from deft.studies.markdown import escape_markdown
 from deft.studies.outcome import Outcome, Plot, Table
 from deft.studies.rows import Finding
-from deft.studies.words import literal
 
-TITLE = "What each class leans on"
+TITLE = "Context bias of each class"
 SENTENCES = 12
+"""Maximum number of sentences."""
 PICTURES = 12
+"""Maximum number of example photographs."""
 
 
 def compose_bias(findings: Sequence[Finding], folders: Sequence[Path], data: Dataset) -> tuple[Outcome, str]:
-    """The outcome of what is known, and its page as HTML.
+    """The outcome of the results so far, and its page as HTML.
 
     Args:
-        findings: rows that swap first.
-        folders: the run folder of each finding.
+        findings: results of the runs; rows that swap backgrounds come first.
+        folders: run folder of each finding.
         data: the training images.
+
+    Returns:
+        The outcome, and the HTML of the page.
     """
     known = [(each, folder) for each, folder in zip(findings, folders, strict=True) if each.value]
     labels = list(dict.fromkeys(each.row.label for each, _ in known))
@@ -69,9 +74,10 @@ def compose_bias(findings: Sequence[Finding], folders: Sequence[Path], data: Dat
         tuple(_escaped(table) for table in tables if table.rows),
         tuple(_plots(pictures, data)),
         notes=(
-            "`bias.html` holds the same with pictures. "
-            "A class *leans* on a companion when a background from photographs of that companion lifts its score.",
-            *("- " + literal(line.text, 1000) for line in sentences),
+            "`bias.html` shows the same with images. A *companion* of a class is a context, or another class (tag), "
+            "that its photographs show. A class is biased towards a companion if backgrounds from photographs of that "
+            "companion raise its score.",
+            *("- " + escape_markdown(line.text, 1000) for line in sentences),
             *limits,
         ),
         values={
@@ -83,29 +89,27 @@ def compose_bias(findings: Sequence[Finding], folders: Sequence[Path], data: Dat
 
 
 def sentence(pair: Pair, classes: Sequence[dict[str, Any]]) -> Line:
-    """One line for the owner of the photographs; names as they are, to be escaped where they are shown.
+    """A sentence on a class and a companion, for the owner of the photographs; names are not escaped yet.
 
     Args:
         pair: the class and its companion.
-        classes: the class's entry in each run's record.
+        classes: entry of the class in the record of each run.
     """
     count, of = pair.runs[0]["together"], pair.runs[0]["photographs"]
-    seen = "seen with" if pair.kind == "tag" else "its photographs show"
-    words = [f"{pair.name}: {seen} {pair.companion} in {count} of {of}"]
+    parts = [f"{pair.name}: {count} of its {of} photographs also show {pair.companion}"]
     lift = pair.mean("lift")
     if math.isnan(lift):
-        words.append("every photograph shows it or none does, so nothing can be compared")
+        parts.append("all photographs show it or none does, so that backgrounds with and without it cannot be compared")
     else:
         points = round(abs(100 * lift))
-        unit = "point" if points == 1 else "points"
-        moved = f"{'falls' if lift > 0 else 'rises'} by {points} {unit}" if points else "hardly changes"
-        words.append(f"on backgrounds without {pair.companion} its score {moved}")
+        unit = "percentage point" if points == 1 else "percentage points"
+        change = f"{'falls' if lift > 0 else 'rises'} by {points} {unit}" if points else "hardly changes"
+        parts.append(f"on backgrounds without {pair.companion} its score {change}")
     alone = [run["alone"] for run in classes if run.get("alone") is not None]
     if alone:
-        words.append(
-            f"the background alone is taken for {pair.name} in {100 * statistics.fmean(alone):.0f} % of its photographs"
-        )
-    return Line(CAUTION if lift >= 0.01 else PLAIN, "; ".join(words))
+        share = 100 * statistics.fmean(alone)
+        parts.append(f"in {share:.0f} % of its photographs the background alone is classified as {pair.name}")
+    return Line(CAUTION if lift >= 0.01 else PLAIN, "; ".join(parts))
 
 
 def _by_seed(known: Sequence[tuple[Finding, Path]], label: str) -> dict[str, Any]:
@@ -113,43 +117,43 @@ def _by_seed(known: Sequence[tuple[Finding, Path]], label: str) -> dict[str, Any
 
 
 def _limits(records: Sequence[dict[str, Any]]) -> tuple[str, ...]:
-    """What cannot be known, and why."""
+    """What the results cannot show, and why."""
     notes = []
     if not records:
         return ()
     if not any(record["contexts"] for record in records):
         notes.append(
-            "The data name no contexts, so companions are the other tags only. Whether a class leans on a scene that "
-            "has no name here (grass, water, road) cannot be told by name; the share whose background alone is taken "
-            "for the class still tells how much. A file `context_labels.csv` would name them."
+            "The dataset has no context labels, so companions are other classes only. A bias towards a scene without a "
+            "label (grass, water, road) cannot be attributed to that scene; the share of photographs whose background "
+            "alone is classified as the class still measures it. A file `context_labels.csv` adds context labels."
         )
     if not any(record["masks"] for record in records):
         notes.append(
-            "There are no masks, so nothing says where in a photograph a score comes from: no overlap, AFA or ABA."
+            "There are no masks, so IoU, AFA and ABA, which show where in a photograph a score comes from, are missing."
         )
     elif not any(entry["afa"] is not None for record in records for entry in record["classes"]):
-        notes.append("The backbone has no batch norm before which AFA and ABA could be read.")
+        notes.append("The backbone has no batch norm, before which AFA and ABA are measured.")
     if any(record["swap_head"] is None for record in records):
         notes.append(
-            "A plain classifier scores a whole photograph only: what it would say of the background alone, or of an "
-            "object on another background, cannot be known without DEFT's two vectors."
+            "A classifier without DEFT's two vectors scores whole photographs only: it gives no score for a background "
+            "alone, or for an object on another background."
         )
     if any(record["swap_head"] in ("linear", "shared") for record in records):
         notes.append(
-            "f_swap adds what the object says and what the background says: the lift in logits is the same for every "
-            "object of a class, and says nothing of how the two work together. In points it is smaller for objects "
-            "that are sure already."
+            "f_swap adds a term of the object and a term of the background: the lift in logits is the same for every "
+            "object of a class and cannot show interactions between the two. In percentage points it is smaller for "
+            "objects whose score is already high."
         )
     notes.append(
-        "Backgrounds are vectors that the classifier learned, not photographs: where its background attention takes in "
-        "a part of the object, the background alone rightly looks like the class. A companion that is in every "
-        "photograph, or in none, cannot be compared."
+        "Backgrounds are feature vectors of the classifier, not photographs: if its background attention covers a part "
+        "of the object, the background alone resembles the class for that reason. A companion that all photographs "
+        "show, or none, cannot be evaluated."
     )
     return tuple(notes)
 
 
 def _pictures(record: dict[str, Any], folder: Path, data: Dataset) -> list[tuple[str, float, PictureRow]]:
-    """Photographs whose background alone is most taken for their class: (class, score, row), highest first."""
+    """Photographs whose background alone scores highest for their class: (class, score, row), highest first."""
     wanted = [(entry["class"], one) for entry in record["classes"] for one in entry.get("examples", [])]
     wanted.sort(key=lambda item: -item[1]["alone"])
     places = {name: index for index, name in enumerate(data.names)}
@@ -173,7 +177,7 @@ def _plots(pictures: Sequence[tuple[str, float, PictureRow]], data: Dataset) -> 
         red, green, blue = palette()[data.classes.index(name) + 1].tolist()
         shown = [picture for _, picture in row.pictures]
         rows.append((f"{name}: {100 * alone:.0f} %", (red, green, blue), shown))
-    alt = "Photographs whose background alone is most taken for their class, each beside its seeds"
+    alt = "Photographs whose background alone scores highest for their class, each beside its seeds"
     return [Plot("examples", contact_sheet(rows), alt)]
 
 
@@ -183,32 +187,35 @@ def _page(
     limits: Sequence[str],
     pictures: Sequence[tuple[str, float, PictureRow]],
 ) -> str:
-    words = "The strongest companion of each class, those that lift its score most first."
-    sections = [Section("In short", words, tuple(sentences))]
+    words = "The companion that raises the score of each class most, largest effects first."
+    sections = [Section("Summary", words, tuple(sentences))]
     if pictures:
-        words = "Photographs whose background alone, without the object, is most taken for their class."
+        words = "Photographs whose background alone, without the object, scores highest for their class."
         sections.append(Section("Examples", words, pictures=tuple(row for _, _, row in pictures)))
     sections += [
-        Section(table.title, _bare(table.explain), first=table.columns[0], table=_page_table(table))
+        Section(table.title, _without_markup(table.explain), first=table.columns[0], table=_page_table(table))
         for table in tables
         if table.rows
     ]
-    sections.append(Section("What cannot be known", lines=tuple(Line(PLAIN, _bare(text)) for text in limits)))
-    return render_sheet(Sheet(TITLE, "Which surroundings and other tags a class's score comes from.", tuple(sections)))
+    sections.append(Section("Limits", lines=tuple(Line(PLAIN, _without_markup(text)) for text in limits)))
+    intro = "How much the score of each class depends on its surroundings and on other classes in the photograph."
+    return render_sheet(Sheet(TITLE, intro, tuple(sections)))
 
 
 def _page_table(table: Table) -> PageTable:
-    """The same table for the page, which escapes by itself."""
+    """The same table for the HTML page, whose template escapes the cells."""
     rows = tuple(Row(line[0], tuple(map(Cell, line[1:]))) for line in table.rows)
     return PageTable(table.columns[1:], rows)
 
 
 def _escaped(table: Table) -> Table:
-    """The same table for Markdown: names are the user's."""
+    """The same table for Markdown, with the user's names escaped."""
     users = [index for index, column in enumerate(table.columns) if column in ("class", "companion")]
-    rows = tuple(tuple(literal(text) if at in users else text for at, text in enumerate(line)) for line in table.rows)
+    rows = tuple(
+        tuple(escape_markdown(text) if at in users else text for at, text in enumerate(line)) for line in table.rows
+    )
     return replace(table, rows=rows)
 
 
-def _bare(text: str) -> str:
+def _without_markup(text: str) -> str:
     return text.replace("*", "").replace("`", "")

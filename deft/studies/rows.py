@@ -1,4 +1,4 @@
-"""The systems that a study compares: its rows, which of them are made, and with which settings."""
+"""The rows of a study: the systems it compares, those chosen by the user, and their settings."""
 
 from __future__ import annotations
 
@@ -14,94 +14,94 @@ from deft.settings import assign
 
 @dataclass(frozen=True)
 class Row:
-    """One system of a table."""
+    """One system in a table."""
 
     name: str
-    """Of its run folders, and what ``--systems`` calls it."""
+    """Name in ``--systems`` and of the run folders."""
     label: str
-    """What the table calls it."""
+    """Name in the tables."""
     pipeline: Pipeline
     against: tuple[str, ...] = ()
     """Names of the rows that it is compared with, seed by seed."""
     paper: str = ""
-    """The paper's figure for this row, where it prints one."""
+    """The paper's result for this row; empty if it reports none."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What one row gave at one seed."""
+    """The result of one row with one seed."""
 
     row: Row
     seed: int
     value: Any = None
-    """The content of its record; None where there is none yet."""
+    """Content of the run's record; None if it is not made yet."""
     failure: str = ""
-    """Why there is none, where it cannot be made."""
+    """Error message, if the run cannot be made."""
 
 
 def choose_rows(rows: Sequence[Row], names: Sequence[str], settings: Sequence[str], as_published: bool) -> list[Row]:
-    """The named rows, each with the settings that it has a field for.
+    """Select rows by name and apply the user's settings to them.
 
     Args:
-        rows: all there are.
-        names: of the rows to make.
-        settings: ``FIELD=VALUE`` for each row that has such a field, or ``ROW:FIELD=VALUE`` for one row.
-        as_published: take the published thresholds; settings go on top.
+        rows: all rows of the study.
+        names: names of the rows to make.
+        settings: ``FIELD=VALUE`` for every row that has the field, or ``ROW:FIELD=VALUE`` for one row.
+        as_published: use the published thresholds; settings override them.
 
     Returns:
         The rows in the order of the names.
 
     Raises:
-        InputError: a system that the study does not have, or a setting that none of its systems has.
+        InputError: the study has no such system, or none of the chosen systems has the field.
     """
     known = {row.name: row for row in rows}
     wanted = tuple(dict.fromkeys(names))
     if unknown := [name for name in wanted if name not in known]:
-        raise InputError(f"this study has no system {unknown[0]!r}; it has: {', '.join(known)}")
+        raise InputError(f"this study has no system {unknown[0]!r}; choose from: {', '.join(known)}")
     chosen = [known[name] for name in wanted]
     if as_published:
         chosen = [replace(row, pipeline=published(row.pipeline)) for row in chosen]
     for setting in settings:
         only, colon, name = setting.partition("=")[0].rpartition(":")
         if name == "seed":
-            raise InputError("--set seed: a study makes several seeds; say how many with --seeds")
+            raise InputError("--set seed: a study runs several seeds; set their number with --seeds")
         if colon and only not in wanted:
-            raise InputError(f"--set {setting}: {only!r} is none of the systems: {', '.join(wanted)}")
+            raise InputError(f"--set {setting}: {only!r} is not one of the systems to make: {', '.join(wanted)}")
         setting = setting.removeprefix(only + colon)
-        meant = [row for row in chosen if not colon or row.name == only]
-        able = [row for row in meant if "=" not in setting or has_field(row.pipeline, name)]
-        for row in able or meant[:1]:  # where none has it, the first says what there is
+        candidates = [row for row in chosen if not colon or row.name == only]
+        having = [row for row in candidates if "=" not in setting or has_field(row.pipeline, name)]
+        for row in having or candidates[:1]:  # if no row has the field, assigning to the first raises the error
             changed = replace(row, pipeline=assign(row.pipeline, [setting]))
             chosen[chosen.index(row)] = changed
     return chosen
 
 
 def recipe(name: str) -> Pipeline:
-    """A fresh pipeline of a recipe's name.
+    """The pipeline of a recipe, by name.
 
     Raises:
         InputError: there is no such recipe.
     """
     if name not in RECIPES:
-        raise InputError(f"no recipe {name!r}; there are: {', '.join(RECIPES)}")
+        raise InputError(f"no recipe {name!r}; choose from: {', '.join(RECIPES)}")
     return RECIPES[name]()
 
 
 def system_rows(paper: Mapping[str, str] | None = None) -> list[Row]:
-    """Every recipe as a row, a ``_deft`` twin to be compared with the system it is a twin of.
+    """Every recipe as a row; a ``_deft`` recipe is compared with the system that it extends.
 
     Args:
-        paper: the paper's figures by recipe.
+        paper: the paper's results, by recipe.
     """
-    figures = paper or {}
-    twins = {name: (name.removesuffix("_deft"),) if name.endswith("_deft") else () for name in RECIPES}
-    return [Row(name, name, make(), twins[name], figures.get(name, "")) for name, make in RECIPES.items()]
+    results = paper or {}
+    bases = {name: (name.removesuffix("_deft"),) if name.endswith("_deft") else () for name in RECIPES}
+    return [Row(name, name, make(), bases[name], results.get(name, "")) for name, make in RECIPES.items()]
 
 
 def up_to_seeds(pipeline: Pipeline) -> Pipeline:
-    """The same system without what comes after its seeds.
+    """The same system without the stages after its seeds.
 
-    A classifier that learns from the masks of an earlier round (CDA) keeps its refiner, which made those masks.
+    A classifier that is trained on pseudo-masks of a previous round (CDA) keeps the refiner that makes them.
     """
     classifier = pipeline.classifier
     learns_from_masks = classifier is not None and isinstance(classifier.augment, SampleAugmentation)
@@ -109,7 +109,7 @@ def up_to_seeds(pipeline: Pipeline) -> Pipeline:
 
 
 def has_field(settings: Any, dotted: str) -> bool:
-    """Whether nested dataclasses have a field of that dotted name."""
+    """Whether nested dataclasses have a field with this dotted name."""
     for name in dotted.split("."):
         if not is_dataclass(settings) or name not in [item.name for item in fields(settings)]:
             return False

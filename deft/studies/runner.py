@@ -1,23 +1,23 @@
-"""The engine of the studies: makes the runs that a table needs, once each, and goes on where it was stopped.
+"""The study runner: makes the runs that a study needs, each once, and resumes after an interruption.
 
-A study is a function of a :class:`StudyRunner` that returns an :class:`~deft.studies.outcome.Outcome`::
+A study is a function that takes a :class:`StudyRunner` and returns an :class:`~deft.studies.outcome.Outcome`::
 
-    def mine(runner: StudyRunner) -> Outcome:
+    def my_study(runner: StudyRunner) -> Outcome:
         rows = runner.choose([Row("irn", "IRN", recipe("irn")), Row("irn_deft", "IRN + DEFT", recipe("irn_deft"))])
 
         def work(row: Row, seed: int) -> None:
             with runner.run(row.name, row.pipeline, seed) as run:
-                write_json(run.out.path / "mine.json", {"number": look_at(run)})
+                write_json(run.out.path / "my_study.json", {"number": measure(run)})
 
         def compose(findings: list[Finding]) -> Outcome:
-            return Outcome("mine", "What I looked at", tables=(...), values={...})
+            return Outcome("my_study", "Title of the page", tables=(...), values={...})
 
-        return runner.survey(rows, work, compose, record="mine.json")
+        return runner.survey(rows, work, compose, record="my_study.json")
 
-:meth:`StudyRunner.survey` calls ``work`` for every row and seed whose record is not there yet, and ``compose`` after
-each, so that the page on the disk always shows what is known. Every run has a folder of its own,
-``OUT/runs/SEED/NAME-DIGEST``, the digest being of its settings; runs of one seed take equal stages over from each
-other. Several processes may do this in one folder at the same time: what another one works at is left for later.
+:meth:`StudyRunner.survey` calls ``work`` for every row and seed that has no record yet, and ``compose`` after each of
+them, so that the page on disk always shows all results so far. Each run has its own folder,
+``OUT/runs/SEED/NAME-DIGEST``, where the digest is that of its settings; runs with the same seed share equal stages.
+Several processes may work in one folder at the same time: a run that another process is making is skipped until later.
 """
 
 from __future__ import annotations
@@ -48,26 +48,26 @@ from deft.studies.outcome import Outcome, write
 from deft.studies.rows import Finding, Row, choose_rows
 
 POLL_SECONDS = 5.0
-"""How often to look whether another process has finished a run."""
+"""Interval at which to check whether another process has finished a run."""
 
 
 @dataclass(frozen=True)
 class StudyRunner:
-    """Where studies are made: data, seeds, settings for every row, and a folder."""
+    """Makes the runs of a study: the data, the random seeds, the settings of the rows, and the output folder."""
 
     data: str
     """``KIND:PATH``, as on the command line."""
     out: Path
-    """Where ``NAME.md`` and ``runs/`` go."""
+    """Output folder, for ``NAME.md`` and ``runs/``."""
     seeds: tuple[int, ...] = (0, 1, 2)
     settings: tuple[str, ...] = ()
-    """``FIELD=VALUE``, applied to each row that has such a field, or ``ROW:FIELD=VALUE`` for one row."""
+    """``FIELD=VALUE``, applied to each row that has the field, or ``ROW:FIELD=VALUE`` for one row."""
     systems: tuple[str, ...] = ()
-    """Rows to make; all that the study has if empty."""
+    """Names of the rows to make; empty for the study's default."""
     command: str = ""
-    """What the user typed, for the page."""
+    """The user's command line, shown on the page."""
     published: bool = False
-    """Take the published thresholds in the place of those that are chosen from the maps."""
+    """Use the published thresholds instead of choosing them from the maps."""
     poll: float = field(default=POLL_SECONDS, repr=False)
 
     @cached_property
@@ -75,59 +75,59 @@ class StudyRunner:
         """The data, opened and checked.
 
         Raises:
-            InputError: they cannot be used.
+            InputError: the data cannot be used.
         """
         splits = open_data(self.data)
         refuse(check(splits, full=False), self.data)
         return splits
 
-    def need_truth(self) -> None:
-        """Refuse data on which a study of the training images' maps would train for hours and score nothing.
+    def require_ground_truth(self) -> None:
+        """Refuse data without training masks before hours of training whose maps could not be scored.
 
         Raises:
             InputError: no training image has a ground-truth mask.
         """
         if not self.splits.train.scored.any():
             raise InputError(
-                f"--data {self.data}: this study scores maps of the training images, and none has a mask to score them "
-                "with; add masks (see docs/data.md), or take the study bias, which needs none"
+                f"--data {self.data}: this study scores maps of the training images: expected ground-truth masks of "
+                "some of them, got none; add masks (see docs/data.md), or run the study bias, which needs none"
             )
 
     def choose(self, rows: Sequence[Row], default: Sequence[str] = ()) -> list[Row]:
-        """The rows that were asked for, each with the settings that it has a field for.
+        """The rows to make, with the user's settings applied; see :func:`~deft.studies.rows.choose_rows`.
 
         Args:
-            rows: all there are.
-            default: names of those to make when nobody asks; all if empty.
+            rows: all rows of the study.
+            default: names of the rows to make if the user names none; all if empty.
 
         Returns:
             The rows in the order of the names.
 
         Raises:
-            InputError: a system that the study does not have, or a setting that none of its systems has.
+            InputError: the study has no such system, or none of the chosen systems has the field.
         """
         names = self.systems or tuple(default) or tuple(row.name for row in rows)
         return choose_rows(rows, names, self.settings, self.published)
 
     def folder(self, name: str, pipeline: Pipeline, seed: int) -> Path:
-        """The run folder of a pipeline at a seed."""
+        """The run folder of a pipeline with a seed."""
         settings = plain(replace(pipeline, seed=0))
         digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
         return self.out / "runs" / str(seed) / f"{file_stem(name)}-{digest}"
 
     @contextmanager
     def run(self, name: str, pipeline: Pipeline, seed: int, watch: Watch | None = None) -> Iterator[Run]:
-        """A run with every stage made and scored, its folder held until the block ends.
+        """Make and score every stage of a run; its folder is locked until the block ends.
 
         Args:
-            name: of the row.
-            pipeline: as :meth:`choose` gave it; its seed is replaced.
-            seed: of everything random.
-            watch: looks at the classifier while it learns; such a run takes nothing over, so that there is something
-                to look at. A killed one goes on from its checkpoint and shows the steps that are left.
+            name: name of the row.
+            pipeline: the row's pipeline; its seed is replaced.
+            seed: random seed.
+            watch: called while the classifier is trained. Such a run trains its own classifier instead of reusing one;
+                after an interruption it resumes from its checkpoint, and ``watch`` sees the remaining steps.
 
         Raises:
-            InUseError: another process makes this run, or a classifier that this one would take over.
+            InUseError: another process is making this run, or a classifier that this run would reuse.
             InputError: the run cannot be made.
         """
         pipeline = replace(pipeline, seed=seed)
@@ -136,15 +136,15 @@ class StudyRunner:
         with ExitStack() as held:
             reuse: list[Path] = []
             if watch is None:
-                if pipeline.classifier is not None and not self._learnt(pipeline, seed):
-                    digest = hashlib.sha256(json.dumps(_of_classifier(pipeline)).encode()).hexdigest()[:12]
+                if pipeline.classifier is not None and not self._classifier_exists(pipeline, seed):
+                    digest = hashlib.sha256(json.dumps(_classifier_settings(pipeline)).encode()).hexdigest()[:12]
                     held.enter_context(claim(folder.parent / f"classifier-{digest}.lock"))
                 reuse = [record.parent for record in sorted(folder.parent.glob("*/run.json"))]
                 reuse = [other for other in reuse if other != folder]
             yield held.enter_context(working(pipeline, self.data, folder, reuse, name, watch))
 
     def make(self, row: Row, seed: int) -> None:
-        """The work of a study that needs no more than the scores."""
+        """Make a run and keep only its scores: the ``work`` of the studies that are tables of scores."""
         with self.run(row.name, row.pipeline, seed):
             pass
 
@@ -155,17 +155,17 @@ class StudyRunner:
         compose: Callable[[list[Finding]], Outcome],
         record: str = "scores.json",
     ) -> Outcome:
-        """Make what is missing, seed by seed, and write the page after each.
+        """Make the missing runs, seed by seed, and write the page after each.
 
         Args:
-            rows: as :meth:`choose` gave them.
-            work: makes one row at one seed, and leaves ``record`` in its run folder when all is done. An
-                :class:`InputError` fails this row at this seed only.
-            compose: the outcome of what is known; findings come in the order of the rows, then of the seeds.
-            record: a JSON file's name.
+            rows: the rows to make, from :meth:`choose`.
+            work: makes one row with one seed and finally writes ``record`` into its run folder. An
+                :class:`InputError` fails only this row with this seed.
+            compose: builds the outcome from the results so far, ordered by row, then by seed.
+            record: file name of the JSON record in each run folder.
 
         Raises:
-            InputError: nothing can be made: the data or the weights are not there.
+            InputError: the data or the weights are missing, so that no run can be made.
         """
         for row in rows:
             weights_digest(row.pipeline.weights, row.pipeline.backbone)
@@ -207,24 +207,24 @@ class StudyRunner:
                 made = True
                 publish(findings())
             if not made:
-                time.sleep(self.poll)  # the rest is in the hands of other processes
+                time.sleep(self.poll)  # other processes are making the remaining runs
             now = findings()
             if now != known:
                 known, outcome = now, publish(now)
         return outcome
 
     def publish(self, outcome: Outcome) -> Path:
-        """Write an outcome's files; returns the page."""
+        """Write the files of an outcome; returns the path of the page."""
         return write(outcome, self.out, self.facts())
 
     def facts(self) -> dict[str, str]:
-        """What a reader needs to repeat the study."""
+        """What is needed to reproduce the study; shown at the top of the page."""
         splits = self.splits
         held_out = f"{len(splits.val)} held out" if splits.val is not None else "none held out"
         return {
             "command": f"`{self.command}`" if self.command else "called from Python",
             "commit": commit(),
-            "data": f"`{self.data}`, {len(splits.train)} images to learn from, {held_out}, "
+            "data": f"`{self.data}`, {len(splits.train)} training images, {held_out}, "
             f"{len(splits.train.classes)} classes",
             "seeds": ", ".join(str(seed) for seed in self.seeds),
             "thresholds": "published" if self.published else "chosen from the maps, unless set as numbers",
@@ -233,9 +233,9 @@ class StudyRunner:
             "versions": versions(),
         }
 
-    def _learnt(self, pipeline: Pipeline, seed: int) -> bool:
-        """Whether a finished classifier of these settings and this seed is there."""
-        wanted = _of_classifier(pipeline)
+    def _classifier_exists(self, pipeline: Pipeline, seed: int) -> bool:
+        """Whether a run with this seed has finished a classifier with these settings."""
+        wanted = _classifier_settings(pipeline)
         for path in (self.out / "runs" / str(seed)).glob("*/classifier/stage.json"):
             record = path.parents[1] / "run.json"
             if record.exists() and read_json(path).get("state") == "done":
@@ -245,8 +245,8 @@ class StudyRunner:
         return False
 
 
-def _of_classifier(pipeline: Pipeline) -> dict[str, Any]:
-    """What makes a classifier, as ``run.json`` keeps it."""
+def _classifier_settings(pipeline: Pipeline) -> dict[str, Any]:
+    """All settings that determine the trained classifier, in the form in which ``run.json`` stores them."""
     pipeline = resolved(pipeline)
     names = ("classifier", "backbone", "stride", "precision")
     settings = {name: plain(getattr(pipeline, name)) for name in names}

@@ -53,7 +53,7 @@ def test_settings_override_the_published_thresholds() -> None:
         (("cam",), "seed=1", "--seeds"),
         (("cam",), "backbone", "expected FIELD=VALUE"),
         (("cam",), "classifier.crop=much", "expected"),
-        (("cam",), "irn:refine.labels.fg=0.1", "'irn' is none of the systems: cam"),
+        (("cam",), "irn:refine.labels.fg=0.1", "'irn' is not one of the systems to make: cam"),
         (("cam", "irn"), "cam:refine.labels.fg=0.1", "no such field"),
     ],
 )
@@ -78,5 +78,5 @@ def test_up_to_seeds_drops_what_comes_after_them() -> None:
 
 def test_unknown_recipes_are_refused() -> None:
     assert recipe("irn") == irn()
-    with pytest.raises(InputError, match=r"no recipe 'irm'; there are: .*\birn\b"):
+    with pytest.raises(InputError, match=r"no recipe 'irm'; choose from: .*\birn\b"):
         recipe("irm")
