@@ -1,13 +1,14 @@
-"""The studies on the MSRC photographs, in a protocol that two cores can pay for.
+"""The studies on the MSRC photographs, in a protocol that is affordable on two CPU cores.
 
     python benchmarks/studies.py --data voc:PATH --weights PATH --out runs/studies localisation ablation
 
-Runs are kept in OUT and shared; tables, numbers and pictures are copied to ``benchmarks/msrc/``. It can be
-stopped and started at will, and several processes can work in one OUT.
+Runs are kept in OUT and shared between studies; tables, numbers and images are copied to ``benchmarks/msrc/``. The
+script can be stopped and restarted at any time, and several processes can work in one OUT.
 
-Beside a smaller backbone and crop, every row has half the recipes' least number of steps and three of the four scales.
-All of it is the same for every row; nothing was chosen on train or val, which are reported. Everything is float32; in
-the tables recorded when precision could be set for seeds alone (``seeds.precision=bf16``) maps were read in bf16.
+The protocol has a smaller backbone and crop than the recipes, half their minimum number of training steps and three of
+their four scales. It is the same for every row; nothing was chosen on train or val, which are reported. Everything is
+computed in float32; in the tables recorded when precision could be set for seeds alone (``seeds.precision=bf16``), maps
+were computed in bf16.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 
 from deft.studies import STUDIES, StudyRunner
 from deft.studies.activation import activation
-from deft.studies.probe import Watching
+from deft.studies.probe import ProbeSettings
 
 PROTOCOL = (
     "backbone=mobilenetv2_100",
@@ -31,13 +32,14 @@ PROTOCOL = (
 REFINED = ("refine.crop=0.7", "refine.plan.min_steps=60")
 NETWORK = ("segment.plan.min_steps=180",)
 BEYOND = {"masks": REFINED, "context": REFINED, "bias": REFINED, "segmentation": REFINED + NETWORK}
-"""Settings of what stands behind the seeds, in the studies that have it."""
+"""Settings of the stages after the seeds, for the studies that run them."""
 CHOSEN = ("irn:refine.labels.fg=0.75", "irn:refine.labels.bg=0.45", "irn:refine.background=0.63")
-"""For the studies named ``_chosen``: the best of a few for `irn` on the photographs of `test`.
+"""For the studies named ``_chosen``: the best of a few thresholds for `irn` on the photographs of `test`.
 
-`irn_deft` had 0.22 for its seeds, chosen there too, and IRN's published ones behind them. Recipes choose theirs now.
+`irn_deft` had 0.22 for its seeds, also chosen there, and IRN's published thresholds after them. Recipes now choose
+their own.
 """
-WATCHING = Watching(images=60, points=10)
+PROBE = ProbeSettings(images=60, points=10)
 
 
 def main() -> None:
@@ -63,7 +65,7 @@ def main() -> None:
             systems=tuple(given.systems),
             command=f"python benchmarks/studies.py {name} {' '.join(given.systems and ['--systems', *given.systems])}",
         )
-        outcome = activation(runner, WATCHING) if name == "activation" else STUDIES[study](runner)
+        outcome = activation(runner, PROBE) if name == "activation" else STUDIES[study](runner)
         if study != name:
             outcome = replace(outcome, name=name, title=f"{outcome.title}, thresholds chosen on other photographs")
         runner.publish(outcome)
@@ -71,7 +73,7 @@ def main() -> None:
 
 
 def keep(out: Path, name: str) -> None:
-    """Copy what a study wrote to ``benchmarks/msrc/``, but for its examples, which are other people's photographs."""
+    """Copy a study's files to ``benchmarks/msrc/``, except its example photographs, which belong to others."""
     place = Path(__file__).parent / "msrc"
     place.mkdir(exist_ok=True)
     for path in out.glob(f"{name}[.-]*"):

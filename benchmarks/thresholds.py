@@ -20,15 +20,14 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from studies import PROTOCOL, REFINED
-
 from deft.augment import Cutout
 from deft.recipes import amn, demo, demo_cam
 from deft.refine.irn import Irn
 from deft.refine.psa import Psa
 from deft.studies import Row, StudyRunner
-from deft.studies.study import system_rows
+from deft.studies.rows import system_rows
 from deft.studies.thresholds import SYSTEMS, thresholds
+from studies import PROTOCOL, REFINED
 
 MSRC = (*(item for item in PROTOCOL if not item.startswith(("backbone", "precision"))), *REFINED)
 LOCALISER = ("amn:seeds.crop=0.7", "amn:seeds.plan.min_steps=180")

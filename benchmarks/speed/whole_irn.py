@@ -25,7 +25,6 @@ from typing import Any
 import crf
 import loading
 import numpy as np
-import seeds as published_seeds
 import torch
 import torch.nn.functional as F
 import walk
@@ -36,6 +35,7 @@ from stored_seeds import Found, pickled
 from torch import Tensor
 from training import stepper
 
+import seeds as published_seeds
 from deft import recipes
 from deft.artifacts import load_seeds, read_json, save_mask, save_seeds
 from deft.backbone import Backbone, build_backbone

@@ -15,9 +15,10 @@ from tqdm import tqdm
 
 from deft.contracts import Dataset, Sample
 from deft.engine import ranks
+from deft.engine.claims import POLL, Claims
 from deft.engine.cores import cores
 from deft.engine.launch import processes_of_this_machine
-from deft.engine.worklist import POLL, WorkList
+from deft.engine.worklist import WorkList
 
 READERS = 4
 """Most threads that read ahead beside a GPU; decoding a photograph takes about 10 ms."""
@@ -109,7 +110,7 @@ def for_each(
 
 
 class _Source(Protocol):
-    """Source of the next image: :class:`deft.engine.worklist.Claims`, or a sequence."""
+    """Source of the next image: :class:`deft.engine.claims.Claims`, or a sequence."""
 
     @property
     def total(self) -> int: ...
@@ -147,7 +148,7 @@ class _Given:
 
 
 def _source(indices: Sequence[int] | WorkList) -> AbstractContextManager[_Source]:
-    return indices.claims() if isinstance(indices, WorkList) else nullcontext(_Given(indices))
+    return Claims(indices) if isinstance(indices, WorkList) else nullcontext(_Given(indices))
 
 
 def _bar(source: _Source, title: str) -> tqdm:

@@ -1,7 +1,7 @@
 """Shards to shards: one shard of results for each shard of photographs, by any number of processes on one folder.
 
 A result has its shard's name and is written whole, so that whoever is killed leaves finished ones and none that is
-half done. Which process makes which is settled by :mod:`deft.engine.worklist`; entries of a shard keep their order,
+half done. Which process makes which is settled by :mod:`deft.engine.claims`; entries of a shard keep their order,
 and equal inputs give equal bytes.
 
 The folder of results::
@@ -28,8 +28,9 @@ from deft.artifacts import atomic_write, read_json, write_json
 from deft.contracts import InputError
 from deft.data.layouts.entries import Entry, is_image, shown, tags_of
 from deft.data.layouts.shards import read_shard, shard_paths, writing
+from deft.engine.claims import POLL, Claims
 from deft.engine.stream import in_order
-from deft.engine.worklist import MOST_BUCKETS, POLL, WorkList
+from deft.engine.worklist import MOST_BUCKETS, WorkList
 from deft.predict.photographs import SHOWN, outside, tags_of_keys
 from deft.settings import key_of, refuse_other
 
@@ -121,7 +122,7 @@ def stream(
     todo = ShardList(out / "work", results, key_of("shards", made_from))
     images = made = 0
     broken: dict[int, str] = {}
-    with todo.claims() as claims, tqdm(unit="image", desc=title, mininterval=1.0) as bar:
+    with Claims(todo) as claims, tqdm(unit="image", desc=title, mininterval=1.0) as bar:
         while not claims.over():
             bar.set_postfix_str(f"{len(shards) - claims.total + claims.made} of {len(shards)} shards", refresh=False)
             index = claims.take()

@@ -1,6 +1,6 @@
-"""Studies: each makes the runs of one table or figure of the paper, on any data set, and writes what came out.
+"""Studies: each makes the runs for one table or figure of the paper, on any dataset, and writes the results.
 
-A study is a function of a :class:`~deft.studies.study.StudyRunner` that returns an
+A study is a function that takes a :class:`~deft.studies.runner.StudyRunner` and returns an
 :class:`~deft.studies.outcome.Outcome`.
 """
 
@@ -17,8 +17,9 @@ from deft.studies.localisation import localisation
 from deft.studies.manifold import manifold
 from deft.studies.masks import masks
 from deft.studies.outcome import Outcome, Plot, Table
+from deft.studies.rows import Finding, Row
+from deft.studies.runner import StudyRunner
 from deft.studies.segmentation import segmentation
-from deft.studies.study import Finding, Row, StudyRunner
 from deft.studies.thresholds import thresholds
 
 STUDIES: dict[str, Callable[[StudyRunner], Outcome]] = {
@@ -33,6 +34,6 @@ STUDIES: dict[str, Callable[[StudyRunner], Outcome]] = {
     "bias": bias,
     "thresholds": thresholds,
 }
-"""What ``deft study`` knows by name."""
+"""The studies of ``deft study``, by name."""
 
 __all__ = ["STUDIES", "Finding", "Outcome", "Plot", "Row", "StudyRunner", "Table"]

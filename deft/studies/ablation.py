@@ -1,8 +1,8 @@
-"""Table 4 of DEFT: its terms one by one, on seeds.
+"""Table 4 of DEFT: ablation of its loss terms, measured on seeds.
 
-``disentangle`` has the four losses of Eq. 3 and swaps nothing. The paper adds the background swap and then the object
-swap; the object swap alone is a row of ours, and so is ``base_long``, not made unless asked for: the base system
-trained as long as DEFT, which tells the terms from the longer training.
+``disentangle`` has the four losses of Eq. 3 and no swap. The paper adds the background swap and then the object swap.
+Two rows are not in the paper: the object swap alone, and ``base_long`` (made only on request), the base system trained
+for as many epochs as DEFT, which separates the effect of the terms from that of the longer training.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ from dataclasses import replace
 from deft.classify.deft import DeftHead
 from deft.pipeline import Pipeline
 from deft.studies.outcome import Outcome
+from deft.studies.rows import Row, recipe, up_to_seeds
+from deft.studies.runner import StudyRunner
 from deft.studies.score_tables import SEEDS, Column, Layout
-from deft.studies.study import Row, StudyRunner, recipe, up_to_seeds
 
 LAYOUT = Layout(
     "ablation",
-    "DEFT's terms one by one (Table 4)",
+    "Ablation of DEFT's loss terms (Table 4)",
     SEEDS,
     Column("IoU", ("train", "seeds", "swept", "iou")),
     "IoU of each class: seeds of train, swept",
@@ -29,7 +30,7 @@ DEFAULT = ("base", "disentangle", "background_swap", "object_swap", "both_swaps"
 
 def ablation(runner: StudyRunner) -> Outcome:
     """Train DEFT's classifier with and without each term and score its seeds."""
-    runner.need_truth()
+    runner.require_ground_truth()
     base, deft = recipe("irn"), recipe("irn_deft")
     plain, epochs = base.own_classifier, deft.own_classifier.plan.epochs
     long = replace(base, classifier=replace(plain, plan=replace(plain.plan, epochs=epochs)))
@@ -47,7 +48,7 @@ def ablation(runner: StudyRunner) -> Outcome:
 
 
 def _swapping(pipeline: Pipeline, background: bool, objects: bool) -> Pipeline:
-    """The same with only some of DEFT's swaps."""
+    """The same pipeline with some of DEFT's swaps turned off."""
     classifier = pipeline.own_classifier
     assert isinstance(classifier.head, DeftHead)
     weights = classifier.head.swap_background_weight, classifier.head.swap_object_weight

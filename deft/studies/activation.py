@@ -1,12 +1,13 @@
-"""Fig. 1 of DEFT: how the activation on objects and on their ground goes, iteration by iteration.
+"""Fig. 1 of DEFT: average activation on objects and on their background during training.
 
-While a classifier learns it is shown a fixed set of training images that have masks, and what enters the last batch
-norm of its backbone is averaged over objects (AFA) and over ground (ABA), :mod:`deft.metrics.activation`. The paper
-reads the figure as one curve following the other: a classifier that learns an object by its scene raises both. Their
-correlation over the iterations says how closely.
+At evenly spaced training steps, the activations that enter the last batch norm of the classifier's backbone are
+averaged over the objects (AFA) and over the background (ABA) of a fixed set of training images with masks, see
+:mod:`deft.metrics.activation`. The paper concludes from the figure that one curve follows the other: a classifier that
+recognises an object by its scene raises both. Their correlation over the training steps measures how closely.
 
-The paper does not say whose objects it counts, nor whether the activation, which is signed there, is rectified. All
-are measured at once: any class, each class, and each pair of class and context, signed and rectified.
+The paper does not say which classes it averages, nor whether the activation, which is signed at that place, is
+rectified. All readings are measured: all classes together, each class, and each pair of class and context, signed and
+rectified.
 """
 
 from __future__ import annotations
@@ -28,82 +29,92 @@ from deft.data.spread import spread
 from deft.metrics.activation import pearson
 from deft.metrics.cooccurrence import class_by_context
 from deft.report.plots import Band, band_chart
+from deft.studies.markdown import escape_markdown
 from deft.studies.outcome import Outcome, Plot, Table, cell, finite
-from deft.studies.probe import READINGS, Audience, Group, Watching
-from deft.studies.study import Finding, Row, StudyRunner, system_rows
-from deft.studies.words import literal
+from deft.studies.probe import READINGS, ActivationProbe, Group, ProbeSettings
+from deft.studies.rows import Finding, Row, system_rows
+from deft.studies.runner import StudyRunner
 
 SYSTEMS = ("cam", "irn_deft")
 RECORD = "activation.json"
 
 
-def watch(audience: Audience, path: Path, steps: int) -> Callable[[int, nn.Module], None]:
-    """Looks at a classifier as it learns, for :func:`deft.engine.fit.fit`.
+def probe_watch(probe: ActivationProbe, path: Path, steps: int) -> Callable[[int, nn.Module], None]:
+    """A callback for :func:`deft.engine.fit.fit` that measures the classifier while it is trained.
 
     Args:
-        audience: the images.
-        path: where the curve is kept, point by point, so that a kill costs none that a checkpoint has passed.
-        steps: of the whole training.
+        probe: the images to measure on.
+        path: file of the measurements; written after each, so that an interrupted training loses none of them.
+        steps: number of steps of the whole training.
     """
-    wanted = moments(steps, audience.watching.points)
+    wanted = probe_steps(steps, probe.settings.points)
 
-    def look(done: int, network: nn.Module) -> None:
+    def watch(done: int, network: nn.Module) -> None:
         if done not in wanted:
             return
         known = read_json(path) if path.exists() else {}
         backbone = network.get_submodule("backbone")
         assert isinstance(backbone, Backbone)
-        known[str(done)] = finite(audience.measure(backbone))
+        known[str(done)] = finite(probe.measure(backbone))
         write_json(path, known)
 
-    return look
+    return watch
 
 
-def moments(steps: int, points: int) -> set[int]:
-    """Numbers of steps done at which to look, the first 0 and the last ``steps``."""
+def probe_steps(steps: int, points: int) -> set[int]:
+    """Numbers of completed steps at which to measure, from 0 to ``steps``."""
     return set(spread(range(steps + 1), max(2, points)))
 
 
-def activation(runner: StudyRunner, watching: Watching | None = None) -> Outcome:
-    """Train each system's classifier anew, watched; nothing but its seeds is made behind it."""
-    watching = watching or Watching()
+def activation(runner: StudyRunner, settings: ProbeSettings | None = None) -> Outcome:
+    """Train each system's classifier while measuring its activation; of the later stages only seeds are made.
+
+    Raises:
+        InputError: no training image has a mask, or a backbone has no batch norm.
+    """
+    settings = settings or ProbeSettings()
     rows = runner.choose([row for row in system_rows() if row.pipeline.classifier], SYSTEMS)
-    rows = [_only_watched(row) for row in rows]
+    rows = [_watched(row) for row in rows]
     data = runner.splits.train
-    audience = Audience(data, watching)
+    probe = ActivationProbe(data, settings)
 
     def work(row: Row, seed: int) -> None:
         folder = runner.folder(row.name, row.pipeline, seed)
         steps = row.pipeline.own_classifier.loader_plan.steps(len(data))
         path = folder / "classifier" / RECORD
-        with runner.run(row.name, row.pipeline, seed, watch=watch(audience, path, steps)):
+        with runner.run(row.name, row.pipeline, seed, watch=probe_watch(probe, path, steps)):
             curve = read_json(path) if path.exists() else {}
-            if {int(step) for step in curve} != moments(steps, watching.points):
-                raise InputError(f"{folder}: its classifier was not watched all the way; remove the folder and go on")
-            write_json(folder / RECORD, {"groups": [group.name(data) for group in audience.groups], "curve": curve})
+            wanted = probe_steps(steps, settings.points)
+            if {int(step) for step in curve} != wanted:
+                raise InputError(
+                    f"{folder}: expected measurements of its classifier at {len(wanted)} training steps, got "
+                    f"{len(curve)} at fewer or other steps; remove the folder and run the command again"
+                )
+            write_json(folder / RECORD, {"groups": [group.name(data) for group in probe.groups], "curve": curve})
 
     def compose(findings: list[Finding]) -> Outcome:
-        return _compose(findings, audience)
+        return _compose(findings, probe)
 
     return runner.survey(rows, work, compose, RECORD)
 
 
-def _only_watched(row: Row) -> Row:
+def _watched(row: Row) -> Row:
+    """The row up to its seeds, under a run folder of its own."""
     return replace(row, name=f"{row.name}-watched", pipeline=replace(row.pipeline, refine=None, segment=None))
 
 
 @dataclass(frozen=True, eq=False)
 class _Curves:
-    """AFA and ABA of one row over seeds."""
+    """AFA and ABA of one row, for each seed and training step."""
 
     label: str
     seeds: tuple[int, ...]
     steps: tuple[int, ...]
     values: dict[str, NDArray[np.float64]]
-    """By reading: (seeds, groups, 2, steps); nan where unknown."""
+    """For each reading AFA and ABA, (seeds, groups, 2, steps); nan if unknown."""
 
     def correlation(self, reading: str, group: int) -> list[float]:
-        """Of AFA and ABA over the steps, a seed each."""
+        """Pearson's correlation of AFA and ABA over the steps, for each seed."""
         return [pearson(afa.tolist(), aba.tolist()) for afa, aba in self.values[reading][:, group]]
 
 
@@ -115,26 +126,26 @@ def _curves(findings: Sequence[Finding]) -> list[_Curves]:
             continue
         steps = sorted(int(step) for step in runs[0].value["curve"])
         values = {
-            reading: np.array([_one(run.value["curve"], steps, reading) for run in runs], dtype=np.float64)
+            reading: np.array([_values(run.value["curve"], steps, reading) for run in runs], dtype=np.float64)
             for reading in READINGS
         }
         found.append(_Curves(label, tuple(run.seed for run in runs), tuple(steps), values))
     return found
 
 
-def _one(curve: dict[str, Any], steps: Sequence[int], reading: str) -> NDArray[np.float64]:
-    """(groups, 2, steps)."""
+def _values(curve: dict[str, Any], steps: Sequence[int], reading: str) -> NDArray[np.float64]:
+    """AFA and ABA of one run, (groups, 2, steps)."""
     return np.array([curve[str(step)][reading] for step in steps], dtype=np.float64).transpose(1, 2, 0)
 
 
-def _compose(findings: Sequence[Finding], audience: Audience) -> Outcome:
-    data, groups = audience.data, audience.groups
+def _compose(findings: Sequence[Finding], probe: ActivationProbe) -> Outcome:
+    data, groups = probe.data, probe.groups
     found = _curves(findings)
-    shown = [0, *_usual_pairs(audience)]
+    shown = [0, *_usual_pairs(probe)]
     tables = [
-        _table("Any object, and the pairs a class is most often seen in", found, groups, data, shown, READINGS),
+        _table("All objects, and each class with its usual context", found, groups, data, shown, READINGS),
         _table(
-            "Class by class, and every pair",
+            "Each class, and each pair of class and context",
             found,
             groups,
             data,
@@ -154,16 +165,17 @@ def _compose(findings: Sequence[Finding], audience: Audience) -> Outcome:
         }
         if bands:
             alt = (
-                f"Mean activation on objects (AFA) and on ground (ABA) against the step, {title}, of {', '.join(bands)}"
+                "Mean activation on objects (AFA) and on the background (ABA) against the training step, "
+                f"{title}, for {', '.join(bands)}"
             )
             name = "curves" if index == 0 else "pair"
-            plots.append(Plot(name, band_chart(bands, "step", f"activation, {title}"), alt))
+            plots.append(Plot(name, band_chart(bands, "training step", f"activation, {title}"), alt))
     return Outcome(
         "activation",
-        "Activation of objects and of their ground as a classifier learns (Fig. 1)",
+        "Activation on objects and on their background during training (Fig. 1)",
         tuple(table for table in tables if table.rows),
         tuple(plots),
-        notes=_notes(audience),
+        notes=_notes(probe),
         values={
             each.label: {
                 "seeds": list(each.seeds),
@@ -183,13 +195,13 @@ def _compose(findings: Sequence[Finding], audience: Audience) -> Outcome:
     )
 
 
-def _usual_pairs(audience: Audience, most: int = 6) -> list[int]:
-    """Places of the pairs that a class makes likeliest, strongest first."""
-    data = audience.data
+def _usual_pairs(probe: ActivationProbe, most: int = 6) -> list[int]:
+    """Indices of the groups of each class with its usual context, highest co-occurrence above chance first."""
+    data = probe.data
     if data.context_labels is None or not data.contexts:
         return []
     usual = class_by_context(data.labels, data.context_labels, data.classes, data.contexts).strongest()
-    places = {(group.target, group.ground): index for index, group in enumerate(audience.groups)}
+    places = {(group.target, group.context): index for index, group in enumerate(probe.groups)}
     return [places[k, j] for k, j, _ in usual if (k, j) in places][:most]
 
 
@@ -209,13 +221,13 @@ def _table(
                 last = each.values[reading][:, index, :, -1]
                 numbers += [cell(last[:, part].tolist(), 1.0, 4) for part in range(2)]
                 numbers.append(cell(each.correlation(reading, index), 1.0, 2))
-            rows.append((literal(groups[index].name(data)), each.label, str(len(each.seeds)), *numbers))
+            rows.append((escape_markdown(groups[index].name(data)), each.label, str(len(each.seeds)), *numbers))
     heads = tuple(f"{what}, {reading}" for reading in readings for what in ("AFA", "ABA", "correlation"))
     return Table(title, ("objects", "system", "runs", *heads), tuple(rows), "AFA and ABA after the last step.")
 
 
 def _band(name: str, steps: Sequence[int], values: NDArray[np.float64]) -> Band:
-    """Mean and deviation over seeds, (seeds, steps)."""
+    """Mean and standard deviation over seeds of values (seeds, steps)."""
     known = values[~np.isnan(values).all(axis=1)]
     if not len(known):
         return Band(name, steps, [math.nan] * len(steps), [math.nan] * len(steps))
@@ -223,17 +235,18 @@ def _band(name: str, steps: Sequence[int], values: NDArray[np.float64]) -> Band:
     return Band(name, steps, known.mean(axis=0).tolist(), spread.tolist())
 
 
-def _notes(audience: Audience) -> tuple[str, ...]:
-    data = audience.data
+def _notes(probe: ActivationProbe) -> tuple[str, ...]:
+    data = probe.data
     notes = [
-        f"The same {len(audience.indices)} training images with masks at every look. AFA and ABA are means over "
-        "channels of what enters the backbone's last batch norm, then over the region, then over images. *Signed* is "
-        "what is there, *rectified* counts negative values as 0; the paper does not say which it draws.",
-        "The correlation is Pearson's, between AFA and ABA over the steps of one run; mean ± standard deviation over "
-        "seeds. 1 says that the ground lights up and dims with the object.",
+        f"All measurements use the same {len(probe.indices)} training images with masks. The input of the backbone's "
+        "last batch norm is averaged over channels, then over the objects (AFA) or the background (ABA) of each image, "
+        "then over images. *Signed* takes these activations as they are, *rectified* sets negative values to 0; the "
+        "paper does not say which it plots.",
+        "The correlation is Pearson's, between AFA and ABA over the training steps of one run; mean ± standard "
+        "deviation over random seeds. At 1, the activation of the background rises and falls with that of the object.",
     ]
     if data.context_labels is None or not data.contexts:
-        notes.append("The data name no contexts, so no pair of class and context can be followed.")
-    elif not any(data[index].context is not None for index in audience.indices[:5]):
-        notes.append("There are no context masks: in a pair ABA is over the whole background of the pair's images.")
+        notes.append("The dataset has no context labels, so no pair of class and context is measured.")
+    elif not any(data[index].context is not None for index in probe.indices[:5]):
+        notes.append("There are no context masks: for a pair, ABA is over the whole background of the pair's images.")
     return tuple(notes)

@@ -1,7 +1,7 @@
-"""Table 1b of DEFT: seeds of one system whose classifier learns from images or features changed in different ways.
+"""Table 1b of DEFT: seeds of one system whose classifier is trained with different augmentations.
 
-The paper prints no settings and no length of training for its other rows. By default each row has its recipe's: 5
-epochs, and 10 for DEFT, which swaps from the sixth. ``--set classifier.plan.epochs=10`` gives all of them the same.
+The paper reports neither settings nor training length for its other rows. By default each row has its recipe's: 5
+epochs, and 10 for DEFT, which swaps from the sixth. ``--set classifier.plan.epochs=10`` trains all rows equally long.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from deft.studies.outcome import Outcome
+from deft.studies.rows import system_rows, up_to_seeds
+from deft.studies.runner import StudyRunner
 from deft.studies.score_tables import SEEDS, Column, Layout
-from deft.studies.study import StudyRunner, system_rows, up_to_seeds
 
 BASE = "irn"
 PAPER = {
@@ -25,23 +26,23 @@ PAPER = {
 }
 LAYOUT = Layout(
     "augmentations",
-    "Seeds by what the classifier learns from (Table 1b)",
+    "Seeds by the augmentation of the classifier (Table 1b)",
     SEEDS,
     Column("IoU", ("train", "seeds", "swept", "iou")),
     "IoU of each class: seeds of train, swept",
     paper="paper, VOC",
     curve=("train", "seeds"),
     notes=(
-        "Each row trains as long as its recipe says: 5 epochs, and 10 with DEFT, unless the settings above say "
-        "otherwise. `--set classifier.plan.epochs=10` gives every row the same. The paper does not say which it did, "
-        "and has no Hide-and-Seek.",
+        "Each row is trained for the number of epochs in its recipe: 5, and 10 with DEFT, unless the settings above "
+        "say otherwise. `--set classifier.plan.epochs=10` trains all rows equally long. The paper does not say which "
+        "of the two it did, and has no row for Hide-and-Seek.",
     ),
 )
 
 
 def augmentations(runner: StudyRunner) -> Outcome:
     """Train a classifier with each augmentation and score its seeds."""
-    runner.need_truth()
+    runner.require_ground_truth()
     rows = runner.choose(system_rows(PAPER), tuple(PAPER))
     rows = [replace(row, pipeline=up_to_seeds(row.pipeline)) for row in rows]
     chosen = {row.name for row in rows}

@@ -1,15 +1,15 @@
-"""Which contexts or other tags each class leans on, on the user's own images. No published code has this.
+"""Bias of each class towards contexts and co-occurring classes, on the user's own images. Not part of any paper.
 
-DEFT's classifier holds an object and a background vector of every image and a layer, f_swap, that scores any pair of
-the two. So every object can be scored on every background of the data, and the background alone can be shown to
-f_fg: no mask and no new photograph is needed. Beside it stands what any classifier tells: its score of a class with
-and without the companion, on the photographs as they are. Where masks exist, IoU with and without the companion and
-the activation on objects and ground join in.
+DEFT's classifier computes an object and a background vector of each image, and has a layer, f_swap, that scores any
+pair of the two. So every object can be scored on every background of the dataset, and f_fg can be given a background
+alone: neither masks nor new photographs are needed. The study adds what any classifier provides, the score of a class
+on its photographs with and without the companion; and, if there are masks, the IoU with and without the companion, and
+the activation on objects and on their background.
 
-What ranks a pair of class and companion is the *lift*: the mean logit of the class, over its objects, on backgrounds of
-photographs that show the companion, less that on backgrounds of photographs that do not. f_swap is additive for
-``swap_head`` ``linear`` (the paper's) and ``shared``, so there the lift in logits does not depend on the object at all;
-in probability it does.
+Pairs of a class and a companion are ranked by their *lift*: the mean logit of the class, over its objects, on
+backgrounds of photographs that show the companion, minus that on backgrounds of photographs that do not. f_swap is
+additive if ``swap_head`` is ``linear`` (as in the paper) or ``shared``: then the lift in logits is the same for every
+object of a class, although the lift in probability is not.
 """
 
 from __future__ import annotations
@@ -32,42 +32,45 @@ from deft.metrics.cooccurrence import Cooccurrence, class_by_class, class_by_con
 from deft.metrics.miou import Confusion, mask_at
 from deft.refine.labels import upsample_seeds
 from deft.stages.context import Run
-from deft.studies.bias_page import RECORD, compose_bias
+from deft.studies.bias_page import compose_bias
 from deft.studies.outcome import Outcome, finite
-from deft.studies.probe import Audience, Watching, batch_norms
-from deft.studies.study import Finding, Row, StudyRunner, system_rows
-from deft.studies.vectors import deft_part, has_two_vectors, read_vectors
+from deft.studies.probe import ActivationProbe, batch_norms
+from deft.studies.rows import Finding, Row, system_rows
+from deft.studies.runner import StudyRunner
+from deft.studies.vectors import deft_module, has_two_vectors, read_vectors
 
 SYSTEMS = ("irn_deft", "cam")
+RECORD = "bias.json"
 
 
 @dataclass(frozen=True)
-class Inquiry:
-    """How much is looked at."""
+class BiasSettings:
+    """Numbers of images of the study `bias`."""
 
     images: int = 400
-    """Training images whose vectors are paired, at most; as many of each class as there can be."""
+    """Maximum number of training images whose vectors are paired, balanced over the classes."""
     together: int = 3
-    """Photographs that must show a class and a companion together for the pair to be listed."""
+    """Minimum number of photographs that show a class and a companion together, for the pair to be listed."""
     examples: int = 3
-    """Photographs of each class that are kept as examples."""
+    """Number of example photographs of each class."""
 
 
 @dataclass(frozen=True, eq=False)
 class Companions:
-    """What a class can be seen with: contexts where the data name them, and the other classes."""
+    """What a class can occur together with: the contexts, if the dataset has labels of them, and the other classes."""
 
     names: tuple[str, ...]
+    """Names of the J companions."""
     kinds: tuple[str, ...]
-    """``context`` or ``tag`` of each."""
+    """``context`` or ``tag`` (a class) for each."""
     shown: NDArray[np.bool_]
-    """(N, J)."""
+    """Which images show which companion, (N, J)."""
     tables: tuple[Cooccurrence, ...]
-    """Classes with contexts, if there are any, and with classes; their columns follow each other in ``names``."""
+    """Co-occurrence of classes with contexts, if there are any, and with classes, in the order of ``names``."""
 
     @classmethod
     def of(cls, data: Dataset) -> Companions:
-        """Those of a data set."""
+        """The companions in a dataset."""
         together = class_by_class(data.labels, data.classes)
         contexts = data.context_labels
         if contexts is None or not data.contexts:
@@ -79,7 +82,7 @@ class Companions:
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        """Photographs of each class and companion, (K, J)."""
+        """Number of photographs that show both, for each class and companion, (K, J)."""
         return np.concatenate([table.counts for table in self.tables], axis=1)
 
     @property
@@ -88,12 +91,19 @@ class Companions:
         return np.concatenate([table.base for table in self.tables])
 
 
-def bias(runner: StudyRunner, inquiry: Inquiry | None = None) -> Outcome:
-    """Train each system up to its pseudo-masks and ask what its classes lean on."""
-    inquiry = inquiry or Inquiry()
+def bias(runner: StudyRunner, settings: BiasSettings | None = None) -> Outcome:
+    """Train each system up to its pseudo-masks and measure what its class scores depend on.
+
+    Raises:
+        InputError: none of the chosen systems has DEFT's head.
+    """
+    settings = settings or BiasSettings()
     rows = runner.choose([row for row in system_rows() if row.pipeline.classifier], SYSTEMS)
     if not any(has_two_vectors(row.pipeline) for row in rows):
-        raise InputError("this study swaps backgrounds, which only DEFT's head can do: add irn_deft to --systems")
+        raise InputError(
+            "this study swaps backgrounds: expected at least one system with DEFT's head, got "
+            f"{', '.join(row.name for row in rows)}; add irn_deft to --systems"
+        )
     rows = [replace(row, pipeline=replace(row.pipeline, segment=None)) for row in rows]
     rows.sort(key=lambda row: not has_two_vectors(row.pipeline))
     data = runner.splits.train
@@ -101,7 +111,7 @@ def bias(runner: StudyRunner, inquiry: Inquiry | None = None) -> Outcome:
 
     def work(row: Row, seed: int) -> None:
         with runner.run(row.name, row.pipeline, seed) as run:
-            write_json(run.out.path / RECORD, finite(diagnose(run, companions, inquiry)))
+            write_json(run.out.path / RECORD, finite(bias_record(run, companions, settings)))
 
     def compose(findings: list[Finding]) -> Outcome:
         folders = [runner.folder(each.row.name, each.row.pipeline, each.seed) for each in findings]
@@ -112,21 +122,22 @@ def bias(runner: StudyRunner, inquiry: Inquiry | None = None) -> Outcome:
     return runner.survey(rows, work, compose, RECORD)
 
 
-def diagnose(run: Run, companions: Companions, inquiry: Inquiry) -> dict[str, Any]:
-    """The record of one run: ``classes``, ``pairs``, and what holds for all.
+def bias_record(run: Run, companions: Companions, settings: BiasSettings) -> dict[str, Any]:
+    """The record of one run: figures of all ``classes`` and ``pairs``, and of the run as a whole.
 
     Raises:
-        InputError: the seeds were made without a classifier's scores.
+        InputError: the seeds have no classifier scores.
     """
     data = run.train
     probability = np.array([load_seeds(path).scores for path in run.files("seeds", data, ".npz", "train")])
     if probability.shape != data.labels.shape:
         raise InputError(
-            "this system's seeds keep no classifier's scores of the images, so nothing can lean on anything"
+            f"expected seeds with classifier scores of {data.labels.shape[0]} images and {data.labels.shape[1]} "
+            f"classes, got scores of shape {probability.shape}; leave out systems whose seeds come from other tools"
         )
-    swap = Swapped(run, companions, inquiry) if has_two_vectors(run.pipeline) else None
-    overlap = Overlaps.of(run) if data.scored.any() else None
-    inside = _activation(run)
+    swap = SwappedScores(run, companions, settings) if has_two_vectors(run.pipeline) else None
+    overlap = ClassOverlaps.of(run) if data.scored.any() else None
+    activations = _activations(run)
     pairs, classes = [], []
     for k, name in enumerate(data.classes):
         tagged = data.labels[:, k]
@@ -134,13 +145,13 @@ def diagnose(run: Run, companions: Companions, inquiry: Inquiry) -> dict[str, An
             {
                 "class": name,
                 "photographs": int(tagged.sum()),
-                "afa": inside.get(k, (None, None))[0],
-                "aba": inside.get(k, (None, None))[1],
+                "afa": activations.get(k, (None, None))[0],
+                "aba": activations.get(k, (None, None))[1],
                 **(swap.of_class(k) if swap else {}),
             }
         )
         for j, companion in enumerate(companions.names):
-            if companions.counts[k, j] < inquiry.together:
+            if companions.counts[k, j] < settings.together:
                 continue
             shown = companions.shown[:, j]
             pairs.append(
@@ -166,17 +177,17 @@ def diagnose(run: Run, companions: Companions, inquiry: Inquiry) -> dict[str, An
     }
 
 
-class Swapped:
-    """Every object of some images on every background of them."""
+class SwappedScores:
+    """Scores of every object of a selection of images on every background of them."""
 
-    def __init__(self, run: Run, companions: Companions, inquiry: Inquiry) -> None:
+    def __init__(self, run: Run, companions: Companions, settings: BiasSettings) -> None:
         data = run.train
         network = run.trained_classifier()
-        head = deft_part(network)
-        indices = choose_images(data, inquiry.images)
+        head = deft_module(network)
+        indices = choose_images(data, settings.images)
         vectors = read_vectors(network, data, indices)
         head.cpu()
-        self.data, self.inquiry = data, inquiry
+        self.data, self.settings = data, settings
         self.kind = head.settings.swap_head
         self.ratio = head.background_reliance()
         self.ratios = norm_ratios(head, vectors.z_fg.shape[1])
@@ -187,21 +198,21 @@ class Swapped:
             self.alone = sigmoid(head.f_fg(vectors.z_bg).numpy())
 
     def of_class(self, k: int) -> dict[str, Any]:
-        """What the background alone says, and in which photographs it says most."""
+        """Scores of class k on backgrounds alone, and the photographs whose background scores highest."""
         own = np.flatnonzero(self.tagged[:, k])
-        loudest = own[np.argsort(-self.alone[own, k], kind="stable")][: self.inquiry.examples]
+        highest = own[np.argsort(-self.alone[own, k], kind="stable")][: self.settings.examples]
         return {
             "norm_ratio": self.ratios[k],
             "alone": taken_for(self.alone[:, k], self.tagged[:, k]),
             "alone_elsewhere": taken_for(self.alone[:, k], ~self.tagged[:, k]),
             "examples": [
                 {"image": self.data.names[self.indices[place]], "alone": float(self.alone[place, k])}
-                for place in loudest
+                for place in highest
             ],
         }
 
     def of_pair(self, k: int, j: int) -> dict[str, Any]:
-        """What changing the background does, and what the background alone says with the companion and without."""
+        """Effect of the background on class k: with companion j or without it, and the background alone."""
         own = np.flatnonzero(self.tagged[:, k])
         shown = self.shown[:, j]
         return {
@@ -212,15 +223,15 @@ class Swapped:
 
 
 @dataclass(frozen=True, eq=False)
-class Overlaps:
-    """Pixels of each class that mask and truth share, and that either covers, image by image."""
+class ClassOverlaps:
+    """Intersection and union of predicted and true pixels, for each image and class."""
 
     counts: dict[str, NDArray[np.int64]]
-    """By what is scored: (N, 2, K)."""
+    """For ``seeds`` and ``masks``: numbers of pixels, (N, 2, K), intersection first."""
 
     @classmethod
-    def of(cls, run: Run) -> Overlaps:
-        """Of the seeds at the threshold that is best on the whole split, and of the pseudo-masks."""
+    def of(cls, run: Run) -> ClassOverlaps:
+        """Overlaps of the seeds, at the threshold that is best on the whole split, and of the pseudo-masks."""
         data = run.train
         threshold = read_json(run.out.path / "scores.json")["train"]["seeds"]["swept"]["threshold"]
         seeds, masks = run.files("seeds", data, ".npz", "train"), run.files("masks", data, ".png")
@@ -241,17 +252,23 @@ class Overlaps:
         return cls(counts)
 
     def of_pair(self, k: int, tagged: NDArray[np.bool_], shown: NDArray[np.bool_]) -> dict[str, float]:
-        """IoU of the class on its photographs with the companion and without; nan where there are none."""
+        """IoU of class k on its photographs with the companion and without it; nan if there are none.
+
+        Args:
+            k: class index.
+            tagged: images that show the class, (N,).
+            shown: images that show the companion, (N,).
+        """
         found = {}
         for name, counts in self.counts.items():
             for where, members in (("with", tagged & shown), ("without", tagged & ~shown)):
-                hits, either = counts[members, :, k].sum(axis=0)
-                found[f"{name}_{where}"] = float(hits / either) if either else float("nan")
+                intersection, union = counts[members, :, k].sum(axis=0)
+                found[f"{name}_{where}"] = float(intersection / union) if union else float("nan")
         return found
 
 
 def choose_images(data: Dataset, count: int) -> list[int]:
-    """Training images, as many of each class as there can be, and as many without a tag."""
+    """About ``count`` images: equally many of each class, as far as there are enough, and of images without a class."""
     share = max(3, count // (len(data.classes) + 1))
     chosen = set(spread(np.flatnonzero(~data.labels.any(axis=1)), share))
     for k in range(len(data.classes)):
@@ -260,13 +277,13 @@ def choose_images(data: Dataset, count: int) -> list[int]:
 
 
 def pair_logits(head: DeftModule, z_fg: Tensor, z_bg: Tensor) -> NDArray[np.float64]:
-    """f_swap of every object with every background: (n, n, K), objects first."""
+    """Logits of f_swap for every object (n, C) on every background (n, C): (n, n, K), objects first."""
     rows = [head.swap_logits(torch.cat([one.expand_as(z_bg), z_bg], dim=1)) for one in z_fg]
     return torch.stack(rows).numpy().astype(np.float64)
 
 
 def norm_ratios(head: DeftModule, channels: int) -> list[float]:
-    """Norm of f_swap's weights on the background over that on the object, a class each; nan where it is not linear."""
+    """Norm of f_swap's weights on the background divided by that on the object, for each class; nan for an MLP."""
     if head.settings.swap_head == "mlp":
         return [float("nan")] * head.f_fg.out_features
     with torch.no_grad():
@@ -276,17 +293,17 @@ def norm_ratios(head: DeftModule, channels: int) -> list[float]:
     return ratios
 
 
-def _activation(run: Run) -> dict[int, tuple[float, float]]:
-    """AFA and ABA, signed, of each class that is shown in images with masks; empty without masks or batch norms."""
+def _activations(run: Run) -> dict[int, tuple[float, float]]:
+    """Signed AFA and ABA of each class that images with masks show; empty without masks or batch norms."""
     if not run.train.scored.any():
         return {}
     backbone = run.trained_classifier().backbone.to(device())
     if not batch_norms(backbone):
         return {}
-    audience = Audience(run.train, Watching())
-    measured = audience.measure(backbone)["signed"]
+    probe = ActivationProbe(run.train)
+    measured = probe.measure(backbone)["signed"]
     return {
-        group.target: (measured[place][0], measured[place][1])
-        for place, group in enumerate(audience.groups)
-        if group.target is not None and group.ground is None
+        group.target: (afa, aba)
+        for group, (afa, aba) in zip(probe.groups, measured, strict=True)
+        if group.target is not None and group.context is None
     }

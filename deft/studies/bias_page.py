@@ -1,11 +1,11 @@
-"""What the study of bias found, in words that the owner of the photographs understands: tables, page and pictures."""
+"""The page of the study `bias`: sentences for the owner of the photographs, examples, and the tables as HTML."""
 
 from __future__ import annotations
 
 import math
 import statistics
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,71 +19,54 @@ from deft.report.sheet import Section, Sheet
 from deft.report.summary import CAUTION, PLAIN, Line
 from deft.report.tables import Cell, Row
 from deft.report.tables import Table as PageTable
-from deft.studies.outcome import Outcome, Plot, Table, cell
-from deft.studies.study import Finding
-from deft.studies.words import literal
+from deft.studies.bias_tables import (
+    Pair,
+    class_table,
+    classes_of,
+    lift_table,
+    overlap_table,
+    pairs_of,
+    photograph_table,
+    strongest_of_each_class,
+)
+from deft.studies.markdown import escape_markdown
+from deft.studies.outcome import Outcome, Plot, Table
+from deft.studies.rows import Finding
 
-RECORD = "bias.json"
-TITLE = "What each class leans on"
-MOST = 25
-"""Pairs in a table."""
+TITLE = "Context bias of each class"
 SENTENCES = 12
+"""Maximum number of sentences."""
 PICTURES = 12
-COMPANION = ("class", "kind", "companion")
-
-
-@dataclass(frozen=True, eq=False)
-class Pair:
-    """A class and a companion over all runs of one system."""
-
-    label: str
-    """Of the system."""
-    name: str
-    companion: str
-    kind: str
-    runs: tuple[dict[str, Any], ...]
-    """The pair's entry in each run's record."""
-
-    def values(self, figure: str) -> list[float | None]:
-        """A figure of each run; None where unknown."""
-        return [run.get(figure) for run in self.runs]
-
-    def mean(self, figure: str) -> float:
-        """Over runs; nan where unknown."""
-        known = [value for value in self.values(figure) if value is not None]
-        return statistics.fmean(known) if known else math.nan
-
-    @property
-    def rank(self) -> float:
-        """Lift in logits; a pair without one comes last."""
-        lift = self.mean("lift_logits")
-        return -math.inf if math.isnan(lift) else lift
+"""Maximum number of example photographs."""
 
 
 def compose_bias(findings: Sequence[Finding], folders: Sequence[Path], data: Dataset) -> tuple[Outcome, str]:
-    """The outcome of what is known, and its page as HTML.
+    """The outcome of the results so far, and its page as HTML.
 
     Args:
-        findings: rows that swap first.
-        folders: the run folder of each finding.
+        findings: results of the runs; rows that swap backgrounds come first.
+        folders: run folder of each finding.
         data: the training images.
+
+    Returns:
+        The outcome, and the HTML of the page.
     """
     known = [(each, folder) for each, folder in zip(findings, folders, strict=True) if each.value]
     labels = list(dict.fromkeys(each.row.label for each, _ in known))
-    pairs = {label: _pairs(label, [each.value for each, _ in known if each.row.label == label]) for label in labels}
+    pairs = {label: pairs_of(label, [each.value for each, _ in known if each.row.label == label]) for label in labels}
     swapping = next((label for label in labels if any(pair.rank > -math.inf for pair in pairs[label])), None)
     ranked = sorted(pairs[swapping], key=lambda pair: -pair.rank) if swapping else []
     records = {label: [each.value for each, _ in known if each.row.label == label] for label in labels}
-    of_class = _classes(records[swapping]) if swapping else {}
-    sentences = [sentence(pair, of_class.get(pair.name, [])) for pair in _one_a_class(ranked)][:SENTENCES]
+    of_class = classes_of(records[swapping]) if swapping else {}
+    sentences = [sentence(pair, of_class.get(pair.name, [])) for pair in strongest_of_each_class(ranked)][:SENTENCES]
     limits = _limits([record for found in records.values() for record in found])
     source = next(((each.value, folder) for each, folder in known if each.row.label == swapping), None)
     pictures = _pictures(source[0], source[1], data) if source else []
     tables = [
-        _lean_table(ranked),
-        _seen_table(ranked, pairs),
-        *_class_tables(of_class),
-        *_overlap_table(ranked, pairs),
+        lift_table(ranked),
+        photograph_table(ranked, pairs),
+        class_table(of_class),
+        overlap_table(ranked, pairs),
     ]
     outcome = Outcome(
         "bias",
@@ -91,9 +74,10 @@ def compose_bias(findings: Sequence[Finding], folders: Sequence[Path], data: Dat
         tuple(_escaped(table) for table in tables if table.rows),
         tuple(_plots(pictures, data)),
         notes=(
-            "`bias.html` holds the same with pictures. "
-            "A class *leans* on a companion when a background from photographs of that companion lifts its score.",
-            *("- " + literal(line.text, 1000) for line in sentences),
+            "`bias.html` shows the same with images. A *companion* of a class is a context, or another class (tag), "
+            "that its photographs show. A class is biased towards a companion if backgrounds from photographs of that "
+            "companion raise its score.",
+            *("- " + escape_markdown(line.text, 1000) for line in sentences),
             *limits,
         ),
         values={
@@ -105,184 +89,71 @@ def compose_bias(findings: Sequence[Finding], folders: Sequence[Path], data: Dat
 
 
 def sentence(pair: Pair, classes: Sequence[dict[str, Any]]) -> Line:
-    """One line for the owner of the photographs; names as they are, to be escaped where they are shown.
+    """A sentence on a class and a companion, for the owner of the photographs; names are not escaped yet.
 
     Args:
         pair: the class and its companion.
-        classes: the class's entry in each run's record.
+        classes: entry of the class in the record of each run.
     """
     count, of = pair.runs[0]["together"], pair.runs[0]["photographs"]
-    seen = "seen with" if pair.kind == "tag" else "its photographs show"
-    words = [f"{pair.name}: {seen} {pair.companion} in {count} of {of}"]
+    parts = [f"{pair.name}: {count} of its {of} photographs also show {pair.companion}"]
     lift = pair.mean("lift")
     if math.isnan(lift):
-        words.append("every photograph shows it or none does, so nothing can be compared")
+        parts.append("all photographs show it or none does, so that backgrounds with and without it cannot be compared")
     else:
         points = round(abs(100 * lift))
-        unit = "point" if points == 1 else "points"
-        moved = f"{'falls' if lift > 0 else 'rises'} by {points} {unit}" if points else "hardly changes"
-        words.append(f"on backgrounds without {pair.companion} its score {moved}")
+        unit = "percentage point" if points == 1 else "percentage points"
+        change = f"{'falls' if lift > 0 else 'rises'} by {points} {unit}" if points else "hardly changes"
+        parts.append(f"on backgrounds without {pair.companion} its score {change}")
     alone = [run["alone"] for run in classes if run.get("alone") is not None]
     if alone:
-        words.append(
-            f"the background alone is taken for {pair.name} in {100 * statistics.fmean(alone):.0f} % of its photographs"
-        )
-    return Line(CAUTION if lift >= 0.01 else PLAIN, "; ".join(words))
-
-
-def _pairs(label: str, records: Sequence[dict[str, Any]]) -> list[Pair]:
-    found: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for record in records:
-        for entry in record["pairs"]:
-            found.setdefault((entry["class"], entry["companion"], entry["kind"]), []).append(entry)
-    return [Pair(label, *names, tuple(runs)) for names, runs in found.items()]
-
-
-def _classes(records: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    found: dict[str, list[dict[str, Any]]] = {}
-    for record in records:
-        for entry in record["classes"]:
-            found.setdefault(entry["class"], []).append(entry)
-    return found
+        share = 100 * statistics.fmean(alone)
+        parts.append(f"in {share:.0f} % of its photographs the background alone is classified as {pair.name}")
+    return Line(CAUTION if lift >= 0.01 else PLAIN, "; ".join(parts))
 
 
 def _by_seed(known: Sequence[tuple[Finding, Path]], label: str) -> dict[str, Any]:
     return {str(each.seed): each.value for each, _ in known if each.row.label == label}
 
 
-def _one_a_class(ranked: Sequence[Pair]) -> list[Pair]:
-    """The strongest pair of each class."""
-    first: dict[str, Pair] = {}
-    for pair in ranked:
-        first.setdefault(pair.name, pair)
-    return list(first.values())
-
-
-def _names(pair: Pair) -> tuple[str, str, str]:
-    return pair.name, pair.kind, pair.companion
-
-
-def _lean_table(ranked: Sequence[Pair]) -> Table:
-    rows = [
-        (
-            *_names(pair),
-            f"{pair.runs[0]['together']} of {pair.runs[0]['photographs']}",
-            cell(pair.values("lift_logits"), 1.0, 2, sign=True),
-            cell(pair.values("lift"), sign=True),
-            cell(pair.values("away"), sign=True),
-            cell(pair.values("alone_with"), digits=0),
-            cell(pair.values("alone_tempted"), digits=0),
-        )
-        for pair in ranked[:MOST]
-    ]
-    heads = ("photographs", "lift, logits", "lift, points", "away from it, points", "background alone", "tempted")
-    return Table(
-        "Ranked by how much the background lifts the score",
-        (*COMPANION, *heads),
-        tuple(rows),
-        "*Lift*: the class's score on backgrounds with the companion less that on backgrounds without it, over all its "
-        "objects; this figure, in logits, ranks. *Away from it*: its photographs with the companion, given backgrounds "
-        "without. *Background alone*: score of the class, per cent, when only the background of its photographs with "
-        "the companion is shown; *tempted*: the same of photographs of the companion that do not show the class.",
-    )
-
-
-def _seen_table(ranked: Sequence[Pair], pairs: dict[str, list[Pair]]) -> Table:
-    rows = []
-    for leader in ranked[:MOST]:
-        for label, found in pairs.items():
-            for pair in found:
-                if (pair.name, pair.companion, pair.kind) == (leader.name, leader.companion, leader.kind):
-                    figures = ("with_it", "without_it", "tempted", "calm")
-                    numbers = (cell(pair.values(figure), digits=0) for figure in figures)
-                    share = 100 * pair.runs[0]["together"] / pair.runs[0]["photographs"]
-                    rows.append((*_names(pair), label, f"{share:.0f}", f"{100 * pair.mean('usual'):.0f}", *numbers))
-    heads = ("system", "share of its photographs", "share of all", "with it", "without it", "companion only", "neither")
-    return Table(
-        "The photographs as they are",
-        (*COMPANION, *heads),
-        tuple(rows),
-        "Per cent. How often the companion is there, and the mean score of the class on its photographs with and "
-        "without the companion, on those of the companion only, and on those of neither. Any classifier tells this; it "
-        "cannot tell whether the companion or something that goes with it moves the score.",
-    )
-
-
-def _class_tables(classes: dict[str, list[dict[str, Any]]]) -> list[Table]:
-    rows = []
-    for name, runs in classes.items():
-        of = [[run.get(figure) for run in runs] for figure in ("norm_ratio", "alone", "alone_elsewhere", "afa", "aba")]
-        numbers = (cell(of[0], 1.0, 2), cell(of[1], digits=0), cell(of[2], digits=0), cell(of[3], 1.0, 3))
-        rows.append((name, str(runs[0]["photographs"]), *numbers, cell(of[4], 1.0, 3)))
-    heads = ("photographs", "norm ratio", "background alone, %", "elsewhere, %", "AFA", "ABA")
-    return [
-        Table(
-            "Class by class",
-            ("class", *heads),
-            tuple(rows),
-            "*Norm ratio*: weights of f_swap on the background over those on the object; 0 ignores the background. "
-            "*Background alone*: photographs of the class whose background alone is taken for it; *elsewhere*: "
-            "photographs without it. AFA and ABA: activation on the class's objects and on their ground, where masks "
-            "are; ABA near AFA means that the network lights up on the ground as well.",
-        )
-    ]
-
-
-def _overlap_table(ranked: Sequence[Pair], pairs: dict[str, list[Pair]]) -> list[Table]:
-    figures = ("seeds_with", "seeds_without", "masks_with", "masks_without")
-    rows = []
-    for leader in ranked[:MOST]:
-        for label, found in pairs.items():
-            for pair in found:
-                same = (pair.name, pair.companion, pair.kind) == (leader.name, leader.companion, leader.kind)
-                if same and any(not math.isnan(pair.mean(figure)) for figure in figures):
-                    rows.append((*_names(pair), label, *(cell(pair.values(figure)) for figure in figures)))
-    heads = ("system", "seeds, with it", "seeds, without", "masks, with it", "masks, without")
-    words = (
-        "IoU of the class, per cent, on its photographs with the companion and without. Seeds at the threshold that is "
-        "best on all of train, chosen on the truth; pseudo-masks at the recipe's."
-    )
-    return [Table("Overlap with and without the companion", (*COMPANION, *heads), tuple(rows), words)] if rows else []
-
-
 def _limits(records: Sequence[dict[str, Any]]) -> tuple[str, ...]:
-    """What cannot be known, and why."""
+    """What the results cannot show, and why."""
     notes = []
     if not records:
         return ()
     if not any(record["contexts"] for record in records):
         notes.append(
-            "The data name no contexts, so companions are the other tags only. Whether a class leans on a scene that "
-            "has no name here (grass, water, road) cannot be told by name; the share whose background alone is taken "
-            "for the class still tells how much. A file `context_labels.csv` would name them."
+            "The dataset has no context labels, so companions are other classes only. A bias towards a scene without a "
+            "label (grass, water, road) cannot be attributed to that scene; the share of photographs whose background "
+            "alone is classified as the class still measures it. A file `context_labels.csv` adds context labels."
         )
     if not any(record["masks"] for record in records):
         notes.append(
-            "There are no masks, so nothing says where in a photograph a score comes from: no overlap, AFA or ABA."
+            "There are no masks, so IoU, AFA and ABA, which show where in a photograph a score comes from, are missing."
         )
     elif not any(entry["afa"] is not None for record in records for entry in record["classes"]):
-        notes.append("The backbone has no batch norm before which AFA and ABA could be read.")
+        notes.append("The backbone has no batch norm, before which AFA and ABA are measured.")
     if any(record["swap_head"] is None for record in records):
         notes.append(
-            "A plain classifier scores a whole photograph only: what it would say of the background alone, or of an "
-            "object on another background, cannot be known without DEFT's two vectors."
+            "A classifier without DEFT's two vectors scores whole photographs only: it gives no score for a background "
+            "alone, or for an object on another background."
         )
     if any(record["swap_head"] in ("linear", "shared") for record in records):
         notes.append(
-            "f_swap adds what the object says and what the background says: the lift in logits is the same for every "
-            "object of a class, and says nothing of how the two work together. In points it is smaller for objects "
-            "that are sure already."
+            "f_swap adds a term of the object and a term of the background: the lift in logits is the same for every "
+            "object of a class and cannot show interactions between the two. In percentage points it is smaller for "
+            "objects whose score is already high."
         )
     notes.append(
-        "Backgrounds are vectors that the classifier learned, not photographs: where its background attention takes in "
-        "a part of the object, the background alone rightly looks like the class. A companion that is in every "
-        "photograph, or in none, cannot be compared."
+        "Backgrounds are feature vectors of the classifier, not photographs: if its background attention covers a part "
+        "of the object, the background alone resembles the class for that reason. A companion that all photographs "
+        "show, or none, cannot be evaluated."
     )
     return tuple(notes)
 
 
 def _pictures(record: dict[str, Any], folder: Path, data: Dataset) -> list[tuple[str, float, PictureRow]]:
-    """Photographs whose background alone is most taken for their class: (class, score, row), highest first."""
+    """Photographs whose background alone scores highest for their class: (class, score, row), highest first."""
     wanted = [(entry["class"], one) for entry in record["classes"] for one in entry.get("examples", [])]
     wanted.sort(key=lambda item: -item[1]["alone"])
     places = {name: index for index, name in enumerate(data.names)}
@@ -306,7 +177,7 @@ def _plots(pictures: Sequence[tuple[str, float, PictureRow]], data: Dataset) -> 
         red, green, blue = palette()[data.classes.index(name) + 1].tolist()
         shown = [picture for _, picture in row.pictures]
         rows.append((f"{name}: {100 * alone:.0f} %", (red, green, blue), shown))
-    alt = "Photographs whose background alone is most taken for their class, each beside its seeds"
+    alt = "Photographs whose background alone scores highest for their class, each beside its seeds"
     return [Plot("examples", contact_sheet(rows), alt)]
 
 
@@ -316,32 +187,35 @@ def _page(
     limits: Sequence[str],
     pictures: Sequence[tuple[str, float, PictureRow]],
 ) -> str:
-    words = "The strongest companion of each class, those that lift its score most first."
-    sections = [Section("In short", words, tuple(sentences))]
+    words = "The companion that raises the score of each class most, largest effects first."
+    sections = [Section("Summary", words, tuple(sentences))]
     if pictures:
-        words = "Photographs whose background alone, without the object, is most taken for their class."
+        words = "Photographs whose background alone, without the object, scores highest for their class."
         sections.append(Section("Examples", words, pictures=tuple(row for _, _, row in pictures)))
     sections += [
-        Section(table.title, _bare(table.explain), first=table.columns[0], table=_page_table(table))
+        Section(table.title, _without_markup(table.explain), first=table.columns[0], table=_page_table(table))
         for table in tables
         if table.rows
     ]
-    sections.append(Section("What cannot be known", lines=tuple(Line(PLAIN, _bare(text)) for text in limits)))
-    return render_sheet(Sheet(TITLE, "Which surroundings and other tags a class's score comes from.", tuple(sections)))
+    sections.append(Section("Limits", lines=tuple(Line(PLAIN, _without_markup(text)) for text in limits)))
+    intro = "How much the score of each class depends on its surroundings and on other classes in the photograph."
+    return render_sheet(Sheet(TITLE, intro, tuple(sections)))
 
 
 def _page_table(table: Table) -> PageTable:
-    """The same table for the page, which escapes by itself."""
+    """The same table for the HTML page, whose template escapes the cells."""
     rows = tuple(Row(line[0], tuple(map(Cell, line[1:]))) for line in table.rows)
     return PageTable(table.columns[1:], rows)
 
 
 def _escaped(table: Table) -> Table:
-    """The same table for Markdown: names are the user's."""
+    """The same table for Markdown, with the user's names escaped."""
     users = [index for index, column in enumerate(table.columns) if column in ("class", "companion")]
-    rows = tuple(tuple(literal(text) if at in users else text for at, text in enumerate(line)) for line in table.rows)
+    rows = tuple(
+        tuple(escape_markdown(text) if at in users else text for at, text in enumerate(line)) for line in table.rows
+    )
     return replace(table, rows=rows)
 
 
-def _bare(text: str) -> str:
+def _without_markup(text: str) -> str:
     return text.replace("*", "").replace("`", "")

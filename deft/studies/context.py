@@ -1,9 +1,10 @@
-"""Table 3 of DEFT: classes on the images that show their usual context, and on those that do not.
+"""Table 3 of DEFT: scores of a class on images with its usual context and without it.
 
-The paper prints a ratio of co-occurrence and one mIoU a pair. The ratio fits its own counts under one definition only,
-see :mod:`deft.metrics.cooccurrence`; both are printed. Its mIoU, 68 to 87, is far above that of any mask over all
-classes, and the paper does not say of what it is: here are the IoU of the pair's class, its mean with the
-background's, and the mean over all classes, each from one confusion matrix over the images of the pair.
+The paper reports a co-occurrence ratio and one mIoU per pair. The ratio fits the paper's own counts under only one of
+two definitions, see :mod:`deft.metrics.cooccurrence`; both are reported here. Its mIoU, 68 to 87, is far above that of
+any masks over all classes, and the paper does not say which classes it averages. Three readings are reported: the IoU
+of the pair's class, its mean with the background's IoU, and the mean over all classes, each from one confusion matrix
+over the images of the pair.
 """
 
 from __future__ import annotations
@@ -22,15 +23,16 @@ from deft.metrics import Confusion, Cooccurrence, class_by_context, mask_at
 from deft.refine.labels import upsample_seeds
 from deft.report.plots import bar_chart
 from deft.stages.context import Run
+from deft.studies.markdown import escape_markdown
 from deft.studies.outcome import NOTHING, Outcome, Plot, Table, cell, finite
 from deft.studies.pairs import AT_LEAST, PAPER, SIDES, Pair, context_labels, find_pairs
+from deft.studies.rows import Finding, Row, system_rows
+from deft.studies.runner import StudyRunner
 from deft.studies.score_tables import Column, difference, mean_and_spread
-from deft.studies.study import Finding, Row, StudyRunner, system_rows
-from deft.studies.words import literal
 
 SYSTEMS = ("cam", "irn", "irn_deft")
 RECORD = "context.json"
-MAPS = {"masks": "masks, the run's threshold", "seeds": "seeds, swept threshold"}
+MAPS = {"masks": "masks at the run's threshold", "seeds": "seeds at the swept threshold"}
 MEASURES = {
     "class": "IoU of the class",
     "two": "mean IoU of the class and the background",
@@ -39,20 +41,20 @@ MEASURES = {
 
 
 def context(runner: StudyRunner) -> Outcome:
-    """Score each system's masks and seeds with and without the usual context.
+    """Score each system's masks and seeds on images with and without the usual context.
 
     Raises:
-        InputError: the data name no contexts, or have no ground truth.
+        InputError: the dataset has no contexts or no ground truth, or too few images of every pair.
     """
-    runner.need_truth()
+    runner.require_ground_truth()
     train = runner.splits.train
     present = context_labels(train)
     table = class_by_context(train.labels, present, train.classes, train.contexts)
     pairs = find_pairs(train, present, table)
     if not pairs:
         raise InputError(
-            f"--data {runner.data}: no class has {AT_LEAST} images with masks that show one context; "
-            "this study needs more images"
+            f"--data {runner.data}: expected a class with at least {AT_LEAST} images that have masks and show the same "
+            "context, got none; add images or masks"
         )
     rows = runner.choose(system_rows(), SYSTEMS)
     rows = [replace(row, pipeline=replace(row.pipeline, segment=None)) for row in rows]
@@ -68,7 +70,7 @@ def context(runner: StudyRunner) -> Outcome:
 
 
 def measure(run: Run, pairs: Sequence[Pair]) -> dict[str, Any]:
-    """IoUs on both sides of each pair: of the masks, and of the seeds at the best threshold of the whole split."""
+    """IoUs of each pair with and without the context, of masks and of seeds at the split's best threshold."""
     data, classes = run.train, len(run.train.classes)
     swept = read_json(run.out.path / "scores.json")["train"]["seeds"]["swept"]["threshold"]
     seeds, masks = run.files("seeds", data, ".npz", "train"), run.files("masks", data, ".png")
@@ -131,12 +133,12 @@ def _outcome(findings: Sequence[Finding], pairs: Sequence[Pair], table: Cooccurr
         ),
     ]
     notes = (
-        "A pair is a class and a context: of each class the context it is seen with most often, the one seen most "
-        f"often of those with images on both sides, and the paper's pairs. A side of fewer than {AT_LEAST} scored "
-        "images has no score. Images are training images, their tags given.",
-        "*Masks* are at the run's threshold. *Seeds* are at the one threshold, of 100, that is best for the "
-        "whole training split; it was chosen on the truth that is scored.",
-        "The paper's mIoU is of masks on VOC 2012 with ResNet-50; it does not say over which classes.",
+        "A pair is a class and a context: for each class its most frequent context, its most frequent context among "
+        f"those with at least {AT_LEAST} images both with and without it, and the paper's pairs. Sets of fewer than "
+        f"{AT_LEAST} scored images have no score. Images are training images, and their image-level labels are given.",
+        "*Masks* are at the run's threshold. *Seeds* are at the one threshold of 100 that is best on the whole "
+        "training split, chosen on the same ground truth that scores them.",
+        "The paper's mIoU is that of masks on VOC 2012 with ResNet-50; it does not say which classes it averages.",
     )
     return Outcome(
         "context",
@@ -155,21 +157,21 @@ def _pair_table(pairs: Sequence[Pair], table: Cooccurrence) -> Table:
         at = pair.row, pair.column
         sizes = (str(int(pair.together.sum())), str(int(pair.apart.sum())))
         paper = PAPER.get((table.rows[pair.row], table.columns[pair.column]), NOTHING)
-        cells.append((literal(pair.name), *sizes, f"{of_images[at]:.2f}", f"{of_labels[at]:.2f}", paper))
+        cells.append((escape_markdown(pair.name), *sizes, f"{of_images[at]:.2f}", f"{of_labels[at]:.2f}", paper))
     heads = (
         "class, context",
         "images with",
         "images without",
-        "of the class's images",
-        "of its contexts",
+        "share of the class's images",
+        "share of its contexts",
         "paper, VOC",
     )
     return Table(
         "Pairs",
         heads,
         tuple(cells),
-        "Two ratios of co-occurrence: the share of the class's images that show the context, and the share of this "
-        "context among all context labels on the class's images. The paper's ratio fits the second.",
+        "Two co-occurrence ratios: the share of the class's images that show the context, and the share of this "
+        "context among all context labels of the class's images. The paper's ratio fits the second.",
     )
 
 
@@ -188,7 +190,7 @@ def _score_table(
     cells: list[tuple[str, ...]] = []
     sums: dict[tuple[str, str], list[list[float | None]]] = {}
     for pair in pairs:
-        line = [literal(pair.name)]
+        line = [escape_markdown(pair.name)]
         for row in rows:
             for side in pair.sides():
                 values = [_column(pair, side, kind, what).of(one) for one in known[row.name].values()]
@@ -203,13 +205,13 @@ def _score_table(
         means = [_over_pairs([sums[column][index] for index in both]) for column in columns]
         cells.append(("mean over pairs with both sides", *map(cell, means)))
     heads = ("class, context", *(f"{row.label}, {side}" for row in rows for side in SIDES))
-    explain = f"Per cent, mean ± standard deviation over seeds; runs: {counts}."
+    explain = f"Per cent, mean ± standard deviation over random seeds; runs: {counts}."
     title = f"{MEASURES[what][0].upper()}{MEASURES[what][1:]}: {MAPS[kind]}"
     return Table(title, heads, tuple(cells), explain)
 
 
 def _over_pairs(values: Sequence[Sequence[float | None]]) -> list[float | None]:
-    """Each seed's mean over the pairs that have a score."""
+    """Mean over the pairs that have a score, for each seed."""
     seeds = list(zip(*values, strict=True))
     scored = [[value for value in seed if value is not None and not np.isnan(value)] for seed in seeds]
     return [float(np.mean(seed)) if seed else None for seed in scored]
@@ -220,7 +222,7 @@ def _difference_table(pairs: Sequence[Pair], row: Row, base: Row, known: Mapping
     chosen = [(kind, what) for kind in MAPS for what in ("class", "two")]
     cells = tuple(
         (
-            literal(pair.name),
+            escape_markdown(pair.name),
             *(
                 difference(_column(pair, "with", kind, what), known[row.name], known[base.name], both)
                 for kind, what in chosen
@@ -229,11 +231,11 @@ def _difference_table(pairs: Sequence[Pair], row: Row, base: Row, known: Mapping
         for pair in pairs
     )
     return Table(
-        f"{row.label} over {base.label}, seed by seed, on the images with the context",
+        f"{row.label} vs. {base.label}, seed by seed, on the images with the context",
         ("class, context", *(f"{MAPS[kind]}: {MEASURES[what]}" for kind, what in chosen)),
         cells,
-        "Mean ± standard deviation of the differences of two runs of one seed, and in how many seeds the difference "
-        "is above 0.",
+        "Score of the first system minus that of the second: mean ± standard deviation over pairs of runs with the "
+        "same seed, and the number of seeds with a positive difference.",
     )
 
 

@@ -1,12 +1,13 @@
-"""Table 1a of DEFT: the seeds of each system, alone and on DEFT's classifier."""
+"""Table 1a of DEFT: seeds of each system, with its own classifier and with DEFT's."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from deft.studies.outcome import Outcome
+from deft.studies.rows import system_rows, up_to_seeds
+from deft.studies.runner import StudyRunner
 from deft.studies.score_tables import SEEDS, Column, Layout
-from deft.studies.study import StudyRunner, system_rows, up_to_seeds
 
 PAPER = {
     "psa": "48.0",
@@ -20,19 +21,21 @@ PAPER = {
 }
 LAYOUT = Layout(
     "localisation",
-    "Seeds of each system, alone and with DEFT (Table 1a)",
+    "Seeds of each system, without and with DEFT (Table 1a)",
     SEEDS,
     Column("IoU", ("train", "seeds", "swept", "iou")),
     "IoU of each class: seeds of train, swept",
     paper="paper, VOC",
     curve=("train", "seeds"),
-    notes=("Seeds that are made alike (PSA and IRN both start from plain CAM) differ by a fixed threshold alone.",),
+    notes=(
+        "PSA and IRN both start from plain CAM: with equal settings, their seeds differ only in a fixed threshold.",
+    ),
 )
 
 
 def localisation(runner: StudyRunner) -> Outcome:
-    """Train each system's classifier and score its seeds; nothing behind them is made."""
-    runner.need_truth()
+    """Train each system's classifier and score its seeds; later stages are not made."""
+    runner.require_ground_truth()
     rows = runner.choose(system_rows(PAPER), tuple(PAPER))
     rows = [replace(row, pipeline=up_to_seeds(row.pipeline)) for row in rows]
     return runner.survey(rows, runner.make, LAYOUT.compose)

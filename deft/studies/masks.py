@@ -1,12 +1,13 @@
-"""Table 2a of DEFT: the pseudo-masks of each system, alone and on DEFT's classifier."""
+"""Table 2a of DEFT: pseudo-masks of each system, with its own classifier and with DEFT's."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
 from deft.studies.outcome import Outcome
+from deft.studies.rows import system_rows
+from deft.studies.runner import StudyRunner
 from deft.studies.score_tables import MASKS, Column, Layout
-from deft.studies.study import StudyRunner, system_rows
 
 PAPER = {
     "psa": "61.0",
@@ -20,18 +21,18 @@ PAPER = {
 }
 LAYOUT = Layout(
     "masks",
-    "Pseudo-masks of each system, alone and with DEFT (Table 2a)",
+    "Pseudo-masks of each system, without and with DEFT (Table 2a)",
     MASKS,
     Column("IoU", ("train", "masks", "used", "iou")),
-    "IoU of each class: masks of train, the run's threshold",
+    "IoU of each class: masks of train at the run's threshold",
     paper="paper, VOC",
     curve=("train", "masks"),
 )
 
 
 def masks(runner: StudyRunner) -> Outcome:
-    """Make each system's pseudo-masks and score them; no network is trained on them."""
-    runner.need_truth()
+    """Make and score each system's pseudo-masks; no segmentation network is trained on them."""
+    runner.require_ground_truth()
     rows = runner.choose(system_rows(PAPER), tuple(PAPER))
     rows = [replace(row, pipeline=replace(row.pipeline, segment=None)) for row in rows]
     return runner.survey(rows, runner.make, LAYOUT.compose)

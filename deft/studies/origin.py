@@ -1,4 +1,4 @@
-"""Where numbers come from: the code, the machine and the versions that made them."""
+"""Provenance of results: commit, machine and package versions."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ PACKAGES = ("torch", "timm", "lightning", "numpy")
 
 
 def versions() -> str:
-    """Of this project, of Python and of what the numbers depend on."""
+    """Versions of this project, of Python and of the packages that results depend on."""
     numbers = [f"{name} {version(name)}" for name in PACKAGES]
     return ", ".join([f"deft {__version__}", f"Python {platform.python_version()}", *numbers])
 
 
 def commit() -> str:
-    """The commit of the code that runs, where it is a checkout."""
+    """Commit of the running code, and whether files differ from it; "not a checkout" outside of git."""
     place = Path(__file__).parents[1]
 
     def git(*words: str) -> str:
@@ -39,7 +39,7 @@ def commit() -> str:
 
 
 def machine() -> str:
-    """GPU, where there is one, and processor."""
+    """Name of the GPU, if there is one, and of the processor."""
     info = Path("/proc/cpuinfo")
     text = info.read_text() if info.is_file() else ""
     names = [line.partition(":")[2].strip() for line in text.splitlines() if line.startswith("model name")]

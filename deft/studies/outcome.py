@@ -1,6 +1,6 @@
-"""What a study found, as plain values, and how it is written: ``NAME.md``, ``NAME.json`` and ``NAME-*.png``.
+"""The results of a study as plain values, and how they are written: ``NAME.md``, ``NAME.json`` and ``NAME-*.png``.
 
-A study that is stopped half-way has written what it has; every table says how many runs it rests on.
+The files of an interrupted study hold the results so far; every table gives the number of runs behind its figures.
 """
 
 from __future__ import annotations
@@ -13,64 +13,64 @@ from pathlib import Path
 from typing import Any
 
 from deft.artifacts import atomic_write, write_json
-from deft.studies.words import literal
+from deft.studies.markdown import escape_markdown
 
 NOTHING = "–"
-"""A cell that cannot be known."""
+"""Text of a cell without a value."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """One table of the page; cells are Markdown, so users' words go through :func:`~deft.studies.words.literal`."""
+    """One table of the page; cells are Markdown, so user text needs :func:`~deft.studies.markdown.escape_markdown`."""
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     """One cell per column."""
     explain: str = ""
-    """What the numbers are, above the table."""
+    """Explanation of the numbers, shown above the table."""
 
 
 @dataclass(frozen=True)
 class Plot:
-    """One picture of the page."""
+    """One image of the page."""
 
     name: str
-    """Its file is ``<study>-<name>.png``."""
+    """The file is ``<study>-<name>.png``."""
     png: bytes
     alt: str
-    """What it shows, in a sentence, for those who do not see it."""
+    """Alternative text: a sentence that says what the image shows."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """All that one study found."""
+    """The results of one study."""
 
     name: str
-    """Of the files: ``localisation``."""
+    """Name of the study and its files, such as ``localisation``."""
     title: str
     tables: tuple[Table, ...]
     plots: tuple[Plot, ...] = ()
     notes: tuple[str, ...] = ()
-    """What a reader should know, one paragraph each, above the tables."""
+    """Paragraphs shown above the tables."""
     values: Any = None
-    """Every number, unrounded, for ``NAME.json``; fractions in [0, 1], None where unknown."""
+    """All numbers, unrounded, for ``NAME.json``; fractions in [0, 1], None if unknown."""
     failures: tuple[str, ...] = ()
-    """Runs that could not be made, each with its reason."""
+    """Runs that could not be made, with the reasons."""
     open: int = 0
-    """Runs that are still to be made: the page is written after each."""
+    """Number of runs that are still to be made: the page is written after each."""
 
 
 def write(outcome: Outcome, folder: Path, facts: Mapping[str, str]) -> Path:
-    """Write the page, the numbers and the pictures; each file whole or not at all.
+    """Write the page, the numbers and the images, each file atomically.
 
     Args:
-        outcome: what was found.
-        folder: where the files go.
-        facts: what a reader needs to repeat it: command, commit, versions, machine.
+        outcome: the results.
+        folder: output folder.
+        facts: what is needed to reproduce them: command, commit, versions, machine.
 
     Returns:
-        The page, ``folder/NAME.md``.
+        Path of the page, ``folder/NAME.md``.
     """
     for plot in outcome.plots:
         atomic_write(folder / f"{outcome.name}-{plot.name}.png", plot.png)
@@ -82,7 +82,7 @@ def write(outcome: Outcome, folder: Path, facts: Mapping[str, str]) -> Path:
 
 
 def finite(value: Any) -> Any:
-    """The same value with None for what JSON has no word for."""
+    """The same value with None in place of nan and infinity, which JSON does not have."""
     if isinstance(value, Mapping):
         return {str(key): finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -93,13 +93,13 @@ def finite(value: Any) -> Any:
 
 
 def cell(values: Sequence[float | None], scale: float = 100.0, digits: int = 1, sign: bool = False) -> str:
-    """Mean ± standard deviation (n - 1) of what is known, per cent unless told otherwise.
+    """Mean ± standard deviation (n - 1) of the known values, by default in per cent.
 
     Args:
-        values: one number a seed; None and nan are unknown.
-        scale: every value is multiplied by it.
-        digits: after the point.
-        sign: show the sign of a mean above 0.
+        values: one number per seed; None and nan are unknown.
+        scale: factor applied to every value.
+        digits: number of decimals.
+        sign: whether a positive mean gets a plus sign.
     """
     known = [value for value in values if value is not None and not math.isnan(value)]
     if not known:
@@ -120,19 +120,19 @@ def markdown(table: Table) -> list[str]:
 def _lines(outcome: Outcome, facts: Mapping[str, str]) -> list[str]:
     lines = [f"# {outcome.title}", ""]
     if outcome.open:
-        lines += [f"**Not finished: {outcome.open} runs are still to be made.** The same command goes on.", ""]
+        lines += [f"**Not finished: {outcome.open} runs are still to be made.** Run the same command to resume.", ""]
     for failure in outcome.failures:
-        lines += ["**Failed:** " + literal(failure, 2000), ""]
+        lines += ["**Failed:** " + escape_markdown(failure, 2000), ""]
     lines += [f"- {name}: {text}" for name, text in facts.items()] + [""]
     for note in outcome.notes:
         lines += [note, ""]
     for table in outcome.tables:
         lines += markdown(table)
     for plot in outcome.plots:
-        lines += [f"![{literal(plot.alt, 500)}]({outcome.name}-{plot.name}.png)", ""]
+        lines += [f"![{escape_markdown(plot.alt, 500)}]({outcome.name}-{plot.name}.png)", ""]
     return lines
 
 
 def _safe(text: str) -> str:
-    """Text that can stand in one cell."""
+    """Text on one line without column separators."""
     return " ".join(text.split()).replace("|", "\\|")

@@ -1,4 +1,4 @@
-"""Classes and the contexts they are usually seen in: which pairs Table 3 of DEFT is made of, on any data."""
+"""Pairs of a class and a context that it often occurs with: the rows of DEFT's Table 3, on any dataset."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from deft.engine.infer import for_each
 from deft.metrics import Cooccurrence
 
 AT_LEAST = 5
-"""Images that a side of a pair must have; a score of fewer is an anecdote."""
+"""Minimum number of images for a score: those of the class with the context, or those without it."""
 MOST = 20
-"""Classes shown, those with the closest ties first."""
+"""Maximum number of classes, those that co-occur most often first."""
 SIDES = ("with", "without")
-"""Images of the class that show the context, and those that do not."""
+"""The two sets of images of a class: with the context, and without it."""
 PAPER = {
     ("aeroplane", "sky"): "ratio .23, IRN 83.72, DEFT 87.34",
     ("sheep", "grass"): "ratio .22, IRN 85.95, DEFT 86.01",
@@ -29,7 +29,7 @@ PAPER = {
 
 @dataclass(frozen=True)
 class Pair:
-    """A class and a context with their images."""
+    """A class, a context, and the scored images of the class with and without the context."""
 
     row: int
     """Index of the class."""
@@ -37,20 +37,20 @@ class Pair:
     """Index of the context."""
     name: str
     together: NDArray[np.bool_]
-    """Scored images that hold both, (N,)."""
+    """Scored images that show both, (N,)."""
     apart: NDArray[np.bool_]
-    """Scored images that hold the class without the context, (N,)."""
+    """Scored images that show the class without the context, (N,)."""
 
     def sides(self) -> dict[str, NDArray[np.bool_]]:
-        """The two sets of images by name."""
+        """The two sets of images, by the names in :data:`SIDES`."""
         return dict(zip(SIDES, (self.together, self.apart), strict=True))
 
 
 def context_labels(data: Dataset) -> NDArray[np.bool_]:
-    """Which contexts each image shows, (N, J): from the labels, or from the context masks where there are none.
+    """The contexts that each image shows, (N, J): from the context labels, else from the context masks.
 
     Raises:
-        InputError: the data have neither.
+        InputError: the dataset has neither.
     """
     if data.contexts and data.context_labels is not None:
         return data.context_labels
@@ -67,22 +67,25 @@ def context_labels(data: Dataset) -> NDArray[np.bool_]:
         for_each(data, range(len(data)), work, title="contexts")
     if not seen.any():
         raise InputError(
-            "this study needs to know what is around the objects: expected context_classes.txt with "
-            "context_labels.csv or SegmentationContext/ beside the images, came none; see docs/data.md"
+            "this study needs context labels: expected context_classes.txt with context_labels.csv or "
+            "SegmentationContext/ beside the images, got none; see docs/data.md"
         )
     return found
 
 
 def find_pairs(data: Dataset, present: NDArray[np.bool_], table: Cooccurrence) -> list[Pair]:
-    """The pairs to score: of each class its commonest context, its commonest with images on both sides, the paper's.
+    """The pairs to score.
+
+    They are, of each class, its most frequent context; its most frequent context among those that leave enough images
+    without it; and the paper's pairs.
 
     Args:
-        data: with ground truth.
+        data: dataset with ground truth.
         present: contexts of each image, (N, J).
-        table: classes with contexts.
+        table: co-occurrence of classes and contexts.
 
     Returns:
-        Pairs with at least :data:`AT_LEAST` scored images, closest ties first.
+        Pairs with at least :data:`AT_LEAST` scored images that show both, highest co-occurrence first.
     """
     share = table.share_of_images()
 
@@ -99,10 +102,10 @@ def find_pairs(data: Dataset, present: NDArray[np.bool_], table: Cooccurrence) -
     for fits in kinds:
         found = []
         for k in range(len(table.rows)):
-            ways = [pair(k, j) for j in range(len(table.columns))]
-            ways = [one for one in ways if one.together.sum() >= AT_LEAST and fits(one)]
-            if ways:
-                found.append(max(ways, key=lambda one: (int(one.together.sum()), -one.column)))
+            candidates = [pair(k, j) for j in range(len(table.columns))]
+            candidates = [one for one in candidates if one.together.sum() >= AT_LEAST and fits(one)]
+            if candidates:
+                found.append(max(candidates, key=lambda one: (int(one.together.sum()), -one.column)))
         found.sort(key=lambda one: -share[one.row, one.column])
         chosen |= {(one.row, one.column): one for one in found[:MOST]}
     return sorted(chosen.values(), key=lambda one: -share[one.row, one.column])

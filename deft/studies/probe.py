@@ -1,7 +1,7 @@
-"""The fixed set of images that a network is shown again and again, and what enters its last batch norm on each.
+"""Activation probe: the activations that enter the last batch norm, on a fixed set of images, averaged over regions.
 
-The paper (DEFT, Fig. 1) says "before the last batch norm": in a ResNet the output of conv3 of the last block, before
-bn3; in a MobileNetV2 that of the last block's last convolution.
+The paper (DEFT, Fig. 1) says "before the last batch norm": in a ResNet this is the output of conv3 of the last block,
+before bn3; in a MobileNetV2 that of the last block's last convolution.
 """
 
 from __future__ import annotations
@@ -21,126 +21,143 @@ from deft.data.spread import spread
 from deft.metrics.activation import Regions, average_activation, regions
 
 READINGS = ("signed", "rectified")
-"""Activation as it comes, and with what lies below zero set to zero."""
+"""Activations as they are, and with negative values set to 0."""
 MAX_PAIRS = 40
-"""Pairs of class and context that are followed, at most; those that are shown most often."""
+"""Maximum number of pairs of class and context, those shown by most images first."""
 
 
 @dataclass(frozen=True)
-class Watching:
-    """How closely a classifier is watched."""
+class ProbeSettings:
+    """Number of images and of measurements of a probe."""
 
     images: int = 150
-    """Training images with masks that are looked at, at most; spread over the data."""
+    """Maximum number of training images with masks, evenly spaced over the dataset."""
     points: int = 30
-    """How often, from before the first step to after the last."""
-    pair: int = 3
-    """Images that must show a class and a context together for the pair to be followed."""
+    """Number of measurements, evenly spaced from before the first training step to after the last."""
+    pair_images: int = 3
+    """Minimum number of images that show a class and a context together, for the pair to be measured."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Whose objects are averaged, and over which ground."""
+    """Class whose activation is averaged, and its background region."""
 
     target: int | None = None
-    """Class index; None for any object."""
-    ground: int | None = None
-    """Context index: images of the pair only, and where context masks are known ABA is over the context's pixels."""
+    """Class index; None for the objects of all classes."""
+    context: int | None = None
+    """Context index: only images of the pair are used, and the background is the context's own pixels if context masks
+    are known. None takes the whole background."""
 
     def name(self, data: Dataset) -> str:
-        """As the tables call it."""
+        """Name in tables and records."""
         if self.target is None:
             return "any object"
-        return data.classes[self.target] + ("" if self.ground is None else f" and {data.contexts[self.ground]}")
+        return data.classes[self.target] + ("" if self.context is None else f" and {data.contexts[self.context]}")
 
 
 @dataclass(frozen=True)
-class View:
-    """One image that is looked at."""
+class ProbeImage:
+    """One image of the probe, and the regions over which its activation is averaged."""
 
     image: Tensor
     """uint8, (1, 3, H, W)."""
-    where: tuple[tuple[Group, Regions], ...]
+    regions: tuple[tuple[Group, Regions], ...]
+    """Each group that the image belongs to, with its object and background regions."""
 
 
 @dataclass(frozen=True)
-class Audience:
-    """The fixed set of images, read once."""
+class ActivationProbe:
+    """Measures the average foreground and background activation (AFA and ABA) of a network on fixed images.
+
+    Args:
+        data: dataset with ground-truth masks of at least some images.
+        settings: number of images.
+
+    Raises:
+        InputError: no image has a mask.
+    """
 
     data: Dataset
-    watching: Watching = field(default_factory=Watching)
+    settings: ProbeSettings = field(default_factory=ProbeSettings)
 
     def __post_init__(self) -> None:
         """Refuse data without masks before anything is trained."""
         if not self.data.scored.any():
             raise InputError(
-                "AFA and ABA are averages over true objects and their ground: expected ground-truth masks of some "
-                "training images, found none; add masks, or see what the study 'bias' tells without any"
+                "AFA and ABA are averaged over true object and background regions: expected ground-truth masks of some "
+                "training images, got none; add masks, or run the study 'bias', which needs none"
             )
 
     @cached_property
     def indices(self) -> list[int]:
-        """Which images."""
-        return spread(np.flatnonzero(self.data.scored), self.watching.images)
+        """Indices of the probe's images in the dataset."""
+        return spread(np.flatnonzero(self.data.scored), self.settings.images)
 
     @cached_property
     def groups(self) -> tuple[Group, ...]:
-        """Any object, each class that is shown, and the pairs that are shown most often."""
+        """All objects together, each class that occurs, and the pairs of class and context that most images show."""
         shown = self.data.labels[self.indices].sum(axis=0)
         found = [Group(), *(Group(int(k)) for k in np.flatnonzero(shown))]
         if self.data.context_labels is not None and self.data.contexts:
             together = self.data.labels[self.indices].T.astype(int) @ self.data.context_labels[self.indices].astype(int)
-            pairs = [(int(k), int(j)) for k, j in np.argwhere(together >= self.watching.pair)]
+            pairs = [(int(k), int(j)) for k, j in np.argwhere(together >= self.settings.pair_images)]
             pairs = sorted(pairs, key=lambda pair: -int(together[pair]))[:MAX_PAIRS]
             found += [Group(k, j) for k, j in sorted(pairs)]
         return tuple(found)
 
     @cached_property
-    def views(self) -> list[View]:
-        """The images, each with the regions of the groups that it is in."""
+    def images(self) -> list[ProbeImage]:
+        """The images, read once, each with the regions of the groups that it belongs to."""
         found = []
         contexts = self.data.context_labels
         for index in self.indices:
             sample = self.data[index]
             if sample.mask is None:
                 continue
-            where = []
+            members = []
             for group in self.groups:
                 if group.target is not None and not sample.labels[group.target]:
                     continue
-                if group.ground is None:
-                    where.append((group, regions(sample.mask, group.target)))
-                elif contexts is not None and contexts[index, group.ground]:
-                    where.append((group, regions(sample.mask, group.target, sample.context, group.ground)))
-            found.append(View(torch.from_numpy(sample.image).permute(2, 0, 1)[None].contiguous(), tuple(where)))
+                if group.context is None:
+                    members.append((group, regions(sample.mask, group.target)))
+                elif contexts is not None and contexts[index, group.context]:
+                    members.append((group, regions(sample.mask, group.target, sample.context, group.context)))
+            found.append(ProbeImage(torch.from_numpy(sample.image).permute(2, 0, 1)[None].contiguous(), tuple(members)))
         return found
 
     def measure(self, backbone: Backbone) -> dict[str, list[list[float]]]:
-        """AFA and ABA of each group, for each of :data:`READINGS`; the network is left as it was.
+        """AFA and ABA of each group, for each of :data:`READINGS`; the network is left unchanged.
 
         Returns:
-            By reading, one ``[AFA, ABA]`` a group; nan where no image shows the region.
+            For each reading one ``[AFA, ABA]`` per group; nan if no image shows the region.
+
+        Raises:
+            InputError: the network has no batch norm.
         """
         norm = last_batch_norm(backbone)
-        maps = entering(backbone, norm, [view.image for view in self.views])
+        maps = input_activations(backbone, norm, [one.image for one in self.images])
         found: dict[str, list[list[float]]] = {}
         for number, reading in enumerate(READINGS):
             found[reading] = []
             for group in self.groups:
-                seen, where = [], []
-                for activation, view in zip(maps, self.views, strict=True):
-                    for owner, part in view.where:
-                        if owner == group:
-                            seen.append(activation[number])
+                activations, where = [], []
+                for activation, one in zip(maps, self.images, strict=True):
+                    for member, part in one.regions:
+                        if member == group:
+                            activations.append(activation[number])
                             where.append(part)
-                afa, aba, _, _ = average_activation(seen, where)
+                afa, aba, _, _ = average_activation(activations, where)
                 found[reading].append([afa, aba])
         return found
 
 
 def batch_norms(backbone: Backbone) -> list[nn.Module]:
-    """The batch norms on the way to the last feature map, in order; those of shortcuts are left out."""
-    return [part for name, part in backbone.net.named_modules() if isinstance(part, nn.BatchNorm2d) and _on_way(name)]
+    """The batch norms on the main path to the last feature map, in order, without those of shortcut connections."""
+    return [
+        part
+        for name, part in backbone.net.named_modules()
+        if isinstance(part, nn.BatchNorm2d) and not {"downsample", "shortcut"} & set(name.split("."))
+    ]
 
 
 def last_batch_norm(backbone: Backbone) -> nn.Module:
@@ -152,21 +169,22 @@ def last_batch_norm(backbone: Backbone) -> nn.Module:
     norms = batch_norms(backbone)
     if not norms:
         raise InputError(
-            f"AFA and ABA are read before the last batch norm and {backbone.name} has none: take a network with batch "
-            "norm, such as resnet50 or mobilenetv2_100"
+            f"AFA and ABA are measured before the last batch norm: expected a network with batch norm, got "
+            f"{backbone.name}, which has none; take one such as resnet50 or mobilenetv2_100"
         )
     return norms[-1]
 
 
-def _on_way(name: str) -> bool:
-    return "downsample" not in name.split(".") and "shortcut" not in name.split(".")
-
-
 @torch.no_grad()
-def entering(backbone: Backbone, norm: nn.Module, images: Sequence[Tensor]) -> list[NDArray[np.float32]]:
-    """What enters a batch norm, mean over channels, signed and rectified: (2, h, w) of each image.
+def input_activations(backbone: Backbone, norm: nn.Module, images: Sequence[Tensor]) -> list[NDArray[np.float32]]:
+    """Input of a batch norm for each image, averaged over channels, signed and rectified: (2, h, w) each.
 
-    The network computes as it does when it is used, and is then put back: each part in training or not as it was.
+    The network runs in eval mode; afterwards each module is set back to the mode that it was in.
+
+    Args:
+        backbone: the network.
+        norm: one of its batch norms.
+        images: uint8 (1, 3, H, W) each.
     """
     where = next(backbone.parameters()).device
     modes = [(part, part.training) for part in backbone.modules()]

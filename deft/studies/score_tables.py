@@ -1,4 +1,4 @@
-"""What the table studies share: from the scores of rows and seeds to tables, differences and charts."""
+"""Tables, paired differences and charts of scores, shared by the studies that reproduce a table of the paper."""
 
 from __future__ import annotations
 
@@ -10,41 +10,43 @@ from typing import Any
 
 from deft.report.data import Curve
 from deft.report.plots import bar_chart, threshold_chart
+from deft.studies.markdown import escape_markdown
 from deft.studies.outcome import NOTHING, Outcome, Plot, Table, cell
-from deft.studies.study import Finding, Row
-from deft.studies.words import literal
+from deft.studies.rows import Finding, Row
 
 SWEPT = (
-    "A *fixed* threshold is a number set before anything was seen. An *auto* one is chosen from the maps and the "
-    "photographs, without masks: what a user gets. A *swept* one is the best of 100, chosen on the very truth that is "
-    "scored: it says what the maps could give, not what a user without truth gets. *Train's threshold* is train's "
-    "swept one, used on the held-out images. Maps are of the image's own tags."
+    "A *fixed* threshold is a number set in advance. An *auto* threshold is chosen from the maps and the images, "
+    "without masks: this is what a user gets. A *swept* threshold is the best of 100, chosen on the same ground truth "
+    "that scores it: an upper bound for the maps, which a user without ground truth does not reach. *Train's "
+    "threshold* is the swept threshold of the training split, applied to the held-out images. Maps are made for the "
+    "classes that an image is labelled with."
 )
 MEASURE = (
-    "mIoU with background from one confusion matrix a split, per cent, mean ± standard deviation (n − 1) over seeds. "
-    "The seed changes everything random; rows of one seed see the images in the same order."
+    "mIoU with background from one confusion matrix per split, in per cent, mean ± standard deviation (n − 1) over "
+    "random seeds. The seed determines all randomness; rows with the same seed see the images in the same order."
 )
-PAPER = "The paper's figures are its own, on VOC 2012 with ResNet-50: another data set and another network."
+PAPER = "The paper's results are on VOC 2012 with ResNet-50: another dataset and another network."
 
 
 @dataclass(frozen=True)
 class Column:
-    """One number of ``scores.json`` as a column."""
+    """One number of ``scores.json`` as a column of a table."""
 
     title: str
+    """Heading of the column, and key of the number in the study's JSON file."""
     keys: tuple[str, ...]
-    """Where the number stands."""
+    """Path of keys to the number."""
     share: bool = True
-    """A fraction, shown per cent; False shows it as it is (a threshold)."""
+    """Whether the number is a fraction, shown in per cent; False shows it unchanged (a threshold)."""
 
     def of(self, scores: Any) -> float | None:
-        """The number in one run's scores; None where it is not known."""
+        """The number in the scores of one run; None if unknown."""
         for key in self.keys:
             scores = scores.get(key) if isinstance(scores, dict) else None
         return None if scores is None else float(scores)
 
     def cell(self, values: Sequence[float | None], sign: bool = False) -> str:
-        """The cell of several seeds."""
+        """The cell for the values of several seeds."""
         return cell(values, sign=sign) if self.share else cell(values, 1.0, 2, sign)
 
 
@@ -78,22 +80,24 @@ NETWORK = (
 
 @dataclass(frozen=True)
 class Layout:
-    """What one table study shows of its runs."""
+    """What the page of a study shows of the scores of its runs."""
 
     name: str
+    """Name of the study."""
     title: str
     columns: tuple[Column, ...]
     classes: Column
-    """List of IoUs, background first."""
+    """Path of the IoU per class, background first."""
     classes_title: str
+    """Title of the table of classes."""
     paper: str = ""
-    """Title of the column with the paper's figures; no such column if empty."""
+    """Heading of the column with the paper's results; no such column if empty."""
     curve: tuple[str, ...] = ()
-    """Where the maps stand whose curve is drawn."""
+    """Path of the maps whose threshold curve is drawn; none if empty."""
     notes: tuple[str, ...] = ()
 
     def compose(self, findings: Sequence[Finding]) -> Outcome:
-        """The outcome of what is known."""
+        """Tables, charts and numbers of the results so far."""
         rows = list({each.row.name: each.row for each in findings}.values())
         scores = {row.name: {each.seed: each.value for each in findings if each.row.name == row.name} for row in rows}
         known = {name: {seed: one for seed, one in seeds.items() if one} for name, seeds in scores.items()}
@@ -127,7 +131,7 @@ class Layout:
         return Table("Scores", heads, tuple(cells), MEASURE)
 
     def _differences(self, rows: Sequence[Row], known: Mapping[str, Mapping[int, Any]]) -> list[Table]:
-        """Each row less the row it is compared with, over the seeds that both have."""
+        """Differences between each row and those it is compared with, over the seeds that both have."""
         labels = {row.name: row.label for row in rows}
         shown = [column for column in self.columns if column.share]
         cells = []
@@ -137,18 +141,18 @@ class Layout:
                 if not both:
                     continue
                 numbers = [difference(column, known[row.name], known[base], both) for column in shown]
-                cells.append((f"{row.label}, over {labels[base]}", str(len(both)), *numbers))
+                cells.append((f"{row.label} vs. {labels[base]}", str(len(both)), *numbers))
         if not cells:
             return []
         used = [index for index in range(2 + len(shown)) if any(line[index] != NOTHING for line in cells)]
         heads = ("difference", "seeds", *(column.title for column in shown))
         return [
             Table(
-                "Differences, seed by seed",
+                "Paired differences, seed by seed",
                 tuple(heads[index] for index in used),
                 tuple(tuple(line[index] for index in used) for line in cells),
-                "Mean ± standard deviation of the differences of two runs of one seed, and in how many seeds the "
-                "difference is above 0.",
+                "Score of the first system minus that of the second: mean ± standard deviation over pairs of runs with "
+                "the same seed, and the number of seeds with a positive difference.",
             )
         ]
 
@@ -158,7 +162,10 @@ class Layout:
         names = ["background", *runs[0]["classes"]] if runs else []
         lists = {row.name: [_list(one, self.classes.keys) for one in known[row.name].values()] for row in shown}
         cells = [
-            (literal(name), *(cell([values[index] if values else None for values in lists[row.name]]) for row in shown))
+            (
+                escape_markdown(name),
+                *(cell([values[index] if values else None for values in lists[row.name]]) for row in shown),
+            )
             for index, name in enumerate(names)
         ]
         if all(text == NOTHING for line in cells for text in line[1:]):
@@ -205,7 +212,7 @@ class Layout:
 
 
 def difference(column: Column, ones: Mapping[int, Any], others: Mapping[int, Any], seeds: Sequence[int]) -> str:
-    """The cell of a paired difference."""
+    """The cell for a paired difference: mean ± deviation, and how many seeds have a positive difference."""
     pairs = [(column.of(ones[seed]), column.of(others[seed])) for seed in seeds]
     found = [one - other for one, other in pairs if one is not None and other is not None]
     if not found:
@@ -214,7 +221,7 @@ def difference(column: Column, ones: Mapping[int, Any], others: Mapping[int, Any
 
 
 def mean_and_spread(values: Sequence[float | None]) -> tuple[float, float]:
-    """Mean and standard deviation of what is known; nan for none, 0 for the deviation of one."""
+    """Mean and standard deviation of the known values; nan if there are none, a deviation of 0 for a single one."""
     known = [value for value in values if value is not None and not math.isnan(value)]
     if not known:
         return math.nan, 0.0

@@ -1,15 +1,16 @@
-"""Table 2b of DEFT: the network trained on each system's pseudo-masks, on images it was told nothing of.
+"""Table 2b of DEFT: the segmentation network trained on each system's pseudo-masks, scored on held-out images.
 
-The paper does not name its network. Ours is a DeepLab (``segment``); its scores are of the held-out split, or of the
-server for VOC's test split, which cannot be scored here: see ``deft voc-submit``.
+The paper does not name its network; here it is a DeepLab (``segment``), scored on the held-out split. VOC's test split
+is scored by its evaluation server only: see ``deft voc-submit``.
 """
 
 from __future__ import annotations
 
 from deft.contracts import InputError
 from deft.studies.outcome import Outcome
+from deft.studies.rows import system_rows
+from deft.studies.runner import StudyRunner
 from deft.studies.score_tables import NETWORK, Column, Layout
-from deft.studies.study import StudyRunner, system_rows
 
 PAPER = {
     "psa": "61.7 / 63.7",
@@ -19,26 +20,26 @@ PAPER = {
 }
 LAYOUT = Layout(
     "segmentation",
-    "Network trained on each system's pseudo-masks, alone and with DEFT (Table 2b)",
+    "Segmentation network trained on each system's pseudo-masks, without and with DEFT (Table 2b)",
     NETWORK,
     Column("IoU", ("val", "segmentation", "iou")),
     "IoU of each class: network, val",
     paper="paper, VOC val / test",
-    notes=("A network's masks have no threshold.",),
+    notes=("The masks of a segmentation network involve no threshold.",),
 )
 
 
 def segmentation(runner: StudyRunner) -> Outcome:
-    """Run each system to its end and score the network on the held-out split.
+    """Run all stages of each system and score its segmentation network on the held-out split.
 
     Raises:
-        InputError: the data have no held-out split with ground truth.
+        InputError: the dataset has no held-out split with ground truth.
     """
     val = runner.splits.val
     if val is None or not val.scored.any():
         raise InputError(
-            f"--data {runner.data}: this study scores a network on held-out images with masks, and there are none; "
-            "list some in val.txt, or take the study masks"
+            f"--data {runner.data}: expected held-out images with ground-truth masks to score the segmentation network "
+            "on, got none; list some in val.txt, or run the study masks"
         )
     rows = [row for row in system_rows(PAPER) if row.pipeline.segment is not None]
     return runner.survey(runner.choose(rows, tuple(PAPER)), runner.make, LAYOUT.compose)

@@ -1,15 +1,16 @@
-"""What each way of choosing thresholds without masks loses against the best, at seeds, confident labels and masks.
+"""Loss in mIoU of thresholds chosen without masks, compared with the best ones, for seeds, labels and masks.
 
-Every system is run with its own settings (``auto`` unless told otherwise), and then each criterion of
-:data:`deft.thresholds.CRITERIA` is asked for the threshold of the same stored maps, and so are the published numbers.
-What is lost is the mIoU at the best of 100 thresholds, chosen on the truth, less the mIoU at the one chosen without.
+Each system is run with its own settings (``auto`` by default). Then each criterion in
+:data:`deft.thresholds.CRITERIA` chooses a threshold for the same stored maps, and the published thresholds are applied
+to them. The loss is the mIoU at the best of 100 thresholds, chosen on the ground truth, minus the mIoU at the threshold
+chosen without it.
 """
 
 from __future__ import annotations
 
 import statistics
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -26,37 +27,40 @@ from deft.recipes import published
 from deft.refine.labels import ConfidentLabels, upsample_seeds
 from deft.stages.context import Run
 from deft.studies.outcome import NOTHING, Outcome, Table, cell
-from deft.studies.study import Finding, Row, StudyRunner, system_rows
+from deft.studies.rows import Finding, Row, system_rows
+from deft.studies.runner import StudyRunner
 from deft.thresholds import AUTO, CRITERIA, best_of, needed, number
 from deft.thresholds.criterion import three_classes
 
 SYSTEMS = ("cam", "irn", "irn_deft", "psa", "amn", "cutout")
 RECORD = "thresholds-study.json"
 PUBLISHED = "published"
-MAPS = {"seeds": "Seeds", "masks": "Masks, from refined maps"}
+MAPS = {"seeds": "Seeds", "masks": "Masks of refined maps"}
 STAGE = {"seeds": "seeds", "masks": "refined"}
+TRAINED_ON = "as learned from, after the CRF"
+"""Key, in records, of the labels that the refiner was trained on."""
 
 
 def thresholds(runner: StudyRunner, systems: Sequence[Row] | None = None) -> Outcome:
-    """Run each system up to its masks and compare the ways of choosing.
+    """Run each system up to its masks and compare the criteria that choose thresholds.
 
     Args:
-        runner: where the runs are made.
-        systems: rows to choose from; None takes the recipes.
+        runner: makes the runs.
+        systems: rows to choose from; None for all recipes.
     """
-    runner.need_truth()
+    runner.require_ground_truth()
     rows = runner.choose(systems or system_rows(), SYSTEMS)
     rows = [replace(row, pipeline=replace(row.pipeline, segment=None)) for row in rows]
 
     def work(row: Row, seed: int) -> None:
         with runner.run(row.name, row.pipeline, seed) as run:
-            write_json(run.out.path / RECORD, look(run))
+            write_json(run.out.path / RECORD, compare_criteria(run))
 
     return runner.survey(rows, work, _compose, RECORD)
 
 
-def look(run: Run) -> dict[str, Any]:
-    """What each criterion loses on the stored maps of a run, and how many of its confident labels are wrong."""
+def compare_criteria(run: Run) -> dict[str, Any]:
+    """The record of one run: the loss of each criterion on its maps, and the errors of its confident labels."""
     scores = read_json(run.out.path / "scores.json")["train"]
     parts = ["seeds"] if run.pipeline.refine is None else ["seeds", "masks"]
     fixed = _published(run.pipeline)
@@ -77,7 +81,7 @@ def look(run: Run) -> dict[str, Any]:
 
 
 def _published(pipeline: Pipeline) -> dict[str, float]:
-    """The published thresholds of seeds and refined maps; empty where there are none."""
+    """The published thresholds of seeds and refined maps; empty if there are none."""
     try:
         known = published(pipeline)
     except InputError:
@@ -87,20 +91,20 @@ def _published(pipeline: Pipeline) -> dict[str, float]:
 
 
 def _labels(run: Run) -> dict[str, dict[str, float]]:
-    """Shares of wrong and open confident labels: as they were learned from, and before the CRF by each rule."""
+    """Shares of wrong and ignored confident labels: those used for training, and before the CRF for each rule."""
     refiner = run.pipeline.refine
     paths = run.files("refine", run.train, ".png", "labels")
     seeds = run.files("seeds", run.train, ".npz", "train")
     if refiner is None or not paths[0].exists():
         return {}
-    found = {"as learned from, after the CRF": _quality(run, lambda index: load_mask(paths[index]))}
+    found = {TRAINED_ON: _quality(run, lambda index: load_mask(paths[index]))}
     labels = getattr(refiner, "labels", None)
     if isinstance(labels, ConfidentLabels):
         statistics_ = run.statistics("seeds")
         auto = replace(labels, fg=AUTO, bg=AUTO).settled(statistics_)
         upper, lower = three_classes(statistics_.counts)
         rules = {"auto": (number(auto.fg), number(auto.bg)), "three-class Otsu": (upper, lower)}
-        with suppress(InputError):  # none were published for maps of other tools
+        with suppress(InputError):  # there are no published thresholds for maps of other tools
             known = getattr(published(run.pipeline).refine, "labels", None)
             if isinstance(known, ConfidentLabels):
                 rules[PUBLISHED] = (number(known.fg), number(known.bg))
@@ -116,8 +120,8 @@ def _labels(run: Run) -> dict[str, dict[str, float]]:
     return found
 
 
-def _quality(run: Run, label: Any) -> dict[str, float]:
-    """Shares of wrong object labels, of wrong background labels and of open pixels, in [0, 1]."""
+def _quality(run: Run, label: Callable[[int], NDArray[np.uint8]]) -> dict[str, float]:
+    """Shares of wrong object labels, of wrong background labels and of ignored pixels, in [0, 1]."""
     counts, lock = np.zeros(5, dtype=np.int64), threading.Lock()
 
     def work(index: int, sample: Sample) -> None:
@@ -150,20 +154,20 @@ def _compose(findings: Sequence[Finding]) -> Outcome:
             runs = [value[part] for value in known[row.name] if part in value]
             if not runs:
                 continue
-            cells = [_lost(runs, name) for name in names]
+            cells = [_loss(runs, name) for name in names]
             means.append({name: _mean(runs, name) for name in names})
             best = cell([run["best"][1] for run in runs]), cell([run["best"][0] for run in runs], 1.0, 2)
             lines.append((row.label, str(len(runs)), *best, *cells))
         if lines:
             for word, over in (("mean over systems", statistics.fmean), ("worst system", max)):
-                numbers = [[lost for m in means if (lost := m[name]) is not None] for name in names]
+                numbers = [[loss for m in means if (loss := m[name]) is not None] for name in names]
                 lines.append((word, "", "", "", *(f"{100 * over(n):.1f}" if n else NOTHING for n in numbers)))
             heads = ("system", "runs", "best mIoU", "best threshold", *names)
-            tables.append(Table(f"{title}: mIoU lost", heads, tuple(lines), LOST))
+            tables.append(Table(f"{title}: loss in mIoU", heads, tuple(lines), LOSS))
     tables += [*_gains(rows, known), *_label_tables(rows, known)]
     return Outcome(
         "thresholds",
-        "Thresholds chosen without masks: what each way of choosing loses",
+        "Thresholds chosen without masks: loss in mIoU of each criterion",
         tuple(tables),
         notes=(NOTE,),
         values={
@@ -173,19 +177,20 @@ def _compose(findings: Sequence[Finding]) -> Outcome:
     )
 
 
-LOST = (
-    "mIoU at the best of 100 thresholds, chosen on the truth, less the mIoU at the threshold chosen without it, in "
-    "points: mean ± standard deviation over seeds, and the threshold in brackets."
+LOSS = (
+    "mIoU at the best of 100 thresholds, chosen on the ground truth, minus the mIoU at the threshold chosen without "
+    "it, in percentage points: mean ± standard deviation over random seeds, and the threshold in brackets."
 )
 NOTE = (
-    "*auto* is what recipes use: for seeds *both*, which is *colours* times *Otsu*; for refined maps the threshold at "
-    "which they cover as many cells as the seeds at theirs. *colours* is the mutual information of side and colour, "
-    "*Otsu* the variance between the sides, *mean* the mean of all values, *published* the numbers of the papers (for "
+    "*auto* is what recipes use: for seeds the criterion *both*, which is the product of *colours* and *Otsu*; for "
+    "refined maps the threshold at which they cover as many cells as the seeds do at theirs. *colours* is the mutual "
+    "information between being above the threshold and the colour of the pixel, *Otsu* the variance between the values "
+    "above and below the threshold, *mean* the mean of all values. *published* are the thresholds of the papers (for "
     "masks, on maps refined from this run's labels)."
 )
 
 
-def _lost(runs: Sequence[Mapping[str, Any]], name: str) -> str:
+def _loss(runs: Sequence[Mapping[str, Any]], name: str) -> str:
     chosen = [run["criteria"][name] for run in runs if name in run["criteria"]]
     if not chosen:
         return NOTHING
@@ -206,20 +211,25 @@ def _gains(rows: Sequence[Row], known: Mapping[str, Sequence[Any]]) -> list[Tabl
             gains = [masks - seeds for seeds, masks in zip(*at, strict=True)]
             lines.append((row.label, str(len(runs)), *(cell(each) for each in at), cell(gains, sign=True)))
     heads = ("system", "runs", "seeds", "masks", "gain")
-    return [Table("Masks beside their seeds, both at auto thresholds", heads, tuple(lines))] if lines else []
+    explain = "mIoU of seeds and of masks in per cent, and the difference in percentage points."
+    return [Table("Gain of masks over their seeds, at auto thresholds", heads, tuple(lines), explain)] if lines else []
 
 
 def _label_tables(rows: Sequence[Row], known: Mapping[str, Sequence[Any]]) -> list[Table]:
-    heads = ("objects above", "background below", "wrong objects", "wrong background", "open")
+    keys = ("objects above", "background below", "wrong objects", "wrong background", "open")
     lines = []
     for row in rows:
         runs = [value["labels"] for value in known[row.name] if value["labels"]]
         for rule in dict.fromkeys(rule for run in runs for rule in run):
             each = [run[rule] for run in runs if rule in run]
             cells = [
-                cell([one.get(head) for one in each], *((1.0, 2) if index < 2 else ()))
-                for index, head in enumerate(heads)
+                cell([one.get(key) for one in each], *((1.0, 2) if index < 2 else ())) for index, key in enumerate(keys)
             ]
-            lines.append((row.label, rule, str(len(each)), *cells))
-    explain = "Shares of the pixels labelled object and background that are wrong, and of pixels left open, per cent."
+            name = "used for training, after the CRF" if rule == TRAINED_ON else rule
+            lines.append((row.label, name, str(len(each)), *cells))
+    heads = ("objects above", "background below", "wrong objects", "wrong background", "ignored")
+    explain = (
+        "Thresholds above which a pixel is labelled as an object, and below which as background; shares of the pixels "
+        "with these labels that are wrong, and of all pixels that are ignored (neither), in per cent."
+    )
     return [Table("Confident labels", ("system", "labels", "runs", *heads), tuple(lines), explain)] if lines else []

@@ -1,4 +1,4 @@
-"""The two vectors that DEFT describes an image by, of many images: what the studies `manifold` and `bias` look at."""
+"""DEFT's object and background vectors of many images, for the studies `manifold` and `bias`."""
 
 from __future__ import annotations
 
@@ -20,43 +20,49 @@ from deft.pipeline import Pipeline
 
 @dataclass(frozen=True, eq=False)
 class Vectors:
-    """Of n images."""
+    """The two vectors of n images."""
 
     indices: tuple[int, ...]
-    """Of the images in their data set."""
+    """Indices of the images in their dataset."""
     z_fg: Tensor
     """Object vectors, float32 (n, C), on the CPU."""
     z_bg: Tensor
-    """Background vectors, likewise."""
+    """Background vectors, float32 (n, C), on the CPU."""
 
 
 def has_two_vectors(pipeline: Pipeline) -> bool:
-    """Whether a pipeline's classifier describes an image by an object and a background vector."""
+    """Whether a pipeline's classifier computes an object and a background vector."""
     return pipeline.classifier is not None and isinstance(pipeline.classifier.head, DeftHead | SmaHead)
 
 
-def deft_part(network: ClassifierNetwork) -> DeftModule:
-    """The part of a classifier's head that has both vectors.
+def deft_module(network: ClassifierNetwork) -> DeftModule:
+    """The module of a classifier's head that computes both vectors.
 
     Raises:
-        InputError: it has no such part.
+        InputError: the head has none.
     """
     head = network.head.deft if isinstance(network.head, SmaModule) else network.head
     if not isinstance(head, DeftModule):
-        raise InputError("only a classifier with DEFT's head has an object and a background vector; take irn_deft")
+        raise InputError(
+            "expected a classifier with DEFT's head, which computes object and background vectors, "
+            f"got {type(head).__name__}; take irn_deft"
+        )
     return head
 
 
 @torch.no_grad()
 def read_vectors(network: ClassifierNetwork, data: Dataset, indices: Sequence[int]) -> Vectors:
-    """Both vectors of whole images, at their own size.
+    """Both vectors of images at full size.
 
     Args:
-        network: a trained classifier with DEFT's head, in eval mode; moved to the GPU where there is one.
-        data: the images.
-        indices: which of them.
+        network: a trained classifier with DEFT's head, in eval mode; moved to the GPU if there is one.
+        data: the dataset.
+        indices: indices of the images.
+
+    Raises:
+        InputError: the classifier has another head.
     """
-    head = deft_part(network)
+    head = deft_module(network)
     sides = network.head.sides if isinstance(network.head, SmaModule) else None
     network.to(device())
     found: dict[int, tuple[Tensor, Tensor]] = {}

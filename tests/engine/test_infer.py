@@ -10,7 +10,7 @@ import torch
 
 from deft.contracts import Sample
 from deft.data import open_data
-from deft.engine import infer, worklist
+from deft.engine import claims, infer
 from deft.engine.infer import for_each
 from deft.engine.worklist import WorkList
 
@@ -162,7 +162,7 @@ def test_a_fault_lets_go_of_what_was_claimed(tmp_path: Path) -> None:
 
 
 def test_threads_of_one_process_wait_for_each_others_buckets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worklist, "POLL", 0.02)
+    monkeypatch.setattr(claims, "POLL", 0.02)
     monkeypatch.setattr(infer, "POLL", 0.02)
     data, todo = Counted(60), listed(tmp_path, 60)
     made: list[int] = []

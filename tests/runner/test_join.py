@@ -12,7 +12,8 @@ import pytest
 
 from deft.artifacts import Stage, read_json, write_json
 from deft.contracts import InputError
-from deft.engine import worklist
+from deft.engine import claims
+from deft.engine.claims import Claims
 from deft.engine.worklist import WorkList
 from deft.recipes import cam
 from deft.runner.join import finished, join, open_run, under_way
@@ -23,7 +24,7 @@ from short import tiny
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worklist, "POLL", 0.02)
+    monkeypatch.setattr(claims, "POLL", 0.02)
 
 
 @dataclass
@@ -41,18 +42,18 @@ class FakeShare:
 
     def take_part(self, begin: bool = True) -> int:
         todo, before = self.todo(begin), len(self.made)
-        with todo.claims() as claims:
+        with Claims(todo) as mine:
             while True:
-                index = claims.take()
+                index = mine.take()
                 if index is None:
-                    if claims.over():
+                    if mine.over():
                         return len(self.made) - before
                     time.sleep(0.01)
                     continue
                 time.sleep(0.002)
                 todo.paths[index].parent.mkdir(exist_ok=True)
                 todo.paths[index].write_text("made")
-                claims.finish(index)
+                mine.finish(index)
                 self.made.append(index)
 
 

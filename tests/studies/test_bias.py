@@ -13,10 +13,8 @@ import torch
 from deft.classify.deft import DeftHead
 from deft.contracts import InputError
 from deft.data import open_data
-from deft.report.summary import CAUTION, PLAIN
-from deft.studies.bias import Companions, Inquiry, bias, choose_images, norm_ratios, pair_logits
-from deft.studies.bias_page import Pair, sentence
-from deft.studies.study import StudyRunner
+from deft.studies.bias import BiasSettings, Companions, bias, choose_images, norm_ratios, pair_logits
+from deft.studies.runner import StudyRunner
 
 TINY = (
     "backbone=test_resnet",
@@ -31,7 +29,7 @@ HOSTILE = "<script>alert(1)</script> [x](javascript:1) |*"
 
 
 @pytest.mark.parametrize("kind", ["linear", "shared", "mlp"])
-def test_pairs_are_scored_as_the_head_scores_them(kind: str) -> None:
+def test_pair_logits_equal_those_of_the_head(kind: str) -> None:
     torch.manual_seed(0)
     head = DeftHead(maps=2, swap_head=kind).build(6, 3)  # type: ignore[arg-type]
     z_fg, z_bg = torch.randn(2, 4, 6)
@@ -46,7 +44,7 @@ def test_pairs_are_scored_as_the_head_scores_them(kind: str) -> None:
     assert additive == (kind != "mlp")
 
 
-def test_norm_ratios_of_a_linear_swap() -> None:
+def test_norm_ratios_are_those_of_the_weights_of_a_linear_head() -> None:
     head = DeftHead(maps=2).build(5, 3)
     ratios = norm_ratios(head, 5)
     weight = head.f_swap[0].weight.detach()
@@ -55,7 +53,7 @@ def test_norm_ratios_of_a_linear_swap() -> None:
     assert len(norm_ratios(DeftHead(maps=2, swap_head="shared").build(5, 3), 5)) == 3
 
 
-def test_companions_are_contexts_and_the_other_tags(voc_data: Path, folder_data: Path) -> None:
+def test_companions_are_contexts_and_the_other_classes(voc_data: Path, folder_data: Path) -> None:
     scenes, tags = (
         Companions.of(open_data(f"voc:{voc_data}").train),
         Companions.of(open_data(f"folder:{folder_data}").train),
@@ -67,30 +65,16 @@ def test_companions_are_contexts_and_the_other_tags(voc_data: Path, folder_data:
     assert tags.counts.diagonal().tolist() == [0, 0, 0]
 
 
-def test_every_class_is_looked_at(voc_data: Path) -> None:
+def test_chosen_images_show_every_class(voc_data: Path) -> None:
     data = open_data(f"voc:{voc_data}").train
     chosen = choose_images(data, 8)
     assert chosen == sorted(set(chosen))
     assert data.labels[chosen].any(axis=0).all()
 
 
-def test_sentences_are_for_the_owner_of_the_photographs() -> None:
-    run = {"together": 45, "photographs": 50, "lift": 0.12, "lift_logits": 1.0}
-    pair = Pair("irn_deft", "cow", "grass", "context", (run,))
-    line = sentence(pair, [{"alone": 0.3}])
-    assert line.kind == CAUTION
-    assert line.text == (
-        "cow: its photographs show grass in 45 of 50; on backgrounds without grass its score falls by 12 points; "
-        "the background alone is taken for cow in 30 % of its photographs"
-    )
-    alike = sentence(Pair("irn_deft", "cow", "dog", "tag", ({**run, "lift": None},)), [])
-    assert alike.kind == PLAIN
-    assert "seen with dog in 45 of 50; every photograph shows it or none does" in alike.text
-
-
-def test_the_study_ranks_and_shows(voc_data: Path, tmp_path: Path) -> None:
+def test_the_study_ranks_pairs_and_shows_examples(voc_data: Path, tmp_path: Path) -> None:
     runner = StudyRunner(f"voc:{voc_data}", tmp_path, seeds=(0, 1), settings=TINY)
-    outcome = bias(runner, Inquiry(images=12, together=1, examples=1))
+    outcome = bias(runner, BiasSettings(images=12, together=1, examples=1))
     assert not outcome.failures
     records = json.loads((tmp_path / "bias.json").read_text())["found"]["records"]
     assert set(records) == {"irn_deft", "cam"}
@@ -106,10 +90,10 @@ def test_the_study_ranks_and_shows(voc_data: Path, tmp_path: Path) -> None:
     page = (tmp_path / "bias.html").read_text()
     assert page.count("<img") == 6
     assert (tmp_path / "bias-examples.png").exists()
-    assert "cannot be known without DEFT's two vectors" in (tmp_path / "bias.md").read_text()
+    assert "without DEFT's two vectors scores whole photographs only" in (tmp_path / "bias.md").read_text()
 
 
-def test_without_contexts_and_masks_it_says_what_cannot_be_known(
+def test_the_page_without_contexts_and_masks_states_its_limits(
     make_folder: Callable[..., Path], tmp_path: Path
 ) -> None:
     photos = make_folder(tmp_path / "photos", count=8, side=32)
@@ -121,16 +105,16 @@ def test_without_contexts_and_masks_it_says_what_cannot_be_known(
     rows = [line.replace('"', "") for line in (photos / "labels.csv").read_text().splitlines()]
     (photos / "labels.csv").write_text("\n".join(rows) + "\n")
     runner = StudyRunner(f"folder:{photos}", tmp_path / "out", (0,), TINY, ("irn_deft",))
-    outcome = bias(runner, Inquiry(images=8, together=1, examples=1))
+    outcome = bias(runner, BiasSettings(images=8, together=1, examples=1))
     assert not outcome.failures
     text, page = (tmp_path / "out" / "bias.md").read_text(), (tmp_path / "out" / "bias.html").read_text()
-    assert "The data name no contexts" in text
+    assert "The dataset has no context labels" in text
     assert "There are no masks" in text
     assert "<script>" not in text + page
     assert "[x](" not in text
     assert "alert" in text and "alert" in page
 
 
-def test_without_the_two_vectors_nothing_can_be_swapped(voc_data: Path, tmp_path: Path) -> None:
+def test_systems_without_defts_head_are_refused(voc_data: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="add irn_deft to --systems"):
         bias(StudyRunner(f"voc:{voc_data}", tmp_path, systems=("cam",)))

@@ -14,7 +14,7 @@ from deft.metrics import Confusion, mask_at
 from deft.refine.labels import upsample_seeds
 from deft.studies.context import context
 from deft.studies.pairs import context_labels
-from deft.studies.study import StudyRunner
+from deft.studies.runner import StudyRunner
 
 TINY = (
     "backbone=test_resnet",
@@ -25,21 +25,21 @@ TINY = (
 
 @pytest.fixture(scope="module")
 def pasture(make_voc: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """45 images, 30 to learn from: dogs on grass always, cows on a road in two of three, cats on both."""
+    """45 images, 30 of them for training: dogs always on grass, cows on a road in two of three, cats on both."""
     return make_voc(tmp_path_factory.mktemp("data") / "voc", count=45, side=32)
 
 
-def test_without_contexts_nothing_is_trained(folder_data: Path, voc_data: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="what is around the objects"):
+def test_data_without_contexts_are_refused_before_training(folder_data: Path, voc_data: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="needs context labels"):
         context(StudyRunner(f"folder:{folder_data}", tmp_path))
-    with pytest.raises(InputError, match="no class has 5 images"):
+    with pytest.raises(InputError, match="at least 5 images that have masks"):
         context(StudyRunner(f"voc:{voc_data}", tmp_path))
     assert not list(tmp_path.iterdir())
 
 
-def test_scores_are_those_of_a_slow_loop_over_the_pairs_images(pasture: Path, tmp_path: Path) -> None:
-    lab = StudyRunner(f"voc:{pasture}", tmp_path, (0,), TINY, ("cam",))
-    outcome = context(lab)
+def test_scores_equal_those_of_a_loop_over_the_images_of_the_pair(pasture: Path, tmp_path: Path) -> None:
+    runner = StudyRunner(f"voc:{pasture}", tmp_path, (0,), TINY, ("cam",))
+    outcome = context(runner)
     text = (tmp_path / "context.md").read_text(encoding="utf-8")
     assert "| dog, grass | 10 | 0 | 1.00 | 1.00 | – |" in text
     (folder,) = [path.parent for path in (tmp_path / "runs" / "0").glob("cam-*/context.json")]
@@ -64,5 +64,5 @@ def test_scores_are_those_of_a_slow_loop_over_the_pairs_images(pasture: Path, tm
     assert set(found) == {"with", "without"}
     assert outcome.open == 0
     before = (folder / "context.json").stat().st_mtime_ns
-    context(replace(lab))
+    context(replace(runner))
     assert (folder / "context.json").stat().st_mtime_ns == before

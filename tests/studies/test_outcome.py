@@ -30,18 +30,18 @@ OUTCOME = Outcome(
         ([-0.01, -0.03], {"sign": True}, "-2.0 ± 1.4"),
     ],
 )
-def test_a_cell_is_mean_and_deviation_of_what_is_known(
+def test_a_cell_is_mean_and_deviation_of_the_known_values(
     values: list[float], options: dict[str, float], text: str
 ) -> None:
     assert cell(values, **options) == text
 
 
-def test_a_bar_in_a_name_does_not_make_a_column() -> None:
+def test_a_pipe_character_does_not_add_a_column() -> None:
     lines = markdown(OUTCOME.tables[0])
     assert lines[2:] == ["| system | a\\|b |", "|---|---|", "| irn | 1 |", "| x \\| y | 2 |", ""]
 
 
-def test_page_numbers_and_pictures_are_written(tmp_path: Path) -> None:
+def test_page_numbers_and_images_are_written(tmp_path: Path) -> None:
     page = write(OUTCOME, tmp_path, {"command": "`deft study colours`"})
     text = page.read_text(encoding="utf-8")
     assert page == tmp_path / "colours.md"
@@ -53,12 +53,12 @@ def test_page_numbers_and_pictures_are_written(tmp_path: Path) -> None:
     assert found["facts"] == {"command": "`deft study colours`"}
 
 
-def test_what_is_open_and_what_failed_stands_at_the_top(tmp_path: Path) -> None:
+def test_missing_and_failed_runs_are_named_at_the_top(tmp_path: Path) -> None:
     outcome = Outcome("colours", "Which colour", (), failures=("irn, seed 0: no\n<b>light</b>",), open=3)
     lines = write(outcome, tmp_path, {}).read_text(encoding="utf-8").splitlines()
     assert lines[2].startswith("**Not finished: 3 runs")
     assert lines[4].startswith("**Failed:** irn, seed 0: no &lt;b&gt;light")
 
 
-def test_json_has_no_word_for_infinity() -> None:
+def test_nan_and_infinity_become_null() -> None:
     assert finite({1: (math.inf, 2.0), "a": [math.nan, "b", None]}) == {"1": [None, 2.0], "a": [None, "b", None]}

@@ -15,16 +15,16 @@ from deft.studies.pairs import AT_LEAST, context_labels, find_pairs
 
 @pytest.fixture(scope="module")
 def pasture(make_voc: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """45 images, 30 to learn from: dogs on grass always, cows on a road in two of three, cats on both."""
+    """45 images, 30 of them for training: dogs always on grass, cows on a road in two of three, cats on both."""
     return make_voc(tmp_path_factory.mktemp("data") / "voc", count=45, side=32)
 
 
-def test_pairs_have_enough_images_and_are_counted_right(pasture: Path) -> None:
+def test_pairs_have_enough_images_and_correct_counts(pasture: Path) -> None:
     train = open_data(f"voc:{pasture}").train
     present = context_labels(train)
     table = class_by_context(train.labels, present, train.classes, train.contexts)
     pairs = {pair.name: pair for pair in find_pairs(train, present, table)}
-    assert set(pairs) == {"dog, grass", "cow, road", "cow, grass", "cat, grass"}  # the third for the paper has it
+    assert set(pairs) == {"dog, grass", "cow, road", "cow, grass", "cat, grass"}  # the third is a pair of the paper
     assert next(iter(pairs)) == "dog, grass"
     for pair in pairs.values():
         slow = [
@@ -37,7 +37,7 @@ def test_pairs_have_enough_images_and_are_counted_right(pasture: Path) -> None:
         assert (pair.together | pair.apart).sum() == train.labels[:, pair.row].sum()
 
 
-def test_context_masks_say_what_a_missing_table_does_not(pasture: Path, tmp_path: Path) -> None:
+def test_context_masks_replace_a_missing_table(pasture: Path, tmp_path: Path) -> None:
     told = context_labels(open_data(f"voc:{pasture}").train)
     shutil.copytree(pasture, tmp_path / "voc")
     (tmp_path / "voc" / "context_labels.csv").unlink()

@@ -9,8 +9,8 @@ from deft.recipes import cam, irn
 from deft.report.data import Curve
 from deft.studies import score_tables
 from deft.studies.outcome import Table
+from deft.studies.rows import Finding, Row
 from deft.studies.score_tables import MASKS, NETWORK, SEEDS, Column, Layout, difference, mean_and_spread
-from deft.studies.study import Finding, Row
 
 LAYOUT = Layout(
     "test",
@@ -27,7 +27,7 @@ PLAIN = Row("cam", "cam", cam())
 
 
 def scores(auto: float, swept: float, fixed: float | None = None) -> dict[str, Any]:
-    """Of a run that chose its threshold, or was given one as a number."""
+    """Scores of a run whose threshold was chosen, or set to a number."""
     found = {
         "auto": {"threshold": 0.3, "miou": auto, "iou": [0.9, auto, None]},
         "swept": {"threshold": 0.2, "miou": swept, "iou": [0.9, swept, None]},
@@ -55,7 +55,7 @@ def named(title: str) -> Table:
     return found
 
 
-def test_scores_are_mean_and_deviation_with_the_papers_beside() -> None:
+def test_scores_are_mean_and_deviation_beside_the_papers_result() -> None:
     table = named("Scores")
     assert table.columns == (
         "system",
@@ -70,7 +70,7 @@ def test_scores_are_mean_and_deviation_with_the_papers_beside() -> None:
     assert table.rows[2] == ("cam", "failed", "–", "–", "–", "–", "–")
 
 
-def test_a_threshold_given_as_a_number_stands_beside_the_chosen_one() -> None:
+def test_fixed_and_chosen_thresholds_have_separate_columns() -> None:
     outcome = LAYOUT.compose([Finding(BASE, 0, scores(0.40, 0.50, fixed=0.35)), Finding(PLAIN, 0, scores(0.3, 0.4))])
     table = outcome.tables[0]
     assert table.columns[2:6] == ("seeds train, fixed", "fixed threshold", "seeds train, auto", "auto threshold")
@@ -82,7 +82,7 @@ def test_a_threshold_given_as_a_number_stands_beside_the_chosen_one() -> None:
     )
 
 
-def test_the_curve_is_marked_at_the_thresholds_that_the_masks_were_made_at(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_curve_is_marked_at_the_threshold_of_the_masks(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: dict[str, Curve] = {}
     monkeypatch.setattr(score_tables, "threshold_chart", lambda curves: drawn.update(curves) or b"")
     LAYOUT.compose([Finding(BASE, 0, scores(0.40, 0.50, fixed=0.35)), Finding(BASE, 1, scores(0.42, 0.52))])
@@ -90,7 +90,7 @@ def test_the_curve_is_marked_at_the_thresholds_that_the_masks_were_made_at(monke
     assert drawn["irn"].miou == pytest.approx([0.41] * 100)
 
 
-def test_masks_and_networks_are_shown_at_the_threshold_in_use() -> None:
+def test_columns_read_the_threshold_in_use() -> None:
     one = {"train": {"masks": scores(0.40, 0.50, fixed=0.35)["train"]["seeds"], "seeds": scores(0.3, 0.4)}}
     found = {column.title: column.of(one) for column in (*MASKS, *NETWORK)}
     assert (found["masks train, fixed"], found["fixed threshold"]) == (0.35, 0.15)
@@ -98,41 +98,41 @@ def test_masks_and_networks_are_shown_at_the_threshold_in_use() -> None:
     assert found["its masks train"] == 0.35
 
 
-def test_differences_are_of_runs_of_one_seed() -> None:
-    (row,) = named("Differences").rows
-    assert row == ("irn_deft, over irn", "2", "+4.0 ± 1.4 (2 of 2)", "+1.0 ± 2.8 (1 of 2)")
+def test_differences_pair_runs_with_the_same_seed() -> None:
+    (row,) = named("Paired differences").rows
+    assert row == ("irn_deft vs. irn", "2", "+4.0 ± 1.4 (2 of 2)", "+1.0 ± 2.8 (1 of 2)")
 
 
-def test_classes_that_never_occur_have_no_number_and_any_name() -> None:
+def test_absent_classes_have_no_number_and_names_are_escaped() -> None:
     table = named("IoU of each class")
     assert [row[0] for row in table.rows] == ["background", "cat", "cow|\\_x\\_"]
     assert table.rows[1][1:] == ("51.0 ± 1.4", "52.0 ± 1.4")
     assert table.rows[2][1:] == ("–", "–")
 
 
-def test_numbers_and_pictures() -> None:
+def test_numbers_and_charts() -> None:
     outcome = LAYOUT.compose(FINDINGS)
     assert outcome.values["irn"]["seeds"]["1"]["seeds train, swept"] == 0.52
     assert outcome.values["irn"]["seeds"]["1"]["classes"] == {"background": 0.9, "cat": 0.52, "cow|_x_": None}
     assert [plot.name for plot in outcome.plots] == ["scores", "thresholds"]
     assert outcome.plots[0].png.startswith(b"\x89PNG")
-    assert any("chosen on the very truth" in note for note in outcome.notes)
+    assert any("chosen on the same ground truth" in note for note in outcome.notes)
 
 
-def test_nothing_known_yet_is_a_page_all_the_same() -> None:
+def test_a_page_without_results_lists_the_rows() -> None:
     outcome = LAYOUT.compose([Finding(BASE, 0), Finding(DEFT, 0)])
     assert [table.rows for table in outcome.tables] == [(("irn", "0", "48.3"), ("irn_deft", "0", "52.3"))]
     assert outcome.plots == ()
 
 
-def test_a_difference_counts_the_seeds_above_zero() -> None:
+def test_a_difference_counts_the_seeds_in_which_it_is_positive() -> None:
     column = Column("x", ("x",))
     ones, others = {0: {"x": 0.5}, 1: {"x": 0.4}, 2: {}}, {0: {"x": 0.4}, 1: {"x": 0.4}, 2: {"x": 0.1}}
     assert difference(column, ones, others, [0, 1, 2]) == "+5.0 ± 7.1 (1 of 2)"
     assert difference(column, ones, others, [2]) == "–"
 
 
-def test_mean_and_spread_of_what_is_known() -> None:
+def test_mean_and_spread_of_known_values() -> None:
     assert mean_and_spread([0.2, None, 0.4]) == (pytest.approx(0.3), pytest.approx(math.sqrt(0.02)))
     assert mean_and_spread([0.2]) == (0.2, 0.0)
     assert math.isnan(mean_and_spread([None])[0])

@@ -16,14 +16,13 @@ import pytest
 from deft.artifacts import InUseError, RunFolder, claim, write_json
 from deft.cli.main import STUDIES_HELP, main
 from deft.contracts import InputError
-from deft.recipes import RECIPES, irn, psa, published
-from deft.settings import fields_of
+from deft.recipes import RECIPES, irn, published
 from deft.studies import STUDIES
 from deft.studies.localisation import localisation
 from deft.studies.masks import masks
 from deft.studies.outcome import Outcome, Table
-from deft.studies.study import Finding, Row, StudyRunner, has_field, system_rows
-from deft.thresholds import AUTO
+from deft.studies.rows import Finding, Row, system_rows
+from deft.studies.runner import StudyRunner
 
 TINY = (
     "backbone=test_resnet",
@@ -37,13 +36,31 @@ REFINE = (
 )
 
 
-def runner(data: Path, out: Path, *systems: str) -> StudyRunner:
+def make_runner(data: Path, out: Path, *systems: str) -> StudyRunner:
     settings = TINY + (REFINE if systems != ("cam",) else ()) + (DEFT if "irn_deft" in systems else ())
     return StudyRunner(f"folder:{data}", out, (0, 1), settings, systems, poll=0.05)
 
 
-def rows(lab: StudyRunner) -> list[Row]:
-    return lab.choose(system_rows())
+def rows(runner: StudyRunner) -> list[Row]:
+    return runner.choose(system_rows())
+
+
+def test_the_runner_chooses_the_rows_asked_for_or_the_default(folder_data: Path, tmp_path: Path) -> None:
+    runner = replace(make_runner(folder_data, tmp_path), settings=("irn:seed_threshold=0.5",), systems=("irn", "cam"))
+    assert [row.name for row in rows(runner)] == ["irn", "cam"]
+    assert rows(runner)[0].pipeline == replace(irn(), seed_threshold=0.5)
+    assert rows(replace(runner, published=True, settings=()))[0].pipeline == published(irn())
+    runner = replace(runner, systems=(), settings=())
+    assert [row.name for row in runner.choose(system_rows(), ("irn_deft", "irn"))] == ["irn_deft", "irn"]
+    assert [row.name for row in rows(runner)] == list(RECIPES)
+
+
+def test_other_settings_make_another_run_folder(folder_data: Path, tmp_path: Path) -> None:
+    runner = make_runner(folder_data, tmp_path)
+    plain = runner.folder("irn", irn(), 0)
+    assert plain.parent == tmp_path / "runs" / "0"
+    assert plain == runner.folder("irn", replace(irn(), seed=7), 0)
+    assert len({plain, runner.folder("irn", published(irn()), 0), runner.folder("irn", irn(), 1)}) == 3
 
 
 def compose(findings: list[Finding]) -> Outcome:
@@ -51,12 +68,12 @@ def compose(findings: list[Finding]) -> Outcome:
     return Outcome("test", "Test", (Table("All", ("row", "seed", "value"), cells),))
 
 
-def note(lab: StudyRunner, made: list[tuple[str, int]]) -> Callable[[Row, int], None]:
-    """A work that trains nothing."""
+def note(runner: StudyRunner, made: list[tuple[str, int]]) -> Callable[[Row, int], None]:
+    """A ``work`` function that trains nothing and writes a record."""
 
     def work(row: Row, seed: int) -> None:
         made.append((row.name, seed))
-        folder = RunFolder(lab.folder(row.name, row.pipeline, seed), {"row": row.name})
+        folder = RunFolder(runner.folder(row.name, row.pipeline, seed), {"row": row.name})
         write_json(folder.path / "note.json", {"made by": seed})
         folder.close()
 
@@ -66,7 +83,7 @@ def note(lab: StudyRunner, made: list[tuple[str, int]]) -> Callable[[Row, int], 
 @pytest.fixture(scope="module")
 def done(folder_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("study")
-    localisation(runner(folder_data, out, "cam", "irn", "irn_deft"))
+    localisation(make_runner(folder_data, out, "cam", "irn", "irn_deft"))
     return out
 
 
@@ -75,24 +92,25 @@ def state(out: Path) -> dict[str, tuple[int, int]]:
     return {str(path): (path.stat().st_ino, path.stat().st_mtime_ns) for path in files if path.name != "lock"}
 
 
-def test_one_classifier_serves_all_rows_that_start_from_it(done: Path) -> None:
+def test_rows_with_equal_classifiers_share_one(done: Path) -> None:
     for seed in (0, 1):
         models = sorted((done / "runs" / str(seed)).glob("*/classifier/model.safetensors"))
         assert [path.parts[-3].split("-")[0] for path in models] == ["cam", "irn", "irn_deft"]
-        cam, irn, deft = models
-        assert cam.read_bytes() == irn.read_bytes() != deft.read_bytes()
-        assert (cam.parent / "stage.json").read_text() == (irn.parent / "stage.json").read_text()  # seconds and all
+        plain, refined, deft = models
+        assert plain.read_bytes() == refined.read_bytes() != deft.read_bytes()
+        # The recorded seconds are equal too.
+        assert (plain.parent / "stage.json").read_text() == (refined.parent / "stage.json").read_text()
 
 
-def test_the_page_has_every_row_and_chosen_and_swept_apart(done: Path) -> None:
+def test_the_page_has_all_rows_with_chosen_and_swept_thresholds_in_separate_columns(done: Path) -> None:
     text = (done / "localisation.md").read_text(encoding="utf-8")
     found = json.loads((done / "localisation.json").read_text())
     assert "| irn_deft | 2 |" in text
-    assert "| irn_deft, over irn | 2 |" in text
+    assert "| irn_deft vs. irn | 2 |" in text
     assert "| runs | seeds train, auto | auto threshold | seeds train, swept | best threshold |" in text
     assert "seeds train, fixed" not in text  # no row has a number
     assert "- thresholds: chosen from the maps, unless set as numbers" in text
-    assert "chosen on the very truth that is scored" in text
+    assert "chosen on the same ground truth that scores it" in text
     assert "- seeds: 0, 1" in text
     assert "`classifier.plan.min_steps=6`" in text
     assert "![Bars of" in text
@@ -106,15 +124,15 @@ def test_the_page_has_every_row_and_chosen_and_swept_apart(done: Path) -> None:
     assert found["open"] == 0
 
 
-def test_the_same_command_again_makes_nothing(done: Path, folder_data: Path) -> None:
+def test_running_a_finished_study_again_changes_nothing(done: Path, folder_data: Path) -> None:
     before = state(done)
-    localisation(runner(folder_data, done, "cam", "irn", "irn_deft"))
+    localisation(make_runner(folder_data, done, "cam", "irn", "irn_deft"))
     assert state(done) == before
 
 
-def test_another_study_goes_on_from_what_is_there(done: Path, folder_data: Path) -> None:
+def test_another_study_reuses_existing_stages(done: Path, folder_data: Path) -> None:
     before = state(done)
-    outcome = masks(replace(runner(folder_data, done, "irn"), seeds=(1,)))
+    outcome = masks(replace(make_runner(folder_data, done, "irn"), seeds=(1,)))
     found = outcome.values["irn"]["seeds"]["1"]
     assert 0 <= found["masks train, auto"] <= found["masks train, swept"]
     assert found["masks train, fixed"] is None
@@ -126,92 +144,39 @@ def test_another_study_goes_on_from_what_is_there(done: Path, folder_data: Path)
     }
 
 
-def test_only_rows_that_have_a_field_get_it(folder_data: Path, tmp_path: Path) -> None:
-    lab = runner(folder_data, tmp_path, "cam", "irn", "irn_deft")
-    cam, irn, deft = rows(lab)
-    assert fields_of(irn.pipeline)["refine.labels.fg"] == 0.02
-    assert fields_of(deft.pipeline)["classifier.head.swap_epoch"] == 2
-    assert not has_field(cam.pipeline, "refine.labels.fg")
-    assert not has_field(irn.pipeline, "classifier.head.swap_epoch")
-    assert cam.pipeline.backbone == "test_resnet"
-
-
-def test_rows_stand_in_the_order_asked_for(folder_data: Path, tmp_path: Path) -> None:
-    lab = replace(runner(folder_data, tmp_path), settings=(), systems=("irn", "cam", "irn"))
-    assert [row.name for row in rows(lab)] == ["irn", "cam"]
-    lab = replace(lab, systems=())
-    assert [row.name for row in lab.choose(system_rows(), ("irn_deft", "irn"))] == ["irn_deft", "irn"]
-    assert [row.name for row in rows(lab)] == list(RECIPES)
-
-
-def test_a_setting_can_be_for_one_row_alone(tmp_path: Path) -> None:
-    settings = ("seed_threshold=0.3", "irn:seed_threshold=0.5", "irn:refine.labels.fg=0.6")
-    found = rows(StudyRunner("demo:", tmp_path, settings=settings, systems=("irn", "irn_deft")))
-    assert [row.pipeline.seed_threshold for row in found] == [0.5, 0.3]
-    assert [row.pipeline.refine.labels.fg for row in found] == [0.6, AUTO]
-
-
-def test_a_study_takes_the_published_thresholds_and_settings_go_on_top(tmp_path: Path) -> None:
-    lab = StudyRunner("demo:", tmp_path, settings=("irn:seed_threshold=0.5",), systems=("irn", "psa"), published=True)
-    one, two = rows(lab)
-    assert one.pipeline == replace(published(irn()), seed_threshold=0.5)
-    assert two.pipeline == published(psa())
-    plain = rows(replace(lab, published=False))
-    assert [row.pipeline.refine for row in plain] == [irn().refine, psa().refine]
-    assert lab.folder("irn", one.pipeline, 0) != lab.folder("irn", plain[0].pipeline, 0)
-
-
-@pytest.mark.parametrize(
-    ("systems", "setting", "message"),
-    [
-        (("irm",), "backbone=test_resnet", "no system 'irm'"),
-        (("cam",), "refine.labels.fg=0.1", "no such field"),
-        (("cam",), "clasifier.crop=1", "did you mean 'classifier.crop'"),
-        (("cam",), "seed=1", "--seeds"),
-        (("cam",), "backbone", "expected FIELD=VALUE"),
-        (("cam",), "classifier.crop=much", "expected"),
-        (("cam",), "irn:refine.labels.fg=0.1", "'irn' is none of the systems: cam"),
-        (("cam", "irn"), "cam:refine.labels.fg=0.1", "no such field"),
-    ],
-)
-def test_what_no_row_has_is_told(systems: tuple[str, ...], setting: str, message: str, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=message):
-        rows(StudyRunner("demo:", tmp_path, settings=(setting,), systems=systems))
-
-
-def test_what_is_there_is_not_made_again(folder_data: Path, tmp_path: Path) -> None:
-    lab = runner(folder_data, tmp_path, "cam", "irn_deft")
+def test_only_missing_records_are_made(folder_data: Path, tmp_path: Path) -> None:
+    runner = make_runner(folder_data, tmp_path, "cam", "irn_deft")
     made: list[tuple[str, int]] = []
-    lab.survey(rows(lab), note(lab, made), compose, "note.json")
+    runner.survey(rows(runner), note(runner, made), compose, "note.json")
     assert made == [("cam", 0), ("irn_deft", 0), ("cam", 1), ("irn_deft", 1)]
-    deft = rows(lab)[1]
-    (lab.folder(deft.name, deft.pipeline, 0) / "note.json").unlink()
-    outcome = lab.survey(rows(lab), note(lab, made), compose, "note.json")
+    deft = rows(runner)[1]
+    (runner.folder(deft.name, deft.pipeline, 0) / "note.json").unlink()
+    outcome = runner.survey(rows(runner), note(runner, made), compose, "note.json")
     assert made[4:] == [("irn_deft", 0)]
     assert outcome.open == 0
     assert "{'made by': 1}" in (tmp_path / "test.md").read_text()
 
 
-def test_a_row_that_fails_does_not_take_the_others_with_it(folder_data: Path, tmp_path: Path) -> None:
-    lab = runner(folder_data, tmp_path, "cam", "irn")
+def test_a_failing_row_does_not_stop_the_others(folder_data: Path, tmp_path: Path) -> None:
+    runner = make_runner(folder_data, tmp_path, "cam", "irn")
     made: list[tuple[str, int]] = []
-    well = note(lab, made)
+    well = note(runner, made)
 
     def work(row: Row, seed: int) -> None:
         if row.name == "cam":
-            raise InputError("nothing is sure")
+            raise InputError("no confident pixel")
         well(row, seed)
 
-    outcome = lab.survey(rows(lab), work, compose, "note.json")
+    outcome = runner.survey(rows(runner), work, compose, "note.json")
     assert made == [("irn", 0), ("irn", 1)]
-    assert outcome.failures == ("cam, seed 0: nothing is sure", "cam, seed 1: nothing is sure")
-    assert "**Failed:** cam, seed 0: nothing is sure" in (tmp_path / "test.md").read_text()
+    assert outcome.failures == ("cam, seed 0: no confident pixel", "cam, seed 1: no confident pixel")
+    assert "**Failed:** cam, seed 0: no confident pixel" in (tmp_path / "test.md").read_text()
 
 
-def test_what_another_process_makes_is_left_for_later_and_waited_for(folder_data: Path, tmp_path: Path) -> None:
-    lab = runner(folder_data, tmp_path, "cam", "irn")
-    first = rows(lab)[0]
-    theirs = RunFolder(lab.folder(first.name, first.pipeline, 0), {"row": "cam"})
+def test_runs_of_another_process_are_skipped_and_then_waited_for(folder_data: Path, tmp_path: Path) -> None:
+    runner = make_runner(folder_data, tmp_path, "cam", "irn")
+    first = rows(runner)[0]
+    theirs = RunFolder(runner.folder(first.name, first.pipeline, 0), {"row": "cam"})
     order: list[tuple[str, int]] = []
     known: list[int] = []
 
@@ -222,19 +187,19 @@ def test_what_another_process_makes_is_left_for_later_and_waited_for(folder_data
         write_json(theirs.path / "note.json", {"made by": "another"})
         theirs.close()
 
-    def looking(findings: list[Finding]) -> Outcome:
+    def counting(findings: list[Finding]) -> Outcome:
         known.append(sum(each.value is not None for each in findings))
         return compose(findings)
 
     other = threading.Thread(target=finish)
     other.start()
-    own = note(lab, [])
+    own = note(runner, [])
 
     def work(row: Row, seed: int) -> None:
         own(row, seed)
         order.append((row.name, seed))
 
-    outcome = lab.survey(rows(lab), work, looking, "note.json")
+    outcome = runner.survey(rows(runner), work, counting, "note.json")
     other.join()
     assert order == [("irn", 0), ("cam", 1), ("irn", 1)]
     assert outcome.open == 0
@@ -242,31 +207,31 @@ def test_what_another_process_makes_is_left_for_later_and_waited_for(folder_data
     assert "another" in (tmp_path / "test.md").read_text()
 
 
-def test_a_classifier_in_the_making_is_not_made_twice(folder_data: Path, tmp_path: Path) -> None:
-    lab = runner(folder_data, tmp_path, "cam", "irn")
-    cam, irn = (replace(row, pipeline=replace(row.pipeline, refine=None, segment=None)) for row in rows(lab))
-    with lab.run("cam", cam.pipeline, 0), pytest.raises(InUseError), lab.run("cam", cam.pipeline, 0):
+def test_a_classifier_that_another_process_trains_is_not_trained_twice(folder_data: Path, tmp_path: Path) -> None:
+    runner = make_runner(folder_data, tmp_path, "cam", "irn")
+    plain, refined = (replace(row, pipeline=replace(row.pipeline, refine=None, segment=None)) for row in rows(runner))
+    with runner.run("cam", plain.pipeline, 0), pytest.raises(InUseError), runner.run("cam", plain.pipeline, 0):
         pass
     (lock,) = (tmp_path / "runs" / "0").glob("classifier-*.lock")
     stage = next((tmp_path / "runs" / "0").glob("cam-*/classifier/stage.json"))
     record = json.loads(stage.read_text())
     write_json(stage, {**record, "state": "begun"})
     with claim(lock):
-        with pytest.raises(InUseError), lab.run("irn", irn.pipeline, 0):
+        with pytest.raises(InUseError), runner.run("irn", refined.pipeline, 0):
             pass
-        write_json(stage, record)  # now it is there to be taken over, whoever still works behind it
-        with lab.run("irn", irn.pipeline, 0) as run:
+        write_json(stage, record)  # a finished classifier can be reused although the other run is still locked
+        with runner.run("irn", refined.pipeline, 0) as run:
             assert (run.out.path / "classifier" / "model.safetensors").stat().st_nlink == 2
 
 
-def test_a_watched_run_learns_its_own_classifier(done: Path, folder_data: Path, tmp_path: Path) -> None:
-    lab = runner(folder_data, done, "cam")
-    pipeline = replace(rows(lab)[0].pipeline, refine=None, segment=None)
+def test_a_watched_run_trains_its_own_classifier(done: Path, folder_data: Path, tmp_path: Path) -> None:
+    runner = make_runner(folder_data, done, "cam")
+    pipeline = replace(rows(runner)[0].pipeline, refine=None, segment=None)
     steps: list[int] = []
-    with lab.run("cam_watched", pipeline, 0, watch=lambda done, trainee: steps.append(done)) as run:
+    with runner.run("cam_watched", pipeline, 0, watch=lambda done, trainee: steps.append(done)) as run:
         watched = run.out.path / "classifier" / "model.safetensors"
         assert watched.stat().st_nlink == 1
-        other = lab.folder("cam", pipeline, 0) / "classifier" / "model.safetensors"
+        other = runner.folder("cam", pipeline, 0) / "classifier" / "model.safetensors"
         assert watched.read_bytes() == other.read_bytes()
     assert steps[0] == 0
     assert steps[-1] >= 6
@@ -295,7 +260,7 @@ def test_the_command_exits_with_2_when_a_run_failed(
         (["masks", "--weights", "nowhere.pth"], "nowhere.pth"),
     ],
 )
-def test_bad_commands_are_told_before_anything_is_made(
+def test_bad_commands_are_refused_before_anything_is_made(
     words: list[str], message: str, folder_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["study", *words, "--data", f"folder:{folder_data}", "--out", str(tmp_path / "out")]) == 2
@@ -310,7 +275,7 @@ def test_the_help_names_every_study() -> None:
 
 @pytest.mark.slow
 def test_two_processes_share_the_work_and_a_killed_one_loses_nothing(folder_data: Path, tmp_path: Path) -> None:
-    """One process is killed in the middle; two more end what is left; no run is made twice."""
+    """One process is killed halfway; two others complete the study, and no run is made twice."""
     settings = [word for item in TINY for word in ("--set", item)]
     command = [sys.executable, "-m", "deft", "study", "localisation", "--data", f"folder:{folder_data}"]
     command += ["--out", str(tmp_path), "--seeds", "2", "--systems", "cam", "mixup", *settings]

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from deft.studies.words import literal
+from deft.studies.markdown import escape_markdown
 
 
 @pytest.mark.parametrize(
@@ -20,16 +20,16 @@ from deft.studies.words import literal
         "&lt;b&gt;",
     ],
 )
-def test_no_mark_up_is_left(text: str) -> None:
-    shown = literal(text)
+def test_no_markup_is_left(text: str) -> None:
+    shown = escape_markdown(text)
     assert "<" not in shown and ">" not in shown and "\n" not in shown
     assert not re.search(r"(?<!\\)(\\\\)*[`*_\[\]()#!~]", shown)
     assert "&lt;b" not in shown.replace("&amp;lt;b", "")
 
 
-def test_plain_names_stay_and_long_ones_are_cut() -> None:
-    assert literal("dining table") == "dining table"
-    assert literal("猫") == "猫"
-    assert len(literal("x" * 500)) == 80
-    assert literal("") == "–"
-    assert "\u202e" not in literal("a\u202eb")
+def test_plain_names_are_unchanged_and_long_ones_are_cut() -> None:
+    assert escape_markdown("dining table") == "dining table"
+    assert escape_markdown("猫") == "猫"
+    assert len(escape_markdown("x" * 500)) == 80
+    assert escape_markdown("") == "–"
+    assert "\u202e" not in escape_markdown("a\u202eb")

@@ -1,0 +1,117 @@
+"""The rows of a study: the systems it compares, those chosen by the user, and their settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Any
+
+from deft.contracts import InputError, SampleAugmentation
+from deft.pipeline import Pipeline
+from deft.recipes import RECIPES, published
+from deft.settings import assign
+
+
+@dataclass(frozen=True)
+class Row:
+    """One system in a table."""
+
+    name: str
+    """Name in ``--systems`` and of the run folders."""
+    label: str
+    """Name in the tables."""
+    pipeline: Pipeline
+    against: tuple[str, ...] = ()
+    """Names of the rows that it is compared with, seed by seed."""
+    paper: str = ""
+    """The paper's result for this row; empty if it reports none."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The result of one row with one seed."""
+
+    row: Row
+    seed: int
+    value: Any = None
+    """Content of the run's record; None if it is not made yet."""
+    failure: str = ""
+    """Error message, if the run cannot be made."""
+
+
+def choose_rows(rows: Sequence[Row], names: Sequence[str], settings: Sequence[str], as_published: bool) -> list[Row]:
+    """Select rows by name and apply the user's settings to them.
+
+    Args:
+        rows: all rows of the study.
+        names: names of the rows to make.
+        settings: ``FIELD=VALUE`` for every row that has the field, or ``ROW:FIELD=VALUE`` for one row.
+        as_published: use the published thresholds; settings override them.
+
+    Returns:
+        The rows in the order of the names.
+
+    Raises:
+        InputError: the study has no such system, or none of the chosen systems has the field.
+    """
+    known = {row.name: row for row in rows}
+    wanted = tuple(dict.fromkeys(names))
+    if unknown := [name for name in wanted if name not in known]:
+        raise InputError(f"this study has no system {unknown[0]!r}; choose from: {', '.join(known)}")
+    chosen = [known[name] for name in wanted]
+    if as_published:
+        chosen = [replace(row, pipeline=published(row.pipeline)) for row in chosen]
+    for setting in settings:
+        only, colon, name = setting.partition("=")[0].rpartition(":")
+        if name == "seed":
+            raise InputError("--set seed: a study runs several seeds; set their number with --seeds")
+        if colon and only not in wanted:
+            raise InputError(f"--set {setting}: {only!r} is not one of the systems to make: {', '.join(wanted)}")
+        setting = setting.removeprefix(only + colon)
+        candidates = [row for row in chosen if not colon or row.name == only]
+        having = [row for row in candidates if "=" not in setting or has_field(row.pipeline, name)]
+        for row in having or candidates[:1]:  # if no row has the field, assigning to the first raises the error
+            changed = replace(row, pipeline=assign(row.pipeline, [setting]))
+            chosen[chosen.index(row)] = changed
+    return chosen
+
+
+def recipe(name: str) -> Pipeline:
+    """The pipeline of a recipe, by name.
+
+    Raises:
+        InputError: there is no such recipe.
+    """
+    if name not in RECIPES:
+        raise InputError(f"no recipe {name!r}; choose from: {', '.join(RECIPES)}")
+    return RECIPES[name]()
+
+
+def system_rows(paper: Mapping[str, str] | None = None) -> list[Row]:
+    """Every recipe as a row; a ``_deft`` recipe is compared with the system that it extends.
+
+    Args:
+        paper: the paper's results, by recipe.
+    """
+    results = paper or {}
+    bases = {name: (name.removesuffix("_deft"),) if name.endswith("_deft") else () for name in RECIPES}
+    return [Row(name, name, make(), bases[name], results.get(name, "")) for name, make in RECIPES.items()]
+
+
+def up_to_seeds(pipeline: Pipeline) -> Pipeline:
+    """The same system without the stages after its seeds.
+
+    A classifier that is trained on pseudo-masks of a previous round (CDA) keeps the refiner that makes them.
+    """
+    classifier = pipeline.classifier
+    learns_from_masks = classifier is not None and isinstance(classifier.augment, SampleAugmentation)
+    return replace(pipeline, segment=None, refine=pipeline.refine if learns_from_masks else None)
+
+
+def has_field(settings: Any, dotted: str) -> bool:
+    """Whether nested dataclasses have a field with this dotted name."""
+    for name in dotted.split("."):
+        if not is_dataclass(settings) or name not in [item.name for item in fields(settings)]:
+            return False
+        settings = getattr(settings, name)
+    return True

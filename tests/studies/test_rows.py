@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from deft.contracts import InputError
+from deft.recipes import RECIPES, cda, irn, irn_deft, psa, published
+from deft.settings import fields_of
+from deft.studies.rows import Row, choose_rows, has_field, recipe, system_rows, up_to_seeds
+from deft.thresholds import AUTO
+
+
+def chosen(names: tuple[str, ...], *settings: str, as_published: bool = False) -> list[Row]:
+    return choose_rows(system_rows(), names, settings, as_published)
+
+
+def test_only_rows_that_have_a_field_get_it() -> None:
+    settings = ("backbone=test_resnet", "refine.labels.fg=0.02", "classifier.head.swap_epoch=2")
+    cam, irn, deft = chosen(("cam", "irn", "irn_deft"), *settings)
+    assert fields_of(irn.pipeline)["refine.labels.fg"] == 0.02
+    assert fields_of(deft.pipeline)["classifier.head.swap_epoch"] == 2
+    assert not has_field(cam.pipeline, "refine.labels.fg")
+    assert not has_field(irn.pipeline, "classifier.head.swap_epoch")
+    assert cam.pipeline.backbone == "test_resnet"
+
+
+def test_rows_are_in_the_order_of_the_names_without_repeats() -> None:
+    assert [row.name for row in chosen(("irn", "cam", "irn"))] == ["irn", "cam"]
+
+
+def test_a_setting_can_be_for_one_row_alone() -> None:
+    settings = ("seed_threshold=0.3", "irn:seed_threshold=0.5", "irn:refine.labels.fg=0.6")
+    found = chosen(("irn", "irn_deft"), *settings)
+    assert [row.pipeline.seed_threshold for row in found] == [0.5, 0.3]
+    assert [fields_of(row.pipeline)["refine.labels.fg"] for row in found] == [0.6, AUTO]
+
+
+def test_settings_override_the_published_thresholds() -> None:
+    one, two = chosen(("irn", "psa"), "irn:seed_threshold=0.5", as_published=True)
+    assert one.pipeline == replace(published(irn()), seed_threshold=0.5)
+    assert two.pipeline == published(psa())
+    plain = chosen(("irn", "psa"))
+    assert [row.pipeline.refine for row in plain] == [irn().refine, psa().refine]
+
+
+@pytest.mark.parametrize(
+    ("systems", "setting", "message"),
+    [
+        (("irm",), "backbone=test_resnet", "no system 'irm'"),
+        (("cam",), "refine.labels.fg=0.1", "no such field"),
+        (("cam",), "clasifier.crop=1", "did you mean 'classifier.crop'"),
+        (("cam",), "seed=1", "--seeds"),
+        (("cam",), "backbone", "expected FIELD=VALUE"),
+        (("cam",), "classifier.crop=much", "expected"),
+        (("cam",), "irn:refine.labels.fg=0.1", "'irn' is not one of the systems to make: cam"),
+        (("cam", "irn"), "cam:refine.labels.fg=0.1", "no such field"),
+    ],
+)
+def test_unknown_systems_and_settings_are_refused(systems: tuple[str, ...], setting: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        chosen(systems, setting)
+
+
+def test_a_deft_row_is_compared_with_the_system_it_extends() -> None:
+    rows = {row.name: row for row in system_rows({"irn": "48.3"})}
+    assert list(rows) == list(RECIPES)
+    assert (rows["irn"].against, rows["irn"].paper) == ((), "48.3")
+    assert (rows["irn_deft"].against, rows["irn_deft"].paper) == (("irn",), "")
+
+
+def test_up_to_seeds_drops_what_comes_after_them() -> None:
+    assert up_to_seeds(irn_deft()) == replace(irn_deft(), refine=None, segment=None)
+    # CDA trains on pseudo-masks, which its refiner makes.
+    assert up_to_seeds(cda()) == replace(cda(), segment=None)
+    assert cda().refine is not None
+
+
+def test_unknown_recipes_are_refused() -> None:
+    assert recipe("irn") == irn()
+    with pytest.raises(InputError, match=r"no recipe 'irm'; choose from: .*\birn\b"):
+        recipe("irm")
