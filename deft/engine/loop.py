@@ -23,6 +23,7 @@ from deft.artifacts import load_tensors, read_json, save_tensors, write_json
 from deft.engine import plan as settings
 from deft.engine import ranks, stop
 from deft.engine.launch import by_torchrun, processes_of_this_machine
+from deft.engine.optimise import built
 from deft.engine.plan import History, Plan, Trainee, TrainingError, Watch
 from deft.engine.reading import Examples, reader
 
@@ -108,7 +109,7 @@ class Loop(lightning.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """The plan's, with its moments as they were."""
-        self.optimiser = self.plan.optimiser.build(self.trainee.groups())
+        self.optimiser = built(self.plan.optimiser, self.trainee.groups())
         if self.loaded:
             _restore(self.optimiser, self.loaded)
         return self.optimiser

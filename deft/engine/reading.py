@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -30,10 +31,13 @@ class Examples(Protocol):
 def reader(examples: Examples, plan: Plan, seed: int, steps: range) -> DataLoader[dict[str, Tensor]]:
     """Batches for these steps; with several processes the own part of each."""
     batches = Batches(len(examples), plan.batch, seed, steps, ranks.rank(), ranks.world())
+    workers = reading_processes(plan.workers)
     return DataLoader(
         _Reader(examples, seed),
         batch_sampler=batches,
-        num_workers=reading_processes(plan.workers),
+        num_workers=workers,
+        # Forked, a reader needs no copy of the data set: one of a user's file could not be imported anew.
+        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
         pin_memory=torch.cuda.is_available(),
     )
 

@@ -18,6 +18,7 @@ from deft.recipes import cam
 from deft.runner.join import finished, join, open_run, under_way
 from deft.runner.run import working
 from deft.settings import assign
+from deft.thresholds import Tuned, write_tuned
 
 TINY = [
     "backbone=test_resnet",
@@ -154,6 +155,9 @@ def test_a_run_is_finished_when_its_scores_are_of_its_stages(tmp_path: Path) -> 
     end(run, stage)
     assert finished(run)
     assert join(run) == 0
+    write_tuned(run, Tuned({"seeds": 0.4}, ("a", "b"), {"seeds": 0.01}))
+    write_json(run / "scores.json", {"made_of": [stage.key, "a", "b"]})
+    assert finished(run)
     write_json(stage.folder / "stage.json", {"key": "k", "state": "begun"})  # it is made again
     assert not finished(run)
     write_json(stage.folder / "stage.json", {"key": "other", "state": "done"})
