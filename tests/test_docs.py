@@ -12,17 +12,17 @@ from typing import Any
 import pytest
 
 import deft
-from deft.cli.commands import find_recipe
 from deft.cli.main import parser
 from deft.pipeline import Pipeline
 from deft.recipes import RECIPES
+from deft.recipes.finding import find_recipe
 from deft.settings import assign, fields_of
 from deft.studies import STUDIES
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 VERBS = (
-    *("run", "check", "predict", "seeds", "tune", "join", "report", "study"),
+    *("run", "recipes", "check", "predict", "seeds", "tune", "join", "report", "study"),
     *("import-labels", "import-contexts", "demo", "voc-submit"),
 )
 BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)

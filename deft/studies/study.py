@@ -27,7 +27,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -41,6 +41,7 @@ from deft.data.faults import refuse
 from deft.engine.plan import Watch
 from deft.pipeline import Pipeline
 from deft.recipes import RECIPES, published
+from deft.recipes.finding import find_recipe, installed
 from deft.runner.run import resolved, working
 from deft.settings import assign, plain
 from deft.stages.context import Run
@@ -136,6 +137,8 @@ class StudyRunner:
         known = {row.name: row for row in rows}
         wanted = tuple(dict.fromkeys(self.systems or tuple(default) or tuple(known)))
         if unknown := [name for name in wanted if name not in known]:
+            if unknown[0] in installed():
+                recipe(unknown[0])  # where it cannot be made, this says why
             raise InputError(f"this study has no system {unknown[0]!r}; it has: {', '.join(known)}")
         chosen = [known[name] for name in wanted]
         if self.published:
@@ -296,20 +299,25 @@ def recipe(name: str) -> Pipeline:
     Raises:
         InputError: there is no such recipe.
     """
-    if name not in RECIPES:
-        raise InputError(f"no recipe {name!r}; there are: {', '.join(RECIPES)}")
-    return RECIPES[name]()
+    return find_recipe(name)[1]
 
 
 def system_rows(paper: Mapping[str, str] | None = None) -> list[Row]:
     """Every recipe as a row, a ``_deft`` twin to be compared with the system it is a twin of.
 
+    Recipes of installed packages come last; those that cannot be made are left out.
+
     Args:
         paper: the paper's figures by recipe.
     """
     figures = paper or {}
-    twins = {name: (name.removesuffix("_deft"),) if name.endswith("_deft") else () for name in RECIPES}
-    return [Row(name, name, make(), twins[name], figures.get(name, "")) for name, make in RECIPES.items()]
+    pipelines = {name: make() for name, make in RECIPES.items()}
+    for name in installed():
+        with suppress(InputError):
+            pipelines[name] = recipe(name)
+    bases = {name: name.removesuffix("_deft") for name in pipelines if name.endswith("_deft")}
+    twins = {name: (base,) for name, base in bases.items() if base in pipelines}
+    return [Row(name, name, one, twins.get(name, ()), figures.get(name, "")) for name, one in pipelines.items()]
 
 
 def up_to_seeds(pipeline: Pipeline) -> Pipeline:
