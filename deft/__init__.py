@@ -5,7 +5,7 @@
     images + labels ─ data ─► augment ─► classify ─► seeds ─► refine ─► pseudo-masks ─► segment ─► predict
                                                        └────────┴─────── metrics ◄─────────┘ ─► report
 
-The names below are the public face, in the order of that picture. They are imported when first used, so that
+The names below are the public face, and all that ``dir(deft)`` shows. They are imported when first used, so that
 ``import deft`` costs nothing.
 """
 
@@ -15,8 +15,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from deft import recipes
     from deft.contracts import Dataset, InputError, LabelMap, Sample, SeedMaps, Splits
-    from deft.data import check, multi_hot, open_data
+    from deft.data import ImageDataset, check, multi_hot, open_data
+    from deft.engine.method import MethodContext
     from deft.pipeline import Pipeline
     from deft.predict.masks import Predictor, load
     from deft.predict.seeds import Locator, load_locator
@@ -31,10 +33,13 @@ _HOME = {
     "SeedMaps": "deft.contracts",
     "LabelMap": "deft.contracts",
     "InputError": "deft.contracts",
+    "ImageDataset": "deft.data",
     "open_data": "deft.data",
     "check": "deft.data",
     "multi_hot": "deft.data",
+    "MethodContext": "deft.engine.method",
     "Pipeline": "deft.pipeline",
+    "recipes": "deft.recipes",
     "run": "deft.runner.run",
     "Predictor": "deft.predict.masks",
     "load": "deft.predict.masks",
@@ -44,9 +49,11 @@ _HOME = {
 
 __all__ = [
     "Dataset",
+    "ImageDataset",
     "InputError",
     "LabelMap",
     "Locator",
+    "MethodContext",
     "Pipeline",
     "Predictor",
     "Sample",
@@ -57,11 +64,17 @@ __all__ = [
     "load_locator",
     "multi_hot",
     "open_data",
+    "recipes",
     "run",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOME:
-        return getattr(import_module(_HOME[name]), name)
+        home = import_module(_HOME[name])
+        return home if home.__name__ == f"deft.{name}" else getattr(home, name)
     raise AttributeError(f"module 'deft' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -8,6 +8,7 @@ from deft.classify.classifier import Classifier
 from deft.contracts import InputError
 from deft.engine.method import Refiner, SeedMethod
 from deft.engine.precision import AUTO, WORDS
+from deft.extend.members import check_refiner, check_seed_method
 from deft.seeds.cam import Cam
 from deft.segment.deeplab import DeepLab
 from deft.segment.inference import Inference
@@ -41,9 +42,11 @@ class Pipeline:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse thresholds that a sweep does not know; it would be told only after hours of training."""
+        """Refuse methods that lack a member, and thresholds that a sweep does not know: both before any training."""
+        check_seed_method(self.seeds)
         check_threshold("seed_threshold", self.seed_threshold)
         if self.refine is not None:
+            check_refiner(self.refine)
             check_threshold("refine.background", self.refine.background)
         if self.classifier is None and self.segment is not None and self.segment.from_classifier:
             raise InputError("segment.from_classifier is set and there is no classifier; set it to False")

@@ -79,8 +79,6 @@ def assign(settings: Settings, assignments: Sequence[str]) -> Settings:
 
 def _typed(kind: Any, text: str, field: str, current: Any) -> Any:
     """The text as a value of that type."""
-    import jsonargparse
-
     if dataclasses.is_dataclass(current):
         choices = {option.__name__: option for option in get_args(kind) if _is_settings(option)}
         if text in choices:
@@ -92,6 +90,21 @@ def _typed(kind: Any, text: str, field: str, current: Any) -> Any:
         )
         none = ", or none to leave it out" if type(None) in get_args(kind) else ""
         raise InputError(f"--set {field}={text}: {field} is a group of fields; set one of them{others}{none}")
+    try:
+        return typed(kind, text)
+    except ValueError:
+        words = kind_in_words(kind)
+        raise InputError(f"--set {field}={text}: expected {words} (now {current!r}), got {text!r}") from None
+
+
+def typed(kind: Any, text: str) -> Any:
+    """What somebody typed as a value of a type: a number, a string, a truth value, a path, a tuple of these and so on.
+
+    Raises:
+        ValueError: it is no such value.
+    """
+    import jsonargparse
+
     reader = jsonargparse.ArgumentParser(exit_on_error=False)
     reader.add_argument("--value", type=kind)
     try:
@@ -101,15 +114,15 @@ def _typed(kind: Any, text: str, field: str, current: Any) -> Any:
     try:
         return reader.parse_args([f"--value={text}"]).value
     except (jsonargparse.ArgumentError, TypeError, ValueError, SystemExit):
-        raise InputError(f"--set {field}={text}: expected {_words(kind)} (now {current!r}), got {text!r}") from None
+        raise ValueError(f"expected {kind_in_words(kind)}, got {text!r}") from None
 
 
-def _words(kind: Any) -> str:
+def kind_in_words(kind: Any) -> str:
     """A type as a person says it: ``float or auto``."""
     if get_origin(kind) is Literal:
         return " or ".join(str(value) for value in get_args(kind))
     if get_origin(kind) in (Union, UnionType):
-        return " or ".join(_words(option) for option in get_args(kind))
+        return " or ".join(kind_in_words(option) for option in get_args(kind))
     return getattr(kind, "__name__", str(kind)) if isinstance(kind, type) else str(kind)
 
 
@@ -154,7 +167,7 @@ def restore(value: Any) -> Any:
     kind = getattr(import_module(module), name, None) if module.split(".")[0] == "deft" else None
     if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
         raise InputError(
-            f"the run was made with {module}.{name}, which is not part of deft: run its file again instead"
+            f"the run was made with {module}.{name}, which is not part of deft: give its deft run command again"
         )
     given = {key: restore(item) for key, item in value.items() if key != "class"}
     known = {item.name for item in dataclasses.fields(kind)}

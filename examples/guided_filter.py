@@ -15,10 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from deft import recipes
-from deft.contracts import Sample, SeedMaps
-from deft.engine.method import MethodContext
-from deft.pipeline import Pipeline
+from deft import MethodContext, Pipeline, Sample, SeedMaps, recipes
 
 
 @dataclass(frozen=True)
@@ -32,13 +29,8 @@ class GuidedFilter:
     background: float = 0.25
     """Threshold at which the refined maps become pseudo-masks; every refiner has one."""
 
-    @property
-    def learning(self) -> tuple[()]:
-        """The settings that training depends on; nothing is trained here."""
-        return ()
-
     def prepare(self, context: MethodContext) -> Callable[[Sample, SeedMaps], SeedMaps]:
-        """What is called once; a method that learns would train here, and keep its weights in ``context.folder``."""
+        """What is called once, when the seeds are made; a method that learns would train here."""
         return self.refine
 
     def refine(self, sample: Sample, seeds: SeedMaps) -> SeedMaps:
@@ -64,5 +56,8 @@ class GuidedFilter:
 
 
 def recipe() -> Pipeline:
-    """Plain CAM, refined by the filter; all else as in the recipe ``cam``."""
+    """Plain CAM, refined by the guided filter.
+
+    Paper: He, Sun and Tang, 2010, doi:10.1007/978-3-642-15549-9_1.
+    """
     return replace(recipes.cam(), refine=GuidedFilter())

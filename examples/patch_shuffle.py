@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from deft import InputError, recipes
-from deft.pipeline import Pipeline
+from deft import InputError, Pipeline, recipes
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,9 @@ class PatchShuffle:
 
 
 def recipe() -> Pipeline:
-    """The recipe ``irn`` on a classifier that learns from these images."""
+    """IRN on a classifier that learns from shuffled images.
+
+    Paper: Kang et al., 2017, arXiv:1707.07103.
+    """
     base = recipes.irn()
     return replace(base, classifier=replace(base.own_classifier, augment=PatchShuffle()))

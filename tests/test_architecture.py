@@ -15,7 +15,7 @@ import pytest
 import deft
 
 ROOT = Path(deft.__file__).parent
-BASE = {"contracts", "settings", "artifacts"}
+BASE = {"contracts", "settings", "artifacts", "extend"}
 METHODS = BASE | {"backbone", "engine", "thresholds"}
 STAGES = METHODS | {"data", "classify", "seeds", "refine", "segment", "metrics", "pipeline"}
 RUNS = STAGES | {"stages", "report", "evaluate"}
@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "": set(),
     "contracts": set(),
     "settings": {"contracts"},
+    "extend": {"contracts"},
     "artifacts": {"contracts", "settings"},
     "backbone": {"contracts"},
     "augment": {"contracts"},
@@ -231,6 +232,8 @@ def test_importing_the_command_line_is_cheap() -> None:
 
 def test_public_names_resolve() -> None:
     for name in deft.__all__:
-        assert getattr(deft, name).__name__ == name
+        assert getattr(deft, name).__name__.rpartition(".")[2] == name
+        assert getattr(deft, name).__doc__
+    assert dir(deft) == sorted(deft.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = deft.nothing

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 import deft
-from deft.cli.commands import find_recipe
 from deft.cli.main import parser
 from deft.pipeline import Pipeline
 from deft.recipes import RECIPES
+from deft.recipes.finding import find_recipe
 from deft.settings import assign, fields_of
 from deft.studies import STUDIES
 
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 AROUND = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 PAGES = [*(ROOT / name for name in AROUND), *sorted((ROOT / "docs").glob("*.md"))]
 VERBS = (
-    *("run", "check", "predict", "seeds", "tune", "join", "report", "study"),
+    *("run", "recipes", "check", "predict", "seeds", "tune", "join", "report", "study"),
     *("import-labels", "import-contexts", "demo", "voc-submit"),
 )
 BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)

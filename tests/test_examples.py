@@ -8,13 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from deft.artifacts import load_mask
 from deft.cli.main import main
 from deft.contracts import InputError
+from deft.data import open_data
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+ARRAYS = "arrays.py"
 STAGES = {"classifier": 4, "refine": 2, "segment": 2}
 """Stages that train, and for how many steps here."""
 EAGER = [
@@ -74,10 +77,14 @@ def test_own_photos(make_folder: Callable[..., Path], tmp_path: Path, capsys: py
     assert "img_00.png" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["guided_filter.py", "patch_shuffle.py", "smooth_max_head.py"])
+@pytest.mark.parametrize(
+    "name", ["guided_filter.py", "layer_cam.py", "lion.py", "patch_shuffle.py", "smooth_max_head.py"]
+)
 def test_methods_of_ones_own_run_from_their_file(name: str, folder_data: Path, tmp_path: Path) -> None:
     own = {
         "guided_filter.py": ["refine.radius=2"],
+        "layer_cam.py": ["seeds.long_side=48", "refine=none"],
+        "lion.py": ["classifier.plan.optimiser.lr=1e-3", "refine=none"],
         "patch_shuffle.py": ["classifier.augment.side=4", "refine=none"],
         # In so few steps it learns nothing: its maps are 0 everywhere, so that no threshold can be chosen from them.
         "smooth_max_head.py": ["classifier.head.sharpness=3", "refine=none", "seed_threshold=0.3"],
@@ -85,14 +92,73 @@ def test_methods_of_ones_own_run_from_their_file(name: str, folder_data: Path, t
     words = ["run", str(EXAMPLES / name), "--data", f"folder:{folder_data}", "--out", str(tmp_path / "run")]
     words += ["--backbone", "test_resnet", "--weights", "none"]
     for item in [*tiny("classifier"), "segment=none", *own]:
-        words += ["--set", item]
+        if name != "layer_cam.py" or not item.startswith("seeds.scales"):
+            words += ["--set", item]
     assert main(words) == 0
     record = json.loads((tmp_path / "run" / "run.json").read_text(encoding="utf-8"))
     assert record["recipe"].startswith(name.removesuffix(".py") + " (")
     scores = json.loads((tmp_path / "run" / "scores.json").read_text(encoding="utf-8"))
     assert 0 < scores["train"]["masks"]["used"]["miou"] <= 1
-    chosen = {"guided_filter.py": "fixed", "patch_shuffle.py": "auto", "smooth_max_head.py": "fixed"}
-    assert scores["train"]["masks"]["used"]["chosen"] == chosen[name]
+    fixed = name in ("guided_filter.py", "smooth_max_head.py")
+    assert scores["train"]["masks"]["used"]["chosen"] == ("fixed" if fixed else "auto")
+
+
+def test_arrays_are_a_data_set_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    demo = open_data("demo:train=8,val=2,size=64").train
+    samples = [demo[index] for index in range(8)]
+    path = tmp_path / "birds.npz"
+    content = {"images": np.stack([sample.image for sample in samples]), "labels": demo.labels}
+    np.savez(path, **content, classes=np.array(demo.classes), masks=np.stack([sample.mask for sample in samples]))
+    data = f"{EXAMPLES / ARRAYS}:arrays?path={path},held_out=0.25"
+    opened = open_data(data)
+    assert opened.val is not None
+    assert (len(opened.train), opened.val.names) == (6, ("birds_00006", "birds_00007"))
+    assert (opened.val[1].image == samples[7].image).all() and (opened.val[1].mask == samples[7].mask).all()
+    assert main(["check", data]) == 0
+    words = ["run", "cam", "--data", data, "--out", str(tmp_path / "run"), "--backbone", "test_resnet"]
+    for item in [*tiny("classifier"), "weights=none", "segment=none"]:
+        words += ["--set", item]
+    assert main(words) == 0
+    assert (tmp_path / "run" / "masks" / "birds_00000.png").exists()
+    np.savez(path, **content)
+    assert main(["check", data]) == 2
+    assert "found no classes" in capsys.readouterr().err
+
+
+def test_layer_cam_of_a_linear_head_is_the_positive_part_of_class_activation_maps() -> None:
+    import torch
+
+    from deft.classify.linear import LinearHead
+
+    own = ran("layer_cam.py")["LayerCam"]()
+    head = LinearHead().build(4, 3)
+    features = torch.rand(1, 4, 5, 6, generator=torch.Generator().manual_seed(0))
+    weights = head.classifier.weight.detach().reshape(3, 4).clamp(min=0)
+    expected = torch.einsum("kc,chw->khw", weights[[0, 2]], features[0])
+    expected = expected / expected.amax(dim=(1, 2), keepdim=True)
+    assert torch.allclose(own.maps(features, head, (0, 2)), expected, atol=1e-5)
+
+
+def test_lion_takes_the_papers_step_and_scales_rates_by_group() -> None:
+    import torch
+
+    from deft.engine.optimise import ParamGroup, built
+
+    settings = ran("lion.py")["Lion"](lr=0.1, decay=0.5, warmup=0.1)
+    weight, fast = torch.nn.Parameter(torch.tensor([1.0, -2.0])), torch.nn.Parameter(torch.tensor([3.0]))
+    optimiser = built(settings, [ParamGroup([weight]), ParamGroup([fast], lr=10.0, decay=False)])
+    assert [group["scale"] for group in optimiser.param_groups] == pytest.approx([1.0, 10.0])
+    slow, mean = weight.detach().clone(), torch.zeros(2)
+    for gradient in ([0.5, -1.0], [-3.0, 0.1], [0.2, 0.2]):
+        weight.grad, fast.grad = torch.tensor(gradient), torch.tensor([1.0])
+        optimiser.step()
+        g = torch.tensor(gradient)
+        slow = slow - 0.1 * ((0.9 * mean + 0.1 * g).sign() + 0.5 * slow)
+        mean = 0.99 * mean + 0.01 * g
+    assert torch.allclose(weight, slow, atol=1e-6)
+    assert fast.item() == pytest.approx(0.0, abs=1e-6)  # three steps of 10 * 0.1 in one direction, without decay
+    assert [settings.factor(step, 20) for step in (0, 1)] == [0.5, 1.0]
+    assert settings.factor(19, 20) < 0.05
 
 
 def test_the_guided_filter_keeps_what_the_photograph_has() -> None:

@@ -31,6 +31,7 @@ from deft.engine.optimise import ParamGroup, Sgd
 from deft.engine.parts import in_parts
 from deft.engine.plan import Plan
 from deft.engine.ranks import gathered, own
+from deft.extend.members import check_augmentation, check_head
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,9 @@ class Classifier:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
+        check_head(self.head)
+        if self.augment is not None:
+            check_augmentation(self.augment)
         low, high = self.long_side
         if not 0 < low <= high or self.crop <= 0 or not 0 <= self.jitter <= 1:
             raise InputError(

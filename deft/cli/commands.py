@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import hashlib
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from deft.contracts import InputError, Progress
 from deft.settings import assign, fields_of
-
-if TYPE_CHECKING:
-    from deft.pipeline import Pipeline
 
 PRECISIONS = {"auto": "auto", "32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 """Lightning's name of each precision that the command line takes."""
@@ -23,6 +19,8 @@ PRECISIONS = {"auto": "auto", "32": "32-true", "bf16": "bf16-mixed", "16": "16-m
 
 def run(given: argparse.Namespace) -> int:
     """Run a recipe."""
+    from deft.recipes.finding import find_recipe
+
     name, pipeline = find_recipe(given.recipe)
     if given.thresholds == "paper":
         from deft.recipes import published
@@ -86,38 +84,26 @@ def _flag(flag: str, value: Any) -> str:
     return PRECISIONS[value] if flag == "precision" else str(value)
 
 
-def find_recipe(name: str) -> tuple[str, Pipeline]:
-    """The pipeline of a named recipe or of a user's file."""
-    from deft.pipeline import Pipeline
-    from deft.recipes import RECIPES
+def recipes(given: argparse.Namespace) -> int:
+    """List recipes, or say what one of them is."""
+    from deft.recipes import irn
+    from deft.recipes.describing import describe, describe_all, differences
+    from deft.recipes.finding import find_recipe, recipe_function
 
-    if name.endswith(".py"):
-        found = _load_file(Path(name))
-        if not isinstance(found, Pipeline):
-            raise InputError(f"{name}: recipe() must return a deft.Pipeline, got {type(found).__name__}")
-        return f"{Path(name).stem} ({hashlib.sha256(Path(name).read_bytes()).hexdigest()[:12]})", found
-    if name not in RECIPES:
-        near = difflib.get_close_matches(name, RECIPES, n=1, cutoff=0.0)
-        known = ", ".join(RECIPES)
-        raise InputError(f"no recipe {name!r}; did you mean {near[0]!r}? There are: {known}, or a .py file of yours")
-    return name, RECIPES[name]()
-
-
-def _load_file(path: Path) -> Any:
-    import importlib.util
-
-    if not path.is_file():
-        raise InputError(f"{path}: expected a Python file with a function recipe(), found no file")
-    name = f"deft_recipe_{path.stem}"  # a file called json.py must not become everybody's json
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise InputError(f"{path}: expected a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    if not callable(getattr(module, "recipe", None)):
-        raise InputError(f"{path}: expected a function recipe() that returns a deft.Pipeline")
-    return module.recipe()
+    if given.recipe is None:
+        known = describe_all()
+        width = max(len(one.name) for one in known)
+        for one in known:
+            print(f"{one.name:<{width}}  {one.line}" + (f" ({one.paper})" if one.paper else ""))
+        return 0
+    name, pipeline = find_recipe(given.recipe)
+    one = describe(name, recipe_function(given.recipe))
+    print("\n".join(filter(None, (one.line, f"Paper: {one.paper}" if one.paper else ""))))
+    found = list(differences(pipeline, irn()))
+    print(f"Fields that differ from those of irn{':' if found else ': none'}")
+    for field, value, other in found:
+        print(f"  {field} = {value}" + (f"  (irn: {other})" if other else ""))
+    return 0
 
 
 def check(given: argparse.Namespace) -> int:
@@ -266,12 +252,12 @@ def _data_of(run: Path) -> str:
 
 def demo(given: argparse.Namespace) -> int:
     """Run the demonstration on the embedded dataset."""
-    from deft.recipes import RECIPES
+    from deft.recipes.finding import find_recipe
     from deft.runner.rewrite import rewrite_report
     from deft.runner.run import run
 
     for name in ("demo_cam", "demo"):
-        run(RECIPES[name](), "demo:", given.out / name, name=name)
+        run(find_recipe(name)[1], "demo:", given.out / name, name=name)
     page = rewrite_report(given.out / "demo", [given.out / "demo_cam"])
     print(f"report: {page}")
     return 0

@@ -20,7 +20,8 @@ from deft.engine.stop import EXIT_CODE, Stopped, ending_on_sigterm
 
 DATA_HELP = """KIND:PATH. folder:PATH  images/ with labels.csv or labels.json, or one folder a tag; masks/ optional.
 voc:PATH  the layout of PASCAL VOC.  coco:PATH  COCO 2014 or 2017 (coco:PATH?empty=drop).
-demo:  the embedded data set (demo:bias=0.9,train=600)."""
+demo:  the embedded data set (demo:bias=0.9,train=600).
+FILE.py:NAME?OPTIONS  a class or function of a Python file of yours ('my_data.py:Birds?root=photos')."""
 WEIGHTS_HELP = "hub, none, a .safetensors or .pth file, or package: pip's (for tf_efficientnet_lite0, lite1 and lite2)"
 PRECISION_HELP = "of networks (default auto: bf16 where the machine computes it faster, else 32)"
 THRESHOLDS_HELP = "auto: chosen from maps and photographs, without masks (default); paper: each system's published ones"
@@ -39,7 +40,9 @@ def parser() -> argparse.ArgumentParser:
     known = top.add_subparsers(dest="verb", required=True, metavar="VERB")
 
     run = known.add_parser("run", help="train, make masks, score them and write a report", allow_abbrev=False)
-    run.add_argument("recipe", help="cam, irn, irn_deft, or a .py file with a function recipe()")
+    run.add_argument(
+        "recipe", help="cam, irn, irn_deft, ... (deft recipes lists all), or a .py file with a function recipe()"
+    )
     run.add_argument("--data", required=True, help=DATA_HELP)
     run.add_argument("--out", required=True, type=Path, help="the run folder; the same command goes on in it")
     run.add_argument("--backbone", help="any timm model with feature maps (default: the recipe's, resnet50)")
@@ -64,6 +67,10 @@ def parser() -> argparse.ArgumentParser:
     check = known.add_parser("check", help="read a whole data set and name every fault", allow_abbrev=False)
     check.add_argument("data", help=DATA_HELP)
     check.set_defaults(act=commands.check)
+
+    recipes = known.add_parser("recipes", help="list all recipes, or say what one of them is", allow_abbrev=False)
+    recipes.add_argument("recipe", nargs="?", help="one of them: its paper, and the fields that differ from irn's")
+    recipes.set_defaults(act=commands.recipes)
 
     predict = known.add_parser("predict", help="masks and overlays of new photographs", allow_abbrev=False)
     predict.add_argument("run", type=Path, help="a run folder, or a saved network (.safetensors)")

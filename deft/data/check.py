@@ -15,6 +15,7 @@ from deft.data.faults import Fault, Faults
 from deft.data.images import image_size, mask_size, read_image, read_mask
 from deft.data.layouts.file_dataset import SIZE_REMEDY, VALUE_REMEDY, FileDataset, mask_fault, size_fault
 from deft.data.opening import read_data
+from deft.data.sound import check_splits, sample_faults
 
 _DARK = 8
 """A picture whose brightest value is below this looks black; 12-bit data in a 16-bit file is the usual cause."""
@@ -26,19 +27,22 @@ def check(source: Splits | str, full: bool = True, progress: Progress | None = N
     Args:
         source: ``KIND:PATH``, or splits that are open already, whose labels are then known to be sound.
         full: decode every image and mask. Without it only headers are read: missing files, sizes that differ and
-            files that are no image are found, damage further in is not.
+            files that are no image are found, damage further in is not. Of a data set that is no list of files the
+            first image is read.
         progress: called with the number of images done and their total.
 
     Returns:
         Faults in order: labels, then images, then classes. Work can start when all are warnings.
 
     Raises:
-        InputError: ``KIND:PATH`` is no data set at all.
+        InputError: ``KIND:PATH`` is no data set at all, or splits lack something that a data set has.
     """
     faults = Faults()
     splits = read_data(source, faults) if isinstance(source, str) else source
     if splits is None:
         return faults.all
+    if not isinstance(source, str):
+        check_splits(source)
     parts = [splits.train] if splits.val is None else [splits.train, splits.val]
     total = sum(len(part) for part in parts)
     done = 0
@@ -62,16 +66,17 @@ def check(source: Splits | str, full: bool = True, progress: Progress | None = N
 def _looker(part: Dataset, full: bool) -> Callable[[int], list[Fault]]:
     if isinstance(part, FileDataset):
         return lambda index: _check_listed(part, index, full)
-    return lambda index: _check_any(part, index) if full else []
+    return lambda index: _check_any(part, index) if full or index == 0 else []
 
 
 def _check_any(part: Dataset, index: int) -> list[Fault]:
-    """A data set that is no list of files: all that can be seen is whether an image can be had."""
+    """A data set that is no list of files: whether an image can be had, and is as it should be."""
     try:
-        part[index]
+        found = sample_faults(part, index)
     except InputError as error:
-        return [Fault(part.names[index], None, str(error), "correct or remove it")]
-    return []
+        said = str(error).removeprefix(f"{part.names[index]}: ")
+        return [Fault(part.names[index], None, said, "correct or remove it")]
+    return [Fault(part.names[index], None, what, remedy) for what, remedy in found]
 
 
 def _check_listed(part: FileDataset, index: int, full: bool) -> list[Fault]:

@@ -1,20 +1,24 @@
-"""``KIND:PATH`` to splits."""
+"""``KIND:PATH``, or a Python file of the user, to splits."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from deft.contracts import InputError, Splits
 from deft.data.faults import Faults, nearest, refuse
+from deft.data.from_file import EXAMPLE, own_data
 
 KINDS = ("folder", "voc", "coco", "demo")
+OTHERS = f"one of {', '.join(KINDS)}, or a Python file of yours as in {EXAMPLE}"
 
 
 def open_data(spec: str) -> Splits:
     """Open a data set; names and labels are read, images are not decoded.
 
     Args:
-        spec: ``folder:PATH``, ``voc:PATH``, ``coco:PATH`` or ``demo:``, the last two with their options.
+        spec: ``folder:PATH``, ``voc:PATH``, ``coco:PATH`` or ``demo:``, the last two with their options, or
+            ``FILE.py:NAME?options``, a class or function of a Python file, which is run.
 
     Returns:
         Images to learn from and, where there is one, a held-out split.
@@ -47,12 +51,15 @@ def read_data(spec: str, faults: Faults) -> Splits | None:
         InputError: the specification itself is wrong, or the folder is missing.
     """
     kind, colon, place = spec.partition(":")
-    if not colon:
+    own = own_data(spec) if kind not in KINDS else None
+    if own is not None:
+        return own.open()
+    if not colon or re.match(r"[A-Za-z]:[\\/]", spec):  # a path alone, perhaps one of Windows
         guess = "voc" if (Path(spec).expanduser() / "JPEGImages").is_dir() else "folder"
-        raise InputError(f"expected KIND:PATH with KIND one of {', '.join(KINDS)}, got {spec!r}; write {guess}:{spec}")
+        raise InputError(f"expected KIND:PATH with KIND {OTHERS}, got {spec!r}; write {guess}:{spec}")
     if kind not in KINDS:
         near = nearest(kind, KINDS)
-        raise InputError(f"unknown kind of data {kind!r} in {spec!r}{near}; use one of {', '.join(KINDS)}")
+        raise InputError(f"unknown kind of data {kind!r} in {spec!r}{near}; use {OTHERS}")
     if kind == "demo":
         from deft.data.demo.dataset import open_demo
 

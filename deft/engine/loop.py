@@ -27,6 +27,7 @@ from deft.engine import plan as settings
 from deft.engine import ranks, stop
 from deft.engine.batch_norm import synchronised
 from deft.engine.launch import processes_of_this_machine
+from deft.engine.optimise import built
 from deft.engine.plan import History, Plan, Trainee, TrainingError, Watch
 from deft.engine.precision import EXACT
 from deft.engine.reading import Examples, reader
@@ -61,7 +62,7 @@ class Loop:
         self.unchecked: tuple[int, Tensor, dict[str, Tensor]] | None = None
         self.trainee.parts = 1
         self.fabric = fabric_of(precision)
-        optimiser = plan.optimiser.build(self.trainee.groups())
+        optimiser = built(plan.optimiser, self.trainee.groups())
         self.network, self.optimiser = self.fabric.setup(LossTerms(self.trainee), optimiser)
 
     def run(self) -> None:

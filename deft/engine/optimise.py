@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import nn
+
+from deft.contracts import InputError
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,43 @@ class ParamGroup:
     """Multiplier of the optimiser's base rate."""
     decay: bool = True
     """Whether weight decay acts on them."""
+
+
+class Optimiser(Protocol):
+    """Settings of an optimiser and of its schedule; a frozen dataclass."""
+
+    @property
+    def lr(self) -> float:
+        """The base rate."""
+
+    def build(self, groups: list[ParamGroup]) -> torch.optim.Optimizer:
+        """The optimiser of these groups.
+
+        What it remembers between steps has to be tensors in its state: these are what a checkpoint holds.
+        """
+
+    def factor(self, step: int, steps: int) -> float:
+        """Share of the base rate at 0-based ``step`` of ``steps``; a function of nothing else."""
+
+
+def built(optimiser: Optimiser, groups: list[ParamGroup]) -> torch.optim.Optimizer:
+    """The optimiser of a training, each of its groups with the ``scale`` of its rate.
+
+    At each step a group's rate is the product of the base rate, its scale and the schedule's factor. Where the
+    optimiser names no scale, it is the rate that the group was built with, as a multiple of the base rate.
+
+    Raises:
+        InputError: it builds something else than an optimiser.
+    """
+    found = optimiser.build(groups)
+    if not isinstance(found, torch.optim.Optimizer):
+        raise InputError(
+            f"plan.optimiser: expected {type(optimiser).__name__}.build to return a torch.optim.Optimizer, "
+            f"got {type(found).__name__}"
+        )
+    for group in found.param_groups:
+        group.setdefault("scale", group["lr"] / optimiser.lr if optimiser.lr else 1.0)
+    return found
 
 
 def _groups(groups: list[ParamGroup], lr: float, decay: float) -> list[dict[str, object]]:

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from deft.contracts import InputError
-from deft.engine.optimise import Adam, AdamW, ParamGroup, Sgd
+from deft.engine.optimise import Adam, AdamW, Optimiser, ParamGroup, Sgd
+from deft.extend.members import check_optimiser
 
 CHECKPOINT_SECONDS = 20.0
 """Seconds between two checkpoints: how much work a kill may cost."""
@@ -56,7 +57,7 @@ class Plan:
     """Minimum number of steps, so that a few hundred photographs train for long enough."""
     batch: int
     """Images per step, over all devices."""
-    optimiser: Sgd | AdamW | Adam = field(default_factory=Sgd)
+    optimiser: Sgd | AdamW | Adam | Optimiser = field(default_factory=Sgd)
     clip: float = 1.0
     """Maximum norm of the gradient; without clipping, plain CAM collapsed on one of two sets of photographs."""
     workers: int | None = None
@@ -64,6 +65,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         """Refuse a plan that trains nothing."""
+        check_optimiser(self.optimiser)
         if self.epochs < 1 or self.min_steps < 0 or self.batch < 1 or self.clip < 0 or (self.workers or 0) < 0:
             raise InputError(
                 "expected plan.epochs and plan.batch of at least 1, plan.min_steps, plan.clip and plan.workers of at "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Iterator
 from typing import Protocol
@@ -31,12 +32,15 @@ class Examples(Protocol):
 def reader(examples: Examples, plan: Plan, seed: int, steps: range) -> DataLoader[dict[str, Tensor]]:
     """Batches for these steps; of several processes, each reads its own part of every batch."""
     batches = Batches(len(examples), plan.batch, seed, steps, ranks.rank(), ranks.world())
+    workers = reading_processes(plan.workers)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="This DataLoader will create")  # more processes than there are cores
         return DataLoader(
             _Reader(examples, seed),
             batch_sampler=batches,
-            num_workers=reading_processes(plan.workers),
+            num_workers=workers,
+            # A forked loader needs no copy of the dataset; one defined in a user's file could not be imported again.
+            multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
             pin_memory=torch.cuda.is_available(),
         )
 

@@ -11,7 +11,10 @@ from deft.seeds.advcam import AdvCam
 
 
 def advcam() -> Pipeline:
-    """AdvCAM: class activation maps summed while the image climbs; IRN refines them."""
+    """AdvCAM: class activation maps summed while the image climbs; IRN refines them.
+
+    Paper: Lee et al., 2021, arXiv:2103.08896.
+    """
     plain = cam()
     return replace(
         plain,
@@ -23,5 +26,8 @@ def advcam() -> Pipeline:
 
 
 def advcam_deft() -> Pipeline:
-    """AdvCAM on a DEFT classifier: the image climbs f_fg(z_fg), the score pooled by attention."""
+    """AdvCAM on a DEFT classifier: the image climbs f_fg(z_fg), the score pooled by attention.
+
+    Paper: Lee et al., 2021, arXiv:2103.08896; DEFT, see irn_deft.
+    """
     return replace(with_deft(advcam()), seeds=AdvCam(rectified=False))

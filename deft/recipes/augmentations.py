@@ -21,50 +21,80 @@ def augmented(pipeline: Pipeline, augment: Augmentation) -> Pipeline:
 
 
 def mixup() -> Pipeline:
-    """IRN on a classifier trained with Mixup: blends of two images and of their tags."""
+    """IRN on a classifier trained with Mixup: blends of two images and of their tags.
+
+    Paper: Zhang et al., 2018, arXiv:1710.09412.
+    """
     return augmented(irn(), Mixup())
 
 
 def mixup_deft() -> Pipeline:
-    """IRN and DEFT with Mixup."""
+    """IRN on DEFT's classifier, trained with Mixup.
+
+    Paper: Zhang et al., 2018, arXiv:1710.09412; DEFT, see irn_deft.
+    """
     return augmented(irn_deft(), Mixup())
 
 
 def manifold_mixup() -> Pipeline:
-    """IRN on a classifier trained with Manifold Mixup: blends of images or of features."""
+    """IRN on a classifier trained with Manifold Mixup: blends of images or of features.
+
+    Paper: Verma et al., 2019, arXiv:1806.05236.
+    """
     return augmented(irn(), ManifoldMixup())
 
 
 def manifold_mixup_deft() -> Pipeline:
-    """IRN and DEFT with Manifold Mixup."""
+    """IRN on DEFT's classifier, trained with Manifold Mixup.
+
+    Paper: Verma et al., 2019, arXiv:1806.05236; DEFT, see irn_deft.
+    """
     return augmented(irn_deft(), ManifoldMixup())
 
 
 def cutout() -> Pipeline:
-    """IRN on a classifier trained with Cutout: a square of each image hidden."""
+    """IRN on a classifier trained with Cutout: a square of each image hidden.
+
+    Paper: DeVries and Taylor, 2017, arXiv:1708.04552.
+    """
     return augmented(irn(), Cutout())
 
 
 def cutout_deft() -> Pipeline:
-    """IRN and DEFT with Cutout."""
+    """IRN on DEFT's classifier, trained with Cutout.
+
+    Paper: DeVries and Taylor, 2017, arXiv:1708.04552; DEFT, see irn_deft.
+    """
     return augmented(irn_deft(), Cutout())
 
 
 def cutmix() -> Pipeline:
-    """IRN on a classifier trained with CutMix: a box of another image pasted, tags mixed by area."""
+    """IRN on a classifier trained with CutMix: a box of another image pasted, tags mixed by area.
+
+    Paper: Yun et al., 2019, arXiv:1905.04899.
+    """
     return augmented(irn(), CutMix())
 
 
 def cutmix_deft() -> Pipeline:
-    """IRN and DEFT with CutMix."""
+    """IRN on DEFT's classifier, trained with CutMix.
+
+    Paper: Yun et al., 2019, arXiv:1905.04899; DEFT, see irn_deft.
+    """
     return augmented(irn_deft(), CutMix())
 
 
 def hide_and_seek() -> Pipeline:
-    """IRN on a classifier trained with Hide-and-Seek: half of the patches of a raster hidden."""
+    """IRN on a classifier trained with Hide-and-Seek: half of the patches of a raster hidden.
+
+    Paper: Singh and Lee, 2017, arXiv:1704.04232.
+    """
     return augmented(irn(), HideAndSeek())
 
 
 def hide_and_seek_deft() -> Pipeline:
-    """IRN and DEFT with Hide-and-Seek."""
+    """IRN on DEFT's classifier, trained with Hide-and-Seek.
+
+    Paper: Singh and Lee, 2017, arXiv:1704.04232; DEFT, see irn_deft.
+    """
     return augmented(irn_deft(), HideAndSeek())

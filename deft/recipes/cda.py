@@ -10,12 +10,18 @@ from deft.recipes.irn import irn, irn_deft
 
 
 def cda() -> Pipeline:
-    """CDA: IRN's masks give objects, which are pasted into other scenes while the classifier learns anew."""
+    """CDA: objects cut out by IRN's masks are pasted into other scenes while the classifier is trained again.
+
+    Paper: Su et al., 2021, arXiv:2103.01795.
+    """
     return _with_cda(irn())
 
 
 def cda_deft() -> Pipeline:
-    """CDA on DEFT's classifier, in every round: the objects come from the masks of ``irn_deft``."""
+    """CDA on DEFT's classifier, in every round: the objects come from the masks of irn_deft.
+
+    Paper: Su et al., 2021, arXiv:2103.01795; DEFT, see irn_deft.
+    """
     return _with_cda(irn_deft())
 
 

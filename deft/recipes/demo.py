@@ -19,7 +19,10 @@ from deft.segment.deeplab import DeepLab
 
 
 def demo_cam() -> Pipeline:
-    """Plain CAM on the embedded data set, up to the masks its seeds give."""
+    """Plain CAM on the embedded data set, up to the masks its seeds give.
+
+    Paper: Zhou et al., 2016, arXiv:1512.04150.
+    """
     plan = Plan(epochs=10, min_steps=1200, batch=16, optimiser=AdamW(lr=4e-3))
     head = LinearHead(learning_rate=1.0)  # nothing is trained beforehand, so no layer is newer than another
     return Pipeline(
@@ -33,7 +36,10 @@ def demo_cam() -> Pipeline:
 
 
 def demo() -> Pipeline:
-    """DEFT and IRN on the embedded data set, up to the segmentation network."""
+    """DEFT and IRN on the embedded data set, up to the segmentation network.
+
+    Paper: DEFT, see irn_deft.
+    """
     base = demo_cam()
     # From random weights f_bg learns the scene before the objects: its half of Eq. 7 is the worse one here. Weights
     # and M are those that the demo's figures were measured with; no others were tried on drawings.

@@ -8,5 +8,8 @@ from deft.seeds.external import External
 
 
 def external() -> Pipeline:
-    """Maps of another tool in the place of class activation maps: ``--set seeds.folder=MAPS``."""
+    """Maps of another tool in the place of class activation maps; --set seeds.folder=MAPS names them.
+
+    Paper: that of the tool which made the maps.
+    """
     return Pipeline(classifier=None, seeds=External(), refine=Irn())

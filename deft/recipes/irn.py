@@ -13,12 +13,18 @@ from deft.refine.irn import Irn
 
 
 def cam() -> Pipeline:
-    """Class activation maps as they are, thresholded; no refinement."""
+    """Class activation maps as they are, thresholded; no refinement.
+
+    Paper: Zhou et al., 2016, arXiv:1512.04150.
+    """
     return Pipeline(classifier=Classifier(head=LinearHead()))
 
 
 def irn() -> Pipeline:
-    """IRN: class activation maps, walked along learned affinities up to learned boundaries."""
+    """IRN: class activation maps, walked along learned affinities up to learned boundaries.
+
+    Paper: Ahn et al., 2019, arXiv:1904.05044.
+    """
     return replace(cam(), refine=Irn())
 
 
@@ -29,11 +35,17 @@ def with_deft(pipeline: Pipeline) -> Pipeline:
 
 
 def irn_sma() -> Pipeline:
-    """IRN on the maps of SMA, DEFT's follow-up: a background read from all stages, and more losses on the pairs."""
+    """IRN on the maps of SMA, DEFT's follow-up: a background read from all stages, more losses on the pairs.
+
+    Paper: Kwon et al., 2024, arXiv:2405.18148.
+    """
     base = with_deft(irn())
     return replace(base, classifier=replace(base.own_classifier, head=SmaHead()))
 
 
 def irn_deft() -> Pipeline:
-    """IRN on DEFT's maps: object and background disentangled, and swapped between images."""
+    """IRN on DEFT's maps: object and background disentangled, and swapped between images.
+
+    Paper: DEFT, submitted to ICLR 2023; its follow-up is Kwon et al., 2024, arXiv:2405.18148.
+    """
     return with_deft(irn())

@@ -12,7 +12,10 @@ from deft.refine.psa import Psa
 
 
 def psa() -> Pipeline:
-    """PSA: class activation maps and a background, walked along learned affinities between cells."""
+    """PSA: class activation maps and a background, walked along learned affinities between cells.
+
+    Paper: Ahn and Kwak, 2018, arXiv:1803.10464.
+    """
     plan = Plan(epochs=15, min_steps=360, batch=16, optimiser=Sgd(lr=0.1, momentum=0.0, decay=5e-4))
     return Pipeline(
         classifier=Classifier(
@@ -27,5 +30,8 @@ def psa() -> Pipeline:
 
 
 def psa_deft() -> Pipeline:
-    """PSA on DEFT's maps: object and background disentangled, and swapped between images."""
+    """PSA on DEFT's maps: object and background disentangled, and swapped between images.
+
+    Paper: Ahn and Kwak, 2018, arXiv:1803.10464; DEFT, see irn_deft.
+    """
     return with_deft(psa())

@@ -21,6 +21,7 @@ from deft.pipeline import Pipeline
 from deft.settings import restore
 from deft.stages.context import Run
 from deft.stages.make import SHARED, shares_of
+from deft.thresholds import read_tuned
 
 
 class Share(Protocol):
@@ -116,8 +117,9 @@ def finished(run: Path) -> bool:
     """Whether the run is scored, and the scores are those of its current stages."""
     records = [_record(path) for path in run.glob("*/stage.json")]
     done = {record.get("key") for record in records if record.get("state") == "done"}
-    scores = _record(run / "scores.json")
-    return bool(scores) and set(scores["made_of"]) <= done
+    scores, tuned = _record(run / "scores.json"), read_tuned(run)
+    images = set(tuned.images) if tuned is not None else set()  # scores name those that thresholds were tuned on, too
+    return bool(scores) and set(scores["made_of"]) - images <= done
 
 
 def _help(stage: Stage, shares: Sequence[Share], poll: float) -> int:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib.metadata import version
+from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from deft.backbone import weights_digest
 from deft.contracts import InputError, ReadsFiles, SampleAugmentation, Splits
 from deft.data import check, open_data
 from deft.data.faults import refuse
+from deft.data.from_file import code_of
 from deft.engine import ranks
 from deft.engine.infer import device
 from deft.engine.plan import Watch
@@ -23,7 +24,7 @@ from deft.engine.precision import AUTO, choose
 from deft.evaluate.page import write_report
 from deft.evaluate.scores import evaluate
 from deft.pipeline import Pipeline
-from deft.settings import plain, restore
+from deft.settings import flat, plain, restore
 from deft.stages.context import Run
 from deft.stages.make import make_all
 
@@ -134,14 +135,26 @@ def description(pipeline: Pipeline, data: str | Splits, splits: Splits, name: st
         "given": {"weights": pipeline.weights},
         "data": {
             "given": data if isinstance(data, str) else "",
+            **({"code": code} if (code := code_of(data) if isinstance(data, str) else "") else {}),
             "images": len(splits.train),
             "held out": len(splits.val) if splits.val is not None else 0,
             "classes": list(splits.train.classes),
             "fingerprint": splits.train.fingerprint(),
             "fingerprint of held out": splits.val.fingerprint() if splits.val is not None else "",
         },
-        "versions": {"python": platform.python_version(), **{package: version(package) for package in packages}},
+        "versions": {
+            "python": platform.python_version(),
+            **{package: version(package) for package in (*packages, *_foreign(settings))},
+        },
     }
+
+
+def _foreign(settings: Any) -> list[str]:
+    """Other installed packages whose classes are among the settings."""
+    classes = [str(value) for name, value in flat(settings).items() if name.rpartition(".")[2] == "class"]
+    modules = {name.partition(".")[0] for name in classes} - {"deft"}
+    known = packages_distributions() if modules else {}
+    return sorted({package for module in modules for package in known.get(module, ())})
 
 
 def needed_bytes(splits: Splits, pipeline: Pipeline) -> int:

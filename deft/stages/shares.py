@@ -20,6 +20,7 @@ from deft.engine.worklist import WorkList
 from deft.refine.labels import threshold, upsample_seeds
 from deft.segment.deeplab import load_network
 from deft.stages.context import Run
+from deft.stages.returned import check_maps, check_prepared
 
 Locate = Callable[[Sample], SeedMaps | None]
 """Function of an image with tags that returns its seeds; None if there are none."""
@@ -71,6 +72,7 @@ def take_part(shares: Sequence[Share]) -> None:
 
 def locating(run: Run, stage: Stage, locate: Locate) -> list[Share]:
     """Seeds of the training images for their tags and, to be scored, of the held-out ones for theirs."""
+    check_prepared(locate, 1, run.pipeline.seeds)
     shares = []
     for part, data in run.parts():
         paths = run.files("seeds", data, ".npz", part)
@@ -78,7 +80,7 @@ def locating(run: Run, stage: Stage, locate: Locate) -> list[Share]:
         def work(index: int, sample: Sample, paths: list[Path] = paths) -> None:
             found = locate(sample)
             if found is not None:
-                save_seeds(paths[index], found, stage.key)
+                save_seeds(paths[index], check_maps(found, sample, run.pipeline.seeds), stage.key)
 
         shares.append(Share(f"seeds ({part})", without_truth(data), paths, work, _claims(stage, part)))
     return shares
@@ -86,10 +88,12 @@ def locating(run: Run, stage: Stage, locate: Locate) -> list[Share]:
 
 def refining(run: Run, stage: Stage, refine: Refine) -> list[Share]:
     """Refined maps of the training images."""
+    check_prepared(refine, 2, run.pipeline.refine)
     inputs, paths = run.files("seeds", run.train, ".npz", "train"), run.files("refined", run.train, ".npz")
 
     def work(index: int, sample: Sample) -> None:
-        save_seeds(paths[index], refine(sample, load_seeds(inputs[index])), stage.key)
+        found = refine(sample, load_seeds(inputs[index]))
+        save_seeds(paths[index], check_maps(found, sample, run.pipeline.refine), stage.key)
 
     return [Share("refined maps", without_truth(run.train), paths, work, _claims(stage))]
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any
 
 from deft.contracts import InputError, SampleAugmentation
 from deft.pipeline import Pipeline
 from deft.recipes import RECIPES, published
+from deft.recipes.finding import find_recipe, installed
 from deft.settings import assign
 
 
@@ -57,6 +59,8 @@ def choose_rows(rows: Sequence[Row], names: Sequence[str], settings: Sequence[st
     known = {row.name: row for row in rows}
     wanted = tuple(dict.fromkeys(names))
     if unknown := [name for name in wanted if name not in known]:
+        if unknown[0] in installed():
+            recipe(unknown[0])  # raises the error that says why it cannot be made
         raise InputError(f"this study has no system {unknown[0]!r}; choose from: {', '.join(known)}")
     chosen = [known[name] for name in wanted]
     if as_published:
@@ -82,20 +86,25 @@ def recipe(name: str) -> Pipeline:
     Raises:
         InputError: there is no such recipe.
     """
-    if name not in RECIPES:
-        raise InputError(f"no recipe {name!r}; choose from: {', '.join(RECIPES)}")
-    return RECIPES[name]()
+    return find_recipe(name)[1]
 
 
 def system_rows(paper: Mapping[str, str] | None = None) -> list[Row]:
     """Every recipe as a row; a ``_deft`` recipe is compared with the system that it extends.
 
+    Recipes of installed packages come last; those that cannot be made are left out.
+
     Args:
         paper: the paper's results, by recipe.
     """
     results = paper or {}
-    bases = {name: (name.removesuffix("_deft"),) if name.endswith("_deft") else () for name in RECIPES}
-    return [Row(name, name, make(), bases[name], results.get(name, "")) for name, make in RECIPES.items()]
+    pipelines = {name: make() for name, make in RECIPES.items()}
+    for name in installed():
+        with suppress(InputError):
+            pipelines[name] = recipe(name)
+    twins = {name: name.removesuffix("_deft") for name in pipelines if name.endswith("_deft")}
+    bases = {name: (base,) for name, base in twins.items() if base in pipelines}
+    return [Row(name, name, one, bases.get(name, ()), results.get(name, "")) for name, one in pipelines.items()]
 
 
 def up_to_seeds(pipeline: Pipeline) -> Pipeline:

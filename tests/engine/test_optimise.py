@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
-from deft.engine.optimise import Adam, AdamW, ParamGroup, Sgd
+from deft.contracts import InputError
+from deft.engine.optimise import Adam, AdamW, ParamGroup, Sgd, built
 
 
 def test_poly_is_the_published_rule() -> None:
@@ -32,3 +36,42 @@ def test_groups_get_their_multiple_and_frozen_weights_are_left_out(preset: Sgd |
     assert [group["lr"] for group in optimiser.param_groups] == pytest.approx([0.1, 1.0])
     assert [len(group["params"]) for group in optimiser.param_groups] == [1, 1]
     assert optimiser.param_groups[1]["weight_decay"] == 0
+
+
+@pytest.mark.parametrize("preset", [Sgd(lr=0.1), AdamW(lr=0.1), Adam(lr=0.1)])
+def test_a_training_knows_the_scale_of_each_group(preset: Sgd | AdamW | Adam) -> None:
+    one, two = (nn.Parameter(torch.ones(2)) for _ in range(2))
+    groups = [ParamGroup([one]), ParamGroup([two], 10.0)]
+    assert [group["scale"] for group in built(preset, groups).param_groups] == [1.0, 10.0]
+
+
+@dataclass(frozen=True)
+class Own:
+    """As a user writes it, with what torch knows alone."""
+
+    lr: float = 0.2
+    plain: bool = False
+
+    def build(self, groups: list[ParamGroup]) -> Any:
+        if self.plain:
+            return torch.optim.SGD([weight for group in groups for weight in group.params], lr=self.lr)
+        return torch.optim.SGD([{"params": group.params, "lr": self.lr * group.lr} for group in groups], lr=self.lr)
+
+    def factor(self, step: int, steps: int) -> float:
+        return 1.0
+
+
+def test_the_scale_of_an_optimiser_of_ones_own_follows_from_its_rates() -> None:
+    one, two = (nn.Parameter(torch.ones(2)) for _ in range(2))
+    groups = [ParamGroup([one]), ParamGroup([two], 10.0)]
+    assert [group["scale"] for group in built(Own(), groups).param_groups] == pytest.approx([1.0, 10.0])
+    assert [group["scale"] for group in built(Own(plain=True), groups).param_groups] == [1.0]
+
+
+def test_what_builds_no_optimiser_is_told() -> None:
+    class Wrong(Own):
+        def build(self, groups: list[ParamGroup]) -> Any:
+            return groups
+
+    with pytest.raises(InputError, match=r"expected Wrong\.build to return a torch\.optim\.Optimizer, got list"):
+        built(Wrong(), [])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -72,8 +72,11 @@ def test_where_nothing_was_published_that_is_told() -> None:
     with pytest.raises(InputError, match="no thresholds were published for seeds of External; leave --thresholds out"):
         published(external())
 
+    @dataclass(frozen=True)
     class Own:
-        background = "auto"
+        background: str = "auto"
+
+        def prepare(self, context: object) -> None: ...
 
     with pytest.raises(InputError, match="no thresholds were published for Own; leave --thresholds out"):
         published(replace(cam(), refine=Own()))

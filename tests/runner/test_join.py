@@ -18,6 +18,7 @@ from deft.engine.worklist import WorkList
 from deft.recipes import cam
 from deft.runner.join import finished, join, open_run, under_way
 from deft.runner.run import working
+from deft.thresholds import Tuned, write_tuned
 from fakes import begun
 from short import tiny
 
@@ -148,6 +149,9 @@ def test_a_run_is_finished_when_its_scores_are_of_its_stages(tmp_path: Path) -> 
     end(run, stage)
     assert finished(run)
     assert join(run) == 0
+    write_tuned(run, Tuned({"seeds": 0.4}, ("a", "b"), {"seeds": 0.01}))
+    write_json(run / "scores.json", {"made_of": [stage.key, "a", "b"]})
+    assert finished(run)
     write_json(stage.folder / "stage.json", {"key": stage.key, "state": "begun"})  # it is made again
     assert not finished(run)
     write_json(stage.folder / "stage.json", {"key": "other", "state": "done"})

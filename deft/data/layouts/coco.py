@@ -33,6 +33,7 @@ from deft.data.faults import Faults
 from deft.data.images import read_image
 from deft.data.labels import multi_hot
 from deft.data.layouts.name_lists import check_classes, class_name
+from deft.data.options import split_options
 
 YEARS = ("2014", "2017")
 
@@ -129,7 +130,7 @@ def read_coco(path: Path, options: str, faults: Faults) -> Splits | None:
 
     Args:
         path: the folder with ``annotations``.
-        options: what stood behind ``?``: ``empty=drop``, ``year=2017``, separated by commas.
+        options: what stood behind ``?``: ``empty=drop``, ``year=2017``, separated by ``,`` or ``&``.
         faults: takes what is wrong with the files.
 
     Raises:
@@ -141,7 +142,7 @@ def read_coco(path: Path, options: str, faults: Faults) -> Splits | None:
         raise InputError("coco: needs the package pycocotools; pip install 'deft-wsss[coco]'") from None
     known = {"empty": ("keep", "drop"), "year": YEARS}
     chosen = {}
-    for option in filter(None, options.split(",")):
+    for option in split_options(options):
         name, _, value = option.partition("=")
         if value not in known.get(name, ()):
             raise InputError(f"coco:PATH?{options}: expected empty=keep, empty=drop, year=2014 or year=2017")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +11,7 @@ from numpy.typing import NDArray
 
 from deft.contracts import IGNORE, InputError, Sample
 from deft.data.images import read_image, read_mask
+from deft.data.stamps import digest_of_tags, stamp
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,16 +75,10 @@ class FileDataset:
 
     def fingerprint(self) -> str:
         """Digest of names, labels, classes and the size and time of each file; where the folder lies does not count."""
-        digest = hashlib.sha256()
-        for part in (self.classes, self.contexts, self.names):
-            digest.update(repr(part).encode("utf-8", "backslashreplace"))
-        arrays = [self.labels, self.scored, *([] if self.context_labels is None else [self.context_labels])]
-        for array in arrays + [self.groups[name] for name in sorted(self.groups)]:
-            digest.update(repr(array.shape).encode() + np.packbits(array).tobytes())
-        digest.update(repr(sorted(self.groups)).encode("utf-8", "backslashreplace"))
+        digest = digest_of_tags(self)
         for files in (self.images, self.masks, self.context_masks):
             for path in files:
-                digest.update(_stamp(path).encode())
+                digest.update(stamp(path))
         return digest.hexdigest()
 
 
@@ -117,13 +110,3 @@ VALUE_REMEDY = "use k for the k-th class, and check the order in classes.txt"
 def size_fault(mask: tuple[int, ...], image: tuple[int, ...]) -> str:
     """Says that a mask (H, W) does not fit an image (H, W), in the width x height that viewers show."""
     return f"the mask is {mask[1]} x {mask[0]} pixels, its image {image[1]} x {image[0]}"
-
-
-def _stamp(path: Path | None) -> str:
-    if path is None:
-        return "none;"
-    try:
-        status = os.stat(path)
-    except OSError:
-        return "missing;"
-    return f"{path.name.encode('utf-8', 'backslashreplace')!r},{status.st_size},{status.st_mtime_ns};"

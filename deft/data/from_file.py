@@ -1,0 +1,140 @@
+"""``FILE.py:NAME?options``: a data set that a class or a function in a Python file of the user makes."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deft.contracts import InputError, Splits
+from deft.data.options import split_options
+from deft.data.sound import check_splits
+from deft.extend.files import code_digest, load_file, named
+from deft.settings import kind_in_words, typed
+
+EXAMPLE = "my_data.py:Birds?root=photos"
+_SPEC = re.compile(r"(?P<file>[^?]*?\.py)(:(?P<name>[^?]*))?(\?(?P<options>.*))?", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class OwnData:
+    """What ``FILE.py:NAME?options`` says."""
+
+    spec: str
+    file: Path
+    name: str
+    options: tuple[str, ...]
+
+    def open(self) -> Splits:
+        """Run the file, call what is named, and look at what it returns.
+
+        Raises:
+            InputError: there is no such file or name, an option does not suit it, or it returns no data set.
+        """
+        if not self.name:
+            raise InputError(
+                f"{self.spec}: expected the name of a class or function of {self.file}; write it as in {EXAMPLE}"
+            )
+        make = named(load_file(self.file, "data"), self.name)
+        splits = _splits(make(**arguments(make, self.options, f"{self.file}:{self.name}")), self.spec)
+        check_splits(splits, self.spec)
+        return splits
+
+
+def own_data(spec: str) -> OwnData | None:
+    r"""Read a specification; None where it names no Python file.
+
+    The file ends at the first ``.py`` that is followed by ``:``, ``?`` or nothing, so that ``C:\birds.py:Birds`` is
+    read as it is meant.
+    """
+    found = _SPEC.fullmatch(spec)
+    if found is None:
+        return None
+    options = tuple(split_options(found["options"] or ""))
+    return OwnData(spec, Path(found["file"]).expanduser(), (found["name"] or "").strip(), options)
+
+
+def code_of(spec: str) -> str:
+    """Digest of the Python file that a specification names; empty where it names none."""
+    own = own_data(spec)
+    return code_digest(own.file) if own is not None and own.file.is_file() else ""
+
+
+def arguments(make: Callable[..., Any], options: Sequence[str], where: str) -> dict[str, Any]:
+    """Options as the keyword arguments of a function, each of the type that it is annotated with.
+
+    Args:
+        make: the function or class.
+        options: each ``name=value``.
+        where: what the function is called, for messages.
+
+    Raises:
+        InputError: an option that it does not take, has no value, is given twice or is of another type, or one is
+            missing.
+    """
+    try:
+        signature = inspect.signature(make, eval_str=True)
+    except NameError:  # an annotation that is imported for type checkers alone
+        signature = inspect.signature(make)
+    known = {
+        name: parameter
+        for name, parameter in signature.parameters.items()
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    }
+    given: dict[str, Any] = {}
+    for option in options:
+        name, equals, text = (part.strip() for part in option.partition("="))
+        if not equals or name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"; did you mean {near[0]!r}?" if near else "."
+            raise InputError(f"{where}: expected NAME=VALUE of its arguments, got {option!r}{hint} {_takes(known)}")
+        if name in given:
+            raise InputError(f"{where}: {name} is given twice; keep one of them")
+        kind = _kind(known[name])
+        try:
+            value = typed(kind, text)
+        except ValueError:
+            raise InputError(f"{where}: expected {name} as {kind_in_words(kind)}, got {text!r}") from None
+        given[name] = value.expanduser() if isinstance(value, Path) else value
+    missing = [name for name, parameter in known.items() if parameter.default is parameter.empty and name not in given]
+    if missing:
+        raise InputError(
+            f"{where}: expected a value for {', '.join(missing)}; write {where}?{missing[0]}=VALUE. {_takes(known)}"
+        )
+    return given
+
+
+def _kind(parameter: inspect.Parameter) -> Any:
+    """The type of an argument: what it is annotated with, else that of its default, else text."""
+    if parameter.annotation is not parameter.empty and not isinstance(parameter.annotation, str):
+        return parameter.annotation
+    return type(parameter.default) if isinstance(parameter.default, bool | int | float) else str
+
+
+def _takes(known: dict[str, inspect.Parameter]) -> str:
+    if not known:
+        return "It takes none"
+    words = [
+        f"{name}={kind_in_words(_kind(parameter))}"
+        + ("" if parameter.default is parameter.empty else f" (default {parameter.default!r})")
+        for name, parameter in known.items()
+    ]
+    return f"It takes: {', '.join(words)}"
+
+
+def _splits(made: Any, spec: str) -> Splits:
+    """Splits of what a user's function returned."""
+    if isinstance(made, Splits):
+        return made
+    if isinstance(made, tuple) and len(made) == 2:
+        return Splits(train=made[0], val=made[1])
+    if not hasattr(made, "classes") and not hasattr(made, "labels"):
+        raise InputError(
+            f"{spec}: expected it to return a data set, deft.Splits, or (train, val), got {type(made).__name__}; "
+            "return a deft.ImageDataset, for one"
+        )
+    return Splits(train=made, val=None)

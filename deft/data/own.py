@@ -1,0 +1,122 @@
+"""A data set of the user's own, from a function that reads an image: all but four things have a default."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from deft.contracts import InputError, Sample
+from deft.data.files import files_below
+from deft.data.sound import check_tags, image_fault, truth_fault
+from deft.data.stamps import digest_of_tags, stamp
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+class ImageDataset:
+    """Images that a function reads, with their labels; a :class:`deft.Dataset`.
+
+    ::
+
+        deft.ImageDataset(
+            classes=("owl", "tit"),
+            labels=deft.multi_hot([[0], [0, 1]], 2),
+            image=lambda index: read_image(paths[index]),
+            files=paths,
+        )
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[str],
+        labels: ArrayLike,
+        image: Callable[[int], NDArray[np.uint8] | Image],
+        *,
+        files: Sequence[str | Path] = (),
+        version: str = "",
+        mask: Callable[[int], NDArray[np.uint8] | None] | None = None,
+        names: Sequence[str] = (),
+        scored: ArrayLike | None = None,
+        contexts: Sequence[str] = (),
+        context_labels: ArrayLike | None = None,
+        groups: Mapping[str, ArrayLike] | None = None,
+    ) -> None:
+        """Take what is known of the images; none is read yet.
+
+        ``image`` and ``mask`` are called from several threads and processes, for any image and any number of times.
+        They give the same for the same index: nothing in them is drawn at random.
+
+        Args:
+            classes: names of the K classes, without background.
+            labels: multi-hot, (N, K): which classes are in which image; :func:`deft.multi_hot` makes it of indices.
+            image: image ``i``: RGB, uint8 (H, W, 3), or a picture of PIL in mode RGB.
+            files: what the images are read from; a folder stands for all files in it. Names, sizes and times tell a
+                run that goes on, or takes stages over, whether the data is still the same.
+            version: in the place of ``files`` or beside them, any word, to be changed by hand when the data changes.
+            mask: ground truth of image ``i``: uint8 (H, W), 0 background, k + 1 for class k, 255 ignore, or None where
+                there is none. Used for scores alone.
+            names: one unique name an image, which results are named after; numbers where none are given.
+            scored: (N,), the images that have a mask; if None all where there is a ``mask``, and else none.
+            contexts: names of the J context classes (grass, water, ...), which are never learned from.
+            context_labels: multi-hot, (N, J).
+            groups: named parts of a held-out split, each (N,), that are scored apart as well.
+
+        Raises:
+            InputError: something does not fit; the message names it.
+        """
+        self.classes = tuple(classes)
+        self.labels = np.asarray(labels)
+        count = len(self.labels)
+        self.names = tuple(names) or tuple(f"image_{index:06d}" for index in range(count))
+        self.scored = np.full(count, mask is not None) if scored is None else np.asarray(scored)
+        self.contexts = tuple(contexts)
+        self.context_labels = None if context_labels is None else np.asarray(context_labels)
+        self.groups = {name: np.asarray(members) for name, members in (groups or {}).items()}
+        self._image, self._mask = image, mask
+        self._files, self._version = tuple(Path(file).expanduser() for file in files), version
+        check_tags("ImageDataset", self)
+        if not self._files and not self._version:
+            raise InputError(
+                "ImageDataset: expected files=[...], which the images are read from, or version='1', a word that you "
+                "change when the images change, got neither; without one a run could not tell other images from these"
+            )
+        if missing := [file for file in self._files if not file.exists()]:
+            raise InputError(f"ImageDataset: {missing[0]} of its files does not exist; correct the path")
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.labels)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Read one image with its mask.
+
+        Raises:
+            InputError: what was read is no image, or its mask does not fit it.
+        """
+        image = np.asarray(self._image(index))
+        mask = self._mask(index) if self._mask is not None else None
+        wrong = image_fault(image) or ("" if mask is None else truth_fault(mask, image, len(self.classes)))
+        if wrong:
+            raise InputError(f"{self.names[index]}: {wrong}")
+        return Sample(self.names[index], image, self.labels[index].copy(), mask)
+
+    def without_truth(self) -> ImageDataset:
+        """The same images and tags, whose samples hold no mask."""
+        other = copy.copy(self)
+        other._mask = None
+        return other
+
+    def fingerprint(self) -> str:
+        """Digest of labels and names, of ``version``, and of the size and time of each file."""
+        digest = digest_of_tags(self)
+        digest.update(repr(self._version).encode("utf-8", "backslashreplace"))
+        for file in self._files:
+            for path in sorted(files_below(file)) if file.is_dir() else [file]:
+                digest.update(stamp(path))
+        return digest.hexdigest()

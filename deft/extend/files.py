@@ -1,0 +1,68 @@
+"""A Python file of the user as a module."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from deft.contracts import InputError
+
+
+def load_file(path: Path, kind: str) -> ModuleType:
+    """Import a file; its code runs, and what goes wrong in it is raised as it is.
+
+    Args:
+        path: of the file.
+        kind: what the file is taken for, ``recipe`` or ``data``. It is a part of the module's name, so that a file
+            called json.py does not become everybody's json.
+
+    Raises:
+        InputError: there is no such file.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: expected a Python file, found {'a folder' if path.is_dir() else 'no file'}")
+    name = f"deft_{kind}_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path}: expected a Python file, whose name ends in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def named(module: ModuleType, name: str) -> Callable[..., Any]:
+    """A class or function of a module.
+
+    Raises:
+        InputError: it has none of that name; the message lists those that are defined in it.
+    """
+    found: Callable[..., Any] | None = getattr(module, name, None)
+    if callable(found):
+        return found
+    own = [key for key, value in vars(module).items() if callable(value) and _public(key, value, module)]
+    near = difflib.get_close_matches(name, own, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    raise InputError(
+        f"{module.__file__}: expected a class or function {name!r}, found none{hint} "
+        f"It defines: {', '.join(own) or 'none at all'}"
+    )
+
+
+def code_digest(path: Path) -> str:
+    """Twelve hex digits that change when the file does."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+def _public(key: str, value: Any, module: ModuleType) -> bool:
+    return not key.startswith("_") and getattr(value, "__module__", "") == module.__name__

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from deft.contracts import InputError
+from deft.extend.files import code_digest, load_file, named
+
+
+def test_a_file_does_not_take_the_place_of_a_module(tmp_path: Path) -> None:
+    import json
+
+    file = tmp_path / "json.py"
+    file.write_text("def Birds():\n    return 3\n")
+    module = load_file(file, "data")
+    assert named(module, "Birds")() == 3
+    assert sys.modules["json"] is json
+
+
+def test_one_file_may_be_a_recipe_and_data(tmp_path: Path) -> None:
+    file = tmp_path / "both.py"
+    file.write_text("x = object()\n")
+    assert load_file(file, "data").x is not load_file(file, "recipe").x
+    assert {"deft_data_both", "deft_recipe_both"} <= set(sys.modules)
+
+
+def test_a_file_that_fails_leaves_no_module(tmp_path: Path) -> None:
+    file = tmp_path / "failing.py"
+    file.write_text("1 / 0\n")
+    with pytest.raises(ZeroDivisionError):
+        load_file(file, "data")
+    assert "deft_data_failing" not in sys.modules
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="expected a Python file, found no file"):
+        load_file(tmp_path / "gone.py", "data")
+    (tmp_path / "folder.py").mkdir()
+    with pytest.raises(InputError, match="expected a Python file, found a folder"):
+        load_file(tmp_path / "folder.py", "data")
+    file = tmp_path / "mine.py"
+    file.write_text("from pathlib import Path\n\nclass Birds: ...\n\ndef _hidden(): ...\n\nnumber = 3\n")
+    module = load_file(file, "data")
+    with pytest.raises(InputError, match=r"'Brids', found none; did you mean 'Birds'\? It defines: Birds$"):
+        named(module, "Brids")
+    with pytest.raises(InputError, match=r"'number', found none\. It defines: Birds$"):
+        named(module, "number")
+
+
+def test_the_digest_follows_the_code(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text("x = 1\n")
+    before = code_digest(file)
+    assert len(before) == 12
+    assert code_digest(file) == before
+    file.write_text("x = 2\n")
+    assert code_digest(file) != before
