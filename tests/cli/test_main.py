@@ -62,7 +62,8 @@ def test_missing_weights_are_told_before_the_run(
     [
         (
             "fulder:x",
-            "unknown kind of data 'fulder' in 'fulder:x' (nearest: 'folder'); use one of folder, voc, coco, demo",
+            "unknown kind of data 'fulder' in 'fulder:x' (nearest: 'folder'); use one of folder, voc, coco, demo, "
+            "or a Python file of yours as in my_data.py:Birds?root=photos",
         ),
         (
             "folder:/nowhere",
