@@ -24,11 +24,12 @@ from deft.backbone import build_backbone
 from deft.classify.classifier import Classifier, ClassifierNetwork
 from deft.classify.deft import DeftHead, DeftModule
 from deft.classify.linear import LinearHead
-from deft.contracts import Dataset, Head
+from deft.contracts import Dataset
 from deft.data import open_data
 from deft.data.examples import TaggedImages, typical_side
 from deft.data.transforms import TrainCrop
 from deft.engine.fit import fit
+from deft.engine.head import Head
 from deft.engine.plan import Plan
 from deft.metrics import ThresholdSweep
 from deft.refine.labels import upsample_seeds

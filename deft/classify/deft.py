@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from deft.augment.feature_swap import swap_background, swap_object
-from deft.classify.linear import normalise
+from deft.engine.head import HeadModule, normalise, soft_margin
 from deft.engine.ranks import gathered
 
 
@@ -133,8 +133,8 @@ def aggregate(features: Tensor, aggregators: Sequence[Aggregator]) -> Sequence[T
     return torch.matmul(attention, features.flatten(2).transpose(1, 2)).unbind(dim=1)
 
 
-class DeftModule(nn.Module):
-    """Weights of :class:`DeftHead`; a :class:`deft.contracts.HeadModule`."""
+class DeftModule(HeadModule):
+    """Weights of :class:`DeftHead`."""
 
     def __init__(self, settings: DeftHead, channels: int, classes: int) -> None:
         super().__init__()
@@ -256,11 +256,6 @@ class DeftModule(nn.Module):
         """Norm of f_swap's background half over its object half: how much the classifier leans on the scene (>= 0)."""
         on_object, on_background = next(self.f_swap.parameters()).chunk(2, dim=1)
         return float(torch.linalg.vector_norm(on_background) / torch.linalg.vector_norm(on_object))
-
-
-def soft_margin(logits: Tensor, targets: Tensor) -> Tensor:
-    """Multi-label soft margin loss: sigmoid cross-entropy averaged over classes and images."""
-    return F.binary_cross_entropy_with_logits(logits, targets)
 
 
 def _on_cells(classifiers: Sequence[nn.Linear], features: Tensor, bias: bool) -> Tensor:

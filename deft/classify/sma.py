@@ -19,8 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deft.classify.deft import DeftHead, DeftModule, aggregate, soft_margin
+from deft.classify.deft import DeftHead, DeftModule, aggregate
 from deft.contracts import InputError
+from deft.engine.head import HeadModule, soft_margin
 from deft.engine.ranks import gathered
 
 SIDES = 4
@@ -106,8 +107,10 @@ class HierarchicalFeatures(nn.Module):
         return torch.cat(parts, dim=1)
 
 
-class SmaModule(nn.Module):
-    """Weights of :class:`SmaHead`; a :class:`deft.contracts.HeadModule` that learns from all feature maps."""
+class SmaModule(HeadModule):
+    """Weights of :class:`SmaHead`."""
+
+    all_maps = True
 
     def __init__(self, settings: SmaHead, channels: Sequence[int], classes: int) -> None:
         super().__init__()

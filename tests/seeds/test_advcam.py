@@ -13,7 +13,8 @@ from deft.backbone import build_backbone
 from deft.classify.classifier import ClassifierNetwork
 from deft.classify.deft import DeftHead
 from deft.classify.linear import LinearHead
-from deft.contracts import Head, InputError, Sample
+from deft.contracts import InputError, Sample
+from deft.engine.head import Head
 from deft.seeds.advcam import AdvCam
 from deft.seeds.cam import Cam
 from deft.seeds.views import grid, on_grid, pixels, resize
