@@ -7,9 +7,9 @@ and without the companion, on the photographs as they are. Where masks exist, Io
 the activation on objects and ground join in.
 
 What ranks a pair of class and companion is the *lift*: the mean logit of the class, over its objects, on backgrounds of
-photographs that show the companion, less that on backgrounds of photographs that do not. f_swap is additive for
-``swap_head`` ``linear`` (the paper's) and ``shared``, so there the lift in logits does not depend on the object at all;
-in probability it does.
+photographs that show the companion, less that on backgrounds of photographs that do not. f_swap is additive in the
+paper's form and in the released one, so there the lift in logits does not depend on the object at all; in probability
+it does.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from deft.metrics.bias import mean, observed, sigmoid, swap_effect, taken_for
 from deft.metrics.cooccurrence import Cooccurrence, class_by_class, class_by_context
 from deft.metrics.miou import Confusion, mask_at
 from deft.refine.labels import upsample_seeds
+from deft.settings import plain
 from deft.stages.context import Run
 from deft.studies.bias_page import RECORD, compose_bias
 from deft.studies.outcome import Outcome, finite
@@ -156,7 +157,7 @@ def diagnose(run: Run, companions: Companions, inquiry: Inquiry) -> dict[str, An
                 }
             )
     return {
-        "swap_head": swap.kind if swap else None,
+        "swap_head": swap.form if swap else None,
         "norm_ratio": swap.ratio if swap else None,
         "contexts": "context" in companions.kinds,
         "masks": overlap is not None,
@@ -176,7 +177,7 @@ class Swapped:
         vectors = read_vectors(network, data, indices)
         head.cpu()
         self.data, self.inquiry = data, inquiry
-        self.kind = head.settings.swap_head
+        self.form = plain(head.settings)["swap_head"]
         self.ratio = head.background_reliance()
         self.ratios = norm_ratios(head, vectors.z_fg.shape[1])
         self.indices = np.array(indices)
@@ -266,7 +267,7 @@ def pair_logits(head: DeftModule, z_fg: Tensor, z_bg: Tensor) -> NDArray[np.floa
 
 def norm_ratios(head: DeftModule, channels: int) -> list[float]:
     """Norm of f_swap's weights on the background over that on the object, a class each; nan where it is not linear."""
-    if head.settings.swap_head == "mlp":
+    if not head.settings.swap_head.additive:
         return [float("nan")] * head.f_fg.out_features
     with torch.no_grad():
         weights = (head.swap_logits(torch.eye(2 * channels)) - head.swap_logits(torch.zeros(1, 2 * channels))).T
