@@ -22,8 +22,8 @@ from measure import Row, show
 from torch import Tensor
 
 from deft.artifacts import load_seeds, read_json, save_seeds
-from deft.classify.linear import normalise
 from deft.contracts import SeedMaps
+from deft.engine.head import normalise
 from deft.refine.labels import threshold, upsample_seeds
 from deft.seeds.views import STRIDE, grid, pixels, resize, sampling
 
@@ -104,7 +104,7 @@ def found_by(run: Path, images: int) -> Iterator[Found]:
     if not isinstance(pipeline, Pipeline) or pipeline.classifier is None:
         raise SystemExit(f"DEFT_BENCH_RUN={run}: expected a run with a classifier of its own; name another")
     network = load_classifier(run / "classifier" / "model.safetensors", pipeline.classifier.head)
-    head = cast(Any, network.head)
+    head = network.head
     data = open_data(record["data"]["given"]).train
     for index in range(0, len(data), max(1, len(data) // images)):
         sample = data[index]
