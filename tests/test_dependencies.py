@@ -24,6 +24,8 @@ TOOLS = {
     "pytest": "runs the tests",
     "ruff": "run by hand and in CI",
     "mypy": "run by hand and in CI",
+    "pre-commit": "runs them before each commit",
+    "deft-wsss": "this package, for its extra docs",
 }
 UNDECLARED = {
     "pydensecrf": "benchmarks/speed/crf.py compares with it where somebody has built it; it has no wheels",
