@@ -31,7 +31,7 @@ from deft.data.transforms import TrainCrop
 from deft.engine.fit import fit
 from deft.engine.plan import Plan
 from deft.metrics import ThresholdSweep
-from deft.refine.labels import upsample_seeds
+from deft.seedmaps import upsample
 from deft.seeds.cam import Cam
 
 SMALL = DeftHead(maps=64)
@@ -116,7 +116,7 @@ def score(network: ClassifierNetwork, data: Dataset) -> Record:
             sample = data[index]
             seeds = MAPS(network, sample.image, sample.labels, "bf16-mixed")
             assert sample.mask is not None
-            total.update(upsample_seeds(seeds).numpy(), seeds.classes, sample.mask)
+            total.update(upsample(seeds).numpy(), seeds.classes, sample.mask)
         threshold, miou = total.best()
         found[reading] = [round(miou, 4), threshold]
     return found

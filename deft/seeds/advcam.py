@@ -36,8 +36,9 @@ from deft.contracts import InputError, Sample, SeedMaps
 from deft.engine.fused import fused
 from deft.engine.infer import device
 from deft.engine.method import MethodContext
+from deft.seedmaps import grid
 from deft.seeds.cam import Localiser
-from deft.seeds.views import grid, on_grid, pixels, resize
+from deft.seeds.views import on_grid, pixels, resize
 
 
 @dataclass

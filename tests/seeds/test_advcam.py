@@ -14,9 +14,10 @@ from deft.classify.classifier import ClassifierNetwork
 from deft.classify.deft import DeftHead
 from deft.classify.linear import LinearHead
 from deft.contracts import Head, InputError, Sample
+from deft.seedmaps import grid
 from deft.seeds.advcam import AdvCam
 from deft.seeds.cam import Cam
-from deft.seeds.views import grid, on_grid, pixels, resize
+from deft.seeds.views import on_grid, pixels, resize
 
 SMALL = AdvCam(scales=(0.5, 1.0), iterations=4)
 
