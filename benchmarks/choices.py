@@ -32,7 +32,7 @@ from deft.engine.fit import fit
 from deft.engine.head import Head
 from deft.engine.plan import Plan
 from deft.metrics import ThresholdSweep
-from deft.refine.labels import upsample_seeds
+from deft.seedmaps import upsample
 from deft.seeds.cam import Cam
 
 SMALL = DeftHead(maps=64)
@@ -117,7 +117,7 @@ def score(network: ClassifierNetwork, data: Dataset) -> Record:
             sample = data[index]
             seeds = MAPS(network, sample.image, sample.labels, "bf16-mixed")
             assert sample.mask is not None
-            total.update(upsample_seeds(seeds).numpy(), seeds.classes, sample.mask)
+            total.update(upsample(seeds).numpy(), seeds.classes, sample.mask)
         threshold, miou = total.best()
         found[name] = [round(miou, 4), threshold]
     return found

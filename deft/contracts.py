@@ -114,7 +114,7 @@ class SeedMaps:
     classes: tuple[int, ...]
     """The P class indices, rising, 0-based without background."""
     maps: Tensor
-    """float32 (P, h, w) in [0, 1]; h = (H - 1) // stride + 1, likewise w."""
+    """float32 (P, h, w) in [0, 1], on the grid of :func:`deft.seedmaps.grid`."""
     size: tuple[int, int]
     """(H, W) of the image."""
     scores: tuple[float, ...] = ()

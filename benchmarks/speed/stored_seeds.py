@@ -24,8 +24,8 @@ from torch import Tensor
 from deft.artifacts import load_seeds, read_json, save_seeds
 from deft.contracts import SeedMaps
 from deft.engine.head import normalise
-from deft.refine.labels import threshold, upsample_seeds
-from deft.seeds.views import STRIDE, grid, pixels, resize, sampling
+from deft.seedmaps import STRIDE, grid, to_mask, upsample
+from deft.seeds.views import pixels, resize, sampling
 
 SIZES = ((375, 500), (500, 375), (333, 500), (213, 320), (480, 640))
 """(H, W) of the images drawn: VOC's, MSRC's and COCO's."""
@@ -164,8 +164,8 @@ def measured(images: Sequence[Found], what: str) -> Row:
             ours_bytes += path.stat().st_size
             stored = load_seeds(path)
             for level in THRESHOLDS:
-                one = threshold(found.full, found.classes, level)
-                other = threshold(upsample_seeds(stored), stored.classes, level)
+                one = to_mask(found.full, found.classes, level)
+                other = to_mask(upsample(stored), stored.classes, level)
                 share = float((one != other).mean())
                 unequal += int((one != other).sum())
                 counted += one.size

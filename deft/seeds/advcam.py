@@ -36,7 +36,8 @@ from deft.engine.fused import fused
 from deft.engine.head import HeadModule
 from deft.engine.infer import device
 from deft.engine.method import Localiser, MethodContext
-from deft.seeds.views import grid, on_grid, pixels, resize
+from deft.seedmaps import grid
+from deft.seeds.views import on_grid, pixels, resize
 
 
 @dataclass

@@ -17,7 +17,8 @@ from deft.contracts import InputError, Sample, SeedMaps
 from deft.engine.infer import device
 from deft.engine.method import Localiser, MethodContext
 from deft.engine.precision import EXACT, autocast
-from deft.seeds.views import grid, on_grid, pixels, resize
+from deft.seedmaps import grid
+from deft.seeds.views import on_grid, pixels, resize
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,8 @@ from deft.data.spread import spread
 from deft.engine.infer import device, for_each
 from deft.metrics.bias import mean, observed, sigmoid, swap_effect, taken_for
 from deft.metrics.cooccurrence import Cooccurrence, class_by_class, class_by_context
-from deft.metrics.miou import Confusion, mask_at
-from deft.refine.labels import upsample_seeds
+from deft.metrics.miou import Confusion
+from deft.seedmaps import to_mask, upsample
 from deft.settings import plain
 from deft.stages.context import Run
 from deft.studies.bias_page import compose_bias
@@ -242,7 +242,7 @@ class ClassOverlaps:
             if sample.mask is None:
                 return
             found = load_seeds(seeds[index])
-            guess = mask_at(upsample_seeds(found).numpy(), found.classes, threshold)
+            guess = to_mask(upsample(found), found.classes, threshold)
             for name, mask in (("seeds", guess), ("masks", load_mask(masks[index]))):
                 one = Confusion(len(data.classes))
                 one.update(mask, sample.mask)

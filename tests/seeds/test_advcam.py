@@ -16,9 +16,10 @@ from deft.classify.linear import LinearHead
 from deft.classify.readings import Eq7Sigmoid
 from deft.contracts import InputError, Sample
 from deft.engine.head import Head
+from deft.seedmaps import grid
 from deft.seeds.advcam import AdvCam
 from deft.seeds.cam import Cam
-from deft.seeds.views import grid, on_grid, pixels, resize
+from deft.seeds.views import on_grid, pixels, resize
 from fakes import Scenes, classifier, method_context
 
 SMALL = AdvCam(scales=(0.5, 1.0), iterations=4)
