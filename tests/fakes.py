@@ -21,7 +21,8 @@ from deft.artifacts import Stage, write_json
 from deft.backbone import build_backbone
 from deft.classify.classifier import ClassifierNetwork
 from deft.classify.linear import LinearHead
-from deft.contracts import Dataset, Head, Sample, SeedMaps
+from deft.contracts import Dataset, Sample, SeedMaps
+from deft.engine.head import Head
 from deft.engine.method import MethodContext, TrainedClassifier
 from deft.segment.deeplab import DeepLab, SegmentationNetwork
 
