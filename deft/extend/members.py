@@ -132,7 +132,7 @@ def _members(where: str, what: str, thing: object, members: Sequence[Member], or
         if not can_take(value, member.takes):
             raise InputError(
                 f"{where}: {name}.{member.name} is called with {member.takes} "
-                f"argument{'' if member.takes == 1 else 's'} and cannot be, being "
+                f"argument{'' if member.takes == 1 else 's'} and is defined as "
                 f"{member.name}{inspect.signature(value)}; write {member.write} (docs/extending.md)"
             )
 

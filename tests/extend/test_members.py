@@ -111,7 +111,7 @@ def test_a_method_with_other_arguments_is_refused(
     file = write(tmp_path / "mine.py", where, members)
     told = refused(capsys, tmp_path / "run", str(file), "--data", "demo:")
     assert f"Own.{name} is called with " in told
-    assert f"being {name}()" in told
+    assert f"is defined as {name}()" in told
 
 
 @pytest.mark.parametrize("name", DATASET)
