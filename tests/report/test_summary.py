@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from deft.metrics.coverage import Coverage
-from deft.report.data import HOW, Comparison, ReportData, Score, SplitFacts
+from deft.report.data import Comparison, ReportData, Score, SplitFacts
 from deft.report.summary import headline, percent, summary
 
 SPLITS = (SplitFacts("train", 100, 0, (60, 40)), SplitFacts("val", 1, 1, (1, 0)))
@@ -22,22 +22,6 @@ def test_swept_scores_are_never_the_headline() -> None:
     assert headline(ReportData("t", scores=(chosen, swept))) is chosen
     marked = Score("segmentation network", "val", 0.5, headline=True)
     assert headline(ReportData("t", scores=(marked, fixed))) is marked
-
-
-def test_titles_say_how_a_threshold_was_chosen_even_where_all_are_equal() -> None:
-    titles = {how: Score("seeds", "train", 0.4, threshold=0.15, chosen=how).title for how in HOW}
-    assert titles == {
-        "fixed": "seeds, fixed threshold 0.15",
-        "auto": "seeds, threshold 0.15 (chosen without masks)",
-        "tuned": "seeds, threshold 0.15 (tuned on drawn masks)",
-        "swept": "seeds, best threshold 0.15 (chosen on the truth)",
-    }
-    assert Score("segmentation network", "val", 0.4).title == "segmentation network"
-
-
-def test_only_the_swept_threshold_was_chosen_on_the_truth() -> None:
-    assert [how for how in HOW if Score("seeds", "train", 0.4, chosen=how).chosen_on_truth] == ["swept"]
-    assert not Score("seeds", "train", 0.4).chosen_on_truth
 
 
 @pytest.mark.parametrize(
