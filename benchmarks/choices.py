@@ -15,7 +15,6 @@ import statistics
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import torch
 
@@ -24,14 +23,16 @@ from deft.backbone import build_backbone
 from deft.classify.classifier import Classifier, ClassifierNetwork
 from deft.classify.deft import DeftHead, DeftModule
 from deft.classify.linear import LinearHead
-from deft.contracts import Dataset, Head
+from deft.classify.readings import Eq7, Eq7Relu, ObjectMap, Reading
+from deft.contracts import Dataset
 from deft.data import open_data
 from deft.data.examples import TaggedImages, typical_side
 from deft.data.transforms import TrainCrop
 from deft.engine.fit import fit
+from deft.engine.head import Head
 from deft.engine.plan import Plan
 from deft.metrics import ThresholdSweep
-from deft.refine.labels import upsample_seeds
+from deft.seedmaps import upsample
 from deft.seeds.cam import Cam
 
 SMALL = DeftHead(maps=64)
@@ -49,7 +50,7 @@ VARIANTS: dict[str, Head] = {
     "M = 64, weights 1, 0.1, 0.3": replace(SMALL, object_as_background=1.0, background_as_object=0.1),
 }
 """The weights are of f_bg(z_fg), f_fg(z_bg) and f_bg(z_bg)."""
-READINGS: tuple[Literal["eq7", "eq7_relu", "fg"], ...] = ("eq7", "eq7_relu", "fg")
+READINGS: dict[str, Reading] = {"eq7": Eq7(), "eq7_relu": Eq7Relu(), "fg": ObjectMap()}
 PLAN = Plan(epochs=10, min_steps=180, batch=16, workers=0)
 MAPS = Cam(scales=(0.5, 1.0, 1.5))
 Record = dict[str, list[float]]
@@ -108,17 +109,17 @@ def score(network: ClassifierNetwork, data: Dataset) -> Record:
     """Best mIoU and its threshold of each reading."""
     found: Record = {}
     head = network.head
-    for reading in READINGS if isinstance(head, DeftModule) else ("fg",):
+    for name in READINGS if isinstance(head, DeftModule) else ("fg",):
         if isinstance(head, DeftModule):
-            head.settings = replace(head.settings, map=reading)
+            head.settings = replace(head.settings, map=READINGS[name])
         total = ThresholdSweep(len(data.classes))
         for index in range(len(data)):
             sample = data[index]
             seeds = MAPS(network, sample.image, sample.labels, "bf16-mixed")
             assert sample.mask is not None
-            total.update(upsample_seeds(seeds).numpy(), seeds.classes, sample.mask)
+            total.update(upsample(seeds).numpy(), seeds.classes, sample.mask)
         threshold, miou = total.best()
-        found[reading] = [round(miou, 4), threshold]
+        found[name] = [round(miou, 4), threshold]
     return found
 
 

@@ -10,7 +10,7 @@ k, 255 ignore. *Features* (N, C, h, w) come from a backbone, *logits* (N, K) are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
     from numpy.typing import NDArray
-    from torch import Tensor, nn
+    from torch import Tensor
 
 BACKGROUND = 0
 IGNORE = 255
@@ -114,7 +114,7 @@ class SeedMaps:
     classes: tuple[int, ...]
     """The P class indices, ascending, 0-based without background."""
     maps: Tensor
-    """float32 (P, h, w) in [0, 1]; h = (H - 1) // stride + 1, likewise w."""
+    """float32 (P, h, w) in [0, 1], on the grid of :func:`deft.seedmaps.grid`."""
     size: tuple[int, int]
     """(H, W) of the image."""
     scores: tuple[float, ...] = ()
@@ -207,50 +207,3 @@ class ReadsFiles(Protocol):
 
     def fingerprint(self) -> str:
         """Hex digest that changes when a file does (by name, size and time, not content)."""
-
-
-class HeadModule(Protocol):
-    """The trainable part of a classifier head; an ``nn.Module``."""
-
-    def loss(self, features: Tensor, labels: Tensor, epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
-        """Weighted loss terms by name, to be summed; features (N, C, h, w), labels float (N, K), epoch 1-based.
-
-        Features have the precision of training: 16-bit if it is mixed.
-        """
-
-    def logits(self, features: Tensor) -> Tensor:
-        """Class scores before the sigmoid, (N, K)."""
-
-    def activation(self, features: Tensor) -> Tensor:
-        """Class maps of B branches, (N, B, K, h, w), non-negative; summed over scales before :meth:`combine`."""
-
-    def combine(self, activation: Tensor) -> Tensor:
-        """Maps in [0, 1], (K, h, w), from one image's summed activation (B, K, h, w)."""
-
-    def groups(self) -> list[tuple[list[nn.Parameter], float]]:
-        """Parameter groups, each with its multiple of the base learning rate."""
-
-
-@runtime_checkable
-class AllMapsHeadModule(Protocol):
-    """A :class:`HeadModule` that is trained on all feature maps; scores and class maps need only the last."""
-
-    def loss_of_maps(
-        self, maps: Sequence[Tensor], labels: Tensor, epoch: int, rng: torch.Generator
-    ) -> dict[str, Tensor]:
-        """Like :meth:`HeadModule.loss`, but on all feature maps (N, C_i, h_i, w_i), shallow to deep."""
-
-
-class Head(Protocol):
-    """Settings of a classifier head."""
-
-    def build(self, channels: int, classes: int) -> nn.Module:
-        """A :class:`HeadModule` for features of ``channels`` channels."""
-
-
-@runtime_checkable
-class AllMapsHead(Head, Protocol):
-    """Settings of a head that is trained on all feature maps."""
-
-    def build_on(self, channels: Sequence[int], classes: int) -> nn.Module:
-        """An :class:`AllMapsHeadModule` for feature maps with these numbers of channels, shallow to deep."""

@@ -37,8 +37,8 @@ class Pipeline:
     stride: int = 16
     """Output stride of the classifier's backbone."""
     precision: str = AUTO
-    """``32-true``, ``bf16-mixed`` or ``16-mixed``, for training and inference; ``auto`` takes the fastest on the machine
-    where the run begins (:mod:`deft.engine.precision`)."""
+    """``32-true``, ``bf16-mixed`` or ``16-mixed``, for training and inference; ``auto`` takes the fastest on the
+    machine where the run begins (:mod:`deft.engine.precision`)."""
     seed: int = 0
 
     def __post_init__(self) -> None:

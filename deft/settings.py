@@ -27,6 +27,22 @@ Records and keys keep the old name: older runs stay readable, and no stage is re
 _RECORDED = {now: recorded for recorded, now in MOVED.items()}
 
 
+def one_of(choices: Mapping[str, type], **beside: Any) -> dict[str, Any]:
+    """Metadata of a field that holds one of several small dataclasses, or an object of the user's own.
+
+    ``--set`` takes a choice by its class or its name. Records and keys hold its name and, as further entries, its
+    fields: ``Eq7(power=3.0)`` in the field ``map`` is ``"map": "eq7", "map_power": 3.0``, as when both were fields.
+
+    Args:
+        choices: the classes by name.
+        beside: entries recorded for a choice without a field of that name, because records always had them.
+    """
+    return {_CHOICES: choices, _BESIDE: beside}
+
+
+_CHOICES, _BESIDE = "choices", "beside"
+
+
 def fields_of(settings: Any) -> dict[str, Any]:
     """Every field by its dotted name, for ``--set`` and the page."""
     found: dict[str, Any] = {}
@@ -35,10 +51,12 @@ def fields_of(settings: Any) -> dict[str, Any]:
         for item in dataclasses.fields(value):
             inner = getattr(value, item.name)
             dotted = f"{prefix}{item.name}"
+            if _CHOICES in item.metadata:
+                found[dotted] = type(inner).__name__
             if dataclasses.is_dataclass(inner) and not isinstance(inner, type):
                 walk(inner, dotted + ".")
             else:
-                found[dotted] = inner
+                found.setdefault(dotted, inner)
 
     walk(settings, "")
     return found
@@ -56,8 +74,8 @@ def assign(settings: Settings, assignments: Sequence[str]) -> Settings:
     """
 
     def change(value: Any, path: list[str], text: str, whole: str) -> Any:
-        names = [item.name for item in dataclasses.fields(value)] if dataclasses.is_dataclass(value) else []
-        if path[0] not in names:
+        known = {item.name: item for item in dataclasses.fields(value)} if dataclasses.is_dataclass(value) else {}
+        if path[0] not in known:
             fields = fields_of(settings)
             near = difflib.get_close_matches(whole, fields, n=1, cutoff=0.3)
             hint = f"; did you mean {near[0]!r}?" if near else "."
@@ -66,7 +84,9 @@ def assign(settings: Settings, assignments: Sequence[str]) -> Settings:
         if path[1:]:
             new = change(getattr(value, path[0]), path[1:], text, whole)
         else:
-            new = _typed(get_type_hints(type(value))[path[0]], text, whole, getattr(value, path[0]))
+            current, named = getattr(value, path[0]), known[path[0]].metadata.get(_CHOICES)
+            kind = get_type_hints(type(value))[path[0]]
+            new = _chosen(named, text, whole, current) if named else _typed(kind, text, whole, current)
         return dataclasses.replace(value, **{path[0]: new})
 
     for assignment in assignments:
@@ -75,6 +95,15 @@ def assign(settings: Settings, assignments: Sequence[str]) -> Settings:
             raise InputError(f"--set {assignment}: expected FIELD=VALUE, as in --set seed=1")
         settings = change(settings, whole.split("."), text, whole)
     return settings
+
+
+def _chosen(named: Mapping[str, type], text: str, field: str, current: Any) -> Any:
+    """The choice with this name or class name."""
+    by_class = {option.__name__: option for option in named.values()}
+    if text not in {**named, **by_class}:
+        now = type(current).__name__
+        raise InputError(f"--set {field}={text}: expected {' or '.join(by_class)} (now {now}), got {text!r}")
+    return {**named, **by_class}[text]()
 
 
 def _typed(kind: Any, text: str, field: str, current: Any) -> Any:
@@ -140,9 +169,11 @@ def _literal(text: str) -> Any:
 def plain(value: Any) -> Any:
     """Settings as JSON values: a dataclass becomes a mapping that names its class."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
         name = f"{type(value).__module__}.{type(value).__qualname__}"
-        return {"class": _RECORDED.get(name, name), **fields}
+        recorded: dict[str, Any] = {"class": _RECORDED.get(name, name)}
+        for item in dataclasses.fields(value):
+            recorded |= _entries(item, getattr(value, item.name))
+        return recorded
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -152,11 +183,36 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
+def _entries(item: dataclasses.Field[Any], value: Any) -> dict[str, Any]:
+    """Entries of a field in a record: its value, or the name of a choice followed by the choice's fields."""
+    name = next((name for name, kind in item.metadata.get(_CHOICES, {}).items() if type(value) is kind), None)
+    if name is None:
+        return {item.name: plain(value)}
+    own = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
+    beside = {f"{item.name}_{key}": plain(inner) for key, inner in {**item.metadata[_BESIDE], **own}.items()}
+    return {item.name: name, **beside}
+
+
+def _gathered(item: dataclasses.Field[Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Fields of a record, in which the entries of a choice are replaced by the choice itself."""
+    choices, name = item.metadata.get(_CHOICES, {}), given.get(item.name)
+    if not choices or not isinstance(name, str):
+        return given
+    if name not in choices:
+        raise InputError(
+            f"the run was made by another version of deft, in which {item.name} could be {name!r}; repeat the run"
+        )
+    own = {each.name for each in dataclasses.fields(choices[name])}
+    beside = {f"{item.name}_{key}": key for key in own | set(item.metadata[_BESIDE])}
+    choice = choices[name](**{key: given[entry] for entry, key in beside.items() if key in own and entry in given})
+    return {entry: value for entry, value in given.items() if entry not in beside} | {item.name: choice}
+
+
 def restore(value: Any) -> Any:
     """Inverse of :func:`plain`; only dataclasses of this package are built.
 
     Raises:
-        InputError: a class is not part of this package, or a recorded field no longer exists.
+        InputError: a class is not part of this package, or a recorded field or choice no longer exists.
     """
     if isinstance(value, list):
         return tuple(restore(item) for item in value)
@@ -170,6 +226,8 @@ def restore(value: Any) -> Any:
             f"the run was made with {module}.{name}, which is not part of deft; repeat its deft run command"
         )
     given = {key: restore(item) for key, item in value.items() if key != "class"}
+    for item in dataclasses.fields(kind):
+        given = _gathered(item, given)
     known = {item.name for item in dataclasses.fields(kind)}
     if unknown := sorted(given.keys() - known):
         raise InputError(

@@ -13,7 +13,6 @@ import types
 from pathlib import Path
 from typing import Any
 
-from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 
@@ -31,6 +30,7 @@ class NDArray:
 
 
 vars(numpy.typing)["NDArray"] = NDArray  # before the package is imported
+numpy.set_printoptions(threshold=8, edgeitems=2)  # an array that is a constant is shown by its ends
 
 import api_pages  # noqa: E402
 
@@ -51,7 +51,12 @@ suppress_warnings = ["myst.header"]  # a page may begin at any level
 myst_heading_anchors = 4
 myst_links_external_new_tab = False
 
-autodoc_default_options = {"members": True, "member-order": "bysource", "special-members": "__call__"}
+autodoc_default_options = {
+    "members": True,
+    "ignore-module-all": True,  # what a package takes from its modules is described there
+    "member-order": "bysource",
+    "special-members": "__call__",
+}
 autodoc_preserve_defaults = True
 autodoc_typehints_format = "short"
 napoleon_numpy_docstring = False
@@ -123,18 +128,18 @@ def give_back(app: Sphinx, what: str, name: str, obj: object, options: object, l
 _fields: dict[str, list[str]] = {}
 
 
-def take_exactly(app: Sphinx, doctree: nodes.document) -> None:
+def take_exactly(app: Sphinx, doctree: Any) -> None:
     """Read a name in a signature as its module does, instead of as anything whose name ends like it."""
     for node in doctree.findall(pending_xref):
         if _in_a_signature(node):
             node["refspecific"] = False
 
 
-def find_home(app: Sphinx, env: Any, node: Any, content: nodes.TextElement) -> nodes.Node | None:
+def find_home(app: Sphinx, env: Any, node: Any, content: Any) -> Any:
     """Lead a name that a module imports, or a package offers again, to where it is defined."""
     if node.get("refdomain") != "py":
         return None
-    own = api_pages.imports(ROOT, node.get("py:module"))
+    own = api_pages.imports(ROOT, node.get("py:module") or "")
     target = node["reftarget"]
     first, dot, rest = target.partition(".")
     specific = "." in target or first in own
@@ -147,8 +152,7 @@ def find_home(app: Sphinx, env: Any, node: Any, content: nodes.TextElement) -> n
     if not specific and not _in_a_signature(node):
         node["refspecific"] = True  # a bare name: whatever one thing of the package is called so
     domain = env.get_domain("py")
-    found: nodes.Node | None = domain.resolve_xref(env, node["refdoc"], app.builder, "obj", target, node, content)
-    return found
+    return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", target, node, content)
 
 
 def forgive(app: Sphinx, domain: Any, node: Any) -> bool | None:

@@ -11,11 +11,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from deft import recipes
+from deft.engine.head import HeadModule
 from deft.pipeline import Pipeline
 
 
@@ -25,16 +24,14 @@ class SmoothMaxHead:
 
     sharpness: float = 5.0
     """r of the paper; larger is nearer to the maximum."""
-    learning_rate: float = 10.0
-    """Multiplier of the base rate."""
 
-    def build(self, channels: int, classes: int) -> nn.Module:
+    def build(self, channels: int, classes: int) -> HeadModule:
         """The weights, for features of ``channels`` channels and ``classes`` classes without background."""
         return SmoothMax(self, channels, classes)
 
 
-class SmoothMax(nn.Module):
-    """Weights and what is done with them; features are (N, C, h, w)."""
+class SmoothMax(HeadModule):
+    """Scores and maps of features (N, C, h, w); loss, rates and normalised maps are every head's."""
 
     def __init__(self, settings: SmoothMaxHead, channels: int, classes: int) -> None:
         super().__init__()
@@ -46,21 +43,10 @@ class SmoothMax(nn.Module):
         cells: Tensor = self.classifier(features).flatten(2) * self.settings.sharpness
         return (cells.logsumexp(dim=2) - math.log(cells.shape[2])) / self.settings.sharpness
 
-    def loss(self, features: Tensor, labels: Tensor, epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
-        """Terms that are summed, each drawn as a curve of its own; labels float (N, K), epoch from 1."""
-        return {"classify": F.binary_cross_entropy_with_logits(self.logits(features), labels)}
-
     def activation(self, features: Tensor) -> Tensor:
         """Non-negative class maps of B branches, here one: (N, 1, K, h, w); they are summed over scales and flips."""
-        return F.relu(self.classifier(features))[:, None]
-
-    def combine(self, activation: Tensor) -> Tensor:
-        """The sum of one image, (1, K, h, w), as maps in [0, 1], (K, h, w)."""
-        return activation[0] / activation[0].amax(dim=(1, 2), keepdim=True).clamp(min=1e-5)
-
-    def groups(self) -> list[tuple[list[nn.Parameter], float]]:
-        """Which weights learn at which multiple of the base rate."""
-        return [(list(self.parameters()), self.settings.learning_rate)]
+        maps: Tensor = self.classifier(features)
+        return maps.relu()[:, None]
 
 
 def recipe() -> Pipeline:

@@ -21,8 +21,10 @@ from deft.artifacts import Stage, write_json
 from deft.backbone import build_backbone
 from deft.classify.classifier import ClassifierNetwork
 from deft.classify.linear import LinearHead
-from deft.contracts import Dataset, Head, Sample, SeedMaps
+from deft.contracts import Dataset, Sample, SeedMaps
+from deft.engine.head import Head
 from deft.engine.method import MethodContext, TrainedClassifier
+from deft.segment.deeplab import DeepLab, SegmentationNetwork
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -40,6 +42,14 @@ def classifier(head: Head | None = None, classes: int = 3) -> ClassifierNetwork:
     torch.manual_seed(0)
     backbone = build_backbone("test_resnet", "none", 16)
     return ClassifierNetwork(backbone, (head or LinearHead()).build(backbone.channels[-1], classes)).eval()
+
+
+def segmenter(classes: int = 3) -> SegmentationNetwork:
+    """A small segmentation network of random weights that finds every class somewhere, in eval mode."""
+    torch.manual_seed(0)
+    network = SegmentationNetwork(build_backbone("test_resnet", "none", 16), classes, DeepLab(channels=16), 64).eval()
+    nn.init.normal_(network.head.weight, std=1.0)
+    return network
 
 
 class Pyramid(nn.Module):

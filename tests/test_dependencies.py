@@ -24,6 +24,8 @@ TOOLS = {
     "pytest": "runs the tests",
     "ruff": "run by hand and in CI",
     "mypy": "run by hand and in CI",
+    "pre-commit": "runs them before each commit",
+    "deft-wsss": "this package, for its extra docs",
 }
 UNDECLARED = {
     "pydensecrf": "benchmarks/speed/crf.py compares with it where somebody has built it; it has no wheels",
@@ -59,7 +61,7 @@ def imported(tree: ast.AST) -> Iterator[str]:
 def third_party(folder: str) -> dict[str, set[Path]]:
     """Distributions that a folder's files import, and the files."""
     files = sorted((ROOT / folder).rglob("*.py"))
-    own = {"deft", *(path.stem for path in files)} if folder == "benchmarks" else {"deft"}
+    own = {"deft", *(path.stem for path in files)} if folder in ("benchmarks", "tests") else {"deft"}
     found: dict[str, set[Path]] = {}
     for path in files:
         for name in imported(ast.parse(path.read_text(encoding="utf-8"))):

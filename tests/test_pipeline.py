@@ -25,8 +25,8 @@ from deft.data import open_data
 from deft.pipeline import Pipeline
 from deft.recipes import RECIPES, cam, irn, irn_deft
 from deft.refine.irn import Irn
-from deft.refine.labels import threshold, upsample_seeds
 from deft.runner.run import needed_bytes, reopen, resolved
+from deft.seedmaps import to_mask, upsample
 from deft.seeds.advcam import AdvCam
 from deft.settings import assign
 from deft.thresholds import MapStatistics, choose, choose_refined
@@ -156,7 +156,7 @@ def test_masks_are_cut_at_the_chosen_threshold(done: Path) -> None:
     assert stored
     for path in stored:
         seeds = load_seeds(path)
-        expected = threshold(upsample_seeds(seeds), seeds.classes, cut)
+        expected = to_mask(upsample(seeds), seeds.classes, cut)
         assert (load_mask(done / "masks" / f"{path.stem}.png") == expected).all()
 
 

@@ -156,6 +156,12 @@ def test_the_contents_name_every_page() -> None:
     assert pages == set((ROOT / "docs").glob("*.md")) - {ROOT / "docs" / "README.md"} | around | readmes
 
 
+def test_the_examples_are_listed() -> None:
+    text = (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| \[(\w+\.py)\]\(\1\) \|", text, re.MULTILINE)
+    assert sorted(listed) == sorted(path.name for path in (ROOT / "examples").glob("*.py"))
+
+
 def test_the_reference_has_every_module_once(tmp_path: Path) -> None:
     pages = script("api_pages")
     (tmp_path / "gone.rst").write_text("a part that moved away", encoding="utf-8")

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 
 import pytest
+from torch import Tensor
 
+from deft.classify.deft import DeftHead
+from deft.classify.readings import READINGS, Eq7, ObjectMap
+from deft.classify.swap_forms import SWAP_FORMS, MlpSwap, SharedSwap
 from deft.contracts import InputError
 from deft.engine.optimise import AdamW
 from deft.engine.plan import Plan
@@ -21,7 +25,9 @@ def test_fields_are_set_by_type() -> None:
             "classifier.head.eq3_literal=true",
             "classifier.long_side=[0.5, 2.0]",
             "seeds.scales=(1.0, 2)",
-            "classifier.head.map=eq7",
+            "classifier.head.map=Eq7",
+            "classifier.head.map.power=2",
+            "classifier.head.swap_head=shared",
             "backbone=resnet18",
             "segment=none",
             "classifier.plan.optimiser=AdamW",
@@ -35,7 +41,8 @@ def test_fields_are_set_by_type() -> None:
     assert changed.classifier.long_side == (0.5, 2.0)
     assert changed.seeds.scales == (1.0, 2.0)
     head = changed.classifier.head
-    assert (head.swap_epoch, head.eq3_literal, head.map) == (2, True, "eq7")  # type: ignore[attr-defined]
+    assert (head.swap_epoch, head.eq3_literal) == (2, True)  # type: ignore[attr-defined]
+    assert (head.map, head.swap_head) == (Eq7(power=2.0), SharedSwap())  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -50,7 +57,8 @@ def test_fields_are_set_by_type() -> None:
         ("seed_threshold=1.0", r"seed_threshold must be auto, or one of 0\.00, 0\.01, \.\.\. 0\.99, got 1\.0"),
         ("refine.background=-0.1", r"refine\.background must be auto, or one of .* got -0\.1"),
         ("classifier.head.eq3_literal=perhaps", "expected bool"),
-        ("classifier.head.map=best", "expected"),
+        ("classifier.head.map=best", r"expected ObjectMap or .* or Eq7Sigmoid \(now Eq7\), got 'best'"),
+        ("classifier.head.map.powr=2", "did you mean 'classifier.head.map.power'"),
         ("classifier=3", "a group of fields"),
         ("classifier.plan=none", "a group of fields"),
         ("classifier.plan.optimiser=Lion", "or AdamW to replace the whole group"),
@@ -87,6 +95,8 @@ def test_every_field_has_a_name() -> None:
     names = fields_of(irn_deft())
     assert names["classifier.head.swap_epoch"] == 6
     assert names["refine.labels.fg"] == "auto"
+    assert (names["classifier.head.map"], names["classifier.head.map.power"]) == ("Eq7", 3.0)
+    assert names["classifier.head.swap_head"] == "LinearSwap"
     assert all("(" not in str(value) or isinstance(value, tuple) for value in names.values())
 
 
@@ -122,3 +132,60 @@ def test_other_settings_are_named_up_to_a_point_and_some_do_not_bind() -> None:
     ]
     with pytest.raises(InputError, match=r"  e11: 11 in the folder, 12 now\n  and 8 more\nname another folder"):
         refuse_other("x", {f"e{i:02}": i for i in range(20)}, {f"e{i:02}": i + 1 for i in range(20)})
+
+
+@pytest.mark.parametrize(
+    ("head", "words", "key"),
+    [
+        (DeftHead(), ("eq7", 3.0, "linear"), "0ff3506f730f346fdb7fe5ce"),
+        (DeftHead(map=ObjectMap(), swap_head=SharedSwap()), ("fg", 3.0, "shared"), "51403943aeb8d4896d018fda"),
+        (DeftHead(map=Eq7(power=2.0), swap_head=MlpSwap()), ("eq7", 2.0, "mlp"), "a45441aa9f546ba243ed4960"),
+    ],
+)
+def test_choices_stand_in_records_and_keys_as_when_they_were_words(
+    head: DeftHead, words: tuple[str, float, str], key: str
+) -> None:
+    recorded = plain(head)
+    assert (recorded["map"], recorded["map_power"], recorded["swap_head"]) == words
+    assert key_of("stage", head) == key  # as before they were objects
+    assert restore(recorded) == head
+
+
+def test_every_choice_comes_back_from_its_record() -> None:
+    for reading in READINGS.values():
+        for form in SWAP_FORMS.values():
+            head = DeftHead(map=reading(), swap_head=form())
+            assert restore(plain(head)) == head
+
+
+def test_a_record_of_a_choice_that_there_is_not_is_refused() -> None:
+    with pytest.raises(InputError, match="'eq9'"):
+        restore({**plain(DeftHead()), "map": "eq9"})
+    with pytest.raises(InputError, match="had a field 'map_margin'"):
+        restore({**plain(DeftHead()), "map_margin": 1.0})
+
+
+@dataclass(frozen=True)
+class Loud:
+    """A reading that is no part of the package."""
+
+    gain: float = 2.0
+
+    def activation(self, fg: Tensor, bg: Tensor) -> Tensor:
+        return fg.relu()[:, None]
+
+    def combine(self, activation: Tensor) -> Tensor:
+        return activation[0] * self.gain
+
+
+def test_an_object_of_ones_own_is_recorded_with_its_class() -> None:
+    pipeline = irn_deft()
+    own = replace(pipeline, classifier=replace(pipeline.own_classifier, head=DeftHead(map=Loud())))
+    changed = assign(own, ["classifier.head.map.gain=3"])
+    assert fields_of(changed)["classifier.head.map.gain"] == 3.0
+    recorded = plain(changed.own_classifier.head)
+    assert recorded["map"] == {"class": f"{Loud.__module__}.Loud", "gain": 3.0}
+    assert "map_power" not in recorded
+    with pytest.raises(InputError, match="not part of deft"):
+        restore(recorded)
+    assert assign(changed, ["classifier.head.map=eq7"]) == irn_deft()

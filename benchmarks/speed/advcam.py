@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deft.classify.classifier import ClassifierNetwork
-from deft.classify.linear import LinearHead, normalise
+from deft.classify.linear import LinearHead
 from deft.engine.fused import fused
+from deft.engine.head import normalise
 from deft.seeds.advcam import AdvCam, Fused
 from deft.seeds.views import on_grid, pixels, resize
 

@@ -22,8 +22,9 @@ from deft.engine.layout import channels_last
 from deft.engine.optimise import Sgd
 from deft.engine.precision import autocast, choose
 from deft.refine.irn_loss import irn_losses
-from deft.refine.irn_network import STRIDE, IrnNetwork
+from deft.refine.irn_network import IrnNetwork
 from deft.refine.neighborhood import directions, path
+from deft.seedmaps import STRIDE
 
 RADIUS, EPSILON = 10, 1e-5
 Loss = Callable[[Tensor, Tensor, Tensor], dict[str, Tensor]]

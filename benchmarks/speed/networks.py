@@ -24,7 +24,8 @@ from torch import Tensor, nn
 
 from deft.backbone import Backbone, build_backbone
 from deft.classify.classifier import Classifier, ClassifierNetwork
-from deft.contracts import Head, InputError
+from deft.contracts import InputError
+from deft.engine.head import Head, HeadModule
 from deft.engine.layout import channels_last
 from deft.engine.plan import Plan
 
@@ -103,10 +104,9 @@ def peak(work: Callable[[], object], device: torch.device) -> float:
     return peak_mb(work, device)
 
 
-def _untrained(head: Head, own: Backbone) -> nn.Module:
+def _untrained(head: Head, own: Backbone) -> HeadModule:
     torch.manual_seed(1)
-    module: nn.Module = head.build(own.channels[-1], CLASSES)
-    return module
+    return head.build(own.channels[-1], CLASSES)
 
 
 def _settle(network: Backbone) -> None:

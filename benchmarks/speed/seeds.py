@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deft.classify.classifier import ClassifierNetwork
-from deft.classify.linear import LinearHead, normalise
+from deft.classify.linear import LinearHead
 from deft.contracts import Dataset, Sample
+from deft.engine.head import normalise
 from deft.engine.infer import for_each
 from deft.engine.precision import choose
 from deft.seeds.cam import Cam

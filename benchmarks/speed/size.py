@@ -26,7 +26,8 @@ from deft.engine.infer import for_each
 from deft.engine.layout import channels_last
 from deft.engine.precision import choose
 from deft.refine.irn import Irn, IrnRefine
-from deft.refine.labels import ConfidentLabels, threshold, upsample_seeds
+from deft.refine.labels import ConfidentLabels
+from deft.seedmaps import to_mask, upsample
 from deft.seeds.cam import Cam
 
 COUNTS = (100, 1_000, 10_000)
@@ -125,7 +126,7 @@ def many(count: int, device: torch.device) -> Row:
 
         def masks(index: int, sample: Sample) -> None:
             stored = load_seeds(path(index, ".npz"))
-            save_mask(path(index, ".png"), threshold(upsample_seeds(stored), stored.classes, 0.15))
+            save_mask(path(index, ".png"), to_mask(upsample(stored), stored.classes, 0.15))
 
         def work() -> None:
             start = time.perf_counter()

@@ -22,10 +22,10 @@ from measure import Row, show
 from torch import Tensor
 
 from deft.artifacts import load_seeds, read_json, save_seeds
-from deft.classify.linear import normalise
 from deft.contracts import SeedMaps
-from deft.refine.labels import threshold, upsample_seeds
-from deft.seeds.views import STRIDE, grid, pixels, resize, sampling
+from deft.engine.head import normalise
+from deft.seedmaps import STRIDE, grid, to_mask, upsample
+from deft.seeds.views import pixels, resize, sampling
 
 SIZES = ((375, 500), (500, 375), (333, 500), (213, 320), (480, 640))
 """(H, W) of the images drawn: VOC's, MSRC's and COCO's."""
@@ -104,7 +104,7 @@ def found_by(run: Path, images: int) -> Iterator[Found]:
     if not isinstance(pipeline, Pipeline) or pipeline.classifier is None:
         raise SystemExit(f"DEFT_BENCH_RUN={run}: expected a run with a classifier of its own; name another")
     network = load_classifier(run / "classifier" / "model.safetensors", pipeline.classifier.head)
-    head = cast(Any, network.head)
+    head = network.head
     data = open_data(record["data"]["given"]).train
     for index in range(0, len(data), max(1, len(data) // images)):
         sample = data[index]
@@ -164,8 +164,8 @@ def measured(images: Sequence[Found], what: str) -> Row:
             ours_bytes += path.stat().st_size
             stored = load_seeds(path)
             for level in THRESHOLDS:
-                one = threshold(found.full, found.classes, level)
-                other = threshold(upsample_seeds(stored), stored.classes, level)
+                one = to_mask(found.full, found.classes, level)
+                other = to_mask(upsample(stored), stored.classes, level)
                 share = float((one != other).mean())
                 unequal += int((one != other).sum())
                 counted += one.size

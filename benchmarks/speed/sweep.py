@@ -10,7 +10,8 @@ from measure import Row, compare, peak_mb, show
 from numpy.typing import NDArray
 from stored_seeds import drawn
 
-from deft.metrics.miou import THRESHOLDS, Confusion, ThresholdSweep, mask_at
+from deft.metrics.miou import THRESHOLDS, Confusion, ThresholdSweep
+from deft.seedmaps import to_mask
 
 CLASSES = 20
 FIXED = 0.15
@@ -21,7 +22,7 @@ CALLS = 10
 def example(present: int) -> tuple[NDArray[np.float32], tuple[int, ...], NDArray[np.uint8]]:
     """Maps (P, 375, 500), their classes, and a truth like the masks of VOC: the objects, and 255 along their edges."""
     found = drawn((375, 500), present, seed=present)
-    truth = mask_at(found.full.numpy(), found.classes, 0.3)
+    truth = to_mask(found.full, found.classes, 0.3)
     edge = np.zeros(truth.shape, dtype=np.bool_)
     for axis in (0, 1):
         for shift in (-2, 2):
@@ -40,7 +41,7 @@ def rows(device: torch.device, quick: bool) -> Iterator[Row]:
         swept.update(maps, classes, truth)
         many = [Confusion(CLASSES) for _ in THRESHOLDS]
         for each, level in zip(many, THRESHOLDS, strict=True):
-            each.update(mask_at(maps, classes, float(level)), truth)
+            each.update(to_mask(maps, classes, float(level)), truth)
         unequal = sum(
             int((each.matrix != swept.at(float(level)).matrix).sum())
             for each, level in zip(many, THRESHOLDS, strict=True)
@@ -48,12 +49,12 @@ def rows(device: torch.device, quick: bool) -> Iterator[Row]:
 
         def one() -> None:
             for _ in range(CALLS):
-                prediction = mask_at(maps, classes, FIXED)  # noqa: B023 (called in this pass alone)
+                prediction = to_mask(maps, classes, FIXED)  # noqa: B023 (called in this pass alone)
                 Confusion(CLASSES).update(prediction, truth)  # noqa: B023
 
         def hundred() -> None:
             for level in THRESHOLDS.repeat(CALLS):
-                prediction = mask_at(maps, classes, float(level))  # noqa: B023
+                prediction = to_mask(maps, classes, float(level))  # noqa: B023
                 Confusion(CLASSES).update(prediction, truth)  # noqa: B023
 
         total = ThresholdSweep(CLASSES)

@@ -50,9 +50,9 @@ from deft.engine.memory import keep_freed
 from deft.engine.precision import autocast, choose
 from deft.refine.crf import dense_crf, unary_from_labels
 from deft.refine.irn import Irn, IrnRefine
-from deft.refine.irn_network import STRIDE, IrnNetwork
-from deft.refine.labels import threshold, upsample_seeds
+from deft.refine.irn_network import IrnNetwork
 from deft.refine.random_walk import boundary_affinities
+from deft.seedmaps import STRIDE, to_mask, upsample
 from deft.thresholds import number
 
 WHAT = "the whole of irn, photographs to pseudo-masks"
@@ -245,7 +245,7 @@ def theirs_images(place: Place) -> Clocked:
     def mask(n: int) -> None:
         full = F.interpolate(walked[None], size=size[0], mode="bilinear")[0]
         cut = number(place.irn.background)
-        save_mask(place.folder / "theirs.png", threshold(full / full.max(), published_seeds.TAGS, cut))
+        save_mask(place.folder / "theirs.png", to_mask(full / full.max(), published_seeds.TAGS, cut))
 
     spent["mask of an image"] = middle(mask, place)
     return spent
@@ -316,7 +316,7 @@ def ours(place: Place, irn_batch: int) -> Clocked:
 
     def mask(index: int, sample: Sample) -> None:
         maps: SeedMaps = load_seeds(place.folder / f"{index}-refined.npz")
-        pixels: NDArray[np.uint8] = threshold(upsample_seeds(maps), maps.classes, number(place.irn.background))
+        pixels: NDArray[np.uint8] = to_mask(upsample(maps), maps.classes, number(place.irn.background))
         save_mask(place.folder / f"{index}-mask.png", pixels)
 
     spent["mask of an image"] = mapped(mask, on_device=False)

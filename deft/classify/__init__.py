@@ -1,1 +1,1 @@
-"""The classifier that learns from tags (``classifier``) and its heads: plain CAM (``linear``) and DEFT (``deft``)."""
+"""The classifier that learns from tags (``classifier``) and its heads: plain CAM (``linear``), ``deft`` and ``sma``."""

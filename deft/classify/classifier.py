@@ -10,22 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from deft.artifacts import load_tensors, save_tensors
 from deft.backbone import Backbone, from_spec
-from deft.contracts import (
-    AllMapsHead,
-    AllMapsHeadModule,
-    Augmentation,
-    Head,
-    InputError,
-    LayerAugmentation,
-    SampleAugmentation,
-)
+from deft.contracts import Augmentation, InputError, LayerAugmentation, SampleAugmentation
+from deft.engine.head import AllMapsHead, Head, HeadModule, checked
 from deft.engine.layout import channels_last
 from deft.engine.optimise import ParamGroup, Sgd
 from deft.engine.parts import in_parts
@@ -48,7 +40,7 @@ class Classifier:
     jitter: float = 0.0
     """Colour jitter strength; PSA 0.3, IRN none."""
     augment: Augmentation | SampleAugmentation | None = None
-    """What becomes of each training batch, or of half its images before they are cropped, :mod:`deft.augment`."""
+    """Augmentation of each batch, or of half its images before cropping, :mod:`deft.augment`."""
     freeze: bool = True
     """Stop gradients and keep batch norm's statistics, as IRN; without trained weights neither is done."""
     freeze_stride: int = 8
@@ -87,7 +79,7 @@ class Classifier:
         """The network, untrained.
 
         Raises:
-            InputError: a DEFT head would never swap.
+            InputError: a DEFT head would never swap, or the head builds what cannot be trained and read.
         """
         swap_epoch = getattr(self.head, "swap_epoch", 1)
         if swap_epoch > self.plan.epochs and getattr(self.head, "swaps", False):
@@ -103,7 +95,11 @@ class Classifier:
 
 
 class ClassifierNetwork(nn.Module):
-    """Backbone and head; a :class:`deft.engine.plan.Trainee`."""
+    """Backbone and head; a :class:`deft.engine.plan.Trainee`.
+
+    Raises:
+        InputError: the head is no whole :class:`deft.engine.head.HeadModule`.
+    """
 
     parts: int = 1
     """Parts that a batch is computed in, see :mod:`deft.engine.parts`.
@@ -112,10 +108,10 @@ class ClassifierNetwork(nn.Module):
     their way through the backbone stays whole.
     """
 
-    def __init__(self, backbone: Backbone, head: nn.Module, augment: Augmentation | None = None) -> None:
+    def __init__(self, backbone: Backbone, head: HeadModule, augment: Augmentation | None = None) -> None:
         super().__init__()
         self.backbone = backbone
-        self.head = head
+        self.head = checked(head)
         self.augment = augment
 
     def terms(self, batch: dict[str, Tensor], epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
@@ -128,10 +124,7 @@ class ClassifierNetwork(nn.Module):
             rng: the only source of chance.
         """
         maps, labels = self._maps(flatten_views(batch["image"], 4), flatten_views(batch["labels"], 2), rng)
-        if isinstance(self.head, AllMapsHeadModule):
-            return self.head.loss_of_maps(maps, labels, epoch, rng)
-        terms: dict[str, Tensor] = cast(Any, self.head).loss(maps[-1], labels, epoch, rng)
-        return terms
+        return self.head.loss_of_maps(maps, labels, epoch, rng)
 
     def _maps(self, images: Tensor, labels: Tensor, rng: torch.Generator) -> tuple[Sequence[Tensor], Tensor]:
         """The feature maps of a batch that the head asks for, augmented on its way, and its labels.
@@ -158,19 +151,18 @@ class ClassifierNetwork(nn.Module):
 
     def _features(self, x: Tensor) -> Sequence[Tensor]:
         """All feature maps of normalised images, or only the last one, where the head wants no more."""
-        if isinstance(self.head, AllMapsHeadModule):
+        if self.head.all_maps:
             return in_parts(self.backbone.features, x, self.parts)
         return [in_parts(lambda part: self.backbone.features(part)[-1], x, self.parts)]
 
     def groups(self) -> list[ParamGroup]:
         """The backbone at the base rate, the head at its own multiples."""
-        head = [ParamGroup(params, lr) for params, lr in cast(Any, self.head).groups()]
+        head = [ParamGroup(params, lr) for params, lr in self.head.groups()]
         return [ParamGroup(list(self.backbone.parameters())), *head]
 
     def logits(self, images: Tensor) -> Tensor:
         """Class scores before the sigmoid, (N, K), of uint8 images (N, 3, H, W)."""
-        scores: Tensor = cast(Any, self.head).logits(self.backbone(images)[-1])
-        return scores.float()
+        return self.head.logits(self.backbone(images)[-1]).float()
 
 
 def save_classifier(path: Path, network: ClassifierNetwork, classes: tuple[str, ...], made_by: str) -> None:
@@ -200,7 +192,7 @@ def flatten_views(values: Tensor, axes: int) -> Tensor:
     return values if values.ndim == axes else values.transpose(0, 1).flatten(0, 1)
 
 
-def _head(head: Head, backbone: Backbone, classes: int) -> nn.Module:
+def _head(head: Head, backbone: Backbone, classes: int) -> HeadModule:
     return (
         head.build_on(backbone.channels, classes)
         if isinstance(head, AllMapsHead)

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from deft.engine.head import HeadModule
 
 
 @dataclass(frozen=True)
@@ -27,17 +28,13 @@ class LinearHead:
         return LinearModule(self, channels, classes)
 
 
-class LinearModule(nn.Module):
-    """Weights of :class:`LinearHead`; a :class:`deft.contracts.HeadModule`."""
+class LinearModule(HeadModule):
+    """Weights of :class:`LinearHead`."""
 
     def __init__(self, settings: LinearHead, channels: int, classes: int) -> None:
         super().__init__()
         self.settings = settings
         self.classifier = nn.Conv2d(channels, classes, 1, bias=False)
-
-    def loss(self, features: Tensor, labels: Tensor, epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
-        """Multi-label soft margin loss under the name ``classify``; features (N, C, h, w), labels float (N, K)."""
-        return {"classify": F.binary_cross_entropy_with_logits(self.logits(features), labels)}
 
     def logits(self, features: Tensor) -> Tensor:
         """Class scores before the sigmoid, (N, K)."""
@@ -50,15 +47,6 @@ class LinearModule(nn.Module):
         """``relu(w . z)``, (N, 1, K, h, w)."""
         return F.relu(self.classifier(features))[:, None]
 
-    def combine(self, activation: Tensor) -> Tensor:
-        """One image's summed activation (1, K, h, w) divided by each class's maximum: (K, h, w) in [0, 1]."""
-        return normalise(activation[0])
-
     def groups(self) -> list[tuple[list[nn.Parameter], float]]:
-        """Parameters with the multiplier of the base learning rate they train at."""
+        """All weights at the settings' multiple of the base learning rate."""
         return [(list(self.parameters()), self.settings.learning_rate)]
-
-
-def normalise(maps: Tensor) -> Tensor:
-    """Divide each non-negative class map by its own maximum: (..., K, h, w) to [0, 1]; an empty map stays zero."""
-    return maps / (maps.amax(dim=(-2, -1), keepdim=True) + 1e-5)

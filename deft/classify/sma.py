@@ -19,8 +19,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deft.classify.deft import DeftHead, DeftModule, aggregate, soft_margin
+from deft.classify.deft import DeftHead, DeftModule, aggregate
+from deft.classify.swap_forms import SharedSwap
 from deft.contracts import InputError
+from deft.engine.head import HeadModule, soft_margin
 from deft.engine.ranks import gathered
 
 SIDES = 4
@@ -35,7 +37,7 @@ class SmaHead:
         default_factory=lambda: DeftHead(
             background_weight=0.2,
             background_target=0.0,
-            swap_head="shared",
+            swap_head=SharedSwap(),
             warm_start=False,
             attention_rate=10.0,
             classifier_rate=10.0,
@@ -106,8 +108,10 @@ class HierarchicalFeatures(nn.Module):
         return torch.cat(parts, dim=1)
 
 
-class SmaModule(nn.Module):
-    """Weights of :class:`SmaHead`; a :class:`deft.contracts.HeadModule` that learns from all feature maps."""
+class SmaModule(HeadModule):
+    """Weights of :class:`SmaHead`."""
+
+    all_maps = True
 
     def __init__(self, settings: SmaHead, channels: Sequence[int], classes: int) -> None:
         super().__init__()
@@ -152,7 +156,7 @@ class SmaModule(nn.Module):
         return self.deft.logits(features)
 
     def activation(self, features: Tensor) -> Tensor:
-        """As DEFT's, (N, 3, K, h, w); the sides only train."""
+        """As DEFT's, (N, B, K, h, w); the sides only train."""
         return self.deft.activation(features)
 
     def combine(self, activation: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from deft.data.examples import MaskedImages
 from deft.data.transforms import TrainCrop
 from deft.engine import ranks
 from deft.engine.fit import finish, fit
+from deft.engine.head import HeadModule
 from deft.engine.infer import for_each
 from deft.engine.plan import Plan
 from deft.engine.reading import Examples
@@ -39,7 +40,7 @@ class Localiser(Protocol):
     """What class maps are read from: a backbone and a head."""
 
     backbone: Backbone
-    head: nn.Module
+    head: HeadModule
 
 
 class TrainedClassifier(Localiser, Protocol):

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from deft.artifacts import load_mask, load_seeds
 from deft.contracts import Dataset
 from deft.data.spread import spread
-from deft.refine.labels import upsample_seeds
 from deft.report.data import PictureRow
 from deft.report.overlay import overlay, seeds_over_image
+from deft.seedmaps import upsample
 from deft.stages.context import Run
 
 PICTURES = 8
@@ -48,7 +48,7 @@ def _maps(path: Path, caption: str, image: NDArray[np.uint8]) -> list[tuple[str,
     if not path.exists():
         return []
     seeds = load_seeds(path)
-    return [(caption, seeds_over_image(image, upsample_seeds(seeds).numpy(), seeds.classes))]
+    return [(caption, seeds_over_image(image, upsample(seeds).numpy(), seeds.classes))]
 
 
 def _mask(path: Path, caption: str, image: NDArray[np.uint8]) -> list[tuple[str, NDArray[np.uint8]]]:

@@ -21,7 +21,7 @@ from deft.data.spread import spread
 from deft.engine.infer import device, for_each
 from deft.engine.precision import EXACT
 from deft.metrics import Confusion
-from deft.refine.labels import threshold, upsample_seeds
+from deft.seedmaps import to_mask, upsample
 from deft.seeds.cam import Cam
 from deft.segment.deeplab import load_network
 from deft.stages.context import Run
@@ -85,7 +85,7 @@ def _located(run: Run, stored: list[Path], method: Cam) -> tuple[_Mask, _Mask]:
     cut = run.cuts("seeds").used
 
     def mask(seeds: SeedMaps) -> NDArray[np.uint8]:
-        return threshold(upsample_seeds(seeds), seeds.classes, cut)
+        return to_mask(upsample(seeds), seeds.classes, cut)
 
     def again(index: int, sample: Sample) -> NDArray[np.uint8]:
         with tempfile.TemporaryDirectory() as folder:

@@ -24,7 +24,7 @@ from deft.data.examples import without_truth
 from deft.data.spread import spread
 from deft.engine.infer import for_each
 from deft.refine.crf import DenseCrf, dense_crf, unary_from_labels
-from deft.refine.labels import threshold, upsample_seeds
+from deft.seedmaps import mask_values, to_mask, upsample
 from deft.stages.context import Run
 from deft.stages.make import predict_some
 
@@ -67,7 +67,7 @@ def check_refinement(run: Run) -> dict[str, Any]:
         one: dict[tuple[str, str], int] = {}
         for stage, cut in cuts.items():
             maps = load_seeds(paths[stage][index])
-            mask = threshold(upsample_seeds(maps), maps.classes, cut)
+            mask = to_mask(upsample(maps), maps.classes, cut)
             one[stage, "crf"] = int((mask == smoothed(mask, maps, sample.image)).sum())
             if run.pipeline.segment is not None:
                 one[stage, "network"] = int((mask == load_mask(predicted[index])).sum())
@@ -93,7 +93,7 @@ def smoothed(mask: NDArray[np.uint8], maps: SeedMaps, image: NDArray[np.uint8]) 
     if not maps.classes:
         return mask
 
-    values = np.array([0, *(index + 1 for index in maps.classes)], dtype=np.uint8)
+    values = mask_values(maps.classes)
     places = torch.from_numpy(np.searchsorted(values, mask).astype(np.int64))
     belief = dense_crf(unary_from_labels(places, len(values), CERTAINTY), image, DenseCrf())
     result: NDArray[np.uint8] = values[belief.argmax(dim=0).numpy()]

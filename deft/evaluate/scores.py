@@ -23,10 +23,9 @@ from deft.engine.method import OpenLabels, learning
 from deft.evaluate.precision import compare, sentence
 from deft.evaluate.refinement import check_refinement
 from deft.evaluate.refinement import sentence as harm
-from deft.metrics import THRESHOLDS, Confusion, Coverage, ThresholdSweep, average_precision, mask_at
-from deft.metrics.miou import strongest
-from deft.refine.labels import upsample_seeds
+from deft.metrics import THRESHOLDS, Confusion, Coverage, ThresholdSweep, average_precision
 from deft.refine.psa import Psa, alpha_of
+from deft.seedmaps import strongest, to_mask, upsample
 from deft.settings import fields_of
 from deft.stages.context import Run
 from deft.thresholds import AUTO, Cuts, MapStatistics, read_tuned
@@ -161,7 +160,7 @@ def sweep(
             return
         seeds = load_seeds(maps[index])
         one = ThresholdSweep(len(data.classes))
-        one.update(upsample_seeds(seeds).numpy(), seeds.classes, sample.mask)
+        one.update(upsample(seeds).numpy(), seeds.classes, sample.mask)
         nonlocal total
         with lock:
             total = total + one
@@ -209,10 +208,9 @@ def coverage(run: Run, seeds: list[Path], maps: list[Path]) -> Scores:
 
     def work(index: int, sample: Sample) -> None:
         found = load_seeds(maps[index])
-        full = upsample_seeds(found).numpy()
-        mask = mask_at(full, found.classes, cut)
-        height, width = found.size
-        score = strongest(full)[1] if found.classes else np.zeros((height, width), dtype=np.float32)
+        full = upsample(found)
+        mask = to_mask(full, found.classes, cut)
+        score = strongest(full)[1]
         undecided = load_mask(open_labels[index]) == 255 if open_labels[index].exists() else None
         one = Coverage(len(data.classes))
         one.update(mask, np.where(mask > 0, score, 1 - score).astype(np.float32), sample.labels, undecided)

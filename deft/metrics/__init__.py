@@ -5,7 +5,7 @@ from __future__ import annotations
 from deft.metrics.classification import average_precision, mean_average_precision
 from deft.metrics.cooccurrence import Cooccurrence, class_by_class, class_by_context
 from deft.metrics.coverage import ClassCoverage, Coverage
-from deft.metrics.miou import THRESHOLDS, Confusion, ThresholdSweep, mask_at
+from deft.metrics.miou import THRESHOLDS, Confusion, ThresholdSweep
 
 __all__ = [
     "THRESHOLDS",
@@ -17,6 +17,5 @@ __all__ = [
     "average_precision",
     "class_by_class",
     "class_by_context",
-    "mask_at",
     "mean_average_precision",
 ]

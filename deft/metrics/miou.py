@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft.contracts import BACKGROUND, IGNORE, MAX_CLASSES
+from deft.seedmaps import check_maps, strongest
 
 THRESHOLDS: NDArray[np.float32] = (np.arange(100) / 100).astype(np.float32)
 """The background thresholds of a sweep: 0.00, 0.01, ... 0.99, (100,)."""
@@ -156,7 +157,7 @@ class ThresholdSweep:
         Raises:
             ValueError: sizes or classes do not fit, or a map holds nan.
         """
-        _check_maps(maps, classes, self.num_classes)
+        check_maps(maps, classes, self.num_classes)
         if maps.shape[1:] != truth.shape:
             raise ValueError(
                 f"maps are {maps.shape[1:]} and truth {truth.shape}: they must be the same size; "
@@ -189,7 +190,7 @@ class ThresholdSweep:
         if not 0 <= step < len(THRESHOLDS) or abs(threshold * 100 - step) > 1e-4:
             raise ValueError(
                 f"the sweep knows the thresholds 0.00, 0.01, ... 0.99, not {threshold}; round it to two decimals, "
-                "or count masks made with mask_at in a Confusion"
+                "or count masks made with deft.seedmaps.to_mask in a Confusion"
             )
         objects = self.counts[:, :, step + 1 :].sum(axis=2)
         background = self.totals - objects.sum(axis=1)
@@ -219,39 +220,6 @@ class ThresholdSweep:
     def __add__(self, other: ThresholdSweep) -> ThresholdSweep:
         _check_same(self.num_classes, other.num_classes)
         return ThresholdSweep(self.num_classes, self.counts + other.counts, self.totals + other.totals)
-
-
-def strongest(maps: NDArray[np.float32]) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Which of P >= 1 maps is highest at each pixel (the first of equals), and its value; both (H, W)."""
-    score = np.array(maps[0], dtype=np.float32)
-    winner = np.zeros(score.shape, dtype=np.intp)
-    for index in range(1, len(maps)):
-        higher = maps[index] > score
-        winner[higher] = index
-        np.maximum(score, maps[index], out=score)
-    return winner, score
-
-
-def mask_at(maps: NDArray[np.float32], classes: Sequence[int], threshold: float) -> NDArray[np.uint8]:
-    """The mask of one image's seeds at a background threshold: the strongest class where it is above, else 0.
-
-    Args:
-        maps: float (P, H, W) in [0, 1].
-        classes: the P class indices, 0-based without background.
-        threshold: background threshold in [0, 1).
-
-    Returns:
-        uint8 (H, W).
-
-    Raises:
-        ValueError: sizes or classes do not fit, or a map holds nan.
-    """
-    _check_maps(maps, classes, MAX_CLASSES)
-    if not classes:
-        return np.zeros(maps.shape[1:], dtype=np.uint8)
-    winner, score = strongest(maps)
-    values = np.array(classes, dtype=np.uint8) + np.uint8(1)
-    return np.where(score > np.float32(threshold), values[winner], np.uint8(BACKGROUND))
 
 
 def _below(score: NDArray[np.float32]) -> NDArray[np.intp]:
@@ -293,15 +261,4 @@ def _check_values(values: NDArray[np.intp], num_classes: int, what: str) -> None
         raise ValueError(
             f"{what} holds the value {values.max()}; with {num_classes} classes a mask holds 0 (background), "
             f"1 to {num_classes} and {IGNORE} (ignore): check the class list and the mask's encoding"
-        )
-
-
-def _check_maps(maps: NDArray[np.float32], classes: Sequence[int], num_classes: int) -> None:
-    if maps.ndim != 3 or len(maps) != len(classes):
-        raise ValueError(f"expected maps (P, H, W) of {len(classes)} classes, got {maps.shape}")
-    if len(set(classes)) != len(classes) or any(not 0 <= index < num_classes for index in classes):
-        raise ValueError(f"expected distinct 0-based class indices below {num_classes}, got {tuple(classes)}")
-    if np.isnan(maps).any():
-        raise ValueError(
-            "a map holds nan: the network that made it diverged; lower its learning rate or clip gradients"
         )

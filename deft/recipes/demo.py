@@ -10,6 +10,7 @@ from dataclasses import replace
 from deft.classify.classifier import Classifier
 from deft.classify.deft import DeftHead
 from deft.classify.linear import LinearHead
+from deft.classify.readings import ObjectMap
 from deft.engine.optimise import AdamW
 from deft.engine.plan import Plan
 from deft.pipeline import Pipeline
@@ -44,7 +45,7 @@ def demo() -> Pipeline:
     # From random weights f_bg learns the scene before the objects: its half of Eq. 7 is the worse one here. Weights
     # and M are those that the demo's figures were measured with; no others were tried on drawings.
     equal = DeftHead(maps=64, object_as_background=1.0, background_as_object=1.0, background_weight=1.0)
-    head = replace(equal, classifier_rate=1.0, swap_rate=1.0, map="fg")
+    head = replace(equal, classifier_rate=1.0, swap_rate=1.0, map=ObjectMap())
     # Random weights are no beginning for a segmentation network; the classifier's are the best there are.
     # So few steps because this is a demonstration: the network goes on getting better for ten times as many.
     segment = replace(DeepLab(), from_classifier=True, stride=8, plan=replace(DeepLab().plan, epochs=1, min_steps=120))

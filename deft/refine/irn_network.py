@@ -4,8 +4,8 @@ Two branches of 1x1 convolutions on a frozen backbone. They take its last five f
 from ResNet-50 at stride 16 that is the network of the authors' code. It differs in working at the size of the image
 that comes, where theirs pads every image to one size.
 
-Grid: everything leaves on the stride-4 grid, h = (H - 1) // 4 + 1, likewise w. Cell i lies on pixel 4 i whatever the
-padding of the backbone, because images are continued to sides of k * stride + 1 and training crops have such sides.
+Grid: everything leaves on the grid of seed maps (:mod:`deft.seedmaps`). Cell i lies on its pixel whatever the padding
+of the backbone, because images are continued to sides of k * stride + 1 and training crops have such sides.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from torch.nn import functional as F
 from deft.engine.optimise import ParamGroup
 from deft.engine.parts import in_parts
 from deft.refine.irn_loss import irn_losses
+from deft.seedmaps import STRIDE, grid
 
-STRIDE = 4
 EDGE_WIDTH = 32
 WIDTHS = (64, 128, 256, 256, 256)
 """Channels of the displacement branch for the last five maps, shallow to deep."""
@@ -70,7 +70,7 @@ class IrnNetwork(nn.Module):
         Args:
             images: uint8 or float 0..255, (N, 3, H, W).
         """
-        height, width = ((side - 1) // STRIDE + 1 for side in images.shape[-2:])
+        height, width = grid((images.shape[-2], images.shape[-1]))
         whole = self._centred(images)
         with torch.no_grad():
             maps = cast(Sequence[Tensor], self.backbone(whole))[-len(WIDTHS) :]
@@ -121,7 +121,7 @@ class IrnNetwork(nn.Module):
             Boundary strength in [0, 1], (N, h, w), logits averaged over both views; displacement (N, 2, h, w) of the
             upright view less ``mean_shift``, in cells.
         """
-        height, width = ((side - 1) // STRIDE + 1 for side in images.shape[-2:])
+        height, width = grid((images.shape[-2], images.shape[-1]))
         whole = self._centred(images)  # so that the cells of the mirrored view lie on those of the upright one
         logits, displacement = self(torch.cat([whole, whole.flip(-1)]))
         upright, mirrored = logits.chunk(2)
@@ -202,7 +202,7 @@ def _regrid(features: Tensor, reduction: int, wanted: int, size: tuple[int, int]
     """Features (N, C, ., .) of ``reduction`` on the grid of ``wanted`` pixels a cell of an image (H, W), bilinear."""
     if reduction != wanted:
         features = F.interpolate(features, scale_factor=reduction / wanted, mode="bilinear", align_corners=False)
-    height, width = ((side - 1) // wanted + 1 for side in size)
+    height, width = grid(size, wanted)
     features = features[..., :height, :width]
     if features.shape[-2:] != (height, width):  # a network whose maps are smaller than its reduction says
         features = F.interpolate(features, size=(height, width), mode="bilinear", align_corners=False)

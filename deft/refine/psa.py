@@ -33,12 +33,10 @@ from deft.engine.plan import Plan
 from deft.engine.precision import EXACT
 from deft.engine.reading import Examples
 from deft.refine.crf import DenseCrf, dense_crf, unary_from_probabilities
-from deft.refine.labels import mask_of_places, upsample_seeds
 from deft.refine.psa_network import AffinityNetwork
 from deft.refine.random_walk import random_walk, steps_for
+from deft.seedmaps import STRIDE, mask_values, upsample
 from deft.thresholds import AUTO, MapStatistics, Threshold, check_threshold, choose, choose_confident, needed, number
-
-SEED_STRIDE = 4
 
 Alpha = float | Literal["auto"]
 """An exponent above 0, or ``auto`` for one that is chosen from the seeds."""
@@ -93,11 +91,11 @@ class AffinityLabels:
         """Mask (H, W) of an RGB image (H, W, 3): 0 background, k + 1 for class k, 255 unsure."""
         if not seeds.classes:
             return np.full(seeds.size, BACKGROUND, dtype=np.uint8)
-        maps = upsample_seeds(seeds, SEED_STRIDE)
+        maps = upsample(seeds)
         alphas = number(self.alpha_low), number(self.alpha_high)
         scores = torch.stack([with_background(maps, alpha) for alpha in alphas])
         low, high = dense_crf(unary_from_probabilities(scores), image, self.crf).argmax(dim=1)
-        mask = mask_of_places(low, seeds.classes)
+        mask: NDArray[np.uint8] = mask_values(seeds.classes)[low.cpu().numpy()]
         mask[(low == 0).cpu().numpy()] = IGNORE
         mask[(high == 0).cpu().numpy()] = BACKGROUND
         return mask
@@ -224,12 +222,12 @@ class PsaRefine:
         stride = self.network.backbone.stride
         view = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1))).to(device)
         affinities = self.network.affinities(view, self.precision)
-        maps = upsample_seeds(seeds, SEED_STRIDE).to(device)
+        maps = upsample(seeds).to(device)
         scores = F.avg_pool2d(with_background(maps, number(self.settings.alpha)), stride, ceil_mode=True)
         walked = random_walk(scores, affinities, self.settings.radius, beta=self.settings.beta, steps=self.steps)
         fine = F.interpolate(walked[None], scale_factor=float(stride), mode="bilinear", align_corners=False)[0]
         height, width = seeds.size
-        shares = share_of_classes(fine[:, :height:SEED_STRIDE, :width:SEED_STRIDE])
+        shares = share_of_classes(fine[:, :height:STRIDE, :width:STRIDE])
         return replace(seeds, maps=shares.to(seeds.maps.device))
 
 

@@ -23,8 +23,8 @@ from deft.engine.infer import for_each
 from deft.evaluate.page import write_report
 from deft.evaluate.scores import evaluate
 from deft.metrics import ThresholdSweep
-from deft.refine.labels import upsample_seeds
 from deft.runner.run import reopen
+from deft.seedmaps import upsample
 from deft.stages.context import Run
 from deft.stages.make import Maps, make_from_maps
 from deft.thresholds import Choice, Tuned, needed, write_tuned
@@ -144,7 +144,7 @@ def count(data: Dataset, maps: Sequence[Path], indices: Sequence[int], drawn: di
             )
         seeds = load_seeds(maps[index])
         try:
-            sweeps[index].update(upsample_seeds(seeds).numpy(), seeds.classes, truth)
+            sweeps[index].update(upsample(seeds).numpy(), seeds.classes, truth)
         except ValueError as error:
             raise InputError(f"{path or sample.name}: {error}") from error
 

@@ -24,20 +24,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from deft.backbone import Backbone
 from deft.contracts import InputError, Sample, SeedMaps
 from deft.engine.fused import fused
+from deft.engine.head import HeadModule
 from deft.engine.infer import device
-from deft.engine.method import MethodContext
-from deft.seeds.cam import Localiser
-from deft.seeds.views import grid, on_grid, pixels, resize
+from deft.engine.method import Localiser, MethodContext
+from deft.seedmaps import grid
+from deft.seeds.views import on_grid, pixels, resize
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Fused:
     """A classifier whose backbone was made faster; see :func:`deft.engine.fused.fused`."""
 
     backbone: Backbone
-    head: nn.Module
+    head: HeadModule
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class AdvCam:
         size = (images[0].shape[0], images[0].shape[1])
         if any(image.shape[:2] != size for image in images):
             raise ValueError(f"expected images of one size, got {sorted({image.shape[:2] for image in images})}")
-        head, device = cast(Any, network.head), next(network.backbone.parameters()).device
+        head, device = network.head, next(network.backbone.parameters()).device
         whole = torch.cat([pixels(image, device) for image in images])
         views = self._views(network, whole, 1.0)
         # Row by row, because a batch of several images could be more than memory holds.
@@ -185,7 +185,7 @@ class AdvCam:
             The head's activation of the row's class, summed over iterations and over views weighted by their shares,
             that of the mirror image mirrored back: (R, B, h, w).
         """
-        head = cast(Any, network.head)
+        head = network.head
         x, whole = views, (1, 2, 3, 4)
         total, start = views.new_zeros(()), None
         for left in reversed(range(iterations)):
@@ -243,12 +243,11 @@ def _ascended(scores: Tensor, classes: Tensor) -> Tensor:
     return (own + own.relu()).sum() - scores.relu().sum()
 
 
-def _combined(head: Any, total: Tensor, classes: NDArray[np.intp], count: int) -> Tensor:
+def _combined(head: HeadModule, total: Tensor, classes: NDArray[np.intp], count: int) -> Tensor:
     """One image's maps (P, h, w) in [0, 1] of its classes, of ``count``, from their sums (P, B, h, w)."""
     if not len(classes):
         return total.new_zeros(0, *total.shape[-2:]).float().cpu()
     # A head combines all classes at once, each by itself; those that are absent are not read.
     every = total.new_zeros(total.shape[1], count, *total.shape[-2:])
     every[:, classes] = total.transpose(0, 1)
-    maps: Tensor = head.combine(every)[classes]
-    return maps.float().clamp(0, 1).cpu()
+    return head.combine(every)[classes].float().clamp(0, 1).cpu()

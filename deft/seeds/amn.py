@@ -32,9 +32,9 @@ from deft.engine.plan import Plan
 from deft.engine.precision import EXACT
 from deft.engine.reading import Examples
 from deft.engine.worklist import WorkList
+from deft.seedmaps import STRIDE, grid
 from deft.seeds.amn_network import AmnNetwork
 from deft.seeds.cam import Cam
-from deft.seeds.views import STRIDE, grid
 
 
 class Base(Protocol):

@@ -7,26 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from deft.backbone import Backbone
 from deft.contracts import InputError, Sample, SeedMaps
 from deft.engine.infer import device
-from deft.engine.method import MethodContext
+from deft.engine.method import Localiser, MethodContext
 from deft.engine.precision import EXACT, autocast
-from deft.seeds.views import grid, on_grid, pixels, resize
-
-
-class Localiser(Protocol):
-    """What seeds are read from: a classifier network."""
-
-    backbone: Backbone
-    head: nn.Module
+from deft.seedmaps import grid
+from deft.seeds.views import on_grid, pixels, resize
 
 
 @dataclass(frozen=True)
@@ -77,7 +69,7 @@ class Cam:
         size = (image.shape[0], image.shape[1])
         device = next(network.backbone.parameters()).device
         whole = pixels(image, device)
-        head = cast(Any, network.head)
+        head = network.head
         total: Tensor | None = None
         logits: list[Tensor] = []
         with autocast(precision, device):  # one for all scales: weights are rounded once an image

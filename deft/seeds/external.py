@@ -30,7 +30,7 @@ from torch import Tensor
 from deft.artifacts import file_stem, read_arrays
 from deft.contracts import Dataset, InputError, Sample, SeedMaps, Splits
 from deft.engine.method import MethodContext
-from deft.seeds.views import STRIDE, grid
+from deft.seedmaps import STRIDE, grid
 
 SHOWN = 5
 """Faults that a message spells out."""

@@ -8,13 +8,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-STRIDE = 4
-"""Of the grid the maps are kept on, in pixels of the image."""
-
-
-def grid(size: tuple[int, int]) -> tuple[int, int]:
-    """Cells (h, w) of the grid of an image of (H, W) pixels."""
-    return (size[0] - 1) // STRIDE + 1, (size[1] - 1) // STRIDE + 1
+from deft.seedmaps import STRIDE
 
 
 def pixels(image: NDArray[np.uint8], device: torch.device) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Any
 
 from deft.contracts import InputError, Sample, SeedMaps
 from deft.extend.members import can_take
-from deft.seeds.views import STRIDE, grid
+from deft.seedmaps import STRIDE, grid
 
 SLACK = 1e-2
 """By how much rounding may take a map out of 0 to 1."""

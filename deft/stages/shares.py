@@ -17,7 +17,7 @@ from deft.data.examples import without_truth
 from deft.engine import ranks
 from deft.engine.infer import device, for_each
 from deft.engine.worklist import WorkList
-from deft.refine.labels import threshold, upsample_seeds
+from deft.seedmaps import to_mask, upsample
 from deft.segment.deeplab import load_network
 from deft.stages.context import Run
 from deft.stages.returned import check_maps, check_prepared
@@ -105,7 +105,7 @@ def masking(run: Run, stage: Stage) -> Share:
 
     def work(index: int, sample: Sample) -> None:
         seeds = load_seeds(inputs[index])
-        save_mask(paths[index], threshold(upsample_seeds(seeds), seeds.classes, cut), stage.key)
+        save_mask(paths[index], to_mask(upsample(seeds), seeds.classes, cut), stage.key)
 
     return Share("pseudo-masks", run.train, paths, work, _claims(stage), on_device=False, read=False)
 

@@ -8,8 +8,8 @@ the activation on objects and on their background.
 
 Pairs of a class and a companion are ranked by their *lift*: the mean logit of the class, over its objects, on
 backgrounds of photographs that show the companion, minus that on backgrounds of photographs that do not. f_swap is
-additive if ``swap_head`` is ``linear`` (as in the paper) or ``shared``: then the lift in logits is the same for every
-object of a class, although the lift in probability is not.
+additive in the paper's form and in the released one: then the lift in logits is the same for every object of a class,
+although the lift in probability is not.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ from deft.data.spread import spread
 from deft.engine.infer import device, for_each
 from deft.metrics.bias import mean, observed, sigmoid, swap_effect, taken_for
 from deft.metrics.cooccurrence import Cooccurrence, class_by_class, class_by_context
-from deft.metrics.miou import Confusion, mask_at
-from deft.refine.labels import upsample_seeds
+from deft.metrics.miou import Confusion
+from deft.seedmaps import to_mask, upsample
+from deft.settings import plain
 from deft.stages.context import Run
 from deft.studies.bias_page import compose_bias
 from deft.studies.outcome import Outcome, finite
@@ -168,7 +169,7 @@ def bias_record(run: Run, companions: Companions, settings: BiasSettings) -> dic
                 }
             )
     return {
-        "swap_head": swap.kind if swap else None,
+        "swap_head": swap.form if swap else None,
         "norm_ratio": swap.ratio if swap else None,
         "contexts": "context" in companions.kinds,
         "masks": overlap is not None,
@@ -188,7 +189,7 @@ class SwappedScores:
         vectors = read_vectors(network, data, indices)
         head.cpu()
         self.data, self.settings = data, settings
-        self.kind = head.settings.swap_head
+        self.form = plain(head.settings)["swap_head"]
         self.ratio = head.background_reliance()
         self.ratios = norm_ratios(head, vectors.z_fg.shape[1])
         self.indices = np.array(indices)
@@ -241,7 +242,7 @@ class ClassOverlaps:
             if sample.mask is None:
                 return
             found = load_seeds(seeds[index])
-            guess = mask_at(upsample_seeds(found).numpy(), found.classes, threshold)
+            guess = to_mask(upsample(found), found.classes, threshold)
             for name, mask in (("seeds", guess), ("masks", load_mask(masks[index]))):
                 one = Confusion(len(data.classes))
                 one.update(mask, sample.mask)
@@ -284,7 +285,7 @@ def pair_logits(head: DeftModule, z_fg: Tensor, z_bg: Tensor) -> NDArray[np.floa
 
 def norm_ratios(head: DeftModule, channels: int) -> list[float]:
     """Norm of f_swap's weights on the background divided by that on the object, for each class; nan for an MLP."""
-    if head.settings.swap_head == "mlp":
+    if not head.settings.swap_head.additive:
         return [float("nan")] * head.f_fg.out_features
     with torch.no_grad():
         weights = (head.swap_logits(torch.eye(2 * channels)) - head.swap_logits(torch.zeros(1, 2 * channels))).T

@@ -19,9 +19,9 @@ import numpy as np
 from deft.artifacts import load_mask, load_seeds, read_json, write_json
 from deft.contracts import InputError, Sample
 from deft.engine.infer import for_each
-from deft.metrics import Confusion, Cooccurrence, class_by_context, mask_at
-from deft.refine.labels import upsample_seeds
+from deft.metrics import Confusion, Cooccurrence, class_by_context
 from deft.report.plots import bar_chart
+from deft.seedmaps import to_mask, upsample
 from deft.stages.context import Run
 from deft.studies.markdown import escape_markdown
 from deft.studies.outcome import NOTHING, Outcome, Plot, Table, cell, finite
@@ -83,7 +83,7 @@ def measure(run: Run, pairs: Sequence[Pair]) -> dict[str, Any]:
         maps = load_seeds(seeds[index])
         found = {
             "masks": load_mask(masks[index]),
-            "seeds": mask_at(upsample_seeds(maps).numpy(), maps.classes, swept),
+            "seeds": to_mask(upsample(maps), maps.classes, swept),
         }
         for kind, mask in found.items():
             one = Confusion(classes)

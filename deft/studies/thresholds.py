@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from deft.artifacts import load_mask, load_seeds, read_json, write_json
 from deft.contracts import IGNORE, InputError, Sample
 from deft.engine.infer import for_each
-from deft.metrics import mask_at
 from deft.pipeline import Pipeline
 from deft.recipes import published
-from deft.refine.labels import ConfidentLabels, upsample_seeds
+from deft.refine.labels import ConfidentLabels
+from deft.seedmaps import to_mask, upsample
 from deft.stages.context import Run
 from deft.studies.outcome import NOTHING, Outcome, Table, cell
 from deft.studies.rows import Finding, Row, system_rows
@@ -112,8 +112,8 @@ def _labels(run: Run) -> dict[str, dict[str, float]]:
 
             def cut(index: int, fg: float = fg, bg: float = bg) -> NDArray[np.uint8]:
                 maps = load_seeds(seeds[index])
-                full = upsample_seeds(maps).numpy()
-                sure, possible = (mask_at(full, maps.classes, at) for at in (fg, bg))
+                full = upsample(maps)
+                sure, possible = (to_mask(full, maps.classes, at) for at in (fg, bg))
                 return np.where((sure == 0) & (possible != 0), np.uint8(IGNORE), sure)
 
             found[name] = {"objects above": fg, "background below": bg, **_quality(run, cut)}

@@ -18,8 +18,7 @@ from deft.contracts import Dataset, Sample, SeedMaps
 from deft.engine import ranks
 from deft.engine.infer import for_each
 from deft.metrics import THRESHOLDS
-from deft.metrics.miou import strongest
-from deft.seeds.views import STRIDE
+from deft.seedmaps import STRIDE, strongest
 
 LEVELS = 255
 """Maps are stored in 8 bits: their values are k / 255."""
@@ -49,12 +48,12 @@ class MapStatistics:
         """Of one image.
 
         Args:
-            seeds: its maps, (P, h, w) on the stride-4 grid.
+            seeds: its maps, (P, h, w) on the grid of :mod:`deft.seedmaps`.
             image: RGB, (H, W, 3).
         """
         if not seeds.classes:
             return cls.empty()
-        score = strongest(seeds.maps.float().numpy())[1]
+        score = strongest(seeds.maps)[1]
         levels = np.rint(score.clip(0, 1) * LEVELS).astype(np.intp)
         bins = (image[::STRIDE, ::STRIDE].astype(np.intp) * COLOURS) >> 8
         colours = (bins[..., 0] * COLOURS + bins[..., 1]) * COLOURS + bins[..., 2]

@@ -14,7 +14,8 @@ from deft.classify.classifier import Classifier, ClassifierNetwork, load_classif
 from deft.classify.deft import DeftHead
 from deft.classify.linear import LinearHead
 from deft.classify.sma import SmaHead
-from deft.contracts import Augmentation, Head, InputError
+from deft.contracts import Augmentation, InputError
+from deft.engine.head import Head, HeadModule
 from deft.engine.plan import Plan
 
 
@@ -85,6 +86,24 @@ def test_a_plan_that_ends_before_the_swap_is_refused() -> None:
     with pytest.raises(InputError, match="nothing would be swapped"):
         plan = Plan(epochs=5, min_steps=0, batch=4)
         Classifier(head=DeftHead(swap_epoch=6), plan=plan).build(build_backbone("test_resnet", "none", 16), 3)
+
+
+@dataclass(frozen=True)
+class Plain:
+    """Builds whatever it is told to."""
+
+    built: type[nn.Module]
+
+    def build(self, channels: int, classes: int) -> nn.Module:
+        return self.built()
+
+
+@pytest.mark.parametrize(
+    ("built", "says"), [(nn.Identity, "HeadModule, got Identity"), (HeadModule, "lacks logits and activation")]
+)
+def test_a_head_that_cannot_be_trained_is_refused(built: type[nn.Module], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        build(Plain(built))
 
 
 @pytest.mark.parametrize("head", [LinearHead(), DeftHead(maps=4)])

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Any
 
 import pytest
 import torch
 
-from deft.classify.deft import Aggregator, DeftHead, DeftModule, aggregate
-from deft.classify.linear import LinearHead
+from deft.classify.deft import (
+    Aggregator,
+    DeftHead,
+    DeftModule,
+    aggregate,
+    background_swap_loss,
+    disentangling_losses,
+    object_swap_loss,
+    pooled_vector,
+)
+from deft.classify.readings import Eq7
+from deft.classify.swap_forms import LinearSwap, MlpSwap, SharedSwap, SwapForm
+from deft.contracts import InputError
 from fakes import rng
 
 N, C, K, H, W = 4, 6, 3, 5, 7
-Reading = Literal["fg", "mix", "eq7", "eq7_relu", "eq7_sigmoid"]
-SwapHead = Literal["linear", "shared", "mlp"]
 
 
 def batch() -> tuple[torch.Tensor, torch.Tensor]:
@@ -133,6 +142,30 @@ def test_two_aggregators_at_once_are_each_on_its_own() -> None:
         torch.testing.assert_close(z_bg, torch.einsum("ncl,nl->nc", form.flatten(2), head.m_bg.attention(form)))
 
 
+def test_aggregation_equals_the_papers_equations() -> None:
+    """Averaging the maps first, and both aggregators as one product, gives Eq. 1 and 2."""
+    head, (features, _) = build(DeftHead(maps=5)), batch()
+    expected = [pooled_vector(features, aggregator.scores(features)) for aggregator in (head.m_fg, head.m_bg)]
+    for found, vector in zip(aggregate(features, [head.m_fg, head.m_bg]), expected, strict=True):
+        torch.testing.assert_close(found, vector)
+
+
+def test_the_loss_is_the_papers_equations_weighted() -> None:
+    head, (features, labels) = build(DeftHead()), batch()
+    z_fg, z_bg = (pooled_vector(features, one.scores(features)) for one in (head.m_fg, head.m_bg))
+    perm = torch.randperm(N, generator=rng())
+    weights = {"classify": 1.0, "object_as_background": 0.3, "background_as_object": 0.3, "background": 0.3}
+    losses = disentangling_losses(head.f_fg, head.f_bg, z_fg, z_bg, labels)
+    assert losses.keys() == weights.keys()
+    expected = {name: weight * losses[name] for name, weight in weights.items()}
+    expected["swap_background"] = background_swap_loss(head.f_swap, z_fg, z_bg, labels, perm)
+    expected["swap_object"] = object_swap_loss(head.f_swap, z_fg, z_bg, labels, perm)
+    found = head.loss(features, labels, 6, rng())
+    assert found.keys() == expected.keys()
+    for name, term in expected.items():
+        torch.testing.assert_close(found[name], term)
+
+
 @pytest.mark.filterwarnings("ignore:CPU autocast")
 def test_features_of_half_precision_are_taken_as_they_are() -> None:
     head, (features, labels) = build(DeftHead()), batch()
@@ -150,15 +183,15 @@ def test_image_score_is_the_class_map_pooled_by_attention() -> None:
     torch.testing.assert_close(head.logits(features), expected)
 
 
-@pytest.mark.parametrize("swap_head", ["linear", "shared", "mlp"])
-def test_the_swap_trains_no_background_attention(swap_head: SwapHead) -> None:
-    head, (features, labels) = build(DeftHead(swap_head=swap_head)), batch()
+@pytest.mark.parametrize("form", [LinearSwap(), SharedSwap(), MlpSwap()])
+def test_the_swap_trains_no_background_attention(form: SwapForm) -> None:
+    head, (features, labels) = build(DeftHead(swap_head=form)), batch()
     terms = head.loss(features, labels, head.settings.swap_epoch, rng())
     (terms["swap_background"] + terms["swap_object"]).backward()
     assert head.m_bg.scores.weight.grad is None or not head.m_bg.scores.weight.grad.any()
     assert head.m_fg.scores.weight.grad is not None and head.m_fg.scores.weight.grad.any()
     assert next(head.f_swap.parameters()).grad is not None
-    assert (head.f_fg.weight.grad is not None) == (swap_head == "shared")
+    assert (head.f_fg.weight.grad is not None) == (form == SharedSwap())
 
 
 def test_the_warm_start_can_leave_the_features_alone() -> None:
@@ -166,70 +199,6 @@ def test_the_warm_start_can_leave_the_features_alone() -> None:
     head.loss(features, labels, 1, rng())["warm_start"].backward()
     assert head.m_fg.scores.weight.grad is None or not head.m_fg.scores.weight.grad.any()
     assert next(head.f_swap.parameters()).grad is not None
-
-
-def test_eq7_equals_a_literal_loop() -> None:
-    head, (features, _) = build(DeftHead(map="eq7", map_power=2.0)), batch()
-    with torch.no_grad():
-        activation = head.activation(features)
-        seeds = head.combine(activation[0] + 2 * activation[1])
-        summed = features[0], features[1]
-        fg = sum(
-            weight * torch.einsum("kc,chw->khw", head.f_fg.weight, z).clamp(min=0)
-            for weight, z in zip((1, 2), summed, strict=True)
-        )
-        bg = torch.einsum("kc,chw->khw", head.f_bg.weight, features[0] + 2 * features[1])
-    assert isinstance(fg, torch.Tensor)
-    for k in range(K):
-        low, high = float(bg[k].min()), float(bg[k].max())
-        for y in range(H):
-            for x in range(W):
-                a = float(fg[k, y, x] / fg[k].max())
-                b = (float(bg[k, y, x]) - low) / (high - low)
-                assert float(seeds[k, y, x]) == pytest.approx(max(a, 1 - b) ** 2, abs=1e-4)
-
-
-def test_eq7_of_rectified_maps_equals_a_literal_loop() -> None:
-    head, (features, _) = build(DeftHead(map="eq7_relu")), batch()
-    with torch.no_grad():
-        summed = head.activation(features).sum(dim=0)
-        seeds = head.combine(summed)
-    fg, bg, _ = summed
-    for k in range(K):
-        for y in range(H):
-            for x in range(W):
-                a = float(fg[k, y, x] / (fg[k].max() + 1e-5))
-                b = float(bg[k, y, x] / (bg[k].max() + 1e-5))
-                assert float(seeds[k, y, x]) == pytest.approx(max(a, 1 - b), abs=1e-6)
-
-
-def test_eq7_sigmoid_averages_over_scales() -> None:
-    head, (features, _) = build(DeftHead(map="eq7_sigmoid")), batch()
-    with torch.no_grad():
-        once = head.activation(features)[0]
-        fg = torch.einsum("kc,chw->khw", head.f_fg.weight, features[0]) + head.f_fg.bias[:, None, None]
-        bg = torch.einsum("kc,chw->khw", head.f_bg.weight, features[0]) + head.f_bg.bias[:, None, None]
-        torch.testing.assert_close(head.combine(once), torch.maximum(fg.sigmoid(), 1 - bg.sigmoid()))
-        torch.testing.assert_close(head.combine(3 * once), head.combine(once))
-
-
-@pytest.mark.parametrize("reading", ["fg", "mix", "eq7", "eq7_relu", "eq7_sigmoid"])
-def test_every_map_is_within_bounds(reading: Reading) -> None:
-    head, (features, _) = build(DeftHead(map=reading)), batch()
-    activation = head.activation(features)
-    assert float(activation.min()) >= 0
-    seeds = head.combine(activation.sum(dim=0))
-    assert seeds.shape == (K, H, W)
-    assert float(seeds.min()) >= 0 and float(seeds.max()) <= 1
-
-
-def test_the_fg_map_is_the_plain_map_of_the_same_weights() -> None:
-    head, (features, _) = build(DeftHead(map="fg")), batch()
-    plain = LinearHead().build(C, K)
-    with torch.no_grad():
-        plain.classifier.weight.copy_(head.f_fg.weight[:, :, None, None])
-        expected = plain.combine(plain.activation(features)[0])
-        torch.testing.assert_close(head.combine(head.activation(features)[0]), expected)
 
 
 def test_groups_hold_every_parameter_once() -> None:
@@ -256,3 +225,9 @@ def test_one_step_lowers_the_loss(epoch: int) -> None:
     before.backward()
     optimiser.step()
     assert sum(float(term) for term in head.loss(features, labels, epoch, rng()).values()) < float(before)
+
+
+@pytest.mark.parametrize("words", [{"map": "eq7"}, {"swap_head": "linear"}, {"map": Eq7(), "swap_head": None}])
+def test_words_in_the_place_of_objects_are_refused(words: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"such as LinearSwap\(\).*such as Eq7\(\)"):
+        DeftHead(**words)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from deft.classify.linear import LinearHead, normalise
+from deft.classify.linear import LinearHead
 
 
 def batch() -> tuple[torch.Tensor, torch.Tensor, torch.Generator]:
@@ -42,10 +42,6 @@ def test_combine_is_scale_free_and_within_bounds() -> None:
     assert seeds.shape == (3, 5, 7)
     assert float(seeds.min()) >= 0 and float(seeds.max()) <= 1
     torch.testing.assert_close(head.combine(activation * 8), seeds, atol=1e-3, rtol=0)
-
-
-def test_an_empty_map_stays_empty() -> None:
-    assert float(normalise(torch.zeros(2, 3, 3)).abs().max()) == 0
 
 
 def test_one_step_lowers_the_loss() -> None:

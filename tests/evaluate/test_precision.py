@@ -17,13 +17,14 @@ from deft.contracts import Dataset, Sample, Splits
 from deft.data import open_data
 from deft.evaluate.precision import compare, sentence
 from deft.pipeline import Pipeline
-from deft.refine.labels import threshold, upsample_seeds
+from deft.seedmaps import to_mask, upsample
 from deft.seeds.advcam import AdvCam
 from deft.seeds.cam import Cam
-from deft.segment.deeplab import DeepLab, SegmentationNetwork, load_network, save_network
+from deft.segment.deeplab import DeepLab, load_network, save_network
 from deft.segment.inference import Inference
 from deft.stages.context import Run
 from deft.thresholds import AUTO, Threshold, choose, measure
+from fakes import segmenter
 from references import slow_miou
 
 PIPELINE = Pipeline(
@@ -62,8 +63,7 @@ def made(pipeline: Pipeline, splits: Splits, out: RunFolder) -> Run:
     classifier = pipeline.own_classifier.build(backbone, 3).eval()
     torch.nn.init.normal_(classifier.head.classifier.weight)
     save_classifier(out.path / "classifier" / "model.safetensors", classifier, splits.train.classes, "key")
-    network = SegmentationNetwork(build_backbone("test_resnet", "none", 16), 3, DeepLab(channels=16), 64).eval()
-    torch.nn.init.normal_(network.head.weight, std=1.0)
+    network = segmenter()
     save_network(out.path / "segment" / "model.safetensors", network, splits.train.classes, "key")
     for part, data in run.parts():
         if isinstance(pipeline.seeds, Cam):
@@ -113,7 +113,7 @@ def test_held_out_images_are_compared_in_both_precisions(
     for one in (run, exact):
         predictions.append([load_mask(path) for path in one.files("predictions", splits.val, ".png", "val")])
         stored = [load_seeds(path) for path in one.files("seeds", splits.val, ".npz", "val")]
-        maps.append([threshold(upsample_seeds(seeds), seeds.classes, cut) for seeds in stored])
+        maps.append([to_mask(upsample(seeds), seeds.classes, cut) for seeds in stored])
     for key, (given, other) in (("segmentation", predictions), ("seeds", maps)):
         assert found[key]["miou"] == pytest.approx(slow_miou(given, truths))
         assert found[key]["miou of float32"] == pytest.approx(slow_miou(other, truths))

@@ -13,8 +13,8 @@ from deft.artifacts import load_seeds, save_seeds
 from deft.contracts import SeedMaps
 from deft.evaluate.refinement import KEPT, check_refinement, sentence, smoothed
 from deft.recipes import irn
-from deft.refine.labels import threshold, upsample_seeds
 from deft.runner.run import reopen
+from deft.seedmaps import to_mask, upsample
 from short import tiny
 
 
@@ -37,7 +37,7 @@ def test_a_run_says_how_refinement_compares(finished: Path) -> None:
             statistics, equal, pixels = run.statistics(stage), 0, 0
             for index, path in enumerate(files):
                 maps = load_seeds(path)
-                mask = threshold(upsample_seeds(maps), maps.classes, 0.5)
+                mask = to_mask(upsample(maps), maps.classes, 0.5)
                 equal += int((smoothed(mask, maps, train[index].image) == mask).sum())
                 pixels += mask.size
             colours = float(statistics.information[50]) / train.labels.any(axis=1).sum()  # one image has no tag

@@ -10,7 +10,7 @@ from deft.artifacts import file_stem, load_seeds, save_mask, save_seeds
 from deft.contracts import Dataset, SeedMaps
 from deft.data import open_data
 from deft.evaluate.scores import score_masks, sweep
-from deft.refine.labels import threshold, upsample_seeds
+from deft.seedmaps import to_mask, upsample
 from deft.thresholds import AUTO, Choice, Cuts, Threshold
 from references import slow_miou
 
@@ -40,7 +40,7 @@ def test_every_score_is_that_of_masks_made_at_its_threshold(stored: tuple[Datase
     known = {"fixed": 0.5, "auto": 0.3, "tuned": 0.6, "chosen on train": 0.8, "used": 0.6}
     found = [load_seeds(path) for path in paths]
     for kind, value in {**known, "swept": scores["swept"]["threshold"]}.items():
-        masks = [threshold(upsample_seeds(seeds), seeds.classes, value) for seeds in found]
+        masks = [to_mask(upsample(seeds), seeds.classes, value) for seeds in found]
         assert scores[kind]["threshold"] == value
         assert scores[kind]["miou"] == pytest.approx(slow_miou(masks, [data[index].mask for index in range(len(data))]))
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deft.metrics.miou import THRESHOLDS, Confusion, ThresholdSweep, mask_at
+from deft.metrics.miou import THRESHOLDS, Confusion, ThresholdSweep
+from deft.seedmaps import to_mask
 
 
 def slow_confusion(prediction: np.ndarray, truth: np.ndarray, num_classes: int) -> np.ndarray:
@@ -130,7 +131,7 @@ def test_sweep_equals_a_mask_per_threshold(seed: int) -> None:
                     scores = maps[:, y, x]
                     if len(scores) and scores.max() > threshold:
                         prediction[y, x] = classes[int(scores.argmax())] + 1
-            assert np.array_equal(prediction, mask_at(maps, classes, float(threshold)))
+            assert np.array_equal(prediction, to_mask(maps, classes, float(threshold)))
             matrix += slow_confusion(prediction, truth, 4)
         assert np.array_equal(sweep.at(float(threshold)).matrix, matrix)
         slow.append(Confusion(4, matrix).miou())
@@ -163,4 +164,3 @@ def test_an_image_without_classes_is_all_background() -> None:
     sweep = ThresholdSweep(2)
     sweep.update(np.zeros((0, 2, 2), np.float32), [], np.array([[0, 1], [2, 255]], np.uint8))
     assert sweep.at(0.0).matrix[:, 0].tolist() == [1, 1, 1]
-    assert mask_at(np.zeros((0, 2, 2), np.float32), [], 0.5).tolist() == [[0, 0], [0, 0]]

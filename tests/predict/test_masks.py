@@ -6,26 +6,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 import deft
 from deft.artifacts import load_mask
-from deft.backbone import build_backbone
 from deft.contracts import InputError
 from deft.data.layouts.shards import read_shard
 from deft.predict.masks import predict_folder, predict_shards
-from deft.segment.deeplab import DeepLab, SegmentationNetwork, save_network
+from deft.segment.deeplab import save_network
+from fakes import segmenter
 from userfiles import write_tar
 
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    network = SegmentationNetwork(build_backbone("test_resnet", "none", 16), 3, DeepLab(channels=16), 64)
-    torch.nn.init.normal_(network.head.weight)
     path = tmp_path_factory.mktemp("run") / "segment" / "model.safetensors"
-    save_network(path, network, ("cat", "cow", "dog"), "key")
+    save_network(path, segmenter(), ("cat", "cow", "dog"), "key")
     return path.parent.parent
 
 

@@ -10,19 +10,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from deft.artifacts import mask_png, save_mask, write_json
-from deft.backbone import build_backbone
 from deft.cli.main import main
 from deft.contracts import InputError
 from deft.data.layouts.voc import VOC_CLASSES
 from deft.predict.masks import load
 from deft.predict.voc_server import faults_of, listed_images, pack, submit
-from deft.segment.deeplab import DeepLab, SegmentationNetwork, save_network
+from deft.segment.deeplab import save_network
 from deft.segment.inference import Inference
 from deft.settings import plain
+from fakes import segmenter
 
 NAMES = ("2008_000001", "2008_000002", "2008_000003")
 SIZES = {name: (24 + index, 40) for index, name in enumerate(NAMES)}
@@ -44,10 +43,7 @@ def voc(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write_run(folder: Path, data: str, classes: tuple[str, ...] = VOC_CLASSES) -> Path:
-    torch.manual_seed(0)
-    network = SegmentationNetwork(build_backbone("test_resnet", "none", 16), len(classes), DeepLab(channels=16), 64)
-    torch.nn.init.normal_(network.head.weight)
-    save_network(folder / "segment" / "model.safetensors", network, classes, "key")
+    save_network(folder / "segment" / "model.safetensors", segmenter(len(classes)), classes, "key")
     write_json(folder / "segment" / "stage.json", {"key": "key", "state": "done"})
     inference = plain(Inference(scales=(1.0,), flip=False))
     write_json(folder / "run.json", {"settings": {"inference": inference}, "data": {"given": data}})

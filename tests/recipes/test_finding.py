@@ -7,13 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from deft.studies.study import StudyRunner, system_rows
 
 from deft.artifacts import read_json
 from deft.cli.main import main
 from deft.contracts import InputError
 from deft.recipes import RECIPES, cam
 from deft.recipes.finding import find_recipe, installed
+from deft.studies.rows import system_rows
+from deft.studies.runner import StudyRunner
 
 CODE = '''
 from dataclasses import dataclass, replace

@@ -5,49 +5,9 @@ import pytest
 import torch
 
 from deft.contracts import InputError, SeedMaps
-from deft.refine.labels import ConfidentLabels, threshold, upsample_seeds
+from deft.refine.labels import ConfidentLabels
+from deft.settings import plain, restore
 from deft.thresholds import AUTO, MapStatistics, Threshold, choose, choose_confident
-
-
-def grid(size: tuple[int, int], stride: int = 4) -> tuple[int, int]:
-    return (size[0] - 1) // stride + 1, (size[1] - 1) // stride + 1
-
-
-@pytest.mark.parametrize("size", [(1, 1), (4, 9), (21, 17), (22, 19), (23, 32), (24, 3)])
-def test_cells_lie_on_every_fourth_pixel(size: tuple[int, int]) -> None:
-    seeds = SeedMaps((0, 5), torch.rand(2, *grid(size)), size)
-    full = upsample_seeds(seeds)
-    assert full.shape == (2, *size)
-    torch.testing.assert_close(full[:, ::4, ::4], seeds.maps)
-    assert full.min() >= seeds.maps.min() and full.max() <= seeds.maps.max()
-
-
-def test_between_cells_the_maps_are_linear() -> None:
-    rows = torch.arange(5.0)[:, None] * 4 + torch.arange(4.0) * 8
-    full = upsample_seeds(SeedMaps((1,), rows[None], (17, 13)))[0]
-    torch.testing.assert_close(full, torch.arange(17.0)[:, None] + torch.arange(13.0) * 2, rtol=1e-5, atol=1e-4)
-
-
-def test_other_strides_and_refusals() -> None:
-    seeds = SeedMaps((0,), torch.rand(1, *grid((30, 41), 16)), (30, 41))
-    assert upsample_seeds(seeds, 16).shape == (1, 30, 41)
-    maps = torch.rand(1, 6, 7)
-    torch.testing.assert_close(upsample_seeds(SeedMaps((0,), maps, (6, 7)), 1), maps)
-    with pytest.raises(ValueError, match=r"stride 4 must be \(P, 8, 11\)"):
-        upsample_seeds(seeds)
-    assert upsample_seeds(SeedMaps((), torch.zeros(0, 2, 2), (5, 6))).shape == (0, 5, 6)
-
-
-def test_threshold_equals_argmax_with_a_background_plane() -> None:
-    maps = torch.rand(3, 9, 8)
-    stacked = torch.cat([torch.full((1, 9, 8), 0.6), maps]).argmax(0)
-    expected = np.array([0, 3, 5, 20])[stacked.numpy()]
-    found = threshold(maps, (2, 4, 19), 0.6)
-    assert found.dtype == np.uint8
-    np.testing.assert_array_equal(found, expected)
-    assert not threshold(torch.full((1, 2, 2), 0.6), (0,), 0.6).any()
-    assert not threshold(torch.zeros(0, 2, 2), (), 0.1).any()
-    assert threshold(torch.ones(1, 1, 1), (253,), 0.5).item() == 254
 
 
 def disc(side: int) -> tuple[np.ndarray, torch.Tensor]:
@@ -140,3 +100,10 @@ def test_labels_cannot_be_chosen_from_flat_seeds_nor_cut_at_what_is_no_threshold
     for field in ("fg", "bg"):
         with pytest.raises(InputError, match=rf"labels\.{field} must be auto, or one of 0\.00, 0\.01, .* got 1\.5"):
             ConfidentLabels(**{field: 1.5})  # type: ignore[arg-type]
+
+
+def test_the_stride_stays_in_records() -> None:
+    """Keys of labels that were made are hashes of it."""
+    recorded = plain(ConfidentLabels(fg=0.3, bg=0.05))
+    assert recorded["class"] == "deft.refine.labels.ConfidentLabels" and recorded["stride"] == 4
+    assert restore(recorded) == ConfidentLabels(fg=0.3, bg=0.05)

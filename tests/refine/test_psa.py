@@ -17,8 +17,8 @@ from deft.data.transforms import TrainCrop
 from deft.engine.optimise import Sgd
 from deft.engine.plan import Plan
 from deft.refine.crf import DenseCrf
-from deft.refine.labels import threshold
 from deft.refine.psa import AffinityLabels, Psa, PsaRefine, alpha_of, share_of_classes, with_background
+from deft.seedmaps import to_mask
 from deft.thresholds import MapStatistics, choose, choose_confident
 from fakes import Scenes, method_context, scene
 from references import dense_walk
@@ -161,7 +161,7 @@ def test_equals_the_dense_walk_and_its_argmax(size: tuple[int, int]) -> None:
     torch.testing.assert_close(found.maps, fine[1:] / (fine[:1] + fine[1:]), rtol=1e-4, atol=1e-5)
     values = np.array([0, 2, 5])[fine.argmax(0).numpy()]
     assert len(np.unique(values)) > 1
-    np.testing.assert_array_equal(threshold(found.maps, found.classes, 0.5), values)
+    np.testing.assert_array_equal(to_mask(found.maps, found.classes, 0.5), values)
 
 
 def test_bf16_affinities_are_walked_in_float32() -> None:
@@ -177,7 +177,7 @@ def test_bf16_affinities_are_walked_in_float32() -> None:
 def test_shares_of_nothing_are_nothing_and_half_is_the_argmax() -> None:
     assert not share_of_classes(torch.zeros(3, 2, 2)).any()
     scores = torch.rand(4, 30, 30)
-    np.testing.assert_array_equal(threshold(share_of_classes(scores), (0, 1, 2), 0.5), scores.argmax(0).numpy())
+    np.testing.assert_array_equal(to_mask(share_of_classes(scores), (0, 1, 2), 0.5), scores.argmax(0).numpy())
     assert with_background(torch.ones(1, 2, 2), 16).tolist() == [[[0, 0], [0, 0]], [[1, 1], [1, 1]]]
 
 

@@ -15,10 +15,9 @@ from deft.artifacts import load_mask, load_seeds
 from deft.cli.main import main
 from deft.contracts import InputError
 from deft.data import open_data
-from deft.metrics import mask_at
 from deft.recipes import cam
-from deft.refine.labels import upsample_seeds
 from deft.runner.tune import Drawn, blend, tune, tuned_threshold
+from deft.seedmaps import to_mask, upsample
 from deft.thresholds import Choice, read_tuned
 from short import tiny
 
@@ -70,7 +69,7 @@ def test_it_remakes_the_masks_and_scores_only_the_other_images(run: Path, folder
     cut = found.thresholds["seeds"]
     for name in data.names:
         seeds = load_seeds(run / "seeds" / "train" / f"{name}.npz")
-        expected = mask_at(upsample_seeds(seeds).numpy(), seeds.classes, cut)
+        expected = to_mask(upsample(seeds), seeds.classes, cut)
         assert np.array_equal(load_mask(run / "masks" / f"{name}.png"), expected)
     assert (run / "classifier" / "model.safetensors").stat().st_mtime_ns == classifier.st_mtime_ns
     again, _ = tune(run, most=6)

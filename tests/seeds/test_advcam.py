@@ -13,10 +13,13 @@ from torch import Tensor
 from deft.classify.classifier import ClassifierNetwork
 from deft.classify.deft import DeftHead
 from deft.classify.linear import LinearHead
-from deft.contracts import Head, InputError, Sample
+from deft.classify.readings import Eq7Sigmoid
+from deft.contracts import InputError, Sample
+from deft.engine.head import Head
+from deft.seedmaps import grid
 from deft.seeds.advcam import AdvCam
 from deft.seeds.cam import Cam
-from deft.seeds.views import grid, on_grid, pixels, resize
+from deft.seeds.views import on_grid, pixels, resize
 from fakes import Scenes, classifier, method_context
 
 SMALL = AdvCam(scales=(0.5, 1.0), iterations=4)
@@ -93,7 +96,7 @@ def test_the_first_map_is_the_plain_one() -> None:
     assert once.scores == pytest.approx(plain.scores, abs=1e-6)
 
 
-@pytest.mark.parametrize("head", [LinearHead(), DeftHead(maps=4), DeftHead(maps=4, map="eq7_sigmoid")])
+@pytest.mark.parametrize("head", [LinearHead(), DeftHead(maps=4), DeftHead(maps=4, map=Eq7Sigmoid())])
 @pytest.mark.parametrize("rectified", [True, False])
 def test_classes_do_not_disturb_each_other(head: Head, rectified: bool) -> None:
     network, image = build(head).double(), photo(65, 81)

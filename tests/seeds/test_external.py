@@ -11,7 +11,7 @@ from PIL import Image
 
 from deft.contracts import InputError, ReadsFiles, Splits
 from deft.data import open_data
-from deft.refine.labels import upsample_seeds
+from deft.seedmaps import upsample
 from deft.seeds.external import External
 from fakes import method_context
 from userfiles import write_maps
@@ -51,7 +51,7 @@ def test_every_fourth_pixel_of_a_full_map_is_read(splits: Splits, tmp_path: Path
     assert seeds is not None and data[0].mask is not None
     truth = (data[0].mask == 1).astype(np.float32)
     assert torch.equal(seeds.maps[0], torch.from_numpy(truth[::4, ::4].copy()))
-    found = upsample_seeds(seeds)[0] > 0.5
+    found = upsample(seeds)[0] > 0.5
     assert (found.numpy() == truth.astype(bool)).mean() > 0.97
 
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from deft.seeds.views import grid, on_grid, pixels, resize, sampling
+from deft.seedmaps import grid
+from deft.seeds.views import on_grid, pixels, resize, sampling
 
 
 def test_views_have_sides_whose_cells_lie_on_pixels() -> None:

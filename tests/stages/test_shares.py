@@ -1,66 +1,132 @@
+"""A share is the images of a split, a file for each, and the function that makes it."""
+
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
-from typing import Any
+import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
 
-from deft.artifacts import RunFolder, load_mask, save_seeds, write_json
+from deft.artifacts import load_mask, load_seeds, read_arrays, save_seeds
 from deft.contracts import InputError, Sample, SeedMaps
-from deft.data import open_data
-from deft.recipes import cam
+from deft.engine.worklist import RECORD
+from deft.recipes import cam, irn
+from deft.refine.labels import threshold, upsample_seeds
+from deft.segment.deeplab import save_network
+from deft.segment.inference import Inference
 from deft.stages.context import Run
-from deft.stages.shares import masking, take_part
+from deft.stages.shares import locating, masking, predicting, refining, take_part
+from fakes import begun, segmenter
+from short import tiny
+
+Begin = Callable[..., Run]
+PLAIN = dataclasses.replace(tiny(cam(), "segment=none", "precision=32-true"), seed_threshold=0.5)
 
 
-@pytest.fixture
-def run(folder_data: Path, tmp_path: Path) -> Any:
-    splits = open_data(f"folder:{folder_data}")
-    pipeline = replace(cam(), backbone="test_resnet", weights="none", precision="32-true", seed_threshold=0.5)
-    folder = RunFolder(tmp_path / "run", {})
-    yield Run(pipeline, splits, folder)
-    folder.close()
+def upper_half(classes: tuple[int, ...]) -> SeedMaps:
+    """Classes that fill the upper half of an image of 64 x 64."""
+    maps = torch.zeros(len(classes), 16, 16)
+    maps[:, :8] = 1
+    return SeedMaps(classes, maps, (64, 64))
 
 
-def measured(run: Run) -> None:
-    """Say that the seeds are made; a run then looks at them all before the first mask."""
-    write_json(run.out.path / "seeds" / "stage.json", {"key": "seeds", "state": "done"})
-    run.statistics("seeds")
+def stored(run: Run) -> list[SeedMaps]:
+    """Seeds of the training images, as a finished stage leaves them; one image has none of any class."""
+    paths = run.files("seeds", run.train, ".npz", "train")
+    for index, path in enumerate(paths):
+        save_seeds(path, upper_half(() if index == 5 else (index % 3,)))
+    begun(run.out.path, "seeds", state="done")
+    return [load_seeds(path) for path in paths]
 
 
-def test_masks_are_made_of_maps_alone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    stage = run.out.stage("masks", "key")
-    for index, path in enumerate(run.map_files()):
-        maps = torch.zeros(1, 16, 16)
-        maps[0, :8] = 1
-        save_seeds(path, SeedMaps((index % 3,), maps, (64, 64)))
-    measured(run)
-
+def test_masks_are_made_of_maps_alone(begin: Begin, monkeypatch: pytest.MonkeyPatch) -> None:
     def unread(self: object, index: int) -> Sample:
         raise InputError("an image was read")
 
+    run = begin(PLAIN)
+    maps = stored(run)
+    run.statistics("seeds")  # a run looks at all images before the first mask
     monkeypatch.setattr(type(run.train), "__getitem__", unread)
+    stage = run.out.stage("masks", "key")
     with stage.making():
         take_part([masking(run, stage)])
     for index, path in enumerate(run.files("masks", run.train, ".png")):
-        mask = load_mask(path)
-        assert mask.shape == (64, 64)
-        assert set(np.unique(mask).tolist()) == {0, index % 3 + 1}
-        assert (mask[:29] > 0).all() and (mask[32:] == 0).all()
+        expected = threshold(upsample_seeds(maps[index]), maps[index].classes, 0.5)
+        assert np.array_equal(load_mask(path), expected)
+        assert set(np.unique(expected)) == ({0} if index == 5 else {0, index % 3 + 1})
+        assert (expected[:29] > 0).all() == (index != 5) and not expected[32:].any()
     assert not list(stage.folder.glob("claims-*"))
 
 
-def test_what_is_there_is_kept(run: Run) -> None:
-    stage = run.out.stage("masks", "key")
-    for path in run.map_files():
-        save_seeds(path, SeedMaps((), torch.zeros(0, 16, 16), (64, 64)))
-    measured(run)
+def test_what_is_there_is_kept(begin: Begin) -> None:
+    run = begin(PLAIN)
+    stored(run)
     kept, *others = run.files("masks", run.train, ".png")
     kept.parent.mkdir(parents=True)
     kept.write_bytes(b"kept")
-    share = masking(run, stage)
+    share = masking(run, run.out.stage("masks", "key"))
     assert share.take_part() == len(others)
     assert kept.read_bytes() == b"kept"
+    assert share.take_part() == 0
+
+
+def test_seeds_are_made_of_both_splits_and_one_that_cannot_be_is_left_out(begin: Begin) -> None:
+    run = begin(PLAIN)
+    missing = run.val.names[1]
+
+    def locate(sample: Sample) -> SeedMaps | None:
+        assert sample.mask is None  # the truth is not shown
+        return None if sample.name == missing else upper_half(tuple(np.flatnonzero(sample.labels).tolist()))
+
+    train, val = locating(run, run.out.stage("seeds", "the key"), locate)
+    assert (train.title, val.title) == ("seeds (train)", "seeds (val)")
+    assert train.claims != val.claims
+    take_part([train, val])
+    for part, data in run.parts():
+        for index, path in enumerate(run.files("seeds", data, ".npz", part)):
+            assert path.exists() == (data.names[index] != missing)
+            if path.exists():
+                assert load_seeds(path).classes == tuple(np.flatnonzero(data.labels[index]))
+                assert str(read_arrays(path, ["made_by"])["made_by"]) == "the key"
+
+
+def test_refined_maps_are_made_of_stored_seeds(begin: Begin) -> None:
+    run = begin(dataclasses.replace(PLAIN, refine=irn().refine))
+    seeds = stored(run)
+    seen: list[str] = []
+
+    def refine(sample: Sample, given: SeedMaps) -> SeedMaps:
+        seen.append(sample.name)
+        return dataclasses.replace(given, maps=given.maps.flip(1))
+
+    (share,) = refining(run, run.out.stage("refined", "key"), refine)
+    assert share.take_part() == len(run.train)
+    assert sorted(seen) == sorted(run.train.names)
+    for before, path in zip(seeds, run.map_files(), strict=True):
+        assert torch.equal(load_seeds(path).maps, before.maps.flip(1))
+
+
+def test_predictions_are_those_of_the_stored_network(begin: Begin) -> None:
+    inference = Inference(scales=(1.0,), flip=False)
+    run, network = begin(dataclasses.replace(PLAIN, inference=inference)), segmenter()
+    save_network(run.out.path / "segment" / "model.safetensors", network, run.train.classes, "key")
+    share = predicting(run, run.out.stage("predictions", "key"), "val")
+    assert share.take_part() == len(run.val)
+    for index, path in enumerate(run.files("predictions", run.val, ".png", "val")):
+        expected = inference.predict(network, run.val[index].image, run.val.classes)
+        assert np.array_equal(load_mask(path), expected.mask)
+
+
+def test_a_helper_waits_for_a_share_to_be_begun_and_leaves_its_list(begin: Begin) -> None:
+    run = begin(PLAIN)
+    stored(run)
+    share = masking(run, run.out.stage("masks", "key"))
+    assert share.take_part(begin=False) == 0
+    assert not share.claims.exists()
+    share.todo().open()
+    assert share.take_part(begin=False) == len(run.train)
+    assert (share.claims / RECORD).exists()
+    take_part([share])  # who holds the run clears it
+    assert not share.claims.exists()

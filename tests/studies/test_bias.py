@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from deft.classify.deft import DeftHead
+from deft.classify.swap_forms import LinearSwap, MlpSwap, SharedSwap, SwapForm
 from deft.contracts import InputError
 from deft.data import open_data
 from deft.studies.bias import BiasSettings, Companions, bias, choose_images, norm_ratios, pair_logits
@@ -28,10 +29,10 @@ TINY = (
 HOSTILE = "<script>alert(1)</script> [x](javascript:1) |*"
 
 
-@pytest.mark.parametrize("kind", ["linear", "shared", "mlp"])
-def test_pair_logits_equal_those_of_the_head(kind: str) -> None:
+@pytest.mark.parametrize("form", [LinearSwap(), SharedSwap(), MlpSwap()])
+def test_pair_logits_equal_those_of_the_head(form: SwapForm) -> None:
     torch.manual_seed(0)
-    head = DeftHead(maps=2, swap_head=kind).build(6, 3)  # type: ignore[arg-type]
+    head = DeftHead(maps=2, swap_head=form).build(6, 3)
     z_fg, z_bg = torch.randn(2, 4, 6)
     with torch.no_grad():
         found = pair_logits(head, z_fg, z_bg)
@@ -41,7 +42,7 @@ def test_pair_logits_equal_those_of_the_head(kind: str) -> None:
                 assert np.allclose(found[i, j], alone, atol=1e-6)
     change = found - found[:, :1]
     additive = np.allclose(change, change[:1], atol=1e-5)
-    assert additive == (kind != "mlp")
+    assert additive == form.additive
 
 
 def test_norm_ratios_are_those_of_the_weights_of_a_linear_head() -> None:
@@ -49,8 +50,8 @@ def test_norm_ratios_are_those_of_the_weights_of_a_linear_head() -> None:
     ratios = norm_ratios(head, 5)
     weight = head.f_swap[0].weight.detach()
     assert ratios == pytest.approx((weight[:, 5:].norm(dim=1) / weight[:, :5].norm(dim=1)).tolist(), rel=1e-5)
-    assert all(math.isnan(value) for value in norm_ratios(DeftHead(maps=2, swap_head="mlp").build(5, 3), 5))
-    assert len(norm_ratios(DeftHead(maps=2, swap_head="shared").build(5, 3), 5)) == 3
+    assert all(math.isnan(value) for value in norm_ratios(DeftHead(maps=2, swap_head=MlpSwap()).build(5, 3), 5))
+    assert len(norm_ratios(DeftHead(maps=2, swap_head=SharedSwap()).build(5, 3), 5)) == 3
 
 
 def test_companions_are_contexts_and_the_other_classes(voc_data: Path, folder_data: Path) -> None:

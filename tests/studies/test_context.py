@@ -10,8 +10,8 @@ import pytest
 from deft.artifacts import load_mask, load_seeds, read_json
 from deft.contracts import InputError
 from deft.data import open_data
-from deft.metrics import Confusion, mask_at
-from deft.refine.labels import upsample_seeds
+from deft.metrics import Confusion
+from deft.seedmaps import to_mask, upsample
 from deft.studies.context import context
 from deft.studies.pairs import context_labels
 from deft.studies.runner import StudyRunner
@@ -54,7 +54,7 @@ def test_scores_equal_those_of_a_loop_over_the_images_of_the_pair(pasture: Path,
             continue
         totals["masks"].update(load_mask(folder / "masks" / f"{name}.png"), truth)
         seeds = load_seeds(folder / "seeds" / "train" / f"{name}.npz")
-        totals["seeds"].update(mask_at(upsample_seeds(seeds).numpy(), seeds.classes, swept), truth)
+        totals["seeds"].update(to_mask(upsample(seeds), seeds.classes, swept), truth)
     found = json.loads((tmp_path / "context.json").read_text())["found"]["cam"]["0"]["cow, road"]
     for kind, confusion in totals.items():
         iou = confusion.iou()
