@@ -5,7 +5,7 @@
     images + labels ─ data ─► augment ─► classify ─► seeds ─► refine ─► pseudo-masks ─► segment ─► predict
                                                        └────────┴─────── metrics ◄─────────┘ ─► report
 
-The names below are the public face, and all that ``dir(deft)`` shows. They are imported when first used, so that
+The names below are the public interface, and all that ``dir(deft)`` shows. They are imported when first used, so that
 ``import deft`` costs nothing.
 """
 

@@ -1,4 +1,4 @@
-"""The values that travel between the stages, the few protocols, and the letters every shape is written in.
+"""The values passed between the stages, the protocols, and the letters used for all shapes.
 
 Letters: N images, K classes without background, J context classes, C channels, H W pixels, h w feature cells,
 M attention maps, P classes present in one image.
@@ -25,30 +25,30 @@ IGNORE = 255
 MAX_CLASSES = 254
 
 Progress = Callable[[int, int], None]
-"""Called as ``progress(done, total)`` by anything that takes long."""
+"""Callback ``progress(done, total)`` of long operations."""
 
 
 class InputError(ValueError):
-    """Something the user gave cannot be used: the message says what was expected, what came and what to do.
+    """Input that cannot be used: the message says what was expected, what was got and what to do.
 
-    The command line prints it without a traceback and exits with 2.
+    The command line prints it without a traceback and exits with code 2.
     """
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One image of a data set with all that is known of it."""
+    """One image of a dataset with its labels and, if known, its masks."""
 
     name: str
-    """Unique in its data set; may hold any character a file name may, and ``/`` between folders."""
+    """Unique in its dataset; any characters a file name may contain, and ``/`` between folders."""
     image: NDArray[np.uint8]
     """RGB, (H, W, 3), upright (EXIF applied)."""
     labels: NDArray[np.bool_]
     """Multi-hot, (K,)."""
     mask: NDArray[np.uint8] | None = None
-    """Ground truth, (H, W): 0 background, k + 1 for class k, 255 ignore; None where unknown."""
+    """Ground truth, (H, W): 0 background, k + 1 for class k, 255 ignore; None if unknown."""
     context: NDArray[np.uint8] | None = None
-    """Context truth, (H, W): 0 object, j + 1 for context j, 255 ignore; None where unknown."""
+    """Ground truth of contexts, (H, W): 0 object, j + 1 for context j, 255 ignore; None if unknown."""
 
 
 @runtime_checkable
@@ -61,7 +61,7 @@ class Dataset(Protocol):
 
     @property
     def contexts(self) -> tuple[str, ...]:
-        """Names of the J context classes, empty where none are known."""
+        """Names of the J context classes, empty if unknown."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -73,18 +73,18 @@ class Dataset(Protocol):
 
     @property
     def context_labels(self) -> NDArray[np.bool_] | None:
-        """Multi-hot, (N, J); None where unknown."""
+        """Multi-hot, (N, J); None if unknown."""
 
     @property
     def scored(self) -> NDArray[np.bool_]:
-        """(N,): the images that have a mask and count in tables (VOC: ``train`` inside ``train_aug``)."""
+        """(N,): images with a mask that count in tables (VOC: ``train`` within ``train_aug``)."""
 
     @property
     def groups(self) -> Mapping[str, NDArray[np.bool_]]:
-        """Named parts of the split, each (N,); ``demo:`` has ``aligned`` and ``conflicting``. Usually empty."""
+        """Named subsets of the split, each (N,); ``demo:`` has ``aligned`` and ``conflicting``. Usually empty."""
 
     def fingerprint(self) -> str:
-        """Hex digest that changes when a file, a label or the order changes (sizes and times, not contents)."""
+        """Hex digest that changes when a file (by size and time, not content), a label or the order changes."""
 
     def __len__(self) -> int: ...
 
@@ -93,15 +93,15 @@ class Dataset(Protocol):
 
 @runtime_checkable
 class HidesTruth(Protocol):
-    """A :class:`Dataset` that can leave its masks alone; to decode or draw one takes longer than to decode an image."""
+    """A :class:`Dataset` that can skip its masks, which take longer to decode or draw than images."""
 
     def without_truth(self) -> Dataset:
-        """The same images and tags, whose samples hold no mask."""
+        """The same images and tags, without masks."""
 
 
 @dataclass(frozen=True)
 class Splits:
-    """What ``--data KIND:PATH`` opens: images to learn from and, where there is one, a held-out split."""
+    """The data that ``--data KIND:PATH`` opens: training images and, if it exists, a held-out split."""
 
     train: Dataset
     val: Dataset | None
@@ -112,13 +112,13 @@ class SeedMaps:
     """Maps of the classes present in one image, on a strided grid."""
 
     classes: tuple[int, ...]
-    """The P class indices, rising, 0-based without background."""
+    """The P class indices, ascending, 0-based without background."""
     maps: Tensor
     """float32 (P, h, w) in [0, 1], on the grid of :func:`deft.seedmaps.grid`."""
     size: tuple[int, int]
     """(H, W) of the image."""
     scores: tuple[float, ...] = ()
-    """The classifier's probability of each of the K classes, in [0, 1]; empty where no classifier was asked."""
+    """The classifier's probability of each of the K classes, in [0, 1]; empty if there is no classifier."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class LabelMap:
     classes: tuple[str, ...]
     """Names of the K classes; ``classes[k]`` is mask value ``k + 1``."""
     scores: Mapping[str, float] = field(default_factory=dict)
-    """Mean probability of each class found, over its pixels, in [0, 1]."""
+    """Mean probability over the pixels of each class found, in [0, 1]."""
 
     @property
     def found(self) -> tuple[str, ...]:
@@ -140,15 +140,15 @@ class LabelMap:
 
 @runtime_checkable
 class Augmentation(Protocol):
-    """Changes a batch that the classifier learns from; a frozen dataclass whose fields are its settings."""
+    """Augmentation of a training batch of the classifier; a frozen dataclass whose fields are its settings."""
 
     def __call__(self, x: Tensor, labels: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """A new batch; nothing that comes in is written to.
+        """The augmented batch; the arguments are not modified.
 
         Args:
             x: normalised images (N, 3, H, W), in which 0 is the mean colour, or features (N, C, h, w).
             labels: float multi-hot, (N, K).
-            rng: the only source of chance, on the CPU.
+            rng: the only source of randomness, on the CPU.
 
         Returns:
             x of the same shape, and labels (N, K) in [0, 1].
@@ -157,53 +157,53 @@ class Augmentation(Protocol):
 
 @runtime_checkable
 class LayerAugmentation(Augmentation, Protocol):
-    """An augmentation of images or of features: it says of which."""
+    """An augmentation of images or of feature maps, chosen for each batch."""
 
     def layer(self, layers: int, rng: torch.Generator) -> int:
-        """Where this batch is changed: 0 its images, k the backbone's k-th feature map, 1 to ``layers``."""
+        """Layer at which this batch is augmented: 0 for its images, k for the k-th feature map of 1 to ``layers``."""
 
 
 class SampleChange(Protocol):
-    """Changes one image before it is cropped; what a :class:`SampleAugmentation` prepares."""
+    """Augments one image before it is cropped; made by :meth:`SampleAugmentation.prepare`."""
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """How much there is to draw from, by class name; kept in the record of the classifier's stage."""
+        """Number of objects to draw from, by class name; kept in the record of the classifier's stage."""
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """A new sample, a pure function of both; nothing that comes in is written to."""
+        """The augmented sample, a pure function of the arguments, which are not modified."""
 
 
 @runtime_checkable
 class SampleAugmentation(Protocol):
-    """Changes whole images by what an earlier round of the same pipeline found in them; a frozen dataclass.
+    """Augments images using pseudo-masks from the previous round of the same pipeline; a frozen dataclass.
 
-    Half of a training batch are then images as they are, and the other half the same images changed.
+    Half of each training batch are original images, the other half the same images augmented.
     """
 
     @property
     def rounds(self) -> int:
-        """How many rounds come before the classifier that is trained with this; at least 1."""
+        """Number of rounds before the classifier that is trained with this augmentation; at least 1."""
 
     @property
     def earlier(self) -> SampleAugmentation | None:
-        """What the round before is trained with, of one round less; None for the first, which changes no image."""
+        """Augmentation of the previous round; None for the first round, which has none."""
 
     def prepare(self, data: Dataset, masks: Callable[[int], NDArray[np.uint8]]) -> SampleChange:
-        """Get ready to change images.
+        """Read what is needed from the previous round and return the augmentation of single images.
 
         Args:
             data: the training images.
-            masks: pseudo-mask (H, W) of image ``i``, made by the round before.
+            masks: function that returns the pseudo-mask (H, W) of image ``i`` from the previous round.
         """
 
 
 @runtime_checkable
 class ReadsFiles(Protocol):
-    """A seed method whose maps lie in files of the user."""
+    """A seed method that reads its maps from files of the user."""
 
     def check(self, splits: Splits) -> None:
-        """Look at every file before anything is made; raises InputError naming those that cannot be used."""
+        """Check every file before the run starts; raises InputError naming those that cannot be used."""
 
     def fingerprint(self) -> str:
-        """Hex digest that changes when a file does (names, sizes and times, not contents)."""
+        """Hex digest that changes when a file does (by name, size and time, not content)."""

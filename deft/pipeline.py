@@ -18,17 +18,17 @@ from deft.thresholds import Threshold, check_threshold
 
 @dataclass(frozen=True)
 class Pipeline:
-    """One method from tags to masks: every field is a setting, and ``--set`` reaches each."""
+    """One method from tags to masks: every field is a setting, which ``--set`` can change."""
 
     classifier: Classifier | None
-    """None where the seeds come from elsewhere: refiner and segmentation network then begin from ``weights``."""
+    """None if the seeds come from another tool: refiner and segmentation network then start from ``weights``."""
     seeds: SeedMethod = field(default_factory=Cam)
     seed_threshold: Threshold = THRESHOLD_AUTO
-    """Background threshold at which seeds are scored and, without a refiner, become masks (IRN: 0.15); ``auto`` chooses
-    it from the seeds and the photographs, without masks (:mod:`deft.thresholds`)."""
+    """Background threshold at which seeds are scored and, without a refiner, turned into masks (IRN: 0.15); ``auto``
+    chooses it from the seeds and the photographs, without masks (:mod:`deft.thresholds`)."""
     refine: Refiner | None = None
     segment: DeepLab | None = field(default_factory=DeepLab)
-    """The network trained on the pseudo-masks; None stops at the masks."""
+    """The network trained on the pseudo-masks; None stops after the pseudo-masks."""
     inference: Inference = field(default_factory=Inference)
     backbone: str = "resnet50"
     """Any timm model with feature maps."""
@@ -37,19 +37,19 @@ class Pipeline:
     stride: int = 16
     """Output stride of the classifier's backbone."""
     precision: str = AUTO
-    """``32-true``, ``bf16-mixed`` or ``16-mixed``, of training and of all that is read off networks; ``auto`` takes
-    what the machine that begins a run is fastest in (:mod:`deft.engine.precision`)."""
+    """``32-true``, ``bf16-mixed`` or ``16-mixed``, for training and inference; ``auto`` takes the fastest on the
+    machine where the run begins (:mod:`deft.engine.precision`)."""
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse methods that lack a member, and thresholds that a sweep does not know: both before any training."""
+        """Refuse methods that lack a member, and thresholds that are not swept, before any training."""
         check_seed_method(self.seeds)
         check_threshold("seed_threshold", self.seed_threshold)
         if self.refine is not None:
             check_refiner(self.refine)
             check_threshold("refine.background", self.refine.background)
         if self.classifier is None and self.segment is not None and self.segment.from_classifier:
-            raise InputError("segment.from_classifier is set and there is no classifier; set it to False")
+            raise InputError("segment.from_classifier is set, but there is no classifier; set it to False")
         if self.precision not in WORDS:
             raise InputError(f"expected a precision of {', '.join(WORDS)}, got {self.precision!r}")
         if self.seed < 0:
@@ -63,5 +63,5 @@ class Pipeline:
             InputError: there is none.
         """
         if self.classifier is None:
-            raise InputError("this recipe trains no classifier, so that nothing of one can be changed")
+            raise InputError("this recipe trains no classifier, so no setting of one can be changed")
         return self.classifier

@@ -17,12 +17,12 @@ from deft.contracts import InputError
 Settings = TypeVar("Settings")
 
 FORMAT = 1
-"""Raised when the content of a stage's files changes meaning: older stages are then made again."""
+"""Increased when the content of a stage's files changes meaning: older stages are then recomputed."""
 
 MOVED = {"deft.engine.fit.Plan": "deft.engine.plan.Plan"}
 """Classes that have moved: the name in records -> where the class is now.
 
-Records and keys keep the old name: older runs can be read, and no stage is made again because of a move.
+Records and keys keep the old name: older runs stay readable, and no stage is recomputed because of a move.
 """
 _RECORDED = {now: recorded for recorded, now in MOVED.items()}
 
@@ -30,12 +30,12 @@ _RECORDED = {now: recorded for recorded, now in MOVED.items()}
 def one_of(choices: Mapping[str, type], **beside: Any) -> dict[str, Any]:
     """Metadata of a field that holds one of several small dataclasses, or an object of the user's own.
 
-    ``--set`` takes a choice by its class or its name. Records and keys hold its name, and its fields beside it:
-    ``Eq7(power=3.0)`` in the field ``map`` is ``"map": "eq7", "map_power": 3.0``, as when both were fields.
+    ``--set`` takes a choice by its class or its name. Records and keys hold its name and, as further entries, its
+    fields: ``Eq7(power=3.0)`` in the field ``map`` is ``"map": "eq7", "map_power": 3.0``, as when both were fields.
 
     Args:
         choices: the classes by name.
-        beside: what stands beside a choice that has no such field, because records always had it.
+        beside: entries recorded for a choice without a field of that name, because records always had them.
     """
     return {_CHOICES: choices, _BESIDE: beside}
 
@@ -66,7 +66,7 @@ def assign(settings: Settings, assignments: Sequence[str]) -> Settings:
     """Change fields of nested dataclasses by ``dotted.field=value``, each checked against the field's type.
 
     Raises:
-        InputError: no such field (lists those there are) or a value of another type.
+        InputError: no such field (the message lists all fields), or a value of another type.
 
     >>> from deft import recipes
     >>> assign(recipes.irn(), ["classifier.crop=0.7"]).classifier.crop
@@ -78,7 +78,7 @@ def assign(settings: Settings, assignments: Sequence[str]) -> Settings:
         if path[0] not in known:
             fields = fields_of(settings)
             near = difflib.get_close_matches(whole, fields, n=1, cutoff=0.3)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = f"; did you mean {near[0]!r}?" if near else "."
             listed = "\n  ".join(f"{field} = {current!r}" for field, current in fields.items())
             raise InputError(f"--set {whole}: this recipe has no such field{hint} Its fields are:\n  {listed}")
         if path[1:]:
@@ -98,7 +98,7 @@ def assign(settings: Settings, assignments: Sequence[str]) -> Settings:
 
 
 def _chosen(named: Mapping[str, type], text: str, field: str, current: Any) -> Any:
-    """The choice of that name, or of a class of that name."""
+    """The choice with this name or class name."""
     by_class = {option.__name__: option for option in named.values()}
     if text not in {**named, **by_class}:
         now = type(current).__name__
@@ -107,7 +107,7 @@ def _chosen(named: Mapping[str, type], text: str, field: str, current: Any) -> A
 
 
 def _typed(kind: Any, text: str, field: str, current: Any) -> Any:
-    """The text as a value of that type."""
+    """Convert text to a field's type; of a group of fields, only a choice of its class."""
     if dataclasses.is_dataclass(current):
         choices = {option.__name__: option for option in get_args(kind) if _is_settings(option)}
         if text in choices:
@@ -115,7 +115,7 @@ def _typed(kind: Any, text: str, field: str, current: Any) -> Any:
         if text in ("none", "None", "null") and type(None) in get_args(kind):
             return None
         others = "".join(
-            f", or {name} to change it whole" for name in choices if not isinstance(current, choices[name])
+            f", or {name} to replace the whole group" for name in choices if not isinstance(current, choices[name])
         )
         none = ", or none to leave it out" if type(None) in get_args(kind) else ""
         raise InputError(f"--set {field}={text}: {field} is a group of fields; set one of them{others}{none}")
@@ -127,10 +127,10 @@ def _typed(kind: Any, text: str, field: str, current: Any) -> Any:
 
 
 def typed(kind: Any, text: str) -> Any:
-    """What somebody typed as a value of a type: a number, a string, a truth value, a path, a tuple of these and so on.
+    """Convert text from the command line to a type: a number, a string, a bool, a path, a tuple of these and so on.
 
     Raises:
-        ValueError: it is no such value.
+        ValueError: the text is not a value of this type.
     """
     import jsonargparse
 
@@ -147,7 +147,7 @@ def typed(kind: Any, text: str) -> Any:
 
 
 def kind_in_words(kind: Any) -> str:
-    """A type as a person says it: ``float or auto``."""
+    """A type in words: ``float or auto``."""
     if get_origin(kind) is Literal:
         return " or ".join(str(value) for value in get_args(kind))
     if get_origin(kind) in (Union, UnionType):
@@ -167,7 +167,7 @@ def _literal(text: str) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """A JSON-able picture of settings: a dataclass becomes a mapping that names its class."""
+    """Settings as JSON values: a dataclass becomes a mapping that names its class."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         name = f"{type(value).__module__}.{type(value).__qualname__}"
         recorded: dict[str, Any] = {"class": _RECORDED.get(name, name)}
@@ -184,7 +184,7 @@ def plain(value: Any) -> Any:
 
 
 def _entries(item: dataclasses.Field[Any], value: Any) -> dict[str, Any]:
-    """What a record holds of a field: its value, or the name of a choice and the choice's fields beside it."""
+    """Entries of a field in a record: its value, or the name of a choice followed by the choice's fields."""
     name = next((name for name, kind in item.metadata.get(_CHOICES, {}).items() if type(value) is kind), None)
     if name is None:
         return {item.name: plain(value)}
@@ -194,13 +194,13 @@ def _entries(item: dataclasses.Field[Any], value: Any) -> dict[str, Any]:
 
 
 def _gathered(item: dataclasses.Field[Any], given: dict[str, Any]) -> dict[str, Any]:
-    """Fields of a record, with the choice that it holds by name in the place of its entries."""
+    """Fields of a record, in which the entries of a choice are replaced by the choice itself."""
     choices, name = item.metadata.get(_CHOICES, {}), given.get(item.name)
     if not choices or not isinstance(name, str):
         return given
     if name not in choices:
         raise InputError(
-            f"the run was made by another version of deft, in which {item.name} could be {name!r}; run it again"
+            f"the run was made by another version of deft, in which {item.name} could be {name!r}; repeat the run"
         )
     own = {each.name for each in dataclasses.fields(choices[name])}
     beside = {f"{item.name}_{key}": key for key in own | set(item.metadata[_BESIDE])}
@@ -209,10 +209,10 @@ def _gathered(item: dataclasses.Field[Any], given: dict[str, Any]) -> dict[str, 
 
 
 def restore(value: Any) -> Any:
-    """Settings from what :func:`plain` made of them; only dataclasses of this package are built.
+    """Inverse of :func:`plain`; only dataclasses of this package are built.
 
     Raises:
-        InputError: a class is not of this package, or has fields or choices that it has no more.
+        InputError: a class is not part of this package, or a recorded field or choice no longer exists.
     """
     if isinstance(value, list):
         return tuple(restore(item) for item in value)
@@ -223,7 +223,7 @@ def restore(value: Any) -> Any:
     kind = getattr(import_module(module), name, None) if module.split(".")[0] == "deft" else None
     if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
         raise InputError(
-            f"the run was made with {module}.{name}, which is not part of deft: give its deft run command again"
+            f"the run was made with {module}.{name}, which is not part of deft; repeat its deft run command"
         )
     given = {key: restore(item) for key, item in value.items() if key != "class"}
     for item in dataclasses.fields(kind):
@@ -231,7 +231,7 @@ def restore(value: Any) -> Any:
     known = {item.name for item in dataclasses.fields(kind)}
     if unknown := sorted(given.keys() - known):
         raise InputError(
-            f"the run was made by another version of deft, in which {name} had a field {unknown[0]!r}; run it again"
+            f"the run was made by another version of deft, in which {name} had a field {unknown[0]!r}; repeat the run"
         )
     return kind(**given)
 
@@ -245,16 +245,16 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def refuse_other(what: str, before: Any, now: Any, unbound: tuple[str, ...] = ()) -> None:
-    """Refuse to go on in a folder with other settings than it was begun with.
+    """Refuse to resume in a folder with other settings than it was begun with.
 
     Args:
-        what: the folder and what it holds, as the message begins: ``--out runs/a holds a run``.
+        what: start of the message, the folder and its content: ``--out runs/a holds a run``.
         before: the folder's settings, nested.
-        now: those that were given.
-        unbound: beginnings of dotted names that may differ.
+        now: the settings given now.
+        unbound: prefixes of dotted names that may differ.
 
     Raises:
-        InputError: settings differ; twelve are named, with both values.
+        InputError: settings differ; the message names up to twelve, with both values.
     """
     old, new = flat(before), flat(now)
     different = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
@@ -264,10 +264,10 @@ def refuse_other(what: str, before: Any, now: Any, unbound: tuple[str, ...] = ()
     lines = [f"  {name}: {old.get(name)!r} in the folder, {new.get(name)!r} now" for name in different[:12]]
     more = [f"  and {len(different) - 12} more"] if len(different) > 12 else []
     way_out = "name another folder, or use the settings the folder was begun with"
-    raise InputError("\n".join([f"{what} of other settings:", *lines, *more, way_out]))
+    raise InputError("\n".join([f"{what} with other settings:", *lines, *more, way_out]))
 
 
 def key_of(stage: str, settings: Any, *inputs: str) -> str:
-    """Hash of what makes a stage: its name, its settings and the keys of all that goes in."""
+    """Hash of what determines a stage: its name, its settings and the keys of its inputs."""
     content = json.dumps([FORMAT, stage, plain(settings), list(inputs)], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:24]

@@ -61,7 +61,7 @@ def test_fields_are_set_by_type() -> None:
         ("classifier.head.map.powr=2", "did you mean 'classifier.head.map.power'"),
         ("classifier=3", "a group of fields"),
         ("classifier.plan=none", "a group of fields"),
-        ("classifier.plan.optimiser=Lion", "or AdamW to change it whole"),
+        ("classifier.plan.optimiser=Lion", "or AdamW to replace the whole group"),
         ("seed", "expected FIELD=VALUE"),
         ("seed.more=1", "no such field"),
     ],
@@ -125,7 +125,7 @@ def test_other_settings_are_named_up_to_a_point_and_some_do_not_bind() -> None:
     with pytest.raises(InputError) as told:
         refuse_other("--out x holds a run", before, {**before, "plan": {"epochs": 6}, "seed": 0}, ("versions.",))
     assert str(told.value).splitlines() == [
-        "--out x holds a run of other settings:",
+        "--out x holds a run with other settings:",
         "  plan.epochs: 5 in the folder, 6 now",
         "  seed: None in the folder, 0 now",
         "name another folder, or use the settings the folder was begun with",

@@ -1,15 +1,15 @@
 """The only reader and writer of a run folder: every file is written whole or not at all, and none is a pickle.
 
-A file is written beside its place, flushed to the disk and renamed, so that a kill or a full disk leaves the old
-file or none. Each stage has a *key*, a hash of its settings and of the keys of all that went in; the key stands in
-``stage.json`` and inside every file the stage made.
+A file is written under a temporary name in the same folder, flushed to disk and renamed, so that a kill or a full disk
+leaves the old file or none. Each stage has a *key*, a hash of its settings and of the keys of all its inputs; the key
+is stored in ``stage.json`` and inside every file the stage made.
 
 A run folder::
 
-    run.json              recipe, settings, data and versions: what a second run in the folder must agree with
+    run.json              recipe, settings, data and versions; a later run in the same folder must have the same
     lock                  held by the process that works in the folder
-    <stage>/stage.json    key, state, seconds; beside it the stage's files
-    round-<n>/            a run folder of an earlier round, where a method needs one (:class:`deft.augment.cda.Cda`)
+    <stage>/stage.json    key, state, seconds; next to the stage's files
+    round-<n>/            run folder of an earlier round, if a method needs one (:class:`deft.augment.cda.Cda`)
 """
 
 from __future__ import annotations

@@ -34,9 +34,9 @@ def palette() -> NDArray[np.uint8]:
 
 
 def file_stem(name: str) -> str:
-    """A relative path without suffix for a sample's files: folders kept, odd characters percent-encoded.
+    """Relative path without suffix for a sample's files: folders are kept, unsafe characters are percent-encoded.
 
-    Distinct names give distinct stems. A part of more than 150 bytes is cut and told apart by its hash.
+    Distinct names give distinct stems. A part of more than 150 bytes is truncated and gets its hash appended.
     """
     parts = []
     for part in name.split("/"):
@@ -56,7 +56,7 @@ def atomic_write(path: Path, content: bytes) -> None:
     """Write ``content`` to ``path`` whole or not at all.
 
     Raises:
-        OSError: as the system says, for example a full disk; the old file is then untouched.
+        OSError: raised by the system, for example for a full disk; the old file is then untouched.
     """
     with whole_file(path) as file:
         file.write(content)
@@ -64,15 +64,15 @@ def atomic_write(path: Path, content: bytes) -> None:
 
 @contextmanager
 def whole_file(path: Path, part: str = ".part-") -> Iterator[BinaryIO]:
-    """A file that gets the name ``path`` when the block has ended well, and else is removed.
+    """A temporary file that is renamed to ``path`` when the block succeeds, and removed when it fails.
 
     Args:
-        path: an old file is replaced.
-        part: how the name begins by which the file goes until then, in the same folder.
+        path: an existing file is replaced.
+        part: prefix of the temporary name, in the same folder.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f"{part}{secrets.token_hex(8)}"
-    file = open(temporary, "xb")  # noqa: SIM115 (closed below; readable as the user's umask says)
+    file = open(temporary, "xb")  # noqa: SIM115 (closed below; open() respects the user's umask, tempfile does not)
     try:
         with file:
             yield file
@@ -93,7 +93,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        InputError: when the file is not JSON.
+        InputError: the file is not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -108,7 +108,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     # Tied weights are stored twice: safetensors refuses shared memory, and a copy costs less than a special case.
     plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
     content = save(plain, {key: json.dumps(value) for key, value in (metadata or {}).items()})
-    # The library writes metadata in a random order; equal contents shall be equal bytes.
+    # The library writes metadata in random order; sorted, equal contents are equal bytes.
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
     header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
@@ -121,7 +121,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and JSON header of a safetensors file.
 
     Raises:
-        InputError: when the file is missing, truncated or not safetensors.
+        InputError: the file is missing, truncated or not safetensors.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -130,7 +130,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             header = {key: _json_or_text(value) for key, value in (file.metadata() or {}).items()}
             return {key: file.get_tensor(key) for key in file.keys()}, header  # noqa: SIM118 (not a mapping)
     except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: expected a safetensors file, got {error}; make it again or name another") from error
+        raise InputError(f"{path}: expected a safetensors file, got {error}; recreate it or name another") from error
 
 
 def _json_or_text(value: str) -> Any:
@@ -160,12 +160,12 @@ def seeds_npz(seeds: SeedMaps, made_by: str = "") -> bytes:
 
 
 _PARSING = threading.Lock()
-"""Held while numpy parses the header of an array by ``ast.literal_eval``, which in CPython 3.11 fails now and then when
-two threads call it at once (SystemError: AST constructor recursion depth mismatch)."""
+"""Held while numpy parses the header of an array with ``ast.literal_eval``, which in CPython 3.11 occasionally fails
+when two threads call it at once (SystemError: AST constructor recursion depth mismatch)."""
 
 
 def read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
-    """Arrays of an npz file by name, without pickled objects; safe to call from several threads.
+    """Arrays of an npz file by name, without pickled objects; thread-safe.
 
     Raises:
         OSError, ValueError, KeyError, zipfile.BadZipFile: the file is missing or broken, or lacks an array.
@@ -178,7 +178,7 @@ def load_seeds(path: Path) -> SeedMaps:
     """Seeds that :func:`save_seeds` stored; values are multiples of 1/255.
 
     Raises:
-        InputError: when the file is missing or broken.
+        InputError: the file is missing or broken.
     """
     import zipfile
 
@@ -197,12 +197,12 @@ def load_seeds(path: Path) -> SeedMaps:
 
 
 def stored_seeds(paths: Sequence[Path]) -> Callable[[int], SeedMaps]:
-    """Stored seeds of image ``i``, by the path of each."""
+    """Function that loads the seeds of image ``i`` from ``paths[i]``."""
     return lambda index: load_seeds(paths[index])
 
 
 def mask_png(mask: NDArray[np.uint8], made_by: str = "") -> bytes:
-    """A palette PNG of a mask, (H, W): its values are the palette's indices."""
+    """A mask (H, W) as a palette PNG; mask values are palette indices."""
     from PIL import Image, PngImagePlugin
 
     image = Image.fromarray(mask)
@@ -224,7 +224,7 @@ def load_mask(path: Path) -> NDArray[np.uint8]:
     """The values of a palette PNG, (H, W).
 
     Raises:
-        InputError: when the file is missing or broken.
+        InputError: the file is missing or broken.
     """
     from PIL import Image
 

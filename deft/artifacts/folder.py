@@ -1,4 +1,4 @@
-"""The run folder: stages with their keys, one process at a time, and what a second run in it has to agree with."""
+"""The run folder: stages with their keys, the lock for one process at a time, the record a second run must match."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 UNBOUND = ("versions.", "thresholds.", "given.")
-"""What is kept in ``run.json`` to be read, not to bind: versions, of which a patch release must not make a run
-unfinishable, thresholds that a run chose by itself, which follow from its settings, and where weights lay."""
+"""Prefixes of entries in ``run.json`` that a resumed run need not match: package versions (a patch release must not
+make a run unfinishable), thresholds the run chose itself (they follow from its settings), and the path of weights."""
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
-"""Answers of storage that has no locks, some network shares among it."""
+"""Error codes of storage without locks, such as some network shares."""
 
 
 @dataclasses.dataclass
@@ -39,21 +39,21 @@ class Stage:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What ``stage.json`` holds; empty when the stage never began or was made of something else."""
+        """Content of ``stage.json``; empty if the stage was never started or was made with another key."""
         path = self.folder / "stage.json"
         record = read_json(path) if path.exists() else {}
         return record if isinstance(record, dict) and record.get("key") == self.key else {}
 
     @property
     def done(self) -> bool:
-        """Whether the stage was finished with this key."""
+        """Whether the stage is finished, with this key."""
         return self.record.get("state") == "done"
 
     @contextmanager
     def making(self) -> Iterator[dict[str, Any]]:
-        """Keep what a killed run left under the same key, make the rest, mark the stage done.
+        """Make a stage within the block: keep files of a killed run with the same key, mark the stage done at the end.
 
-        Yields a mapping; what is put into it is kept in ``stage.json``. Seconds add up over interrupted runs.
+        Yields a mapping whose entries are stored in ``stage.json``. Seconds add up over interrupted runs.
         """
         before = self.record
         if not before and self.folder.exists():
@@ -71,10 +71,10 @@ class Stage:
             write_json(self.folder / "stage.json", {"key": self.key, "state": state, "seconds": seconds, **notes})
 
     def adopt(self, others: tuple[Path, ...]) -> bool:
-        """Take over the finished stage of the same key from another run; False when none has it.
+        """Take over the finished stage of the same key from another run; False if none has it.
 
-        Where the disk can, files are shared and not copied: a file is replaced and never written into, so that neither
-        run can change the other's.
+        Files are hard-linked if the disk supports it, else copied. A file is only ever replaced, never modified, so
+        neither run can change the other's.
         """
         for other in others:
             source = Stage(self.name, other / self.name, self.key)
@@ -90,7 +90,7 @@ class Stage:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what kills left half made; what is an hour old nobody is making any more, on any machine."""
+    """Remove temporary files of killed processes: after an hour, no process on any machine is still writing them."""
     for path in [*folder.rglob(".part-*"), *folder.parent.glob(".part-*")]:
         with suppress(FileNotFoundError):
             if time.time() - path.stat().st_mtime > 3600:
@@ -98,7 +98,7 @@ def _sweep(folder: Path) -> None:
 
 
 def _link(source: str, target: str) -> None:
-    """A second name for the file, or a copy of it on a disk that has none (exFAT, some network shares)."""
+    """Hard-link a file, or copy it if the disk has no hard links (exFAT, some network shares)."""
     try:
         os.link(source, target)
     except OSError:
@@ -106,31 +106,31 @@ def _link(source: str, target: str) -> None:
 
 
 class InUseError(InputError):
-    """The run folder belongs to another process for now."""
+    """The run folder is in use by another process."""
 
 
 class RunFolder:
-    """A run folder that this process alone works in."""
+    """A run folder, locked for this process."""
 
     def __init__(self, path: Path, description: Mapping[str, Any], needed_bytes: int = 0, *, own: bool = True) -> None:
-        """Open or begin a run.
+        """Begin or resume a run.
 
         Args:
-            path: the folder; made when missing.
-            description: what the run is; a used folder must hold an equal one.
-            needed_bytes: refused up front when the disk has less room.
-            own: False only names a folder that another process holds, to help it: nothing is locked or written.
+            path: the folder; created if missing.
+            description: record of the run; a folder that holds a run must have an equal one.
+            needed_bytes: free disk space the run needs, checked first.
+            own: False opens a folder that another process holds, to help it: nothing is locked or written.
 
         Raises:
             InUseError: another process works in the folder.
-            InputError: the folder holds a run of other settings, or files that are no run, or the disk is too small.
+            InputError: the folder holds a run with other settings, or other files, or the disk has too little space.
         """
         self.path = path
         self._lock: BaseFileLock | None = None
         if not own:
             return
         if path.exists() and not path.is_dir():
-            raise InputError(f"--out {path}: expected a folder, got a file; name another place")
+            raise InputError(f"--out {path}: expected a folder, got a file; name another folder")
         record = path / "run.json"
         if path.exists() and not record.exists() and any(map(_foreign, path.iterdir())):
             raise InputError(
@@ -142,7 +142,7 @@ class RunFolder:
         if free < needed_bytes:
             raise InputError(
                 f"--out {path}: this run may write {needed_bytes / 1e6:,.0f} MB and the disk has {free / 1e6:,.0f} MB "
-                "left; make room or name a folder on another disk"
+                "free; make room or name a folder on another disk"
             )
         self._lock = _lock(path / "lock")
         if record.exists() and self._holds_work():
@@ -155,7 +155,7 @@ class RunFolder:
             write_json(record, plain(description))
 
     def _holds_work(self) -> bool:
-        """Whether any stage made anything: a run that failed at its first step must not occupy the folder."""
+        """Whether any stage has made a file: a run that failed at its first step must not occupy the folder."""
         records = ("stage.json", "run.json")
         return any(
             path.is_file()
@@ -167,18 +167,18 @@ class RunFolder:
         )
 
     def stage(self, name: str, key: str) -> Stage:
-        """The stage of that name and key."""
+        """The stage with this name and key."""
         return Stage(name, self.path / name, key)
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Release the lock."""
         if self._lock is not None:
             self._lock.release()
             self._lock = None
 
 
 def read_run(folder: Path) -> dict[str, Any]:
-    """What a run is: its ``run.json``.
+    """The record of a run, its ``run.json``.
 
     Raises:
         InputError: the folder holds no run.
@@ -192,7 +192,7 @@ def read_run(folder: Path) -> dict[str, Any]:
 
 @contextmanager
 def claim(path: Path) -> Iterator[None]:
-    """Hold a lock file for the length of the block.
+    """Hold a lock file within the block.
 
     Raises:
         InUseError: another process holds it.
@@ -205,7 +205,7 @@ def claim(path: Path) -> Iterator[None]:
 
 
 def _foreign(path: Path) -> bool:
-    """Whether a file of a folder without a record was not put there by a run that begins."""
+    """Whether a file in a folder without a record is something other than a lock or a temporary file of a run."""
     return not _is_lock(path) and not path.name.startswith(".part-")
 
 
@@ -214,16 +214,16 @@ def _is_lock(path: Path) -> bool:
 
 
 def _lock(path: Path) -> BaseFileLock:
-    """Take the lock. The system lets go of it when the process ends, however it ends, and its forks never hold it.
+    """Take the lock. The system releases it when the process ends, however it ends; forked processes never hold it.
 
-    Storage that has no locks gets a file beside, ``NAME.held``. A killed process leaves it behind: on the same machine
-    the next one sees that the process is gone, on another somebody has to remove the file.
+    On storage without locks a file ``NAME.held`` is created instead. A killed process leaves it behind: the next
+    process on the same machine sees that its owner is dead, on another machine the user has to remove the file.
     """
     from filelock import FileLock, SoftFileLock, Timeout
 
     remedy = "wait until it has ended, stop it, or name another folder"
-    if FileLock is not SoftFileLock:  # as it is where Python has no locks of the system at all
-        lock = FileLock(path, timeout=0, thread_local=False, on_acquired=_sign)  # any thread may let go of it
+    if FileLock is not SoftFileLock:  # they are the same if Python has no system locks at all
+        lock = FileLock(path, timeout=0, thread_local=False, on_acquired=_sign)  # any thread may release it
         try:
             lock.acquire()
             return lock
@@ -233,11 +233,11 @@ def _lock(path: Path) -> BaseFileLock:
             if error.errno not in _NO_LOCKS:
                 raise
     held = path.with_name(f"{path.name}.held")
-    soft = SoftFileLock(held, timeout=0.5, thread_local=False)  # time to clear away a dead process's file
+    soft = SoftFileLock(held, timeout=0.5, thread_local=False)  # time to remove the file of a dead process
     try:
         soft.acquire()
     except Timeout:
-        remedy += f"; if it runs no more, remove {held}"
+        remedy += f"; if it is no longer running, remove {held}"
         raise InUseError(f"{path.parent} is in use by {_owner(held)}; {remedy}") from None
     return soft
 
@@ -248,7 +248,7 @@ def _sign(handle: int) -> None:
 
 
 def _owner(path: Path) -> str:
-    """Who holds a lock, as far as its file can be read: Windows shows nobody what is in a locked file."""
+    """The process that holds a lock, if its file can be read: on Windows, a locked file cannot."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError:

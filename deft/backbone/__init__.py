@@ -1,4 +1,4 @@
-"""Image to features: networks from timm (``network``) and where their weights come from (``weights``, ``package``)."""
+"""Image to features: networks from timm (``network``) and their weights (``weights``, ``package``)."""
 
 from __future__ import annotations
 

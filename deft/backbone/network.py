@@ -1,7 +1,7 @@
-"""Image to features: any timm network with feature maps, dilated to the stride that is asked for.
+"""Image to features: any timm network with feature maps, dilated to the requested stride.
 
-The only door to timm (Wightman, 2019, https://github.com/huggingface/pytorch-image-models). A :class:`Backbone`
-normalises inside, so everything outside it handles pixels from 0 to 255 and no stage has to know a mean.
+Only this part imports timm (Wightman, 2019, https://github.com/huggingface/pytorch-image-models). A :class:`Backbone`
+normalises its input itself: everything outside it handles pixels from 0 to 255.
 
 Shapes: images (N, 3, H, W), one feature map (N, C, h, w) per stage, shallow to deep, h = ceil(H / reduction) for most
 networks.
@@ -23,7 +23,7 @@ _BatchNorm = nn.modules.batchnorm._BatchNorm
 
 
 class Backbone(nn.Module):
-    """Feature extractor with normalisation; made by :func:`build_backbone` or :func:`from_spec`.
+    """Feature extractor with normalisation; built by :func:`build_backbone` or :func:`from_spec`.
 
     Attributes:
         name: timm name.
@@ -32,7 +32,7 @@ class Backbone(nn.Module):
         reductions: pixels per cell of each feature map.
         mean: buffer (3, 1, 1), in 0..1 units.
         std: buffer (3, 1, 1), in 0..1 units.
-        pretrained: whether it began from trained weights; :meth:`spec` keeps it.
+        pretrained: whether it started from pretrained weights; recorded by :meth:`spec`.
     """
 
     mean: Tensor
@@ -57,7 +57,7 @@ class Backbone(nn.Module):
 
     @property
     def fill(self) -> tuple[int, int, int]:
-        """The pad colour, uint8: the mean, so that padding is zero after normalisation."""
+        """Padding colour (R, G, B) in 0..255: the mean colour, so that padding is zero after normalisation."""
         red, green, blue = (self.mean.flatten() * 255).round().int().tolist()
         return red, green, blue
 
@@ -73,18 +73,18 @@ class Backbone(nn.Module):
         return self.features(self.normalise(images))
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Pixels in 0..255, (N, 3, H, W), to the network's own units, in which the mean colour is 0."""
+        """Convert pixels in 0..255, (N, 3, H, W), to the network's units, in which the mean colour is 0."""
         return (images.to(self.mean.dtype) / 255 - self.mean) / self.std
 
     def features(self, x: Tensor, change: tuple[int, Callable[[Tensor], Tensor]] | None = None) -> list[Tensor]:
-        """As :meth:`forward`, of images that are normalised already.
+        """Like :meth:`forward`, for normalised images.
 
         Args:
             x: float, (N, 3, H, W).
-            change: index of a feature map and what becomes of it before the network goes on from it.
+            change: index of a feature map, and a function that replaces this map before the layers after it run.
 
         Raises:
-            InputError: ``change`` is asked of a network whose maps are read from inside its blocks.
+            InputError: ``change`` is given, and the network's feature maps are not outputs of its stages.
         """
         if change is not None:
             index, function = change
@@ -101,7 +101,7 @@ class Backbone(nn.Module):
         return [m.permute(0, 3, 1, 2) for m in maps] if self._channels_last else maps
 
     def _module_of_map(self, index: int) -> nn.Module:
-        """The part of the network whose output is feature map ``index``."""
+        """The module whose output is feature map ``index``."""
         name = str(cast(Any, self.net).feature_info.module_name(index))
         parts = dict(self.net.named_modules())
         for known in (name, name.replace(".", "_")):
@@ -109,25 +109,25 @@ class Backbone(nn.Module):
                 part: nn.Module = parts[known]
                 return part
         raise InputError(
-            f"the features of {self.name} cannot be changed on their way; use an augmentation of images, or a network "
-            "that is a plain sequence of stages, such as resnet50 or mobilenetv2_100"
+            f"the features of {self.name} cannot be changed in its forward pass; use an augmentation of images, or a "
+            "network that is a plain sequence of stages, such as resnet50 or mobilenetv2_100"
         )
 
     def stage_of_stride(self, stride: int) -> int:
-        """Index of the deepest map with at most ``stride`` pixels per cell; -1 where there is none."""
+        """Index of the deepest map with at most ``stride`` pixels per cell; -1 if there is none."""
         fine = [index for index, reduction in enumerate(self.reductions) if reduction <= stride]
         return fine[-1] if fine else -1
 
     def freeze(self, until: int, batch_norm: bool) -> None:
-        """Stop the training of the early stages and of the batch statistics.
+        """Freeze the early stages and the statistics of batch norms.
 
         IRN (Ahn et al., 2019, arXiv:1904.05044) detaches the output of layer2 and keeps every batch norm in eval
-        mode, while the scale and shift of the norms behind the cut go on learning: that is
+        mode, while the scale and shift of later batch norms are still trained: that is
         ``freeze(stage_of_stride(8), True)``. A second call replaces the first.
 
         Args:
             until: index of a feature map; every parameter that map depends on is frozen. -1 freezes none.
-            batch_norm: keep all batch norms in eval mode for good, so that their statistics never change.
+            batch_norm: keep all batch norms in eval mode, also in training, so that their statistics never change.
 
         Raises:
             ValueError: there is no feature map ``until``.
@@ -143,7 +143,7 @@ class Backbone(nn.Module):
                 parameter.requires_grad_(False)
 
     def train(self, mode: bool = True) -> Self:
-        """As ``nn.Module.train``, except that frozen batch norms stay in eval mode."""
+        """Like ``nn.Module.train``, except that frozen batch norms stay in eval mode."""
         super().train(mode)
         if self._frozen_statistics:
             for module in self.modules():
@@ -152,7 +152,7 @@ class Backbone(nn.Module):
         return self
 
     def spec(self) -> dict[str, Any]:
-        """What :func:`from_spec` needs to build the same network again, as JSON values."""
+        """Description as JSON values, from which :func:`from_spec` builds the same network."""
         return {
             "name": self.name,
             "stride": self.stride,
@@ -163,9 +163,9 @@ class Backbone(nn.Module):
         }
 
     def _parameters_behind(self, until: int) -> list[nn.Parameter]:
-        """Parameters that a gradient from feature map ``until`` reaches."""
+        """Parameters on which feature map ``until`` depends."""
         training = self.training
-        self.eval()  # a probe must not move batch statistics
+        self.eval()  # the probe must not change batch statistics
         parameters = list(self.parameters())
         side = 2 * max(self.reductions)
         with torch.enable_grad():
@@ -177,7 +177,7 @@ class Backbone(nn.Module):
 
 
 def from_spec(spec: Mapping[str, Any]) -> Backbone:
-    """Build the network that :meth:`Backbone.spec` describes, without any download; weights are random, to be loaded.
+    """Build the network that :meth:`Backbone.spec` describes, with random weights and without any download.
 
     Raises:
         InputError: the description is incomplete, or timm cannot build it.
@@ -186,7 +186,7 @@ def from_spec(spec: Mapping[str, Any]) -> Backbone:
         name, stride, pad_type = str(spec["name"]), int(spec["stride"]), spec["pad_type"]
         mean, std = triple(spec["mean"], "mean"), triple(spec["std"], "std")
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"a backbone is described by name, stride, pad_type, mean and std: {error}") from None
+        raise InputError(f"expected a description with name, stride, pad_type, mean and std, got {error}") from None
     check_name(name)
     backbone = build_network(name, stride, pad_type)
     backbone.mean.copy_(mean)
@@ -196,7 +196,7 @@ def from_spec(spec: Mapping[str, Any]) -> Backbone:
 
 
 def check_name(name: str) -> None:
-    """Raise InputError, naming the nearest names, where timm knows no network of that name."""
+    """Raise InputError, with the most similar names, if timm has no network of this name."""
     import timm
 
     if not timm.is_model(name):
@@ -210,7 +210,7 @@ def check_name(name: str) -> None:
 
 
 def build_network(name: str, stride: int, pad_type: str | None, pretrained: bool = False) -> Backbone:
-    """Build with the first set of options that the architecture takes, and try it on a small image."""
+    """Build the network with the first set of options that its architecture accepts, and try it on a small image."""
     import timm
 
     padding: dict[str, Any] = {} if pad_type is None else {"pad_type": pad_type}
@@ -235,7 +235,7 @@ def build_network(name: str, stride: int, pad_type: str | None, pretrained: bool
         hint = f" with pad_type {pad_type!r} (asked for by the weights)" if pad_type else ""
         raise InputError(
             f"backbone {name!r} gives no feature maps{hint}: {reasons[-1]}; choose a convolutional network or a vision "
-            "transformer that timm.create_model(name, features_only=True) takes"
+            "transformer that timm.create_model(name, features_only=True) accepts"
         )
     backbone = Backbone(net, name, stride, pad_type)
     last = backbone.reductions[-1]
@@ -249,7 +249,7 @@ def build_network(name: str, stride: int, pad_type: str | None, pretrained: bool
 
 
 def _probe(backbone: Backbone) -> None:
-    """Find out whether the network takes any image size, and from which multiple on."""
+    """Find out whether the network accepts images of any size, or only multiples of its coarsest reduction."""
     side = 2 * max(backbone.reductions)
     training = backbone.training
     backbone.eval()
@@ -258,7 +258,7 @@ def _probe(backbone: Backbone) -> None:
             backbone(torch.zeros(1, 3, side, side))
         except (RuntimeError, AssertionError, ValueError) as error:
             raise InputError(
-                f"backbone {backbone.name!r} does not take images of any size ({error}); choose another one"
+                f"backbone {backbone.name!r} does not accept images of any size ({error}); choose another one"
             ) from None
         try:
             backbone(torch.zeros(1, 3, side + 5, side + 3))
@@ -268,7 +268,7 @@ def _probe(backbone: Backbone) -> None:
 
 
 def triple(values: Any, what: str) -> Tensor:
-    """Three numbers, one a colour, as (3, 1, 1); raises ValueError for another count."""
+    """Three numbers, one per colour, as a tensor (3, 1, 1); raises ValueError for another count."""
     numbers = [float(value) for value in values]
     if len(numbers) != 3:
         raise ValueError(f"{what} must be 3 numbers, got {len(numbers)}")

