@@ -119,7 +119,7 @@ def test_a_drive_is_not_taken_for_an_address(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     Path("C:photos.tar").write_bytes(b"")
     assert shard_paths("shards:C:photos.tar") == [Path("C:photos.tar")]
-    with pytest.raises(InputError, match="URLs and commands are not opened"):
+    with pytest.raises(InputError, match="URLs and commands are not supported"):
         shard_paths("shards:s3:photos.tar")
 
 

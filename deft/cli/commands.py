@@ -107,7 +107,7 @@ def recipes(given: argparse.Namespace) -> int:
 
 
 def check(given: argparse.Namespace) -> int:
-    """Name every fault of a data set."""
+    """Name every fault of a dataset."""
     from deft.data import check
 
     with _bar("reading") as progress:

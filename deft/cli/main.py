@@ -20,7 +20,7 @@ from deft.engine.stop import EXIT_CODE, Stopped, ending_on_sigterm
 
 DATA_HELP = """KIND:PATH. folder:PATH  images/ with labels.csv or labels.json, or one folder a tag; masks/ optional.
 voc:PATH  the layout of PASCAL VOC.  coco:PATH  COCO 2014 or 2017 (coco:PATH?empty=drop).
-demo:  the embedded data set (demo:bias=0.9,train=600).
+demo:  the embedded dataset (demo:bias=0.9,train=600).
 FILE.py:NAME?OPTIONS  a class or function of a Python file of yours ('my_data.py:Birds?root=photos')."""
 WEIGHTS_HELP = "hub, none, a .safetensors or .pth file, or package: pip's (for tf_efficientnet_lite0, lite1 and lite2)"
 PRECISION_HELP = "of networks (default auto: bf16 where the machine computes it faster, else 32)"
@@ -65,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     join.add_argument("--data", help="KIND:PATH of its data, where that is at another place on this machine")
     join.set_defaults(act=commands.join)
 
-    check = known.add_parser("check", help="read a whole data set and name every fault", allow_abbrev=False)
+    check = known.add_parser("check", help="read a whole dataset and name every fault", allow_abbrev=False)
     check.add_argument("data", help=DATA_HELP)
     check.set_defaults(act=commands.check)
 
@@ -140,7 +140,7 @@ def parser() -> argparse.ArgumentParser:
     contexts.add_argument("--classes", type=Path, help="object classes (default: OUT/classes.txt, else VOC's 20)")
     contexts.set_defaults(act=commands.import_contexts)
 
-    demo = known.add_parser("demo", help="the whole job on an embedded data set", allow_abbrev=False)
+    demo = known.add_parser("demo", help="the whole job on an embedded dataset", allow_abbrev=False)
     demo.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder of the demo's runs")
     demo.set_defaults(act=commands.demo)
     return top

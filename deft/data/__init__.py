@@ -1,7 +1,7 @@
-"""Images and their tags: layouts on disk, a rendered set, checks of the user's files, and training crops.
+"""Images and their tags: layouts on disk, a rendered dataset, checks of the user's files, and training crops.
 
-``open_data("voc:PATH")`` gives the splits of a data set, ``check("voc:PATH")`` names each fault in its files, and
-:class:`ImageDataset` makes a data set of a function.
+``open_data("voc:PATH")`` opens the splits of a dataset, ``check("voc:PATH")`` lists the faults in its files, and
+:class:`ImageDataset` makes a dataset from a function.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Look at everything before work begins, and name each fault with file, line and remedy."""
+"""Checks of a whole dataset before a run: every fault with file, line and remedy."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from deft.data.opening import read_data
 from deft.data.sound import check_splits, sample_faults
 
 _DARK = 8
-"""A picture whose brightest value is below this looks black; 12-bit data in a 16-bit file is the usual cause."""
+"""An image whose maximum is below this looks black; the usual cause is 12-bit data in a 16-bit file."""
 
 
 def check(source: Splits | str, full: bool = True, progress: Progress | None = None) -> list[Fault]:
-    """Name every fault of a data set; nothing is written anywhere.
+    """List every fault of a dataset; no file is written.
 
     Args:
-        source: ``KIND:PATH``, or splits that are open already, whose labels are then known to be sound.
-        full: decode every image and mask. Without it only headers are read: missing files, sizes that differ and
-            files that are no image are found, damage further in is not. Of a data set that is no list of files the
-            first image is read.
-        progress: called with the number of images done and their total.
+        source: ``KIND:PATH``, or splits that are already open, whose labels were then checked on opening.
+        full: decode every image and mask. Otherwise only headers are read, which reveals missing files, sizes that
+            differ and files that are not images, but no damage further in; of a dataset without a list of files only
+            the first image is read.
+        progress: called with the number of images checked and their total.
 
     Returns:
-        Faults in order: labels, then images, then classes. Work can start when all are warnings.
+        Faults in order: labels, then images, then classes. A run can start if all are warnings.
 
     Raises:
-        InputError: ``KIND:PATH`` is no data set at all, or splits lack something that a data set has.
+        InputError: ``KIND:PATH`` is not a dataset, or the splits lack a member of one.
     """
     faults = Faults()
     splits = read_data(source, faults) if isinstance(source, str) else source
@@ -70,7 +70,7 @@ def _looker(part: Dataset, full: bool) -> Callable[[int], list[Fault]]:
 
 
 def _check_any(part: Dataset, index: int) -> list[Fault]:
-    """A data set that is no list of files: whether an image can be had, and is as it should be."""
+    """Faults of one image of a dataset without a list of files: it cannot be read, or is not as promised."""
     try:
         found = sample_faults(part, index)
     except InputError as error:
@@ -104,7 +104,7 @@ def _check_listed(part: FileDataset, index: int, full: bool) -> list[Fault]:
 def _check_mask(
     path: Path | None, size: tuple[int, ...] | None, num_classes: int, full: bool, faults: Faults
 ) -> NDArray[np.uint8] | None:
-    """The mask where it could be decoded; its faults otherwise and besides."""
+    """The mask, or None if it was not decoded; its faults are added."""
     if path is None:
         return None
     mask = None
@@ -125,20 +125,20 @@ def _check_mask(
 
 
 def _compare(mask: NDArray[np.uint8], part: FileDataset, index: int, faults: Faults) -> None:
-    """Warn where a mask shows what the labels do not say, or shows nothing but "ignore"."""
+    """Warn if a mask shows a class that is not among the labels, or nothing but "ignore"."""
     values = np.flatnonzero(np.bincount(mask.ravel(), minlength=256))
     present = [int(value) - 1 for value in values if 0 < value <= len(part.classes)]
     path = part.masks[index] or ""
     for k in present:
         if not part.labels[index, k]:
-            what = f"the mask shows {part.classes[k]!r}, the labels of {part.names[index]!r} do not name it"
+            what = f"the mask shows {part.classes[k]!r}, but {part.names[index]!r} does not have this label"
             faults.warn(path, None, what, "add the label or correct the mask")
     if not present and IGNORE in values and part.labels[index].any():
         faults.warn(path, None, "no class but 255, which means ignore", "write k for the k-th class")
 
 
 def _check_classes(splits: Splits, where: str, faults: Faults) -> None:
-    """Fault a split without labels, warn of classes nobody can learn."""
+    """Add a fault for a training split without labels, and a warning for each class without a training image."""
     train = splits.train
     if len(train) == 0:
         if not faults.errors:
@@ -146,7 +146,7 @@ def _check_classes(splits: Splits, where: str, faults: Faults) -> None:
         return
     counts = train.labels.sum(axis=0)
     if not counts.any() and not faults.errors:
-        faults.add(where, None, "no training image has a label", "name for each image what it shows")
+        faults.add(where, None, "no training image has a label", "label each image with its classes")
         return
     for name, count in zip(train.classes, counts, strict=True):
         if count == 0:
@@ -154,6 +154,6 @@ def _check_classes(splits: Splits, where: str, faults: Faults) -> None:
 
 
 def _from_error(error: InputError, path: Path) -> Fault:
-    """The fault that a reader's one-line ``file: what; remedy`` says."""
+    """The fault in a reader's one-line message ``file: what; remedy``."""
     what, _, remedy = str(error).removeprefix(f"{path}: ").rpartition("; ")
     return Fault(str(path), None, what, remedy)

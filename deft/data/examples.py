@@ -1,7 +1,6 @@
-"""Training examples: a data set read through a random crop.
+"""Training examples: randomly cropped images of a dataset.
 
-What learns from tags is not shown the truth: examples never decode the ground-truth masks, which takes longer than to
-decode the image.
+Training uses tags only, so examples never decode ground-truth masks, which would take longer than decoding the images.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ class TaggedImages:
     data: Dataset
     transform: TrainCrop
     fill: tuple[int, int, int]
-    """Colour of the padding: the backbone's mean, because this family pads with 0 after normalising."""
+    """Colour of the padding: the backbone's mean, because the methods of this family pad with 0 after normalising."""
     change: SampleChange | None = None
-    """Where there is one, an example is two views: the image as it is, and changed."""
+    """If given, an example is two views: the original image, and the augmented one."""
 
     def __len__(self) -> int:
         return len(self.data)
@@ -48,7 +47,7 @@ class TaggedImages:
         return {key: torch.stack([one[key], two[key]]) for key in one}
 
     def name(self, index: int) -> str:
-        """Of the image."""
+        """Name of the image."""
         return self.data.names[index]
 
     def _view(self, sample: Sample, rng: np.random.Generator) -> dict[str, Tensor]:
@@ -58,15 +57,15 @@ class TaggedImages:
 
 @dataclass(frozen=True)
 class MaskedImages:
-    """Images with masks of a run folder: confident labels, for IRN and AMN, or pseudo-masks, for the segmentation."""
+    """Images with masks from a run folder: confident labels (IRN, AMN), or pseudo-masks (the segmentation network)."""
 
     data: Dataset
     masks: Sequence[Path]
-    """One PNG an image."""
+    """One PNG per image."""
     transform: TrainCrop
     fill: tuple[int, int, int]
     indices: tuple[int, ...] = ()
-    """The images to learn from; empty takes all."""
+    """The images to train on; empty takes all."""
 
     def __len__(self) -> int:
         return len(self.indices) or len(self.data)
@@ -76,7 +75,7 @@ class MaskedImages:
         return without_truth(self.data)
 
     def example(self, index: int, rng: np.random.Generator) -> dict[str, Tensor]:
-        """``image`` uint8 (3, crop, crop), ``mask`` int64 (crop, crop), 255 ignored, and its ``labels`` float (K,)."""
+        """``image`` uint8 (3, crop, crop), ``mask`` int64 (crop, crop) with 255 ignored, ``labels`` float (K,)."""
         index = self.indices[index] if self.indices else index
         sample = self._images[index]
         image, mask = self.transform(sample.image, load_mask(self.masks[index]), self.fill, rng)
@@ -85,17 +84,17 @@ class MaskedImages:
         return {"image": image, "mask": mask, "labels": torch.from_numpy(sample.labels.astype(np.float32))}
 
     def name(self, index: int) -> str:
-        """Of the image."""
+        """Name of the image."""
         return self.data.names[self.indices[index] if self.indices else index]
 
 
 def without_truth(data: Dataset) -> Dataset:
-    """The same images and tags, whose samples hold no mask where leaving them undecoded saves time."""
+    """The same images and tags, without masks if the dataset can skip them."""
     return data.without_truth() if isinstance(data, HidesTruth) else data
 
 
 def typical_side(data: Dataset, looked_at: int = 50) -> int:
-    """Median long side, in pixels, of some images spread over the data set."""
+    """Median long side, in pixels, of about ``looked_at`` images evenly spread over the dataset."""
     step = max(1, len(data) // looked_at)
     data = without_truth(data)
     return int(np.median([max(data[index].image.shape[:2]) for index in range(0, len(data), step)]))

@@ -1,4 +1,4 @@
-"""What is wrong with a data set: one value per fault, so that all of them can be named and not only the first."""
+"""Faults of a dataset, one value each, so that all of them can be listed and not only the first."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from deft.contracts import InputError
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing wrong in the user's data, and the way out."""
+    """One fault in the user's data, and its remedy."""
 
     file: str
-    """The file or folder to look into, as the user would type it."""
+    """The file or folder with the fault, as the user would type it."""
     line: int | None
-    """1-based line in ``file``; None where the fault is not in a line."""
+    """1-based line in ``file``; None if the fault is not in a particular line."""
     what: str
-    """What was expected and what came."""
+    """What was expected and what was got."""
     remedy: str
     """What to do."""
     warning: bool = False
-    """True where work can go on."""
+    """True if a run can start in spite of it."""
 
     def __str__(self) -> str:
         """One line: ``file:line: what; remedy``."""
@@ -32,33 +32,33 @@ class Fault:
 
 
 class Faults:
-    """Collects faults while a data set is read."""
+    """Collects faults while a dataset is read."""
 
     def __init__(self) -> None:
-        """Start without any."""
+        """Start with no faults."""
         self.all: list[Fault] = []
 
     def add(self, file: str | os.PathLike[str], line: int | None, what: str, remedy: str) -> None:
-        """Note an error: work cannot start."""
+        """Add an error: no run can start."""
         self.all.append(Fault(os.fspath(file), line, what, remedy))
 
     def warn(self, file: str | os.PathLike[str], line: int | None, what: str, remedy: str) -> None:
-        """Note something odd that work can go on with."""
+        """Add a warning: a run can start."""
         self.all.append(Fault(os.fspath(file), line, what, remedy, warning=True))
 
     @property
     def errors(self) -> list[Fault]:
-        """The faults that stop work."""
+        """The faults that are not warnings."""
         return [fault for fault in self.all if not fault.warning]
 
 
 def refuse(faults: Iterable[Fault], spec: str, shown: int = 5) -> None:
-    """Raise :class:`InputError` that lists the first errors; warnings alone pass.
+    """Raise an :class:`InputError` that lists the first errors; warnings are ignored.
 
     Args:
-        faults: what was found.
+        faults: the faults that were found.
         spec: the ``KIND:PATH`` that was opened, for the command that lists the rest.
-        shown: number of faults spelled out.
+        shown: number of errors to list.
     """
     errors = [str(fault) for fault in faults if not fault.warning]
     if not errors:

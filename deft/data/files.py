@@ -1,4 +1,4 @@
-"""The image files below a folder and the names they go by."""
+"""The image files below a folder and their names."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from deft.data.images import SUFFIXES
 
 @dataclass(frozen=True)
 class ImageFiles:
-    """Images below one folder, in order of their names."""
+    """Images below one folder, sorted by path."""
 
     root: Path
     paths: tuple[Path, ...]
     names: tuple[str, ...]
-    """Path relative to ``root`` with ``/`` between folders, without suffix where that is unique, else with it."""
+    """Path relative to ``root`` with ``/`` between folders, without suffix if that is unique, else with it."""
     _by_key: dict[str, tuple[int, ...]] = field(repr=False)
 
     def find(self, name: str) -> tuple[int, ...]:
-        """Indices of the images a written name may mean: none, one, or several that differ in their suffix only."""
+        """Indices of the images that a name may refer to: none, one, or several that differ only in their suffix."""
         return self._by_key.get(_key(name), ())
 
     def find_or_fault(self, name: str, faults: Faults, file: Path, line: int | None) -> int | None:
-        """Index of the image of that name; a fault at ``file:line`` when there is none or more than one."""
+        """Index of the image with this name; adds a fault at ``file:line`` if there is none or more than one."""
         found = self.find(name)
         if len(found) == 1:
             return found[0]
@@ -36,13 +36,13 @@ class ImageFiles:
             choice = " and ".join(repr(self.paths[index].name) for index in found)
             faults.add(file, line, f"{name!r} may mean {choice}", "write the name with its suffix")
         else:
-            # A data set with thousands of such rows needs no thousand searches for a near name.
+            # Similar names are searched only for the first faults: a dataset may have thousands of such rows.
             near = nearest(name, self.names) if len(faults.all) < 20 else ""
             faults.add(file, line, f"no image {name!r} in {self.root}{near}", "add the image or correct the name")
         return None
 
     def merged(self, stands_for: Mapping[int, int]) -> ImageFiles:
-        """Fewer images: ``stands_for[i]`` is the image that takes the place of ``i``; images not in it are left out."""
+        """Merge images: image ``i`` is replaced by image ``stands_for[i]``; images that are not keys are left out."""
         kept = sorted(set(stands_for.values()))
         place = {index: new for new, index in enumerate(kept)}
         by_key = {
@@ -55,11 +55,11 @@ class ImageFiles:
 
 
 def image_files(root: Path, skip: frozenset[str] = frozenset()) -> ImageFiles:
-    """All images below a folder, hidden ones left out.
+    """All images below a folder, except hidden ones.
 
     Args:
         root: an existing folder.
-        skip: names of folders directly in ``root`` that are not entered.
+        skip: names of folders directly in ``root`` to leave out.
     """
     paths = sorted(path for path in files_below(root, skip) if path.suffix.lower() in SUFFIXES)
     full = [relative(path, root) for path in paths]
@@ -72,13 +72,13 @@ def image_files(root: Path, skip: frozenset[str] = frozenset()) -> ImageFiles:
     for index, (stem, name) in enumerate(zip(stems, full, strict=True)):
         by_key.setdefault(_key(name), []).append(index)
         by_key.setdefault(_key(stem), []).append(index)
-    exact = {_key(name): [index] for index, name in enumerate(full)}  # a full name always means that file
+    exact = {_key(name): [index] for index, name in enumerate(full)}  # a full name always refers to that file
     frozen = {key: tuple(indices) for key, indices in (by_key | exact).items()}
     return ImageFiles(root, tuple(paths), tuple(names), frozen)
 
 
 def files_below(root: Path, skip: frozenset[str] = frozenset()) -> list[Path]:
-    """Every file below ``root``; follows links to folders, but enters none twice."""
+    """Every file below ``root``; follows links to folders, but visits each folder once."""
     seen: set[tuple[int, int]] = set()
     found: list[Path] = []
     pending = [os.fspath(root)]
@@ -100,10 +100,10 @@ def files_below(root: Path, skip: frozenset[str] = frozenset()) -> list[Path]:
 
 
 def relative(path: Path, root: Path) -> str:
-    r"""Path below ``root`` with ``/``; bytes that are no UTF-8 become ``\xe9`` and so on, so that any text holds it."""
+    r"""Path relative to ``root`` with ``/``; bytes that are not UTF-8 are escaped, as in ``\xe9``."""
     return os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
 
 
 def _key(name: str) -> str:
-    """One spelling for the ways a name is written: accents composed or not, Windows slashes, a leading ``./``."""
+    """Normal form of a name: composed accents, forward slashes, no leading ``./``."""
     return unicodedata.normalize("NFC", name.strip().replace("\\", "/").removeprefix("./"))

@@ -1,4 +1,4 @@
-"""``FILE.py:NAME?options``: a data set that a class or a function in a Python file of the user makes."""
+"""``FILE.py:NAME?options``: a dataset made by a class or function in a Python file of the user."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SPEC = re.compile(r"(?P<file>[^?]*?\.py)(:(?P<name>[^?]*))?(\?(?P<options>.*))?
 
 @dataclass(frozen=True)
 class OwnData:
-    """What ``FILE.py:NAME?options`` says."""
+    """A parsed ``FILE.py:NAME?options``."""
 
     spec: str
     file: Path
@@ -30,10 +30,10 @@ class OwnData:
     options: tuple[str, ...]
 
     def open(self) -> Splits:
-        """Run the file, call what is named, and look at what it returns.
+        """Run the file, call the class or function it names, and check what it returns.
 
         Raises:
-            InputError: there is no such file or name, an option does not suit it, or it returns no data set.
+            InputError: there is no such file or name, an option does not fit, or no dataset is returned.
         """
         if not self.name:
             raise InputError(
@@ -46,10 +46,10 @@ class OwnData:
 
 
 def own_data(spec: str) -> OwnData | None:
-    r"""Read a specification; None where it names no Python file.
+    r"""Parse a specification; None if it names no Python file.
 
     The file ends at the first ``.py`` that is followed by ``:``, ``?`` or nothing, so that ``C:\birds.py:Birds`` is
-    read as it is meant.
+    parsed correctly.
     """
     found = _SPEC.fullmatch(spec)
     if found is None:
@@ -59,26 +59,25 @@ def own_data(spec: str) -> OwnData | None:
 
 
 def code_of(spec: str) -> str:
-    """Digest of the Python file that a specification names; empty where it names none."""
+    """Digest of the Python file that a specification names; empty if it names none."""
     own = own_data(spec)
     return code_digest(own.file) if own is not None and own.file.is_file() else ""
 
 
 def arguments(make: Callable[..., Any], options: Sequence[str], where: str) -> dict[str, Any]:
-    """Options as the keyword arguments of a function, each of the type that it is annotated with.
+    """Options as keyword arguments of a function, each converted to the annotated type.
 
     Args:
         make: the function or class.
         options: each ``name=value``.
-        where: what the function is called, for messages.
+        where: name of the function, for messages.
 
     Raises:
-        InputError: an option that it does not take, has no value, is given twice or is of another type, or one is
-            missing.
+        InputError: an option is unknown, has no value, is given twice or has another type, or one is missing.
     """
     try:
         signature = inspect.signature(make, eval_str=True)
-    except NameError:  # an annotation that is imported for type checkers alone
+    except NameError:  # an annotation that is imported for type checkers only
         signature = inspect.signature(make)
     known = {
         name: parameter
@@ -109,7 +108,7 @@ def arguments(make: Callable[..., Any], options: Sequence[str], where: str) -> d
 
 
 def _kind(parameter: inspect.Parameter) -> Any:
-    """The type of an argument: what it is annotated with, else that of its default, else text."""
+    """The type of an argument: its annotation, else the type of its default, else str."""
     if parameter.annotation is not parameter.empty and not isinstance(parameter.annotation, str):
         return parameter.annotation
     return type(parameter.default) if isinstance(parameter.default, bool | int | float) else str
@@ -127,14 +126,14 @@ def _takes(known: dict[str, inspect.Parameter]) -> str:
 
 
 def _splits(made: Any, spec: str) -> Splits:
-    """Splits of what a user's function returned."""
+    """Convert what a user's function returned to splits."""
     if isinstance(made, Splits):
         return made
     if isinstance(made, tuple) and len(made) == 2:
         return Splits(train=made[0], val=made[1])
     if not hasattr(made, "classes") and not hasattr(made, "labels"):
         raise InputError(
-            f"{spec}: expected it to return a data set, deft.Splits, or (train, val), got {type(made).__name__}; "
-            "return a deft.ImageDataset, for one"
+            f"{spec}: expected it to return a dataset, deft.Splits, or (train, val), got {type(made).__name__}; "
+            "return a deft.ImageDataset, for example"
         )
     return Splits(train=made, val=None)

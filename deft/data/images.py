@@ -1,7 +1,7 @@
-"""Files to pixels: upright RGB for images, untouched class values for masks, one clear error for anything else.
+"""Files to pixels: upright RGB for images, unchanged class values for masks, one clear error for anything else.
 
-The decoders' defaults lose pixels in silence: 16-bit grey is clipped at 255, floats become black, EXIF rotation is
-ignored. Here every mode is either converted by its real range or refused.
+By default decoders lose information silently: 16-bit grey is clipped at 255, floats become black, EXIF rotation is
+ignored. Here every mode is either converted by the range of its format or refused.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from PIL import Image
 from deft.contracts import InputError
 
 MAX_PIXELS = 80_000_000
-"""Largest image read, in pixels (240 MB decoded); a small file can claim any size."""
+"""Largest image that is read, in pixels (240 MB decoded); the header of a small file can claim any size."""
 
 SUFFIXES = frozenset(
     (
@@ -27,9 +27,9 @@ SUFFIXES = frozenset(
         *(".heic", ".heif", ".avif"),
     )
 )
-"""Files that count as images, in lower case. Formats that cannot be read are among them so that they are reported."""
+"""Suffixes of images, in lower case. They include formats that cannot be read, so that these are reported."""
 
-# Formats without an interpreter behind them: EPS, for one, would start a PostScript program.
+# Only formats that need no interpreter: EPS, for example, would start a PostScript program.
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "PPM")
 _LOSSY = ("JPEG", "MPO")
 _ORIENTATION_TAG = 0x0112
@@ -46,22 +46,21 @@ _SIDEWAYS = (5, 6, 7, 8)
 
 
 def read_image(source: str | os.PathLike[str] | bytes, upright: bool = True) -> NDArray[np.uint8]:
-    """Decode an image completely and bring it to upright RGB.
+    """Decode an image completely and convert it to upright RGB.
 
-    Transparent pixels show white: whatever colour hides under them is arbitrary (often black), and white is what the
-    page behind a cut-out usually was. Of an animation the first frame counts. 16-bit grey is divided by 257; floats
-    must lie in [0, 1].
+    Transparent pixels become white: their stored colour is arbitrary (often black), and the page behind a cut-out is
+    usually white. The first frame of an animation is read. 16-bit grey is divided by 257; floats must be in [0, 1].
 
     Args:
         source: a path, or the bytes of an image file.
-        upright: apply the EXIF rotation; without it pixels lie as in the file, which COCO's outlines are drawn on.
+        upright: apply the EXIF rotation; False keeps the pixels as stored, to which COCO's polygons refer.
 
     Returns:
         RGB, uint8 (H, W, 3), a writable copy.
 
     Raises:
-        InputError: the file is missing, damaged, cut short, above :data:`MAX_PIXELS`, or of a kind whose values have
-            no agreed white (32-bit integers, floats beyond [0, 1]).
+        InputError: the file is missing, damaged, truncated, larger than :data:`MAX_PIXELS`, or of a type without a
+            defined white (32-bit integers, floats outside [0, 1]).
     """
     where = _where(source)
     with _opened(source) as image:
@@ -70,16 +69,16 @@ def read_image(source: str | os.PathLike[str] | bytes, upright: bool = True) -> 
 
 
 def read_mask(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
-    """Decode a mask; the pixel values of its file are the class numbers, and a palette is only paint.
+    """Decode a mask; pixel values are class numbers, and the colours of a palette are ignored.
 
     Args:
-        path: a grey or palette file without loss, usually PNG.
+        path: a lossless grey or palette image, usually PNG.
 
     Returns:
         uint8 (H, W): 0 background, k + 1 for class k, 255 ignore.
 
     Raises:
-        InputError: the file cannot be decoded, is a colour picture, or holds values above 255.
+        InputError: the file cannot be decoded, is a colour image, or has values above 255.
     """
     where = _where(path)
     with _opened(path) as image:
@@ -88,20 +87,20 @@ def read_mask(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
         values = np.array(_upright(image))
     if int(values.max(initial=0)) > 255 or int(values.min(initial=0)) < 0:
         raise InputError(
-            f"{where}: a mask holds 0 to 255, this one holds {values.min()} to {values.max()}; "
+            f"{where}: expected mask values from 0 to 255, got {values.min()} to {values.max()}; "
             "renumber its classes 1, 2, ... and keep 255 for ignore"
         )
     return values.astype(np.uint8)
 
 
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """(H, W) of an upright image from its header alone; raises :class:`InputError` like :func:`read_image`."""
+    """(H, W) of an upright image from its header; raises :class:`InputError` like :func:`read_image`."""
     with _opened(path) as image:
         return _upright_size(image)
 
 
 def mask_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """(H, W) of a mask from its header alone; raises :class:`InputError` when it cannot be a mask."""
+    """(H, W) of a mask from its header; raises :class:`InputError` if it cannot be a mask."""
     with _opened(path) as image:
         _refuse_as_mask(image, _where(path))
         return _upright_size(image)
@@ -113,24 +112,24 @@ def _where(source: str | os.PathLike[str] | bytes) -> str:
 
 @contextmanager
 def _opened(source: str | os.PathLike[str] | bytes) -> Iterator[Image.Image]:
-    """Open the header; every way in which that can fail becomes an InputError."""
+    """Open an image and read its header; every failure becomes an InputError."""
     where = _where(source)
     try:
         file = io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb")  # noqa: SIM115 (closed below)
     except OSError as error:
-        raise InputError(f"{where}: cannot be opened ({error.strerror}); check that it is there and readable") from None
+        raise InputError(f"{where}: cannot be opened ({error.strerror}); check its path and permissions") from None
     with file:
         try:
             image = Image.open(file, formats=_FORMATS)
         except (Image.DecompressionBombError, Image.DecompressionBombWarning):
             raise InputError(_too_large(where)) from None
-        except Exception as error:  # a decoder meets hostile bytes: any exception means "not readable"
+        except Exception as error:  # the bytes may be hostile: any exception of a decoder means "not readable"
             if isinstance(error, MemoryError):
                 raise
             if file.seek(0, os.SEEK_END) == 0:
                 what = "the file is empty"
             else:
-                what = "no image in a format that is read (JPEG, PNG, GIF, BMP, TIFF, WebP, PPM), or damaged"
+                what = "not an image in a supported format (JPEG, PNG, GIF, BMP, TIFF, WebP, PPM), or damaged"
             raise InputError(f"{where}: {what}; save it again as JPEG or PNG, or remove it") from None
         with image:
             if image.width * image.height > MAX_PIXELS:
@@ -140,7 +139,7 @@ def _opened(source: str | os.PathLike[str] | bytes) -> Iterator[Image.Image]:
 
 def _too_large(where: str, size: tuple[int, int] | None = None) -> str:
     came = f"{size[0]} x {size[1]} pixels" if size else "far more"
-    return f"{where}: at most {MAX_PIXELS // 1_000_000} million pixels are read, it claims {came}; save it smaller"
+    return f"{where}: expected at most {MAX_PIXELS // 1_000_000} million pixels, got {came}; save it smaller"
 
 
 def _load(image: Image.Image, where: str) -> None:
@@ -151,12 +150,12 @@ def _load(image: Image.Image, where: str) -> None:
     except Exception as error:  # see _opened
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"{where}: damaged or cut short ({reason}); copy it again from its source, or remove it"
+            f"{where}: damaged or truncated ({reason}); copy it again from its source, or remove it"
         ) from None
 
 
 def _orientation(image: Image.Image) -> int:
-    if image.format == "TIFF":  # already turned by its decoder
+    if image.format == "TIFF":  # already rotated by its decoder
         return 1
     if image.format == "PNG" and "exif" not in image.info:  # asking would decode the whole file
         return 1
@@ -177,10 +176,10 @@ def _upright_size(image: Image.Image) -> tuple[int, int]:
 
 def _refuse_as_mask(image: Image.Image, where: str) -> None:
     if image.format in _LOSSY:
-        raise InputError(f"{where}: a mask in JPEG has lost its class numbers; save it as PNG without conversion")
+        raise InputError(f"{where}: JPEG changes the class numbers of a mask; save it as PNG without conversion")
     if image.mode not in ("P", "L", "1", "I", "I;16", "I;16B", "I;16L", "I;16N"):
         raise InputError(
-            f"{where}: a mask has one channel of class numbers (grey or palette), this is a colour picture "
+            f"{where}: expected a mask with one channel of class numbers (grey or palette), got a colour image "
             f"({image.mode}); save the numbers 0, 1, 2, ... themselves as a grey or palette PNG"
         )
 
@@ -201,19 +200,19 @@ def _to_rgb(image: Image.Image, kind: str, where: str) -> NDArray[np.uint8]:
 
 
 def _grey_to_uint8(grey: NDArray[np.generic], mode: str, kind: str, where: str) -> NDArray[np.uint8]:
-    """16-bit and float grey (H, W) to uint8 by the range of the format, never by the range of the picture."""
+    """16-bit and float grey (H, W) to uint8 by the range of the format, not the range of the image's values."""
     low, high = (float(grey.min()), float(grey.max())) if grey.size else (0.0, 0.0)
     if mode == "F":
         if not (low >= 0 and high <= 1):  # written so that nan is refused as well
             raise InputError(
-                f"{where}: floats are read in [0, 1], this image holds {low:g} to {high:g}; "
+                f"{where}: expected floats in [0, 1], got {low:g} to {high:g}; "
                 "divide by its white and save it as 8-bit or 16-bit"
             )
         scaled = grey.astype(np.float64) * 255
     elif mode == "I" and not (kind in ("PNG", "PPM") and low >= 0 and high <= 65535):
         raise InputError(
-            f"{where}: 32-bit integers have no agreed white, this image holds {low:g} to {high:g}; "
-            "save it as 8-bit or 16-bit"
+            f"{where}: expected 8-bit or 16-bit values, got 32-bit integers from {low:g} to {high:g}, which have no "
+            "defined white; save it as 8-bit or 16-bit"
         )
     else:
         scaled = grey.astype(np.float64) / 257

@@ -1,4 +1,4 @@
-"""Image tags as users write them, and the multi-hot matrix made of them."""
+"""Image tags in the user's files, and the multi-hot matrix made from them."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ _EMPTY_HINT = "write 'name,' for an image that shows none of the classes"
 
 @dataclass(frozen=True)
 class Row:
-    """Tags of one image and where they are written."""
+    """Tags of one image, with their file and line."""
 
     name: str
     tags: tuple[str, ...]
     file: Path
     line: int | None = None
     tag_lines: tuple[int, ...] = ()
-    """Line of each tag, where every tag has its own."""
+    """Line of each tag, if every tag has its own."""
 
 
 def multi_hot(indices: Sequence[Sequence[int]], num_classes: int) -> NDArray[np.bool_]:
-    """Lists of class indices as a matrix.
+    """Convert lists of class indices to a multi-hot matrix.
 
     Args:
         indices: for each of N images the indices of its classes, each in ``range(num_classes)``; may be empty.
@@ -62,13 +62,13 @@ def multi_hot(indices: Sequence[Sequence[int]], num_classes: int) -> NDArray[np.
 def read_label_csv(path: Path, classes: tuple[str, ...], faults: Faults) -> list[Row]:
     """Rows of a table with header ``image,labels``; other columns are ignored.
 
-    Labels are separated by ``;`` as soon as one row of the table holds a ``;``, else by spaces. A cell that is, as a
-    whole, a known class keeps its spaces.
+    Labels are separated by ``;`` if any row of the table has a ``;``, else by spaces. A cell that is a known class as a
+    whole is not split.
 
     Args:
         path: the table, UTF-8.
         classes: names known beforehand, or empty.
-        faults: takes what is wrong, by line.
+        faults: collects faults, by line.
     """
     text = read_text(path, faults)
     if text is None:
@@ -86,21 +86,21 @@ def read_label_csv(path: Path, classes: tuple[str, ...], faults: Faults) -> list
                 header = [field.strip().casefold() for field in fields]
                 if "image" not in header or "labels" not in header:
                     came = ",".join(fields)[:80]
-                    faults.add(path, line, f"expected the header 'image,labels', came {came!r}", "add the header")
+                    faults.add(path, line, f"expected the header 'image,labels', got {came!r}", "add the header")
                     return []
                 columns, width = (header.index("image"), header.index("labels")), len(header)
             elif len(fields) < width:
-                faults.add(path, line, f"expected {width} columns, came {len(fields)}: {fields[0]!r}", _EMPTY_HINT)
+                faults.add(path, line, f"expected {width} columns, got {len(fields)}: {fields[0]!r}", _EMPTY_HINT)
             elif len(fields) > width:
                 faults.add(
-                    path, line, f"expected {width} columns, came {len(fields)}", "separate labels by ';', not by ','"
+                    path, line, f"expected {width} columns, got {len(fields)}", "separate labels by ';', not by ','"
                 )
             elif not fields[columns[0]].strip():
                 faults.add(path, line, "the row names no image", "write the image's name into the first column")
             else:
                 cells.append((line, fields[columns[0]].strip(), fields[columns[1]].strip()))
     except csv.Error as error:
-        faults.add(path, start, f"no valid CSV from here on ({error})", "close or remove the quote")
+        faults.add(path, start, f"not valid CSV from here on ({error})", "close or remove the quote")
         return []
     if not cells and not faults.errors:
         faults.add(path, None, "the table has no rows", "add one row for each image")
@@ -123,12 +123,12 @@ def read_label_json(path: Path, faults: Faults) -> list[Row]:
     pairs: list[tuple[str, object]] = []
 
     def collect(items: list[tuple[str, object]]) -> None:
-        pairs[:] = items  # the outermost object is closed last; repeated names are kept, which a dict would drop
+        pairs[:] = items  # the outermost object is closed last; unlike a dict, a list keeps repeated names
 
     try:
         outer = json.loads(text, object_pairs_hook=collect)
     except json.JSONDecodeError as error:
-        faults.add(path, error.lineno, f"no valid JSON ({error.msg})", "correct it at that line")
+        faults.add(path, error.lineno, f"not valid JSON ({error.msg})", "correct it at that line")
         return []
     except RecursionError:
         faults.add(path, None, "nested too deeply", 'write {"image": ["label", ...], ...}')
@@ -153,13 +153,13 @@ def read_label_json(path: Path, faults: Faults) -> list[Row]:
 def rows_by_image(
     rows: Sequence[Row], images: ImageFiles, source: Path, faults: Faults, needed: Collection[int] | None = None
 ) -> list[Row | None]:
-    """The row of each image; faults for rows of no image, images of no row, and two rows of one image.
+    """The row of each image; faults for rows without an image, images without a row, and several rows of one image.
 
     Args:
-        rows: what was read.
-        images: what lies in the folder.
-        source: the file the rows came from, named where a row is missing.
-        faults: takes what is wrong.
+        rows: the rows of the file.
+        images: the images in the folder.
+        source: the file of the rows, for messages about missing rows.
+        faults: collects faults.
         needed: indices of the images that must have a row; None means all.
     """
     found: list[Row | None] = [None] * len(images.paths)
@@ -182,7 +182,7 @@ def rows_by_image(
 
 
 def label_matrix(rows: Sequence[Row | None], classes: tuple[str, ...], faults: Faults) -> NDArray[np.bool_]:
-    """Multi-hot (N, K) of one row for each image; a tag that is no class is a fault at its line."""
+    """Multi-hot (N, K) from one row per image; a tag that is not a class is a fault at its line."""
     position = {name: index for index, name in enumerate(classes)}
     labels = np.zeros((len(rows), len(classes)), dtype=np.bool_)
     for index, row in enumerate(rows):
@@ -195,7 +195,7 @@ def label_matrix(rows: Sequence[Row | None], classes: tuple[str, ...], faults: F
 
 
 def fault_unknown(tag: str, row: Row, classes: tuple[str, ...], faults: Faults) -> None:
-    """Fault a tag that is not among the classes."""
+    """Add a fault for a tag that is not a class."""
     remedy = "separate labels by ';' or spaces" if "," in tag else "correct it, or add it to classes.txt"
     near = nearest(tag, classes) if len(faults.all) < 200 else ""
     line = row.tag_lines[row.tags.index(tag)] if row.tag_lines else row.line

@@ -1,4 +1,4 @@
-"""``KIND:PATH``, or a Python file of the user, to splits."""
+"""From ``KIND:PATH``, or a Python file of the user, to splits."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ OTHERS = f"one of {', '.join(KINDS)}, or a Python file of yours as in {EXAMPLE}"
 
 
 def open_data(spec: str) -> Splits:
-    """Open a data set; names and labels are read, images are not decoded.
+    """Open a dataset; names and labels are read, images are not decoded.
 
     Args:
         spec: ``folder:PATH``, ``voc:PATH``, ``coco:PATH`` or ``demo:``, the last two with their options, or
-            ``FILE.py:NAME?options``, a class or function of a Python file, which is run.
+            ``FILE.py:NAME?options``, a class or function of a Python file, which is executed.
 
     Returns:
-        Images to learn from and, where there is one, a held-out split.
+        Training images and, if it exists, a held-out split.
 
     Raises:
         InputError: the specification or the data is wrong; the message names file, line and remedy.
@@ -38,14 +38,14 @@ def open_data(spec: str) -> Splits:
 
 
 def read_data(spec: str, faults: Faults) -> Splits | None:
-    """Open a data set and collect what is wrong with its labels instead of stopping at it.
+    """Open a dataset and collect the faults of its labels instead of stopping at the first.
 
     Args:
         spec: as in :func:`open_data`.
-        faults: takes what is wrong with names and labels.
+        faults: collects the faults of names and labels.
 
     Returns:
-        All that could be read, or None.
+        The splits as far as they could be read, or None.
 
     Raises:
         InputError: the specification itself is wrong, or the folder is missing.
@@ -54,7 +54,7 @@ def read_data(spec: str, faults: Faults) -> Splits | None:
     own = own_data(spec) if kind not in KINDS else None
     if own is not None:
         return own.open()
-    if not colon or re.match(r"[A-Za-z]:[\\/]", spec):  # a path alone, perhaps one of Windows
+    if not colon or re.match(r"[A-Za-z]:[\\/]", spec):  # only a path, perhaps with a Windows drive
         guess = "voc" if (Path(spec).expanduser() / "JPEGImages").is_dir() else "folder"
         raise InputError(f"expected KIND:PATH with KIND {OTHERS}, got {spec!r}; write {guess}:{spec}")
     if kind not in KINDS:
@@ -65,7 +65,7 @@ def read_data(spec: str, faults: Faults) -> Splits | None:
 
         return open_demo(place)
     if not place:
-        raise InputError(f"expected {kind}:PATH, got {spec!r}; write the folder after the colon")
+        raise InputError(f"expected {kind}:PATH, got {spec!r}; give the folder after the colon")
     place, _, options = place.partition("?") if kind == "coco" else (place, "", "")
     path = Path(place).expanduser()
     if not path.is_dir():
@@ -84,4 +84,4 @@ def read_data(spec: str, faults: Faults) -> Splits | None:
 
         return read_voc(path, faults)
     except PermissionError as error:
-        raise InputError(f"{error.filename}: no permission to read it; ask its owner or change its rights") from None
+        raise InputError(f"{error.filename}: no permission to read it; ask its owner or change permissions") from None

@@ -1,4 +1,4 @@
-"""Options behind a ``?``, as in ``coco:PATH?empty=drop,year=2017``."""
+"""Options after a ``?``, as in ``coco:PATH?empty=drop,year=2017``."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 
 
 def split_options(text: str) -> list[str]:
-    """Options, each ``name=value`` where it is written as it should be.
+    """Split a text into its options, each ``name=value`` if well-formed.
 
-    They are parted by ``&`` or by ``,``, where a name and a ``=`` follow: a comma within a value stays in it.
+    Options are separated by ``&`` or ``,`` followed by a name and a ``=``; other commas belong to a value.
 
     >>> split_options("root=photos/a,b&size=64,flip=true")
     ['root=photos/a,b', 'size=64', 'flip=true']

@@ -1,4 +1,4 @@
-"""A data set of the user's own, from a function that reads an image: all but four things have a default."""
+"""A dataset of the user's own, from a function that reads an image; all but four arguments have defaults."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class ImageDataset:
-    """Images that a function reads, with their labels; a :class:`deft.Dataset`.
+    """A :class:`deft.Dataset` of labels and a function that reads an image.
 
     ::
 
@@ -47,28 +47,28 @@ class ImageDataset:
         context_labels: ArrayLike | None = None,
         groups: Mapping[str, ArrayLike] | None = None,
     ) -> None:
-        """Take what is known of the images; none is read yet.
+        """Store what is known about the images; none is read yet.
 
-        ``image`` and ``mask`` are called from several threads and processes, for any image and any number of times.
-        They give the same for the same index: nothing in them is drawn at random.
+        ``image`` and ``mask`` are called from several threads and processes, in any order and any number of times.
+        They must return the same for the same index: nothing in them may be random.
 
         Args:
             classes: names of the K classes, without background.
-            labels: multi-hot, (N, K): which classes are in which image; :func:`deft.multi_hot` makes it of indices.
-            image: image ``i``: RGB, uint8 (H, W, 3), or a picture of PIL in mode RGB.
-            files: what the images are read from; a folder stands for all files in it. Names, sizes and times tell a
-                run that goes on, or takes stages over, whether the data is still the same.
-            version: in the place of ``files`` or beside them, any word, to be changed by hand when the data changes.
-            mask: ground truth of image ``i``: uint8 (H, W), 0 background, k + 1 for class k, 255 ignore, or None where
-                there is none. Used for scores alone.
-            names: one unique name an image, which results are named after; numbers where none are given.
-            scored: (N,), the images that have a mask; if None all where there is a ``mask``, and else none.
-            contexts: names of the J context classes (grass, water, ...), which are never learned from.
+            labels: multi-hot, (N, K): which classes are in which image; :func:`deft.multi_hot` makes it from indices.
+            image: returns image ``i``: RGB, uint8 (H, W, 3), or a PIL image in mode RGB.
+            files: files that the images are read from; a folder stands for all files below it. From their names, sizes
+                and times a resumed run, or one that takes over stages, sees whether the data is still the same.
+            version: instead of ``files``, or in addition: any word, to be changed by hand when the data changes.
+            mask: returns the ground truth of image ``i``: uint8 (H, W), 0 background, k + 1 for class k, 255 ignore,
+                or None if it has none. Used for scores only.
+            names: one unique name per image, after which results are named; by default numbers.
+            scored: (N,), the images that have a mask; by default all if ``mask`` is given, else none.
+            contexts: names of the J context classes (grass, water, ...), which are not used in training.
             context_labels: multi-hot, (N, J).
-            groups: named parts of a held-out split, each (N,), that are scored apart as well.
+            groups: named subsets of a held-out split, each (N,), which are also scored separately.
 
         Raises:
-            InputError: something does not fit; the message names it.
+            InputError: an argument does not fit; the message names it.
         """
         self.classes = tuple(classes)
         self.labels = np.asarray(labels)
@@ -84,7 +84,7 @@ class ImageDataset:
         if not self._files and not self._version:
             raise InputError(
                 "ImageDataset: expected files=[...], which the images are read from, or version='1', a word that you "
-                "change when the images change, got neither; without one a run could not tell other images from these"
+                "change when the images change, got neither; without one a run could not detect changed images"
             )
         if missing := [file for file in self._files if not file.exists()]:
             raise InputError(f"ImageDataset: {missing[0]} of its files does not exist; correct the path")
@@ -97,7 +97,7 @@ class ImageDataset:
         """Read one image with its mask.
 
         Raises:
-            InputError: what was read is no image, or its mask does not fit it.
+            InputError: what was read is not an image, or its mask does not fit it.
         """
         image = np.asarray(self._image(index))
         mask = self._mask(index) if self._mask is not None else None
@@ -107,7 +107,7 @@ class ImageDataset:
         return Sample(self.names[index], image, self.labels[index].copy(), mask)
 
     def without_truth(self) -> ImageDataset:
-        """The same images and tags, whose samples hold no mask."""
+        """The same images and tags, without masks."""
         other = copy.copy(self)
         other._mask = None
         return other

@@ -1,4 +1,4 @@
-"""Whether a data set that is not of this package keeps what :class:`deft.Dataset` promises."""
+"""Checks that a dataset of the user's own conforms to :class:`deft.Dataset`."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from deft.extend.members import check_dataset
 
 
 def check_splits(splits: Splits, where: str = "data") -> None:
-    """Look at the members of both splits and at what is known without reading an image.
+    """Check the members of both splits, and all that can be checked without reading an image.
 
     Args:
-        splits: what a user's code made.
-        where: what it is called, for the message.
+        splits: the object that a user's code made.
+        where: its name, for the message.
 
     Raises:
-        InputError: something is missing or does not fit; the message names it.
+        InputError: a member is missing or does not fit; the message names it.
     """
     if not isinstance(splits, Splits):
         raise InputError(
             f"{where}: expected KIND:PATH or deft.Splits, got {type(splits).__name__}; write "
-            "deft.Splits(train=..., val=...), or val=None where nothing is held out"
+            "deft.Splits(train=..., val=...), or val=None if nothing is held out"
         )
     check_dataset(f"{where}, train", splits.train)
     check_tags(f"{where}, train", splits.train)
@@ -37,16 +37,16 @@ def check_splits(splits: Splits, where: str = "data") -> None:
     check_tags(f"{where}, val", splits.val)
     if splits.val.classes != splits.train.classes:
         raise InputError(
-            f"{where}: expected both splits to have the same classes in the same order, got {splits.train.classes} to "
-            f"learn from and {splits.val.classes} held out"
+            f"{where}: expected both splits to have the same classes in the same order, got {splits.train.classes} in "
+            f"train and {splits.val.classes} in val"
         )
 
 
 def check_tags(where: str, data: Dataset) -> None:
-    """Look at the classes, names and arrays of a data set; no image is read.
+    """Check the classes, names and arrays of a dataset; no image is read.
 
     Raises:
-        InputError: something does not fit; the message names it.
+        InputError: a member does not fit; the message names it.
     """
     count = len(data)
     _names(f"{where}: classes", data.classes)
@@ -56,8 +56,8 @@ def check_tags(where: str, data: Dataset) -> None:
     check_classes(data.classes, None, f"{where}: classes", faults)
     refuse(faults.all, where)
     if len(data.names) != count:
-        raise InputError(f"{where}: expected {count} names, one an image, got {len(data.names)}")
-    remedy = "write it with .astype(bool)"
+        raise InputError(f"{where}: expected {count} names, one per image, got {len(data.names)}")
+    remedy = "convert it with .astype(bool)"
     _array(f"{where}: labels", data.labels, (count, len(data.classes)), "make it with deft.multi_hot")
     _array(f"{where}: scored", data.scored, (count,), remedy)
     if data.context_labels is not None:
@@ -67,7 +67,7 @@ def check_tags(where: str, data: Dataset) -> None:
 
 
 def sample_faults(data: Dataset, index: int) -> list[tuple[str, str]]:
-    """What is wrong with a sample, each time with what to do.
+    """Faults of a sample, as pairs of fault and remedy.
 
     Raises:
         InputError: the image cannot be read.
@@ -79,10 +79,10 @@ def sample_faults(data: Dataset, index: int) -> list[tuple[str, str]]:
         return [_parted(wrong)]
     found = []
     if sample.name != data.names[index]:
-        found.append((f"its sample is called {sample.name!r}", "give names and samples the same names"))
+        found.append((f"its sample is named {sample.name!r}", "use the same name in names and in the sample"))
     labels = np.asarray(sample.labels)
     if labels.dtype != np.bool_ or not np.array_equal(labels, data.labels[index]):
-        found.append(("its sample has other labels than labels[index]", "give the same bool array (K,) in both"))
+        found.append(("its sample has other labels than labels[index]", "use the same bool array (K,) in both"))
     for truth, classes in ((sample.mask, data.classes), (sample.context, data.contexts)):
         if truth is not None and (wrong := truth_fault(truth, sample.image, len(classes))):
             found.append(_parted(wrong))
@@ -90,19 +90,19 @@ def sample_faults(data: Dataset, index: int) -> list[tuple[str, str]]:
 
 
 def image_fault(image: Any) -> str:
-    """What is wrong with the pixels of an image and what to do, or an empty string."""
+    """Fault of an image array and its remedy, or an empty string."""
     if not isinstance(image, np.ndarray):
         return f"expected an image as a NumPy array, got {type(image).__name__}; convert it with np.asarray"
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         return (
-            f"expected an RGB image, uint8 (H, W, 3), got {image.dtype} {image.shape}; scale it to 0 to 255 and put "
+            f"expected an RGB image, uint8 (H, W, 3), got {image.dtype} {image.shape}; scale it to 0 to 255 and move "
             "its channels last, or read its file with deft.data.images.read_image"
         )
     return ""
 
 
 def truth_fault(mask: Any, image: NDArray[np.uint8], num_classes: int) -> str:
-    """What is wrong with a mask and what to do, or an empty string."""
+    """Fault of a mask and its remedy, or an empty string."""
     if not isinstance(mask, np.ndarray) or mask.dtype != np.uint8 or mask.ndim != 2:
         came = f"{mask.dtype} {mask.shape}" if isinstance(mask, np.ndarray) else type(mask).__name__
         return f"expected a mask, uint8 (H, W), got {came}; write k + 1 for class k, 0 for background"

@@ -1,4 +1,4 @@
-"""Digests that tell when data has changed: what is known of every image, and the size and time of files."""
+"""Digests that show whether data has changed: names, labels and groups of images, and sizes and times of files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def digest_of_tags(data: Dataset) -> _Hash:
-    """A SHA-256 of names, labels, classes, contexts and groups, to be updated with whatever else there is."""
+    """SHA-256 of names, labels, classes, contexts and groups, to be updated with anything else that matters."""
     digest = hashlib.sha256()
     for part in (data.classes, data.contexts, data.names):
         digest.update(repr(part).encode("utf-8", "backslashreplace"))
@@ -28,7 +28,7 @@ def digest_of_tags(data: Dataset) -> _Hash:
 
 
 def stamp(path: Path | None) -> bytes:
-    """Name, size and time of a file; where it lies does not count."""
+    """Name, size and modification time of a file; its folder does not matter."""
     if path is None:
         return b"none;"
     try:

@@ -1,9 +1,9 @@
-"""Training crops: resize, flip, jitter and cut one image and its mask, as pure functions of (image, generator).
+"""Training crops: resize, flip, jitter and crop one image and its mask, as pure functions of (image, generator).
 
-The family this toolkit belongs to (PSA, Ahn and Kwak, CVPR 2018; IRN, Ahn et al., CVPR 2019, arXiv:1904.05044) pads a
-crop with zeros *after* normalising, which is the mean colour before it: hence ``fill``. The whole image is resized and
-cut then: torch resizes 8-bit pixels so fast (to Pillow's values, a grey level or two apart) that leaving out what is
-cut away would cost more than it saves.
+PSA (Ahn and Kwak, CVPR 2018), IRN (Ahn et al., CVPR 2019, arXiv:1904.05044) and the methods built on them pad a crop
+with zeros *after* normalising, which is the mean colour before normalising: hence ``fill``. The whole image is resized
+before it is cropped: torch resizes 8-bit pixels so fast (to Pillow's values, within a grey level or two) that resizing
+only the visible part would cost more than it saves.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ class TrainCrop:
     long_side: tuple[int, int] | None = None
     """Resize so that the long side is uniform in this closed range, in pixels; IRN: (320, 640) for crops of 512."""
     scale: tuple[float, float] | None = None
-    """Resize by a factor uniform in this range (after ``long_side`` where both are given); IRN's net: (0.5, 1.5)."""
+    """Resize by a factor uniform in this range (after ``long_side`` if both are given); IRN's net: (0.5, 1.5)."""
     flip: bool = True
-    """Mirror every other image."""
+    """Mirror an image with probability 0.5."""
     jitter: float = 0.0
     """Brightness, contrast and saturation vary by this share, hue by a third of it; PSA 0.3 (hue 0.1)."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be drawn from."""
+        """Refuse values out of range."""
         low_side, high_side = self.long_side or (1, 1)
         low, high = self.scale or (1.0, 1.0)
         if self.crop < 1 or not 1 <= low_side <= high_side or not 0 < low <= high or not 0 <= self.jitter <= 1:
@@ -57,11 +57,11 @@ class TrainCrop:
         Args:
             image: RGB, uint8 (H, W, 3).
             mask: uint8 (H, W), or None.
-            fill: colour where the crop lies beyond the image, 0 to 255.
-            rng: the only source of chance; the same draws are made with and without a mask.
+            fill: colour outside the image, 0 to 255.
+            rng: the only source of randomness; the same numbers are drawn with and without a mask.
 
         Returns:
-            image uint8 (3, crop, crop), and mask int64 (crop, crop) with 255 beyond the image, or None.
+            image uint8 (3, crop, crop), and mask int64 (crop, crop) with 255 outside the image, or None.
         """
         if mask is not None and mask.shape != image.shape[:2]:
             raise ValueError(f"mask {mask.shape} and image {image.shape[:2]} differ in size; give both at full size")
@@ -82,7 +82,7 @@ class TrainCrop:
         return square, torch.from_numpy(values)
 
     def _size(self, height: int, width: int, rng: np.random.Generator) -> tuple[int, int]:
-        """(H, W) of the resized image the crop is cut from."""
+        """(H, W) of the resized image, from which the crop is cut."""
         factor = 1.0
         if self.long_side is not None:
             factor = int(rng.integers(self.long_side[0], self.long_side[1], endpoint=True)) / max(height, width)
@@ -97,14 +97,14 @@ def to_tensor(image: NDArray[np.uint8]) -> Tensor:
 
 
 def resized(image: NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
-    """An image at another size, by the bicubic filter of Pillow and of the works this family goes back to.
+    """Resize an image with the bicubic filter that Pillow and the code of PSA and IRN use.
 
     Args:
         image: RGB, uint8 (H, W, 3).
         size: (H, W) wanted, in pixels.
 
     Returns:
-        uint8 (3, H, W); may share the memory of ``image`` where the size is its own.
+        uint8 (3, H, W); may share memory with ``image`` if the size does not change.
     """
     planes = torch.from_numpy(np.require(image, requirements=("C", "W"))).permute(2, 0, 1)
     if planes.shape[1:] == size:
@@ -120,14 +120,14 @@ def jitter_colours(image: Image.Image, strength: float, rng: np.random.Generator
     Args:
         image: RGB.
         strength: 0 to 1.
-        rng: source of chance.
+        rng: source of randomness.
     """
     factors = rng.uniform(1 - strength, 1 + strength, size=3)
     turn = rng.uniform(-strength, strength) / 3
     for change in rng.permutation(4):
         if change == 3:
             bands = np.array(image.convert("HSV"))
-            bands[..., 0] += np.uint8(round(turn * 256) % 256)  # uint8 wraps, and so does the circle of hues
+            bands[..., 0] += np.uint8(round(turn * 256) % 256)  # uint8 wraps around, like the circle of hues
             image = Image.fromarray(bands, "HSV").convert("RGB")
         else:
             enhance = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)[change]
@@ -137,33 +137,33 @@ def jitter_colours(image: Image.Image, strength: float, rng: np.random.Generator
 
 @dataclass(frozen=True)
 class _Window:
-    """What a crop sees along one axis of the resized image."""
+    """The pixels of the resized image that are visible in a crop, along one axis."""
 
     start: int
-    """First pixel seen, in the resized image."""
+    """First visible pixel, in the resized image."""
     offset: int
-    """Where it lies in the crop."""
+    """The same pixel, in the crop."""
     length: int
 
     @property
     def seen(self) -> slice:
-        """The pixels seen, in the resized image."""
+        """The visible pixels, in the resized image."""
         return slice(self.start, self.start + self.length)
 
     @property
     def place(self) -> slice:
-        """Where they lie in the crop."""
+        """The visible pixels, in the crop."""
         return slice(self.offset, self.offset + self.length)
 
 
 def _window(size: int, crop: int, rng: np.random.Generator) -> _Window:
-    """Anywhere inside when the image is longer than the crop; else the image anywhere inside the crop."""
+    """A random window: the crop within a longer image, or a shorter image within the crop."""
     shift = int(rng.integers(0, abs(size - crop), endpoint=True))
     return _Window(shift, 0, crop) if size >= crop else _Window(0, shift, size)
 
 
 def _nearest(window: _Window, size: int, source: int) -> NDArray[np.intp]:
-    """The source pixel under the centre of each pixel seen, in integers: a tie cannot depend on the window."""
+    """The source pixel under the centre of each visible pixel, in integers: ties do not depend on the window."""
     seen = np.arange(window.start, window.start + window.length, dtype=np.intp)
     return (2 * seen + 1) * source // (2 * size)
 
@@ -175,6 +175,6 @@ def _place(
     columns: _Window,
     mirror: bool,
 ) -> None:
-    """Write ``part`` into ``canvas`` (..., H, W) where its windows say, mirrored with the whole crop if asked for."""
+    """Write ``part`` into ``canvas`` (..., H, W) at its windows, mirrored with the whole crop if asked for."""
     target = canvas[..., ::-1] if mirror else canvas
     target[..., rows.place, columns.place] = part

@@ -1,1 +1,1 @@
-"""Training (``fit``), running a function over a data set (``infer``) and the optimiser presets (``optimise``)."""
+"""Training (``fit``), running a function over a dataset (``infer``) and the optimiser presets (``optimise``)."""

@@ -73,7 +73,7 @@ class Plan:
             )
 
     def steps(self, images: int) -> int:
-        """Steps for a data set of that many images."""
+        """Steps for a dataset of that many images."""
         return max(self.epochs * math.ceil(images / self.batch), self.min_steps)
 
     def epoch(self, step: int, images: int) -> int:

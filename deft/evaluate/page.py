@@ -97,7 +97,7 @@ def collect(run: Run) -> ReportData:
 
 
 def _place(given: str) -> str:
-    return "the embedded data set" if given.startswith("demo:") else given or "images"
+    return "the embedded dataset" if given.startswith("demo:") else given or "images"
 
 
 def _facts(record: dict[str, Any]) -> dict[str, str]:

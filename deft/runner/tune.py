@@ -59,7 +59,7 @@ def tune(
 
     Args:
         folder: a finished run.
-        masks: folder of drawn masks, named after the training images; None takes the data set's own.
+        masks: folder of drawn masks, named after the training images; None takes the dataset's own.
         most: use so many of the masks, chosen by their images' names, and leave the others to be scored on.
         data: as for :func:`deft.runner.run.reopen`.
 
@@ -131,7 +131,7 @@ def count(data: Dataset, maps: Sequence[Path], indices: Sequence[int], drawn: di
         data: the images.
         maps: one file an image of the data.
         indices: the images to count.
-        drawn: the file of each image's mask; None takes the data set's own.
+        drawn: the file of each image's mask; None takes the dataset's own.
     """
     sweeps = {index: ThresholdSweep(len(data.classes)) for index in indices}
 
@@ -157,7 +157,7 @@ def count(data: Dataset, maps: Sequence[Path], indices: Sequence[int], drawn: di
 
 
 def _of_data(data: Dataset) -> dict[int, Path | None]:
-    """The images of a data set that have a mask of its own."""
+    """The images of a dataset that have a mask of its own."""
     return {int(index): None for index in np.flatnonzero(data.scored)}
 
 

@@ -21,7 +21,7 @@ def check_maps(found: Any, sample: Sample, method: object) -> SeedMaps:
         method: whose maps they are, for the message.
 
     Raises:
-        InputError: they are of another type, grid or range, or of other classes than a data set has.
+        InputError: they are of another type, grid or range, or of other classes than a dataset has.
     """
     where = f"{type(method).__name__} on image {sample.name!r}"
     if not isinstance(found, SeedMaps):

@@ -130,13 +130,13 @@ def half(name: str) -> Callable[[Path], None]:
 
 FILE_FAULTS: dict[str, tuple[Callable[[Path], None], str, str, bool]] = {
     "mask of another size": (small_mask, "masks/img_01.png", "16 x 4", True),
-    "colour mask": (colour_mask, "masks/img_01.png", "colour picture", True),
+    "colour mask": (colour_mask, "masks/img_01.png", "colour image", True),
     "jpeg mask": (jpeg_mask, "masks/img_01.jpg", "PNG", True),
     "empty image": (lambda r: (r / "images/img_01.png").write_bytes(b""), "images/img_01.png", "empty", True),
     "iphone image": (lambda r: (r / "images/x.heic").write_bytes(b"ftypheic"), "labels.csv", "'x'", True),
-    "image cut short": (half("images/img_01.png"), "images/img_01.png", "cut short", False),
+    "image cut short": (half("images/img_01.png"), "images/img_01.png", "truncated", False),
     "mask cut short": (half("masks/img_01.png"), "masks/img_01.png", "", False),
-    "value beyond the classes": (wrong_value, "masks/img_01.png", "came 9", False),
+    "value beyond the classes": (wrong_value, "masks/img_01.png", "got 9", False),
 }
 
 

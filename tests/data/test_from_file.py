@@ -140,8 +140,8 @@ def test_what_is_named_is_opened(ending: str, train: int, val: int | None, file:
         (":splits?x=1", "It takes none"),
         (":needs", "expected a value for root; write "),
         (":needs?root=here", "here is empty"),
-        (":nothing", "expected it to return a data set, deft.Splits, or (train, val), got NoneType"),
-        (":crowd", "expected it to return a data set, deft.Splits, or (train, val), got list"),
+        (":nothing", "expected it to return a dataset, deft.Splits, or (train, val), got NoneType"),
+        (":crowd", "expected it to return a dataset, deft.Splits, or (train, val), got list"),
         (":wrong", "train: expected a data set, and int has no classes"),
     ],
 )

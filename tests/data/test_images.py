@@ -146,17 +146,17 @@ def large() -> bytes:
 
 
 BAD: dict[str, tuple[Callable[[], bytes], str]] = {
-    "jpeg cut in half": (lambda: cut("JPEG", 0.5), "cut short"),
-    "png cut in half": (lambda: cut("PNG", 0.5), "cut short"),
-    "jpeg without its end": (lambda: cut("JPEG", 0.97), "cut short"),
-    "png cut in its header": (lambda: cut("PNG", 0.001), "no image"),
+    "jpeg cut in half": (lambda: cut("JPEG", 0.5), "truncated"),
+    "png cut in half": (lambda: cut("PNG", 0.5), "truncated"),
+    "jpeg without its end": (lambda: cut("JPEG", 0.97), "truncated"),
+    "png cut in its header": (lambda: cut("PNG", 0.001), "not an image"),
     "tiff cut in half": (lambda: cut("TIFF", 0.5), ""),
     "webp cut in half": (lambda: cut("WEBP", 0.5), ""),
     "empty": (lambda: b"", "empty"),
-    "a web page": (lambda: b"<!DOCTYPE html><p>404", "no image"),
-    "zeros": (lambda: bytes(2000), "no image"),
-    "svg": (lambda: b'<svg xmlns="http://www.w3.org/2000/svg"/>', "no image"),
-    "postscript": (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no image"),
+    "a web page": (lambda: b"<!DOCTYPE html><p>404", "not an image"),
+    "zeros": (lambda: bytes(2000), "not an image"),
+    "svg": (lambda: b'<svg xmlns="http://www.w3.org/2000/svg"/>', "not an image"),
+    "postscript": (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not an image"),
     "claims 3600 megapixels": (bomb, "million pixels"),
     "claims 81 megapixels": (large, "million pixels"),
     "float tiff of 0 to 255": (lambda: encoded(Image.fromarray(GREY.astype(np.float32)), "TIFF"), "[0, 1]"),
@@ -208,7 +208,7 @@ def test_masks_that_lost_their_values_are_refused(tmp_path: Path) -> None:
     Image.fromarray(RGB).save(tmp_path / "colour.png")
     Image.fromarray(GREY).save(tmp_path / "lossy.jpg")
     Image.fromarray(DEEP).save(tmp_path / "deep.png")
-    for name, word in {"colour.png": "colour picture", "lossy.jpg": "JPEG", "deep.png": "0 to 255"}.items():
+    for name, word in {"colour.png": "colour image", "lossy.jpg": "JPEG", "deep.png": "0 to 255"}.items():
         with pytest.raises(InputError, match=word):
             read_mask(tmp_path / name)
     for name in ("colour.png", "lossy.jpg"):

@@ -66,10 +66,10 @@ def test_a_run_refuses_what_is_no_data_set() -> None:
         ({"image": np.zeros((3, 8, 8), np.uint8)}, "expected an RGB image, uint8 (H, W, 3), got uint8 (3, 8, 8)"),
         ({"image": np.zeros((8, 8, 3))}, "got float64 (8, 8, 3)"),
         ({"image": "a.png"}, "expected an image as a NumPy array, got str"),
-        ({"name": "other"}, "its sample is called 'other'"),
+        ({"name": "other"}, "its sample is named 'other'"),
         ({"labels": np.ones(2, bool)}, "its sample has other labels"),
         ({"labels": np.array([1, 0])}, "its sample has other labels"),
-        ({"mask": np.full((8, 8), 7, np.uint8)}, "expected values 0 to 2 and 255, came 7"),
+        ({"mask": np.full((8, 8), 7, np.uint8)}, "expected values 0 to 2 and 255, got 7"),
         ({"context": np.zeros((8, 7), np.uint8)}, "the mask is 7 x 8 pixels"),
     ],
 )

@@ -1,1 +1,1 @@
-"""``demo:``, the drawn data set."""
+"""``demo:``, the rendered dataset."""

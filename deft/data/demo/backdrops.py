@@ -1,7 +1,7 @@
-"""Where the scenes take place: grass, water or road up to a horizon, and the sky above it.
+"""Backdrops of the scenes: grass, water or road up to a horizon, and the sky above it.
 
-The camera looks over a plane: a texture is read at (x / depth, 1 / depth) below the horizon, so tufts, ripples and
-lane markings shrink with distance. Textures are sums of smooth noise, seeded and new in every picture.
+The camera looks over a plane: below the horizon a texture is read at (x / depth, 1 / depth), so tufts, ripples and
+lane markings shrink with distance. Textures are sums of smooth noise, seeded separately for every image.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TILE = 160
 
 
 def noise(rng: np.random.Generator, *cells: tuple[int, int]) -> Floats:
-    """Smooth noise that tiles, (TILE, TILE), about 1 strong: an octave for each grid of (rows, columns), halving."""
+    """Smooth tileable noise, (TILE, TILE), about 1 strong: one octave per grid of (rows, columns), halving."""
     total = np.zeros((TILE, TILE), np.float32)
     for octave, (rows, columns) in enumerate(cells):
         grid = np.pad(rng.random((rows, columns), np.float32) * 2 - 1, 2, mode="wrap")
@@ -35,9 +35,9 @@ def backdrop(ground: int, horizon: float, size: int, rng: np.random.Generator) -
 
     Args:
         ground: index into ``GROUNDS``.
-        horizon: share of the height above the plane; at or below 0 there is no sky.
-        size: side of the square picture, pixels.
-        rng: what differs from picture to picture.
+        horizon: share of the height above the horizon; at or below 0 there is no sky.
+        size: side of the square image, pixels.
+        rng: the source of randomness.
 
     Returns:
         RGB float (size, size, 3) in about 0..255, and the context mask (size, size): j + 1 for ``CONTEXTS[j]``, 255
@@ -45,7 +45,7 @@ def backdrop(ground: int, horizon: float, size: int, rng: np.random.Generator) -
     """
     rows: Floats = (np.arange(size, dtype=np.float32) + 0.5) / np.float32(size)
     columns: Floats = rows - np.float32(0.5)
-    near: Floats = np.clip((rows - horizon) / (1.0 - horizon), 0.02, 1.0)  # 0 at the horizon, 1 at the feet
+    near: Floats = np.clip((rows - horizon) / (1.0 - horizon), 0.02, 1.0)  # 0 at the horizon, 1 at the bottom
     across: Floats = columns[None, :] / near[:, None]
     away: Floats = np.broadcast_to(1.0 / near[:, None], across.shape)
     canvas = (_grass, _water, _road)[ground](across, away, rng)
@@ -97,7 +97,7 @@ def _water(across: Floats, away: Floats, rng: np.random.Generator) -> Floats:
 
 
 def _road(across: Floats, away: Floats, rng: np.random.Generator) -> Floats:
-    """Asphalt with grain, worn patches and mostly lane markings."""
+    """Asphalt with grain, worn patches and, in most images, lane markings."""
     grain = _read(noise(rng, (160, 160)), across, away, 1.0, 1.0)
     worn = _read(noise(rng, (5, 9), (24, 24)), across, away, 0.4, 0.4)
     base = np.array([116, 114, 112], np.float32) * rng.uniform(0.70, 1.25) + rng.uniform(-7, 7, 3).astype(np.float32)
@@ -114,7 +114,7 @@ def _road(across: Floats, away: Floats, rng: np.random.Generator) -> Floats:
 
 
 def _sky(height: Floats, columns: Floats, rng: np.random.Generator) -> Floats:
-    """Sky of (rows, columns, 3): ``height`` runs from 0 at the top to 1 at the horizon."""
+    """Sky, (rows, columns, 3); ``height`` runs from 0 at the top to 1 at the horizon."""
     zenith = np.array(
         ((74, 132, 200), (120, 156, 196), (150, 158, 168), (116, 118, 168))[int(rng.integers(4))], np.float32
     )
@@ -127,7 +127,7 @@ def _sky(height: Floats, columns: Floats, rng: np.random.Generator) -> Floats:
 
 
 def light(size: int, rng: np.random.Generator) -> Floats:
-    """Make exposure, tint and a gradient across the picture, to multiply by, (size, size, 3)."""
+    """Factors (size, size, 3) of exposure, tint and a gradient, by which an image is multiplied."""
     line = np.linspace(-1, 1, size, dtype=np.float32)
     level = rng.uniform(0.82, 1.12)
     down, along = (level * rng.uniform(-0.14, 0.14) * line for _ in range(2))

@@ -1,8 +1,8 @@
-"""``demo:``, a data set without files: drawn scenes whose objects mostly stay in their usual context.
+"""``demo:``, a dataset without files: rendered scenes whose objects are mostly in their usual context.
 
-Six classes live on three grounds, two on each, as cow and sheep share the grass in photographs. A classifier can
-score well by looking at the ground alone; how much it does shows on ``val``, where one half of the images has every
-object in its usual context (group ``aligned``) and the other half none (group ``conflicting``).
+Each of three grounds is the usual context of two of the six classes, as cow and sheep share the grass in photographs. A
+classifier can score well by looking only at the ground; how much it does so shows on ``val``, where in one half of the
+images every object is in its usual context (group ``aligned``) and in the other half none is (group ``conflicting``).
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from deft.data.demo.backdrops import CONTEXTS
 from deft.data.demo.scenes import CLASSES, Scene, draw, lay_out
 
 DRAWING = 1
-"""Raised when the same scene is drawn differently: it is part of the fingerprint."""
+"""Version of the drawing, increased when the same scene is drawn differently; part of the fingerprint."""
 CACHE_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
 class DemoSettings:
-    """What ``demo:`` takes, as in ``demo:bias=0.9,size=160``."""
+    """Options of ``demo:``, as in ``demo:bias=0.9,size=160``."""
 
     bias: float = 0.8
-    """Share of the objects of ``train`` that are in their usual context, 0 to 1; 0.33 is no bias at all."""
+    """Share of the objects of ``train`` in their usual context, 0 to 1; 1/3 is no bias."""
     train: int = 600
-    """Images to learn from."""
+    """Number of training images."""
     val: int = 200
-    """Held-out images, every other one conflicting; 0 for none."""
+    """Number of held-out images, every second one conflicting; 0 for none."""
     size: int = 128
     """Side of the square images, pixels."""
     seed: int = 0
-    """Other seeds give other scenes."""
+    """Random seed of the scenes."""
 
     def __post_init__(self) -> None:
         for name, (low, high) in RANGES.items():
@@ -59,10 +59,10 @@ EXAMPLE = "demo:bias=0.8,train=600,val=200,size=128,seed=0"
 
 @dataclass
 class Demo:
-    """One split of the drawn data set; a :class:`deft.contracts.Dataset`.
+    """One split of the rendered dataset; a :class:`deft.contracts.Dataset`.
 
-    An image depends on (seed, split, index) and, in ``train``, on bias: never on the number of images or on what was
-    drawn before. Pictures are drawn when asked for and kept while they fit in ``CACHE_BYTES``.
+    An image depends on (seed, split, index) and, in ``train``, on bias, but not on the number of images or on those
+    drawn before. Images are drawn on demand and cached while they fit in ``CACHE_BYTES``.
     """
 
     settings: DemoSettings
@@ -82,7 +82,7 @@ class Demo:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Six names."""
+        """The names of the six classes."""
         return CLASSES
 
     @property
@@ -105,7 +105,7 @@ class Demo:
 
     @property
     def context_labels(self) -> NDArray[np.bool_]:
-        """Multi-hot, (N, J): the ground, and the sky where the horizon is in the picture."""
+        """Multi-hot, (N, J): the ground, and the sky if the horizon is in the image."""
         labels = np.zeros((len(self), len(CONTEXTS)), np.bool_)
         for index, scene in enumerate(self.scenes):
             labels[index, scene.ground] = True
@@ -114,7 +114,7 @@ class Demo:
 
     @property
     def scored(self) -> NDArray[np.bool_]:
-        """(N,), all True: every mask is known."""
+        """(N,), all True: every image has a mask."""
         return np.ones(len(self), np.bool_)
 
     @property
@@ -143,7 +143,7 @@ class Demo:
         assert sample.mask is not None and sample.context is not None
         return Sample(
             sample.name, sample.image.copy(), sample.labels.copy(), sample.mask.copy(), sample.context.copy()
-        )  # copies, for what is kept must not change
+        )  # copies, because cached arrays must not change
 
     def _draw(self, index: int) -> Sample:
         image, mask, context = draw(self.scenes[index], self.settings.size)
@@ -153,17 +153,17 @@ class Demo:
 
 
 def open_demo(spec: str) -> Splits:
-    """Open the drawn data set.
+    """Open the rendered dataset.
 
     Args:
-        spec: what follows ``demo:``; empty, or ``key=value`` separated by commas with the fields of
+        spec: the text after ``demo:``; empty, or ``key=value`` separated by commas with the fields of
             :class:`DemoSettings` as keys.
 
     Returns:
         ``train``, and ``val`` unless ``val=0``.
 
     Raises:
-        InputError: an unknown or repeated key, a value that is no number, or one out of range.
+        InputError: an unknown or repeated key, a value that is not a number, or one out of range.
     """
     kinds = {entry.name: float if entry.name == "bias" else int for entry in fields(DemoSettings)}
     given: dict[str, float] = {}

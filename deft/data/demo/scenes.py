@@ -1,7 +1,7 @@
 """Scenes: objects of a few classes placed on grass, water or road, drawn with their exact masks.
 
-A scene is laid out first (cheap, and enough to know every label) and drawn later, at any size. Objects are drawn at
-three times the size and averaged down, which smooths their edges.
+A scene is laid out first (cheap, and sufficient for all labels) and drawn later, at any size. Objects are drawn at
+three times the size and downsampled by averaging, which smooths their edges.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from deft.data.demo.silhouettes import SHAPES, Part, Points, Silhouette, smooth,
 
 CLASSES = tuple(SHAPES)
 HOME = {"cow": "grass", "sheep": "grass", "duck": "water", "boat": "water", "car": "road", "bus": "road"}
-"""Where a class usually is: two classes share each ground, so that the ground alone does not name the class."""
+"""Usual ground of each class: two classes share each ground, so the ground alone does not determine the class."""
 
 SUPERSAMPLE = 3
 TONES = ("body", "second", "shade", "dark", "glass")
@@ -31,14 +31,14 @@ PALETTE = (
 
 @dataclass(frozen=True)
 class Placed:
-    """One thing in a scene; positions and lengths are shares of the image side."""
+    """One object or piece of clutter in a scene; positions and lengths are shares of the image side."""
 
     kind: int
-    """Class index, or -1 for a bush, rock or post, which belongs to no class and counts as background."""
+    """Class index, or -1 for clutter (a bush, rock or post), which counts as background."""
     x: float
-    """Its middle."""
+    """Horizontal centre."""
     y: float
-    """The line it stands on, down from the top; the lower, the nearer."""
+    """Bottom edge, measured from the top; the larger, the nearer to the camera."""
     length: float
     flip: bool
     tilt: float
@@ -47,34 +47,34 @@ class Placed:
 
 @dataclass(frozen=True)
 class Scene:
-    """All that decides a picture but its size."""
+    """Everything that determines an image except its size."""
 
     ground: int
     """Index into ``GROUNDS``."""
     horizon: float
-    """Share of the height above the plane; at or below 0 there is no sky."""
+    """Share of the height above the horizon; at or below 0 there is no sky."""
     things: tuple[Placed, ...]
     """Objects and clutter, from far to near."""
     key: tuple[int, ...]
-    """Seeds colours, poses and textures."""
+    """Random seed of colours, poses and textures."""
 
     @property
     def objects(self) -> tuple[Placed, ...]:
-        """The things that have a class."""
+        """The things that are not clutter."""
         return tuple(thing for thing in self.things if thing.kind >= 0)
 
     @property
     def usual(self) -> tuple[bool, ...]:
-        """For each object: is it where its class usually is?"""
+        """Whether each object is on the usual ground of its class."""
         return tuple(HOME[CLASSES[thing.kind]] == GROUNDS[self.ground] for thing in self.objects)
 
 
 def lay_out(key: tuple[int, ...], bias: float) -> Scene:
-    """Choose ground, view, objects and places.
+    """Choose ground, view, objects and their positions.
 
     Args:
         key: non-negative integers; the same key gives the same scene.
-        bias: chance in [0, 1] that an object is in its usual context; else its class is one that lives elsewhere.
+        bias: probability that an object is in its usual context; otherwise its class is drawn from the others.
 
     Returns:
         A scene of one to three objects; each ground and each class is equally likely.
@@ -103,8 +103,8 @@ def draw(scene: Scene, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8],
     """Draw a scene.
 
     Args:
-        scene: what to draw.
-        size: side of the square picture, pixels.
+        scene: the scene to draw.
+        size: side of the square image, pixels.
 
     Returns:
         image RGB (size, size, 3); mask (size, size), 0 background, k + 1 for class k; context (size, size), 0 object,
@@ -125,7 +125,7 @@ def draw(scene: Scene, size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8],
 
 
 def _clutter(rng: np.random.Generator) -> Silhouette:
-    """A bush, rock or post in the colours of the objects: a blob of colour is not yet an object."""
+    """A bush, rock or post in the colours of objects, so that colour alone does not identify an object."""
     if rng.random() < 0.3:
         return (Part(strip([(0.0, 0.0), (rng.uniform(-0.1, 0.1), 1.9)], [0.35, 0.28]), "body"),)
     angle = np.linspace(0.0, 2.0 * np.pi, 9, endpoint=False)
@@ -147,7 +147,7 @@ def _shadow(canvas: Floats, thing: Placed) -> None:
 
 
 def _colours(rng: np.random.Generator) -> NDArray[np.uint8]:
-    """RGBA by tone, (7, 4): 0 is empty, 1 to 5 are ``TONES``, 6 is the pattern on the body."""
+    """RGBA of each tone, (7, 4): 0 is empty, 1 to 5 are ``TONES``, 6 is the pattern on the body."""
     first, second, third = (np.array(PALETTE[index]) for index in rng.choice(len(PALETTE), 3, replace=False))
     body = first * rng.uniform(0.8, 1.1)
     dark, glass = np.full(3, rng.uniform(18, 60)), np.array([150, 186, 204]) * rng.uniform(0.45, 1.1)
@@ -179,7 +179,7 @@ def _paint(canvas: Floats, thing: Placed, shape: Silhouette, rng: np.random.Gene
     tones = Image.fromarray(indices)
     tones.putpalette(colours.tobytes(), "RGBA")
     fine = tones.convert("RGBA")
-    # Colour is 0 where alpha is, so it is premultiplied already and the four channels can be averaged one by one.
+    # Colour is 0 where alpha is 0, so it is premultiplied already and the four channels can be averaged separately.
     layer = np.asarray(Image.merge("RGBX", fine.split()).reduce(SUPERSAMPLE), dtype=np.float32)
     alpha = layer[..., 3:] / 255.0
     relief = np.linspace(1.14, 0.80, bottom - top, dtype=np.float32)[:, None, None]
@@ -191,14 +191,14 @@ def _paint(canvas: Floats, thing: Placed, shape: Silhouette, rng: np.random.Gene
 
 
 def _place(points: Points, thing: Placed) -> Points:
-    """Flip, tilt and turn y downwards; units stay."""
+    """Flip and tilt points, and point y downwards; units do not change."""
     angle = np.deg2rad(thing.tilt)
     x, y = (-points[:, 0] if thing.flip else points[:, 0]), -points[:, 1]
     return np.stack([np.cos(angle) * x - np.sin(angle) * y, np.sin(angle) * x + np.cos(angle) * y], axis=1)
 
 
 def _pattern(rng: np.random.Generator) -> Image.Image | None:
-    """Spots or stripes for a body, to be stretched over the object; None for a plain one."""
+    """Spots or stripes to be stretched over an object; None for a plain one."""
     choice = rng.random()
     if choice < 0.6:
         return None

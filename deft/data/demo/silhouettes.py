@@ -1,7 +1,7 @@
-"""Objects drawn as polygons: six classes told apart by their shape alone.
+"""Objects drawn as polygons: six classes that differ only in shape.
 
-Colours and patterns are shared by all classes, so neither gives a class away; build, pose and details vary within a
-class. Units: an object faces right, stands on y = 0 (y up) and is about two long, x in [-1, 1]; no height passes 2.
+All classes share the same colours and patterns; proportions, pose and details vary within a class. Units: an object
+faces right, stands on y = 0 (y up) and is about 2 long, x in [-1, 1]; no height exceeds 2.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Part:
     points: Points
     """(P, 2), P >= 3."""
     tone: Tone
-    """``body`` carries the pattern, ``shade`` is the body in shadow, ``dark`` wheels and hooves."""
+    """``body`` has the pattern, ``shade`` is the body in shadow, ``dark`` is for wheels and hooves."""
 
 
 Silhouette = tuple[Part, ...]
@@ -56,7 +56,7 @@ def strip(line: list[tuple[float, float]], widths: list[float]) -> Points:
 
 
 def turned(points: Points, around: tuple[float, float], degrees: float) -> Points:
-    """Points turned counter-clockwise."""
+    """Rotate points counter-clockwise."""
     angle = np.deg2rad(degrees)
     matrix = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
     pivot = np.array(around)
@@ -114,7 +114,7 @@ def cow(rng: np.random.Generator) -> Silhouette:
 
 
 def sheep(rng: np.random.Generator) -> Silhouette:
-    """A woolly cloud on thin legs with a small face and a hanging ear."""
+    """Woolly body on thin legs, with a small face and a hanging ear."""
     curls = int(rng.integers(9, 14))
     angle = np.linspace(0.0, 2.0 * np.pi, curls * 6, endpoint=False)
     radius = 1.0 + 0.13 * np.abs(np.sin(0.5 * curls * angle + rng.uniform(0, np.pi)))

@@ -1,1 +1,1 @@
-"""Labels and masks of other tools, converted once."""
+"""Conversion of labels and masks of other tools."""

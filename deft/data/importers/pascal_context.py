@@ -1,8 +1,8 @@
-"""PASCAL-Context (Mottaghi et al., CVPR 2014) as the contexts of a ``voc:`` data set.
+"""PASCAL-Context (Mottaghi et al., CVPR 2014) as the contexts of a ``voc:`` dataset.
 
-Its release of 59 classes is a folder of PNGs named after VOC's images (0 none of the classes, k the k-th name) and a
-list of names. Twenty of them are VOC's own objects; the others are what stands around them. Here the former become
-value 0, the latter are numbered anew, and what has no class becomes 255, for nobody said what it is.
+Its release of 59 classes is a folder of PNGs named after VOC's images (0 for none of the classes, k for the k-th name)
+and a list of names. Twenty of them are VOC's object classes, the others are contexts. Here objects become value 0,
+contexts are renumbered, and pixels without a class become 255, because their content is unknown.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ from deft.data.layouts.name_lists import check_classes, class_name, read_names
 _NUMBERED = re.compile(r"(\d+)(?:\s*:\s*|\s+)(\S.*)")
 """``1: aeroplane`` or ``1 aeroplane``."""
 _ALIASES = {"table": "diningtable", "tv": "tvmonitor"}
-"""Names of objects that differ from VOC's by more than blanks, as :func:`_folded`."""
+"""Names of objects that differ from VOC's by more than spaces, in the form of :func:`_folded`."""
 _WRITTEN = ("SegmentationContext", "context_labels.csv", "context_classes.txt")
-"""What is made, in the order in which it is put in place: ``voc:`` reads the others once the last is there."""
+"""Files that are written, in the order in which they are moved: ``voc:`` ignores the others until the last exists."""
 
 
 @dataclass(frozen=True)
 class ImportedContexts:
-    """What an import wrote."""
+    """Summary of an import."""
 
     images: int
-    """Masks written, each with a row in the table."""
+    """Number of masks written, each with a row in the table."""
     contexts: tuple[str, ...]
     objects: tuple[str, ...]
-    """Names that are object classes of the data set."""
+    """Names that are object classes of the dataset."""
     left_out: int
-    """Masks of images that are not in ``JPEGImages``, where there is that folder."""
+    """Number of masks whose images are not in ``JPEGImages``, if that folder exists."""
 
 
 def import_contexts(
@@ -54,27 +54,27 @@ def import_contexts(
 ) -> ImportedContexts:
     """Write ``context_classes.txt``, ``context_labels.csv`` and ``SegmentationContext/`` as ``voc:`` reads them.
 
-    All of it is made in a hidden folder within ``out`` and moved at the end, so that a fault leaves nothing behind.
+    All files are made in a hidden folder within ``out`` and moved at the end, so that a failure leaves nothing behind.
 
     Args:
         masks: folder of grey or palette PNGs, each named after its image.
-        names: text file, one name a line, with its number or without; the k-th is value k in the masks.
-        out: folder to write into, a ``voc:`` folder for one; it is made where it is missing.
-        classes: object classes of the data set; names among them become value 0.
+        names: text file, one name per line, with or without its number; the k-th is value k in the masks.
+        out: folder to write into, such as a ``voc:`` folder; created if missing.
+        classes: object classes of the dataset; their pixels become value 0.
         progress: called with the number of masks done and their total.
 
     Returns:
-        What was written.
+        A summary of what was written.
 
     Raises:
-        InputError: a file cannot be used, or one to be written exists.
+        InputError: an input cannot be used, or an output already exists.
     """
     listed = read_context_names(names)
     known = {_folded(name) for name in classes}
     objects = tuple(name for name in listed if {_folded(name), _ALIASES.get(_folded(name))} & known)
     contexts = tuple(name for name in listed if name not in objects)
     if not contexts:
-        what = f"expected names beyond the object classes, came {len(listed)} names that all are"
+        what = f"expected names besides the object classes, got {len(listed)} object classes only"
         raise InputError(f"{names}: {what}; give the list of all classes of the masks")
     values = _new_values(listed, contexts)
     files = _pngs(masks)
@@ -87,7 +87,7 @@ def import_contexts(
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise
-        what = f"expected a folder that can be written to ({error.strerror})"
+        what = f"expected a writable folder ({error.strerror})"
         raise InputError(f"{out}: {what}; name another and copy its files into the VOC folder") from None
     with staging as folder:
         made = Path(folder)
@@ -112,11 +112,11 @@ def import_contexts(
 def read_context_names(path: Path) -> tuple[str, ...]:
     """Names of the values 1, 2, ... of the masks.
 
-    Lines are ``1: aeroplane``, ``1 aeroplane`` or ``aeroplane``, all of one kind; a first line ``background`` or
+    Lines are ``1: aeroplane``, ``1 aeroplane`` or ``aeroplane``, all in the same form; a first line ``background`` or
     ``0: background`` names value 0 and is left out.
 
     Raises:
-        InputError: the file is no such list, or its numbers are not 1, 2, ... in order.
+        InputError: the file is not such a list, or its numbers are not 1, 2, ... in order.
     """
     faults = Faults()
     lines = read_names(path, faults)
@@ -126,36 +126,36 @@ def read_context_names(path: Path) -> tuple[str, ...]:
     found: dict[str, int] = {}
     for place, ((line, text), match) in enumerate(zip(lines, matches, strict=True), start):
         if (match is not None) != numbered:
-            kind = "'NUMBER: NAME' as in the first line" if numbered else "a name alone as in the first line"
-            faults.add(path, line, f"expected {kind}, came {text!r}", "write all lines in one way")
+            kind = "'NUMBER: NAME' as in the first line" if numbered else "only a name as in the first line"
+            faults.add(path, line, f"expected {kind}, got {text!r}", "write all lines in the same form")
             continue
         if match is not None and int(match[1]) != place:
-            faults.add(path, line, f"expected number {place}, came {text!r}", "number the names 1, 2, ... in order")
+            faults.add(path, line, f"expected number {place}, got {text!r}", "number the names 1, 2, ... in order")
         name = class_name(match[2] if match else text)
         if ";" in name:
-            faults.add(path, line, f"{name!r} holds ';', which separates labels", "write the name without it")
+            faults.add(path, line, f"{name!r} contains ';', which separates labels", "write the name without it")
         if place and found.setdefault(name, line) != line:
             faults.add(path, line, f"{name!r} is already in line {found[name]}", "give each value its own name")
     if not found and not faults.errors:
-        faults.add(path, None, "expected names of the values 1, 2, ..., came none", "list one name a line")
+        faults.add(path, None, "expected names of the values 1, 2, ..., found none", "list one name per line")
     check_classes(tuple(found), list(found.values()), path, faults)
     refuse(faults.errors[:5], str(path))
     return tuple(found)
 
 
 def _start(text: str, match: re.Match[str] | None) -> int:
-    """Value that the first line names: 0 for background, else 1."""
+    """Value of the first line: 0 for background, else 1."""
     name = match[2] if match else text
     return 0 if name.strip().casefold() == "background" and (match is None or int(match[1]) == 0) else 1
 
 
 def _folded(name: str) -> str:
-    """One spelling for ``potted plant``, ``PottedPlant`` and ``tv/monitor``."""
+    """Normal form of names such as ``potted plant``, ``PottedPlant`` and ``tv/monitor``."""
     return re.sub(r"[\s/_-]", "", name.casefold())
 
 
 def _new_values(listed: tuple[str, ...], contexts: tuple[str, ...]) -> NDArray[np.int16]:
-    """New value of each of the 256 values, -1 where a mask may not hold it; (256,)."""
+    """New value of each of the 256 values, (256,); -1 for values that are not allowed in a mask."""
     values = np.full(256, -1, dtype=np.int16)
     values[BACKGROUND] = values[IGNORE] = IGNORE
     for value, name in enumerate(listed, 1):
@@ -164,27 +164,27 @@ def _new_values(listed: tuple[str, ...], contexts: tuple[str, ...]) -> NDArray[n
 
 
 def _pngs(masks: Path) -> list[Path]:
-    """The PNGs directly in a folder, in order of their names."""
+    """The PNGs directly in a folder, sorted by name."""
     if not masks.is_dir():
         what = "a file" if masks.exists() else "nothing"
-        raise InputError(f"{masks}: expected a folder of PNGs, came {what}; name the folder of the unpacked release")
+        raise InputError(f"{masks}: expected a folder of PNGs, got {what}; name the folder of the unpacked release")
     inside = [path for path in sorted(masks.iterdir()) if path.is_file() and not path.name.startswith(".")]
     files = [path for path in inside if path.suffix.lower() == ".png"]
     if not files:
         kinds = Counter(path.suffix.lower() or "no suffix" for path in inside)
         came = ", ".join(f"{count} x {suffix}" for suffix, count in kinds.most_common(3)) or "no file"
         raise InputError(
-            f"{masks}: expected PNGs named after VOC's images, came {came}; "
-            "name the folder that holds the masks of the 59 classes themselves"
+            f"{masks}: expected PNGs named after VOC's images, got {came}; "
+            "name the folder that directly contains the masks of the 59 classes"
         )
     stem, count = Counter(path.stem for path in files).most_common(1)[0]
     if count > 1:
-        raise InputError(f"{masks}: expected one PNG for each image, came {count} for {stem!r}; remove the wrong one")
+        raise InputError(f"{masks}: expected one PNG for each image, got {count} for {stem!r}; remove the wrong one")
     return files
 
 
 def _with_images(files: list[Path], folder: Path, masks: Path) -> dict[Path, tuple[str, ...]]:
-    """The names of each mask's images: its own where there is no folder of images yet, else those in the folder."""
+    """The image names of each mask: its own name if there is no folder of images yet, else the names in the folder."""
     stems = {file: relative(file, masks)[: -len(file.suffix)] for file in files}
     if not folder.is_dir():
         return {file: (stem,) for file, stem in stems.items()}
@@ -194,31 +194,31 @@ def _with_images(files: list[Path], folder: Path, masks: Path) -> dict[Path, tup
     if not kept:
         first = stems[files[0]]
         raise InputError(
-            f"{masks}: expected PNGs named after the images in {folder}, came {len(files)} others, e.g. {first!r}; "
-            "name the folder of the masks of these images"
+            f"{masks}: expected PNGs named after the images in {folder}, got {len(files)} others, e.g. {first!r}; "
+            "name the folder with the masks of these images"
         )
     return kept
 
 
 def _refuse_existing(path: Path) -> None:
     if os.path.lexists(path):
-        raise InputError(f"{path}: exists already and is not overwritten; move it away or name another folder")
+        raise InputError(f"{path}: already exists and is not overwritten; move it away or name another folder")
 
 
 def _remapped(file: Path, values: NDArray[np.int16], names: Path, count: int) -> NDArray[np.uint8]:
-    """A mask in the new values, (H, W): 0 object, j + 1 context j, 255 unknown."""
+    """A mask with the new values, (H, W): 0 object, j + 1 context j, 255 unknown."""
     mask = values[read_mask(file)]
     if mask.min(initial=0) < 0:
         wrong = np.unique(read_mask(file)[mask < 0])
         raise InputError(
-            f"{file}: expected values 0 to {count}, one for each name in {names}, and 255, came "
+            f"{file}: expected values 0 to {count}, one for each name in {names}, and 255, got "
             f"{', '.join(str(value) for value in wrong[:5])}; give the list of names that belongs to these masks"
         )
     return mask.astype(np.uint8)
 
 
 def _cell(mask: NDArray[np.uint8], contexts: tuple[str, ...]) -> str:
-    """The contexts that a mask shows, as a cell of the table."""
+    """The contexts in a mask, as a cell of the table."""
     counts = np.bincount(mask.ravel(), minlength=256)
     shown = [name for value, name in enumerate(contexts, 1) if counts[value]]
     return ";".join(shown) + (";" if any(" " in name for name in shown) else "")

@@ -1,8 +1,8 @@
-"""A pickle of dicts, lists and numpy arrays, walked as data.
+"""Reader of pickles of dicts, lists and numpy arrays that never unpickles.
 
-Unpickling may run any code, so nothing is unpickled here: the few opcodes that such a pickle is made of are understood,
-and every other one is refused. The four names that numpy puts into its pickles are compared as text; nothing is
-imported, called or looked up.
+Unpickling can run any code. Instead, the few opcodes that such a pickle consists of are interpreted here, and all
+others are refused. The four names that numpy writes into its pickles are compared as text; nothing is imported, called
+or looked up.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 
 class Refused(Exception):
-    """The pickle holds something beyond dicts, lists and arrays; the message says what came."""
+    """The pickle contains something other than dicts, lists and arrays; the message says what."""
 
 
 @dataclass(eq=False)
 class _Name:
-    """A global, as text."""
+    """A reference to a global, as text."""
 
     module: str
     name: str
@@ -26,7 +26,7 @@ class _Name:
 
 @dataclass(eq=False)
 class PickledDtype:
-    """Type of the numbers of an array: numpy's code without byte order, ``f4``, and its order, ``<``."""
+    """Data type of an array: numpy's code without byte order, ``f4``, and its byte order, ``<``."""
 
     code: str
     order: str = "="
@@ -34,7 +34,7 @@ class PickledDtype:
 
 @dataclass(eq=False)
 class PickledArray:
-    """An array under construction: its state is a plain tuple."""
+    """An array as stored: its state is a plain tuple."""
 
     state: tuple[object, ...] | None = None
 
@@ -44,11 +44,11 @@ _MARK = object()
 
 
 def walk(data: bytes) -> object:
-    """Value that the opcodes describe, arrays as :class:`PickledArray`.
+    """The value that the opcodes describe, with arrays as :class:`PickledArray`.
 
     Raises:
-        Refused: at the first opcode or name that is not understood.
-        Exception: of any kind, where the bytes are no pickle at all.
+        Refused: an opcode or a name is not supported.
+        Exception: of any kind, if the bytes are not a pickle.
     """
     stack: list[object] = []
     memo: dict[int, object] = {}
@@ -89,7 +89,7 @@ def walk(data: bytes) -> object:
                 stack.append({})
             for key, value in zip(items[::2], items[1::2], strict=True):
                 if not isinstance(key, (str, int)):
-                    raise Refused(f"came a key that is {type(key).__name__}, neither text nor number")
+                    raise Refused(f"got a key that is {type(key).__name__}, neither text nor number")
                 as_dict(stack[-1])[key] = value
         elif name == "GLOBAL":
             stack.append(_known(*str(argument).split(" ", 1)))
@@ -102,9 +102,9 @@ def walk(data: bytes) -> object:
         elif name == "BUILD":
             _build(stack.pop(), stack[-1])
         else:
-            raise Refused(f"came the pickle instruction {name}")
+            raise Refused(f"got the pickle instruction {name}")
     if len(stack) != 1:
-        raise Refused("came an unfinished pickle")
+        raise Refused("got an unfinished pickle")
     return stack[0]
 
 
@@ -133,57 +133,57 @@ def _known(module: str, name: str) -> _Name:
         or (module == "_codecs" and name == "encode")
     ):
         return _Name(module, name)
-    raise Refused(f"came a reference to {module}.{name}, which could run code")
+    raise Refused(f"got a reference to {module}.{name}, which could run code")
 
 
 def _reduce(function: object, arguments: object) -> object:
     if not isinstance(function, _Name) or not isinstance(arguments, tuple):
-        raise Refused("came a call of something unknown")
+        raise Refused("got a call of something unknown")
     if function.name == "_reconstruct":
         return PickledArray()
     if function.name == "dtype":
         return PickledDtype(_text(arguments[0]))
     if function.name == "encode":  # how protocol 2 writes bytes
         return _text(arguments[0]).encode("latin-1")
-    raise Refused(f"came a call of {function.name}")
+    raise Refused(f"got a call of {function.name}")
 
 
 def _build(state: object, target: object) -> None:
     if not isinstance(state, tuple):
-        raise Refused("came a state that is no tuple")
+        raise Refused("got a state that is not a tuple")
     if isinstance(target, PickledArray):
         target.state = state
     elif isinstance(target, PickledDtype):
         target.order = _text(state[1])
     else:
-        raise Refused("came a state of something unknown")
+        raise Refused("got a state of something unknown")
 
 
 def array_state(array: PickledArray) -> tuple[tuple[object, ...], PickledDtype, object]:
-    """Shape, type and content (bytes, or a list for objects) of an array; raises Refused when it has none."""
+    """Shape, type and content (bytes, or a list for objects) of an array; raises Refused if it has none."""
     if array.state is None or len(array.state) != 5:
-        raise Refused("came an array without content")
+        raise Refused("got an array without content")
     _, shape, dtype, _, data = array.state
     if not isinstance(shape, tuple) or not isinstance(dtype, PickledDtype):
-        raise Refused("came an array without shape")
+        raise Refused("got an array without shape")
     return shape, dtype, data
 
 
 def as_list(value: object) -> list[object]:
-    """The value, which has to be a list."""
+    """The value, which must be a list."""
     if not isinstance(value, list):
-        raise Refused(f"came {type(value).__name__} for a list")
+        raise Refused(f"got {type(value).__name__} for a list")
     return value
 
 
 def as_dict(value: object) -> dict[str | int, object]:
-    """The value, which has to be a dict."""
+    """The value, which must be a dict."""
     if not isinstance(value, dict):
-        raise Refused(f"came {type(value).__name__} for a dict")
+        raise Refused(f"got {type(value).__name__} for a dict")
     return value
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise Refused(f"came {type(value).__name__} for text")
+        raise Refused(f"got {type(value).__name__} for text")
     return value

@@ -1,1 +1,1 @@
-"""What ``KIND:PATH`` can be: a folder, PASCAL VOC, COCO, shards."""
+"""The layouts that ``KIND:PATH`` can name: a folder, PASCAL VOC, COCO, shards."""

@@ -1,4 +1,4 @@
-"""Object names of a VOC annotation, read by an XML parser that expands nothing and fetches nothing."""
+"""Object names of a VOC annotation, read by an XML parser that expands no entities and opens no other files."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ MAX_BYTES = 16 * 1024 * 1024
 
 
 class _Refused(Exception):
-    """The file declares what an annotation does not need."""
+    """The file has a declaration that an annotation does not need."""
 
 
 def read_annotation(path: Path, image: str, faults: Faults) -> Row:
     """Names of the objects, each once, with the line of the first.
 
-    ``annotation/object/name`` counts, with difficult objects; ``object/part/name`` does not. A document type is refused
-    before any entity can be declared: entities can read files and grow without bound.
+    Reads ``annotation/object/name``, including difficult objects, but not ``object/part/name``. A document type is
+    refused before it can declare entities, which can read files and grow without bound.
 
     Args:
         path: an XML file.
         image: name of the image it describes.
-        faults: takes what is wrong, by line.
+        faults: collects faults, by line.
     """
     parser = expat.ParserCreate()
     open_tags: list[str] = []
@@ -53,16 +53,16 @@ def read_annotation(path: Path, image: str, faults: Faults) -> Row:
     parser.EntityDeclHandler = refuse
     try:
         if path.stat().st_size > MAX_BYTES:
-            faults.add(path, None, f"larger than {MAX_BYTES} bytes", "no annotation is: check the file")
+            faults.add(path, None, f"larger than {MAX_BYTES} bytes", "no annotation is that large: check the file")
             return Row(image, (), path)
         parser.Parse(path.read_bytes(), True)
     except _Refused:
         line = parser.CurrentLineNumber
         faults.add(path, line, "declares a document type or an entity", "remove the <!DOCTYPE ...> from the file")
     except expat.ExpatError as error:
-        faults.add(path, error.lineno, f"no valid XML ({expat.ErrorString(error.code)})", "correct it at that line")
+        faults.add(path, error.lineno, f"not valid XML ({expat.ErrorString(error.code)})", "correct it at that line")
     except OSError as error:
-        faults.add(path, None, f"cannot be read ({error.strerror})", "check that it is there and readable")
+        faults.add(path, None, f"cannot be read ({error.strerror})", "check its path and permissions")
     else:
         return Row(image, tuple(found), path, tag_lines=tuple(found.values()))
     return Row(image, (), path)

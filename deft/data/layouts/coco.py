@@ -1,18 +1,18 @@
-"""``coco:PATH``: COCO (Lin et al., 2014, arXiv:1405.0312) as its authors distribute it; the only door to pycocotools.
+"""``coco:PATH``: COCO (Lin et al., 2014, arXiv:1405.0312) as distributed; the only module that imports pycocotools.
 
 ```
 PATH/annotations/instances_train2014.json, instances_val2014.json
 PATH/train2014/, val2014/                                             or 2017 in all four names
 ```
 
-COCO has no masks by class, and its users do not agree on how to draw them. Here:
+COCO has no semantic masks, and there is no agreed way to draw them. Here:
 
-- Labels are the classes of the objects that are no crowd. Classes stand in the order of their category ids.
-- A mask is drawn from the objects when it is asked for: crowds first, as 255, then objects from the largest to the
-  smallest, by pixels, so that what is in front of something larger is seen.
+- Labels are the classes of all objects except crowds. Classes are in the order of their category ids.
+- A mask is drawn from the objects on demand: crowds first, as 255, then objects from the largest to the smallest, by
+  area in pixels, so that an object in front of a larger one is visible.
 - Images without a label are kept and counted, or left out with ``coco:PATH?empty=drop``.
 
-Pixels are those of the file: an EXIF rotation is not applied, since objects were outlined on the file's raster.
+EXIF rotation is not applied, because COCO's polygons refer to the pixels as stored.
 """
 
 from __future__ import annotations
@@ -39,17 +39,17 @@ YEARS = ("2014", "2017")
 
 
 class Instance(NamedTuple):
-    """One outlined object."""
+    """One object with its outline."""
 
     value: int
-    """In a mask: k + 1 for class k; 255 for a crowd."""
+    """Mask value: k + 1 for class k; 255 for a crowd."""
     outline: Any
-    """As the file has it: polygons, or run lengths."""
+    """As in the file: polygons, or run lengths."""
 
 
 @dataclass(frozen=True, eq=False)
 class CocoImages:
-    """One split, its annotations in memory, images decoded and masks drawn when asked for; a ``Dataset``."""
+    """A ``Dataset`` of one split; annotations are in memory, images are decoded and masks drawn on demand."""
 
     classes: tuple[str, ...]
     names: tuple[str, ...]
@@ -58,15 +58,15 @@ class CocoImages:
     labels: NDArray[np.bool_]
     """Multi-hot, (N, K)."""
     sizes: tuple[tuple[int, int], ...]
-    """(H, W) of each image, which its outlines are drawn on."""
+    """(H, W) of each image according to the annotations."""
     instances: tuple[tuple[Instance, ...], ...]
     annotations: Path
-    """The file all this was read from."""
+    """The annotation file of the split."""
     contexts: tuple[str, ...] = ()
     context_labels: NDArray[np.bool_] | None = None
     groups: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     draws: bool = True
-    """Whether samples hold a mask."""
+    """Whether samples have masks."""
 
     @property
     def scored(self) -> NDArray[np.bool_]:
@@ -78,19 +78,19 @@ class CocoImages:
         return len(self.names)
 
     def __getitem__(self, index: int) -> Sample:
-        """Decode one image and draw its mask; raises InputError naming the file when that fails."""
+        """Decode one image and draw its mask; raises InputError naming the file if that fails."""
         image = read_image(self.images[index], upright=False)
         if image.shape[:2] != self.sizes[index]:
             (height, width), (wide, high) = image.shape[:2], self.sizes[index][::-1]
             raise InputError(
-                f"{self.images[index]}: {width} x {height} pixels, its outlines were drawn on {wide} x {high}; "
-                "use the images and the annotations of one release, not resized"
+                f"{self.images[index]}: expected {wide} x {high} pixels as in the annotations, got {width} x {height}; "
+                "use images and annotations of the same release, not resized"
             )
         mask = draw(self.instances[index], self.sizes[index]) if self.draws else None
         return Sample(self.names[index], image, self.labels[index].copy(), mask)
 
     def without_truth(self) -> CocoImages:
-        """The same images and tags, whose samples hold no mask."""
+        """The same images and tags, without masks."""
         return replace(self, draws=False)
 
     def fingerprint(self) -> str:
@@ -104,14 +104,14 @@ class CocoImages:
 
 
 def draw(instances: Sequence[Instance], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """The mask (H, W) of outlined objects: crowds below, objects above, small ones over large ones."""
+    """Draw the mask (H, W) of objects: crowds at the bottom, objects above, small ones over large ones."""
     from pycocotools import mask as coco
 
     height, width = size
     shapes = []
     for value, outline in instances:
         if isinstance(outline, list):
-            # Four numbers would be taken for a box; they are two points, which enclose nothing.
+            # pycocotools would take four numbers for a box; they are two points, which enclose no area.
             polygons = [polygon for polygon in outline if len(polygon) >= 6]
             if not polygons:
                 continue
@@ -130,11 +130,11 @@ def read_coco(path: Path, options: str, faults: Faults) -> Splits | None:
 
     Args:
         path: the folder with ``annotations``.
-        options: what stood behind ``?``: ``empty=drop``, ``year=2017``, separated by ``,`` or ``&``.
-        faults: takes what is wrong with the files.
+        options: the text after ``?``: ``empty=drop``, ``year=2017``, separated by ``,`` or ``&``.
+        faults: collects the faults of the files.
 
     Raises:
-        InputError: an option is not known, or pycocotools is not installed.
+        InputError: an option is unknown, or pycocotools is not installed.
     """
     try:
         import pycocotools  # noqa: F401
@@ -157,7 +157,7 @@ def read_coco(path: Path, options: str, faults: Faults) -> Splits | None:
     if (path / "annotations" / f"instances_val{year}.json").is_file():
         val = _split(path, f"val{year}", drop, faults)
     if val is not None and val.classes != train.classes:
-        faults.add(val.annotations, None, "its categories are not those of training", "use files of one release")
+        faults.add(val.annotations, None, "its categories differ from those of train", "use files of the same release")
         return None
     return Splits(train, val)
 
@@ -166,15 +166,16 @@ def _split(path: Path, part: str, drop: bool, faults: Faults) -> CocoImages | No
     file, folder = path / "annotations" / f"instances_{part}.json", path / part
     for needed in (file, folder):
         if not needed.exists():
-            faults.add(needed, None, "expected the annotations and images of COCO, there is none", "unpack it there")
+            faults.add(needed, None, "expected the annotations and images of COCO, found none", "unpack them there")
             return None
     try:
         with file.open("rb") as opened:
             return _parsed(json.load(opened), file, folder, drop, faults)
     except json.JSONDecodeError as error:
-        faults.add(file, error.lineno, f"no valid JSON ({error.msg})", "download it again")
+        faults.add(file, error.lineno, f"not valid JSON ({error.msg})", "download it again")
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        faults.add(file, None, f"no annotations of instances ({type(error).__name__}: {error})", "download it again")
+        what = f"expected annotations of instances, got {type(error).__name__}: {error}"
+        faults.add(file, None, what, "download it again")
     return None
 
 
@@ -201,8 +202,8 @@ def _parsed(content: Any, file: Path, folder: Path, drop: bool, faults: Faults) 
     present = {number: {one.value - 1 for one in found if one.value != IGNORE} for number, found in objects.items()}
     empty = sum(not found for found in present.values())
     if empty and not drop:
-        what = f"{empty} of {len(images)} images show no object of a class and are learned from as such"
-        faults.warn(file, None, what, "write ?empty=drop behind the path to leave them out")
+        what = f"{empty} of {len(images)} images show no object of a class and are trained on without labels"
+        faults.warn(file, None, what, "append ?empty=drop to the path to leave them out")
     kept = [number for number in images if present[number] or not drop]
     return CocoImages(
         classes=classes,

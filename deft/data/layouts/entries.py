@@ -1,4 +1,4 @@
-"""What a shard holds of one key: a photograph, perhaps with its tags, as bytes that nothing has interpreted yet."""
+"""Entries of a shard: the files of one key, a photograph and perhaps its tags, as undecoded bytes."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ _LOSSY = frozenset(("jpg", "jpeg", "jpe", "jfif", "webp", "heic", "heif", "avif"
 
 @dataclass(frozen=True)
 class Entry:
-    """What a shard holds of one key."""
+    """The files of one key in a shard."""
 
     key: str
     """Path without suffix, up to the first dot of its last part."""
     files: Mapping[str, bytes | InputError]
-    """Contents by suffix in lower case, without the first dot; an error in the place of what is not read."""
+    """Contents by suffix in lower case, without the first dot; an error instead of contents that cannot be read."""
 
 
 def is_image(suffix: str) -> bool:
-    """Whether contents of that suffix are taken for an image: ``jpg``, but not ``seg.png``."""
+    """Whether files with this suffix are images: ``jpg``, but not ``seg.png``."""
     return "." + suffix in SUFFIXES
 
 
 def image_of(entry: Entry) -> NDArray[np.uint8]:
     """The photograph of an entry, RGB (H, W, 3) as from :func:`deft.data.images.read_image`.
 
-    Beside a mask of the same key the photograph is the one in a format with loss.
+    If the key also has a mask, the photograph is the one in a lossy format.
 
     Raises:
-        InputError: none, several, one that cannot be decoded, or a key that would leave the folder it is put into.
+        InputError: no image, several, one that cannot be decoded, or a key that points outside its folder.
     """
     key = entry.key
     if key.startswith("/") or "\\" in key or ".." in key.split("/") or any(ord(letter) < 32 for letter in key):
@@ -55,18 +55,18 @@ def image_of(entry: Entry) -> NDArray[np.uint8]:
 
 
 def tags_of(entry: Entry, suffix: str) -> tuple[str, ...] | None:
-    """Tags that an entry brings with it.
+    """Tags of an entry.
 
     Args:
         entry: from :func:`read_shard`.
-        suffix: of the member that holds them: a list or ``{"tags": [...]}`` where it ends in ``json``, else one tag a
-            line.
+        suffix: suffix of the member with the tags: a list or ``{"tags": [...]}`` if it ends in ``json``, else one tag
+            per line.
 
     Returns:
-        Names of classes, without repetition; None where there is no such member.
+        Names of classes, without repetition; None if there is no such member.
 
     Raises:
-        InputError: the member holds something else.
+        InputError: the member has other content.
     """
     content = entry.files.get(suffix)
     if content is None:
@@ -87,7 +87,7 @@ def tags_of(entry: Entry, suffix: str) -> tuple[str, ...] | None:
 
 
 def shown(key: str) -> str:
-    """A key as it can be printed, whatever bytes it is made of."""
+    """A key in printable form, whatever its bytes."""
     return key.encode("utf-8", "backslashreplace").decode()
 
 

@@ -1,4 +1,4 @@
-"""A data set whose images and masks lie in files: what every layout on disk is read into."""
+"""A dataset of image and mask files, into which the layouts ``folder:`` and ``voc:`` are read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from deft.data.stamps import digest_of_tags, stamp
 
 @dataclass(frozen=True, eq=False)
 class FileDataset:
-    """One split, every label in memory, every image decoded when asked for; a :class:`deft.contracts.Dataset`."""
+    """A :class:`deft.contracts.Dataset` of one split; labels are in memory, images are decoded on demand."""
 
     classes: tuple[str, ...]
     names: tuple[str, ...]
@@ -35,7 +35,7 @@ class FileDataset:
     groups: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Keep the parts from drifting apart."""
+        """Check that all parts have the same length."""
         count = len(self.names)
         shapes = {
             "images": len(self.images),
@@ -57,7 +57,7 @@ class FileDataset:
         return len(self.names)
 
     def __getitem__(self, index: int) -> Sample:
-        """Decode one image with its masks; raises InputError naming the file when that fails."""
+        """Decode one image with its masks; raises InputError naming the file if that fails."""
         image = read_image(self.images[index])
         height, width = image.shape[:2]
         context = self.context_masks[index] if self.context_masks else None
@@ -70,11 +70,11 @@ class FileDataset:
         )
 
     def without_truth(self) -> FileDataset:
-        """The same images and tags, whose samples hold no mask."""
+        """The same images and tags, without masks."""
         return replace(self, masks=(None,) * len(self), context_masks=())
 
     def fingerprint(self) -> str:
-        """Digest of names, labels, classes and the size and time of each file; where the folder lies does not count."""
+        """Digest of names, labels, classes and the size and time of each file; independent of the folder's path."""
         digest = digest_of_tags(self)
         for files in (self.images, self.masks, self.context_masks):
             for path in files:
@@ -83,13 +83,13 @@ class FileDataset:
 
 
 def mask_fault(mask: NDArray[np.uint8], num_classes: int) -> str:
-    """What is wrong with the values of a mask, or an empty string."""
+    """Fault of the values of a mask, or an empty string."""
     counts = np.bincount(mask.ravel(), minlength=256)
     wrong = [value for value in range(num_classes + 1, IGNORE) if counts[value]]
     if not wrong:
         return ""
     shown = ", ".join(str(value) for value in wrong[:5]) + (", ..." if len(wrong) > 5 else "")
-    return f"expected values 0 to {num_classes} and 255, came {shown}"
+    return f"expected values 0 to {num_classes} and 255, got {shown}"
 
 
 def _mask(path: Path | None, size: tuple[int, int], num_classes: int) -> NDArray[np.uint8] | None:
@@ -108,5 +108,5 @@ VALUE_REMEDY = "use k for the k-th class, and check the order in classes.txt"
 
 
 def size_fault(mask: tuple[int, ...], image: tuple[int, ...]) -> str:
-    """Says that a mask (H, W) does not fit an image (H, W), in the width x height that viewers show."""
+    """Message that a mask (H, W) does not fit an image (H, W), as width x height, the order that viewers show."""
     return f"the mask is {mask[1]} x {mask[0]} pixels, its image {image[1]} x {image[0]}"

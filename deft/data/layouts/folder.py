@@ -1,7 +1,7 @@
 """``folder:PATH``: a folder of images with a table of tags, or one folder for each tag.
 
 ```
-PATH/images/        any names, any folders inside; PATH itself where there is no images/
+PATH/images/        any names, any folders inside; PATH itself if there is no images/
 PATH/labels.csv     header image,labels; labels separated by ';' or spaces      } one of these; with neither, the
 PATH/labels.json    {"image": ["label", ...]}                                   } folders in images/ are the tags
 PATH/masks/         optional: PNGs named like the images
@@ -9,8 +9,8 @@ PATH/classes.txt    optional: names and order of the classes; else the tags, sor
 PATH/val.txt        optional: names of the images held out for validation
 ```
 
-With one folder for each tag, an image with several tags lies in several folders: files of the same name *and* the same
-content are one image with all these tags; the same name with other content is another image.
+With one folder for each tag, an image with several tags is in several folders: files with the same name *and* the same
+content are one image with all these tags; files with the same name and different content are different images.
 """
 
 from __future__ import annotations
@@ -36,15 +36,15 @@ def read_folder(path: Path, faults: Faults) -> Splits | None:
 
     Args:
         path: an existing folder.
-        faults: takes all that is wrong; the result is complete only when it holds no error.
+        faults: collects all faults; the result is complete only if there are no errors.
 
     Returns:
-        The splits, or None when there is nothing to read.
+        The splits, or None if there is nothing to read.
     """
     root = path / "images" if (path / "images").is_dir() else path
     images = image_files(root, skip=frozenset() if root != path else frozenset({"masks"}))
     if not images.paths:
-        faults.add(root, None, "expected images, there are none", _LAYOUT)
+        faults.add(root, None, "expected images, found none", _LAYOUT)
         return None
     classes_file = path / "classes.txt"
     classes = read_classes(classes_file, faults) if classes_file.is_file() else ()
@@ -56,7 +56,7 @@ def read_folder(path: Path, faults: Faults) -> Splits | None:
         classes = tuple(sorted({tag for row in rows if row for tag in row.tags}))
         check_classes(classes, None, source, faults)
         if not classes:
-            faults.add(source, None, "expected labels, no image has any", "name for each image what it shows")
+            faults.add(source, None, "expected labels, found none", "label each image with its classes")
             return None
     labels = label_matrix(rows, classes, faults)
     masks = _masks(path / "masks", images, faults)
@@ -82,27 +82,27 @@ def read_folder(path: Path, faults: Faults) -> Splits | None:
 def _rows(
     path: Path, images: ImageFiles, classes: tuple[str, ...], faults: Faults
 ) -> tuple[ImageFiles, Sequence[Row | None], Path] | None:
-    """The images, the row of each, and the file the rows came from."""
+    """The images, the row of each, and the file of the rows."""
     table, mapping = path / "labels.csv", path / "labels.json"
     if table.is_file() and mapping.is_file():
-        faults.add(mapping, None, "labels.csv is there as well", "keep one of the two")
+        faults.add(mapping, None, "there is also a labels.csv", "keep one of the two")
     if table.is_file():
         return images, rows_by_image(read_label_csv(table, classes, faults), images, table, faults), table
     if mapping.is_file():
         return images, rows_by_image(read_label_json(mapping, faults), images, mapping, faults), mapping
     if not any("/" in relative(file, images.root) for file in images.paths):
-        faults.add(path, None, "expected labels.csv, labels.json or one folder for each tag, came none", _LAYOUT)
+        faults.add(path, None, "expected labels.csv, labels.json or one folder for each tag, found none", _LAYOUT)
         return None
     return _tag_folders(images, faults)
 
 
 def _tag_folders(images: ImageFiles, faults: Faults) -> tuple[ImageFiles, Sequence[Row | None], Path]:
-    """Take the first folder of each image for its tag and merge copies of one image."""
+    """Take the first folder of each path as the image's tag, and merge copies of the same image."""
     by_name: dict[str, list[int]] = {}
     for index, file in enumerate(images.paths):
         parts = relative(file, images.root).split("/")
         if len(parts) == 1:
-            faults.add(file, None, "expected a folder named for the tag, the image lies outside", _LAYOUT)
+            faults.add(file, None, "expected the image in a folder named after its tag, found it outside", _LAYOUT)
         else:
             by_name.setdefault("/".join(parts[1:]), []).append(index)
     tags: dict[int, list[str]] = {}
@@ -110,7 +110,7 @@ def _tag_folders(images: ImageFiles, faults: Faults) -> tuple[ImageFiles, Sequen
     for copies in by_name.values():
         first: dict[tuple[int, str], int] = {}
         for index in copies:
-            # Most names occur once: only rivals have to be read.
+            # Most names occur once: only files with the same name have to be read.
             key = _content(images.paths[index]) if len(copies) > 1 else (0, "")
             stands_for[index] = first.setdefault(key, index)
             tag = class_name(relative(images.paths[index], images.root).split("/")[0])
@@ -125,14 +125,14 @@ def _content(path: Path) -> tuple[int, str]:
 
 
 def _masks(folder: Path, images: ImageFiles, faults: Faults) -> list[Path | None]:
-    """The mask file of each image; faults for files that are no PNG or belong to no image."""
+    """The mask file of each image; faults for files that are not PNG or belong to no image."""
     masks: list[Path | None] = [None] * len(images.paths)
     if not folder.is_dir():
         return masks
     strangers: list[Path] = []
     for file in sorted(files_below(folder)):
         if file.suffix.lower() != ".png":
-            faults.add(file, None, f"expected PNG masks, came {file.suffix!r}", "save it as grey or palette PNG")
+            faults.add(file, None, f"expected PNG masks, got {file.suffix!r}", "save it as grey or palette PNG")
             continue
         found = images.find(relative(file, folder)[: -len(file.suffix)])
         if len(found) != 1:

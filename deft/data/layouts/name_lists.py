@@ -1,4 +1,4 @@
-"""Text that users write by hand or in a spreadsheet: lists of names, one a line, and lists of classes."""
+"""Text files that users write by hand: lists of names, one per line, and lists of classes."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from deft.data.faults import Faults
 
 
 def read_text(path: Path, faults: Faults) -> str | None:
-    """A UTF-8 file with or without byte order mark; None and a fault when it is not text."""
+    """Read a UTF-8 file with or without byte order mark; None and a fault if it is not text."""
     try:
         data = path.read_bytes()
     except OSError as error:
-        faults.add(path, None, f"cannot be read ({error.strerror})", "check that it is there and readable")
+        faults.add(path, None, f"cannot be read ({error.strerror})", "check its path and permissions")
         return None
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        faults.add(path, 1, "expected UTF-8 text, this is UTF-16", "save it again as UTF-8")
+        faults.add(path, 1, "expected UTF-8 text, got UTF-16", "save it again as UTF-8")
         return None
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        faults.add(path, line, f"expected UTF-8 text, byte {data[error.start]:#04x} is none", "save it again as UTF-8")
+        faults.add(path, line, f"expected UTF-8 text, got byte {data[error.start]:#04x}", "save it again as UTF-8")
         return None
     if "\0" in text:
-        faults.add(path, text.count("\n", 0, text.index("\0")) + 1, "holds a zero byte", "save it again as UTF-8 text")
+        faults.add(path, text.count("\n", 0, text.index("\0")) + 1, "has a zero byte", "save it again as UTF-8 text")
         return None
     return text
 
 
 def read_names(path: Path, faults: Faults) -> list[tuple[int, str]]:
-    """Lines that are not blank, each with its 1-based number; a repeated name is a fault and is dropped."""
+    """Non-blank lines, each with its 1-based number; a repeated name is a fault and is dropped."""
     text = read_text(path, faults)
     if text is None:
         return []
@@ -46,12 +46,12 @@ def read_names(path: Path, faults: Faults) -> list[tuple[int, str]]:
         elif name:
             first[name] = line
     if not first:
-        faults.add(path, None, "expected one name a line, the list is empty", "fill it or remove the file")
+        faults.add(path, None, "expected one name per line, got an empty list", "fill it or remove the file")
     return [(line, name) for name, line in first.items()]
 
 
 def read_classes(path: Path, faults: Faults) -> tuple[str, ...]:
-    """Class names, one a line; class k is mask value k + 1. ``background`` is not a class."""
+    """Class names, one per line; class k is mask value k + 1. ``background`` is not a class."""
     lines = read_names(path, faults)
     names = tuple(class_name(name) for _, name in lines)
     check_classes(names, [line for line, _ in lines], path, faults)
@@ -59,28 +59,28 @@ def read_classes(path: Path, faults: Faults) -> tuple[str, ...]:
 
 
 def class_name(text: str) -> str:
-    """One spelling for a class name: accents composed, no space around it."""
+    """Normal form of a class name: composed accents, no surrounding spaces."""
     return unicodedata.normalize("NFC", text.strip())
 
 
 def check_classes(
     names: tuple[str, ...], lines: list[int] | None, path: str | os.PathLike[str], faults: Faults
 ) -> None:
-    """Fault names that differ in their case only, ``background``, and more classes than a mask can hold."""
+    """Add faults for names that differ only in case, ``background``, and more classes than a mask can hold."""
     folded: dict[str, str] = {}
     for index, name in enumerate(names):
         line = lines[index] if lines else None
         other = folded.setdefault(name.casefold(), name)
         if other != name:
-            faults.add(path, line, f"classes {other!r} and {name!r} differ in their case only", "write one of the two")
+            faults.add(path, line, f"classes {other!r} and {name!r} differ only in case", "use one of the two")
         if name.casefold() in ("background", "__background__"):
             faults.add(
-                path, line, f"{name!r} is no class: background is mask value 0 by itself", "remove it from the classes"
+                path, line, f"{name!r} is not a class: background is always mask value 0", "remove it from the classes"
             )
     if len(names) > MAX_CLASSES:
         faults.add(
             path,
             lines[MAX_CLASSES] if lines else None,
-            f"at most {MAX_CLASSES} classes fit into a mask, these are {len(names)}",
+            f"expected at most {MAX_CLASSES} classes, as many as a mask can hold, got {len(names)}",
             "merge or drop classes (are labels separated by ';' or spaces?)",
         )

@@ -1,12 +1,12 @@
-"""``shards:PATTERN``: tar files whose members of one basename belong together; the only door to webdataset.
+"""``shards:PATTERN``: tar files of entries that share a basename; the only module that imports webdataset.
 
 The format is WebDataset's (Aizman, Maltby and Breuel, 2019, arXiv:2001.01858): ``a/b.jpg`` and ``a/b.json`` are one
-entry of key ``a/b``, and a shard is read from its beginning to its end. The library groups members, expands braces and
-writes; this file opens and checks, because the library would
+entry with key ``a/b``, and a shard is read sequentially. The library groups members, expands braces and writes shards;
+this module opens and checks them, because the library would
 
-* run commands for names such as ``pipe:...``: here a shard is a file of this machine or of shared storage;
-* decode members by their suffix, ``.pickle`` among them: here contents stay bytes;
-* end in silence at a damaged header, and read a member of any size: here both are told.
+* run commands for names such as ``pipe:...``: here a shard is a file on this machine or on shared storage;
+* decode members by their suffix, including ``.pickle``: here contents stay bytes;
+* stop silently at a damaged header, and read members of any size: here both are errors.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ from deft.data.layouts.entries import Entry, shown
 PREFIX = "shards:"
 MAX_SHARDS = 1_000_000
 MAX_BYTES = 500_000_000
-"""Largest member read, twice what an image of the largest size takes; a header can claim any size."""
+"""Largest member that is read, twice the bytes of the largest decoded image; a header can claim any size."""
 
 _BLOCK = 512
 _AFTER = 65_536
-"""Bytes that are looked at behind the end mark; tar pads to 10,240."""
+"""Bytes that are checked after the end mark; tar pads to 10,240."""
 
 
 def shard_paths(spec: str) -> list[Path]:
-    """The files that ``shards:PATTERN`` means, in its order.
+    """The files that ``shards:PATTERN`` names, in the order of the pattern.
 
     Args:
-        spec: the pattern may hold braces, ``{000..099}`` or ``{a,b}``, and a glob's ``*``, ``?`` and ``[]``.
+        spec: the pattern may contain braces, ``{000..099}`` or ``{a,b}``, and a glob's ``*``, ``?`` and ``[]``.
 
     Raises:
         InputError: webdataset is not installed, a file is missing, none is found, the name is a URL, or two files have
-            one name.
+            the same name.
     """
     pattern = spec.removeprefix(PREFIX)
     if re.match(r"[A-Za-z][\w+.-]+:", pattern) or pattern in ("", "-"):
         raise InputError(
             f"{spec}: expected a path on this machine or on shared storage, as in {PREFIX}photos-{{000..099}}.tar; "
-            "URLs and commands are not opened: copy or mount what they name"
+            "URLs and commands are not supported: copy or mount the files"
         )
     paths: list[Path] = []
     for name in _expanded(pattern, spec):
@@ -65,7 +65,7 @@ def shard_paths(spec: str) -> list[Path]:
     for path in dict.fromkeys(paths):
         if path.name in seen:
             raise InputError(
-                f"{spec}: expected shards of different names, because results are named after them, got "
+                f"{spec}: expected shards with different names, because results are named after them, got "
                 f"{seen[path.name]} and {path}; name one folder at a time, each with its own --out"
             )
         seen[path.name] = path
@@ -73,31 +73,31 @@ def shard_paths(spec: str) -> list[Path]:
 
 
 def _expanded(pattern: str, spec: str) -> list[str]:
-    library = _library()  # told first where it is missing
+    library = _library()  # reported first if it is missing
     if os.path.isfile(os.path.expanduser(pattern)):
         return [pattern]
     ranges = re.findall(r"(\d+)\.\.(\d+)", pattern)
-    long = any(abs(int(last) - int(first)) >= MAX_SHARDS for first, last in ranges)  # would be made at once
+    long = any(abs(int(last) - int(first)) >= MAX_SHARDS for first, last in ranges)  # would be expanded at once
     try:
         names = [] if long else list(islice(library.braceexpand(pattern, escape=False), MAX_SHARDS + 1))
     except ValueError as error:
         raise InputError(f"{spec}: expected braces as in {{000..099}} or {{a,b}}, got {error}") from None
     if long or len(names) > MAX_SHARDS:
-        raise InputError(f"{spec}: expected at most {MAX_SHARDS:,} shards in one command; name a part of them")
+        raise InputError(f"{spec}: expected at most {MAX_SHARDS:,} shards in one command; name some of them at a time")
     return names
 
 
 def read_shard(path: Path, wanted: Callable[[str], bool]) -> Iterator[Entry]:
-    """The entries of a shard, one after the other; nothing but the current one is held.
+    """Iterate over the entries of a shard; only the current one is in memory.
 
-    Members whose names WebDataset does not take for data (``.hidden``, ``__meta__``, no suffix) are passed over.
+    Members whose names WebDataset does not count as data (``.hidden``, ``__meta__``, no suffix) are skipped.
 
     Args:
         path: an uncompressed tar file.
-        wanted: whether the contents of this suffix are read; others are passed over, their key is not.
+        wanted: whether contents with this suffix are read; others are skipped, but their key is kept.
 
     Raises:
-        InputError: no tar file, one that is damaged or cut short, or one that has a key twice.
+        InputError: not a tar file, or one that is damaged, truncated or has a key twice.
     """
     seen: set[str] = set()
     entries = _library().group_by_keys(_members(path, wanted))
@@ -106,18 +106,18 @@ def read_shard(path: Path, wanted: Callable[[str], bool]) -> Iterator[Entry]:
             found = next(entries, None)
         except InputError:
             raise
-        except ValueError as error:  # the library's word for a name that comes twice
+        except ValueError as error:  # raised by the library for a name that occurs twice
             what = str(error.args[0]).partition(":")[0]
             raise InputError(
-                f"{path}: expected one file of each name, got {shown(what)} twice; make the shard again"
+                f"{path}: expected each file name once, got {shown(what)} twice; recreate the shard"
             ) from None
         if found is None:
             return
         key = found["__key__"]
         if key in seen:
             raise InputError(
-                f"{path}: expected the files of a key beside each other, got {shown(key)!r} in two places; "
-                "make the shard again with keys of their own"
+                f"{path}: expected the files of a key next to each other, got {shown(key)!r} in two places; "
+                "recreate the shard with unique keys"
             )
         seen.add(key)
         files = {name: content for name, content in found.items() if name[:2] != "__" and content is not None}
@@ -125,7 +125,7 @@ def read_shard(path: Path, wanted: Callable[[str], bool]) -> Iterator[Entry]:
 
 
 def _members(path: Path, wanted: Callable[[str], bool]) -> Iterator[dict[str, Any]]:
-    """Name and contents of each file in the tar, as the library's grouping takes them; None where not wanted."""
+    """Name and contents of each file in the tar, as the library groups them; None for contents that are not wanted."""
     archive = _opened(path)
     with archive:
         while (member := _next(archive, path)) is not None:
@@ -144,49 +144,49 @@ def _opened(path: Path) -> tarfile.TarFile:
     try:
         return tarfile.open(path, "r:")
     except (tarfile.TarError, OSError, EOFError) as error:
-        raise InputError(f"{path}: expected an uncompressed tar file, got {error}; make the shard again") from None
+        raise InputError(f"{path}: expected an uncompressed tar file, got {error}; recreate the shard") from None
 
 
 def _next(archive: tarfile.TarFile, path: Path) -> tarfile.TarInfo | None:
     try:
         return archive.next()
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
-        raise InputError(f"{path}: damaged or cut short ({error}); copy it again from its source") from None
+        raise InputError(f"{path}: damaged or truncated ({error}); copy it again from its source") from None
 
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> bytes | InputError:
     if not member.isreg() or member.issparse():
-        return InputError("expected a file in the tar itself, got a link, a device or a file with holes")
+        return InputError("expected a regular file in the tar, got a link, a device or a sparse file")
     if member.size > MAX_BYTES:
-        return InputError(f"at most {MAX_BYTES / 1e6:,.0f} MB are read, it claims {member.size / 1e6:,.0f}")
+        return InputError(f"expected at most {MAX_BYTES / 1e6:,.0f} MB, got {member.size / 1e6:,.0f}")
     try:
         file = archive.extractfile(member)
         if file is None:
             raise AssertionError("a regular member has contents")
         return file.read()
     except (tarfile.TarError, OSError, EOFError) as error:
-        raise InputError(f"{path}: damaged or cut short ({error}); copy it again from its source") from None
+        raise InputError(f"{path}: damaged or truncated ({error}); copy it again from its source") from None
 
 
 def _check_end(path: Path, offset: int) -> None:
-    """Refuse what is not a tar's end: anything that is no header stops the iteration in silence."""
+    """Refuse a tar without a proper end: tarfile stops silently at anything that is not a header."""
     with path.open("rb") as file:
         file.seek(offset)
         mark, after = file.read(_BLOCK), file.read(_AFTER)
     if len(mark) < _BLOCK:
-        raise InputError(f"{path}: cut short, its end mark is missing; copy it again from its source")
+        raise InputError(f"{path}: truncated, its end mark is missing; copy it again from its source")
     if any(mark):
         raise InputError(f"{path}: damaged at byte {offset:,}; copy it again from its source")
     if any(after):
-        raise InputError(f"{path}: goes on behind its end mark, as tar files joined by cat do; split it into shards")
+        raise InputError(f"{path}: has data after its end mark, like tar files joined by cat; split it into shards")
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[Callable[[str, Mapping[str, bytes]], None]]:
     """Write a shard whole or not at all; equal contents give equal bytes.
 
-    Yields the function that takes a key and its contents by suffix. What it was given goes to a file beside ``path``
-    and gets its name when the block has ended well; what a killed process left of the same shard is removed.
+    Yields a function that takes a key and its contents by suffix. Entries are written to a temporary file next to
+    ``path``, which is renamed when the block succeeds; temporary files of killed processes are removed.
     """
     tar_writer = _library().tar_writer
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -202,7 +202,7 @@ def writing(path: Path) -> Iterator[Callable[[str, Mapping[str, bytes]], None]]:
 
 
 class _Library(NamedTuple):
-    """What is used of webdataset."""
+    """The functions used from webdataset."""
 
     braceexpand: Callable[..., Iterator[str]]
     group_by_keys: Callable[[Iterator[dict[str, Any]]], Iterator[dict[str, Any]]]

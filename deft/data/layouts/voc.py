@@ -2,14 +2,14 @@
 
 ```
 PATH/JPEGImages/NAME.jpg
-PATH/ImageSets/Segmentation/train.txt, val.txt, train_aug.txt     one name a line; train_aug is learnt from where it is
+PATH/ImageSets/Segmentation/train.txt, val.txt, train_aug.txt     one name per line; train_aug, if any, is trained on
 PATH/SegmentationClassAug/ or SegmentationClass/NAME.png          optional masks
 PATH/classes.txt                                                  optional, else the 20 VOC classes
 PATH/image_labels.csv, else Annotations/NAME.xml, else cls_labels.npy
 PATH/context_classes.txt, context_labels.csv, SegmentationContext/NAME.png     optional contexts
 ```
 
-Tags of an XML file are the ``name`` of every ``object``, difficult ones included, as the field does it.
+Tags of an XML file are the ``name`` of every ``object``, including difficult ones, as is usual in the field.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _LISTED_PATH = re.compile(r"/?(?:\S*/)?JPEGImages/(\S+)\.\w+(?:\s+\S+)?")
 
 @dataclass(frozen=True)
 class _Listed:
-    """Images of one split with the line that lists each."""
+    """Images of one split, each with its line in the list."""
 
     file: Path
     indices: tuple[int, ...]
@@ -53,15 +53,15 @@ def read_voc(path: Path, faults: Faults) -> Splits | None:
 
     Args:
         path: an existing folder in VOC layout.
-        faults: takes all that is wrong; the result is complete only when it holds no error.
+        faults: collects all faults; the result is complete only if there are no errors.
 
     Returns:
-        The splits, or None when there is nothing to read.
+        The splits, or None if there is nothing to read.
     """
     if not (path / "JPEGImages").is_dir():
         inner = next((at for at in sorted(path.glob("**/JPEGImages")) if at.is_dir()), None) if path.is_dir() else None
         remedy = f"open voc:{inner.parent}" if inner else "put the images there, or use folder: for another layout"
-        faults.add(path, None, "expected a folder JPEGImages, there is none", remedy)
+        faults.add(path, None, "expected a folder JPEGImages, found none", remedy)
         return None
     images = image_files(path / "JPEGImages")
     lists = path / "ImageSets" / "Segmentation"
@@ -70,12 +70,12 @@ def read_voc(path: Path, faults: Faults) -> Splits | None:
     val = _listed(lists / "val.txt", images, faults)
     train = augmented or plain
     if train is None:
-        faults.add(lists, None, "expected train.txt or train_aug.txt, came neither", "list one image name a line")
+        faults.add(lists, None, "expected train.txt or train_aug.txt, found neither", "list one image name per line")
         return None
     if val and (both := set(train.indices) & set(val.indices)):
         line = next(line for index, line in zip(val.indices, val.lines, strict=True) if index in both)
-        what = f"{len(both)} images are in {train.file.name} as well, e.g. {images.names[min(both)]!r}"
-        faults.warn(val.file, line, what, "list them once: scores on images that were learnt from say nothing")
+        what = f"{len(both)} images are also in {train.file.name}, e.g. {images.names[min(both)]!r}"
+        faults.warn(val.file, line, what, "list them once: scores on training images are meaningless")
     classes_file = path / "classes.txt"
     classes = read_classes(classes_file, faults) if classes_file.is_file() else VOC_CLASSES
     labels = _labels(path, images, [split for split in (train, val) if split], classes, faults)
@@ -125,7 +125,7 @@ def _listed(file: Path, images: ImageFiles, faults: Faults) -> _Listed | None:
 
 
 def _beside(folder: Path | None, images: ImageFiles, listed: _Listed) -> list[Path | None]:
-    """The PNG of each image in a folder of masks, None where there is none."""
+    """The PNG of each image in a folder of masks, or None."""
     if folder is None:
         return [None] * len(listed.indices)
     stems = [images.paths[index].relative_to(images.root).with_suffix("") for index in listed.indices]
@@ -136,7 +136,7 @@ def _beside(folder: Path | None, images: ImageFiles, listed: _Listed) -> list[Pa
 def _labels(
     path: Path, images: ImageFiles, splits: Sequence[_Listed], classes: tuple[str, ...], faults: Faults
 ) -> NDArray[np.bool_] | None:
-    """Multi-hot (images in the folder, K) from the first source there is."""
+    """Multi-hot (images in the folder, K) from the first source that exists."""
     listed = sorted({index for split in splits for index in split.indices})
     table, notes = path / "image_labels.csv", path / "Annotations"
     packed = next((at for at in (path, path / "ImageSets" / "Segmentation") if (at / "cls_labels.npy").is_file()), None)
@@ -154,7 +154,7 @@ def _labels(
         return label_matrix(found, classes, faults)
     if packed is not None:
         return _packed_labels(packed / "cls_labels.npy", images, listed, classes, faults)
-    what = "expected labels in image_labels.csv, Annotations/ or cls_labels.npy, came none"
+    what = "expected labels in image_labels.csv, Annotations/ or cls_labels.npy, found none"
     faults.add(path, None, what, "write image_labels.csv with the header image,labels")
     return None
 
@@ -172,7 +172,7 @@ def _packed_labels(
         return labels
     length = len(next(iter(packed.values())))
     if length != len(classes):
-        what = f"holds {length} classes, expected {len(classes)}"
+        what = f"expected {len(classes)} classes, got {length}"
         faults.add(file, None, what, f"list its {length} classes in classes.txt, in order")
         return labels
     seen = np.zeros(len(labels), dtype=np.bool_)
@@ -188,7 +188,7 @@ def _packed_labels(
 def _contexts(
     path: Path, images: ImageFiles, faults: Faults
 ) -> tuple[tuple[str, ...], NDArray[np.bool_] | None, Path | None]:
-    """Names, labels (images in the folder, J) and folder of masks of the contexts, where they are known."""
+    """Names, labels (images in the folder, J) and mask folder of the contexts, as far as they exist."""
     names_file, table, folder = path / "context_classes.txt", path / "context_labels.csv", path / "SegmentationContext"
     if not names_file.is_file():
         return (), None, None

@@ -118,16 +118,16 @@ def test_ways_to_write_the_names(text: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "expected one name a line"),
+        ("", "expected one name per line"),
         ("0: background\n", "expected names of the values"),
-        ("0: sky\n1: grass\n", r"names\.txt:1: expected number 1, came '0: sky'"),
+        ("0: sky\n1: grass\n", r"names\.txt:1: expected number 1, got '0: sky'"),
         ("1: sky\n3: grass\n", r"names\.txt:2: expected number 2"),
         ("1: sky\ngrass\n", r"names\.txt:2: expected 'NUMBER: NAME'"),
-        ("sky\n2: grass\n", r"names\.txt:2: expected a name alone"),
+        ("sky\n2: grass\n", r"names\.txt:2: expected only a name"),
         ("1: sky\n2: sky\n", r"names\.txt:2: 'sky' is already in line 1"),
-        ("1: sky\n2: Sky\n", "differ in their case only"),
-        ("1: sky\n2: background\n", "is no class"),
-        ("1: sky;cloud\n", "holds ';'"),
+        ("1: sky\n2: Sky\n", "differ only in case"),
+        ("1: sky\n2: background\n", "is not a class"),
+        ("1: sky;cloud\n", "contains ';'"),
         ("".join(f"{value}: name {value}\n" for value in range(1, 256)), "at most 254"),
         ("1: sk\0y\n", "zero byte"),
     ],
@@ -156,19 +156,19 @@ def renamed(masks: Path) -> None:
 
 
 SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
-    "value without a name": (lambda m: paint(m, "L", 7), r"b\.png: expected values 0 to 6.*names\.txt.*came 7; "),
-    "colours": (lambda m: paint(m, "RGB", 1), r"b\.png: a mask has one channel.*colour picture \(RGB\); "),
+    "value without a name": (lambda m: paint(m, "L", 7), r"b\.png: expected values 0 to 6.*names\.txt.*got 7; "),
+    "colours": (lambda m: paint(m, "RGB", 1), r"b\.png: expected a mask with one channel.*colour image \(RGB\); "),
     "no picture": (lambda m: (m / "b.png").write_bytes(b"hello"), r"b\.png: .*; "),
     "two masks of one image": (
         lambda m: shutil.copy(m / "a.png", m / "a.PNG"),
-        r"masks: expected one PNG for each image, came 2 for 'a'; ",
+        r"masks: expected one PNG for each image, got 2 for 'a'; ",
     ),
-    "other files": (renamed, r"masks: expected PNGs.*came 2 x \.mat; "),
-    "empty folder": (cleared, "masks: expected PNGs.*came no file; "),
-    "no folder": (shutil.rmtree, "masks: expected a folder of PNGs, came nothing; "),
+    "other files": (renamed, r"masks: expected PNGs.*got 2 x \.mat; "),
+    "empty folder": (cleared, "masks: expected PNGs.*got no file; "),
+    "no folder": (shutil.rmtree, "masks: expected a folder of PNGs, got nothing; "),
     "names of objects alone": (
         lambda m: (m.parent / "names.txt").write_text("cat\ncow\n"),
-        r"names\.txt: expected names beyond the object classes.*; ",
+        r"names\.txt: expected names besides the object classes.*; ",
     ),
     "no names": (lambda m: (m.parent / "names.txt").unlink(), r"names\.txt: cannot be read.*; "),
 }
@@ -187,9 +187,9 @@ def test_what_cannot_be_used_is_refused_and_leaves_nothing(fault: str, tmp_path:
 
 def test_a_file_for_a_folder_is_refused(tmp_path: Path) -> None:
     masks, names = write_release(tmp_path, ["a"])
-    with pytest.raises(InputError, match=r"names\.txt: expected a folder of PNGs, came a file"):
+    with pytest.raises(InputError, match=r"names\.txt: expected a folder of PNGs, got a file"):
         import_contexts(names, names, tmp_path / "out", CLASSES)
-    with pytest.raises(InputError, match=r"names\.txt: expected a folder that can be written to"):
+    with pytest.raises(InputError, match=r"names\.txt: expected a writable folder"):
         import_contexts(masks, names, names, CLASSES)
 
 
@@ -199,7 +199,7 @@ def test_nothing_that_exists_is_overwritten(name: str, own_voc: Path, tmp_path: 
     out = tmp_path / "out"
     out.mkdir()
     (own_voc / name).rename(out / name)
-    with pytest.raises(InputError, match=rf"out/{name}: exists already"):
+    with pytest.raises(InputError, match=rf"out/{name}: already exists"):
         import_contexts(masks, names, out, CLASSES)
     assert [path.name for path in out.iterdir()] == [name]
 

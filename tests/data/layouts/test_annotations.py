@@ -45,7 +45,7 @@ def test_a_document_type_is_refused_before_anything_is_expanded(text: str, tmp_p
 )
 def test_what_is_no_xml_is_named_with_its_line(text: str | bytes, line: int, tmp_path: Path) -> None:
     tags, faults = read(tmp_path / "a.xml", text)
-    assert tags == () and len(faults) == 1 and f"a.xml:{line}: no valid XML" in faults[0]
+    assert tags == () and len(faults) == 1 and f"a.xml:{line}: not valid XML" in faults[0]
 
 
 def test_nesting_has_no_end_and_does_no_harm(tmp_path: Path) -> None:

@@ -135,15 +135,15 @@ def other_categories(root: Path) -> None:
             drop_file,
             "1 of the 4 images of instances_train2014.json are missing, e.g. 'COCO_train2014_000000000001.jpg'",
         ),
-        (other_categories, "its categories are not those of training"),
+        (other_categories, "its categories differ from those of train"),
         (lambda root: shutil.rmtree(root / "train2014"), "expected the annotations and images of COCO"),
         (lambda root: shutil.rmtree(root / "annotations"), "instances_train2014.json: expected the annotations"),
-        (lambda root: change(root, lambda content: content.pop("images")), "no annotations of instances"),
+        (lambda root: change(root, lambda content: content.pop("images")), "expected annotations"),
         (lambda root: change(root, lambda content: content["annotations"][0].update(category_id=7)), "KeyError: 7"),
         (lambda root: change(root, lambda content: content["annotations"][0].update(segmentation=0)), "no outline"),
         (lambda root: change(root, lambda content: content["images"].append(content["images"][0])), "two images"),
-        (lambda root: change(root, lambda content: content.clear()).write_text("[]"), "no annotations of instances"),
-        (lambda root: change(root, lambda content: content.clear()).write_text("{\n,"), "json:2: no valid JSON"),
+        (lambda root: change(root, lambda content: content.clear()).write_text("[]"), "expected annotations"),
+        (lambda root: change(root, lambda content: content.clear()).write_text("{\n,"), "json:2: not valid JSON"),
     ],
 )
 def test_faults_are_named(coco: Path, spoil: Callable[[Path], None], words: str) -> None:
@@ -156,7 +156,7 @@ def test_faults_are_named(coco: Path, spoil: Callable[[Path], None], words: str)
 def test_images_of_another_size_are_refused(coco: Path) -> None:
     name = next(iter(sorted((coco / "train2014").iterdir())))
     Image.new("RGB", (32, 24)).save(name)
-    with pytest.raises(InputError, match="32 x 24 pixels, its outlines were drawn on 64 x 48"):
+    with pytest.raises(InputError, match="expected 64 x 48 pixels as in the annotations, got 32 x 24"):
         open_data(f"coco:{coco}").train[0]
 
 

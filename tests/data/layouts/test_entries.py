@@ -25,7 +25,7 @@ def test_the_photograph_of_an_entry() -> None:
         image_of(Entry("a", {"jpg": green, "webp": green}))
     with pytest.raises(InputError, match="expected one image, got only json"):
         image_of(Entry("a", {"json": b"{}"}))
-    with pytest.raises(InputError, match="damaged or cut short"):
+    with pytest.raises(InputError, match="damaged or truncated"):
         image_of(Entry("a", {"png": red[:-30]}))
 
 

@@ -70,7 +70,7 @@ def test_a_mask_that_does_not_fit_is_refused_when_read(own_voc: Path) -> None:
     Image.fromarray(np.zeros((16, 8), np.uint8)).save(own_voc / "SegmentationClass" / "img_00.png")
     Image.fromarray(np.full((16, 16), 4, np.uint8)).save(own_voc / "SegmentationClass" / "img_01.png")
     Image.fromarray(np.full((16, 16), 3, np.uint8)).save(own_voc / "SegmentationContext" / "img_02.png")
-    for index, word in enumerate(("8 x 16 pixels, its image 16 x 16", "0 to 3 and 255, came 4", "0 to 2 and 255")):
+    for index, word in enumerate(("8 x 16 pixels, its image 16 x 16", "0 to 3 and 255, got 4", "0 to 2 and 255")):
         with pytest.raises(InputError, match=f"img_0{index}.png: .*{word}"):
             train[index]
 
@@ -78,8 +78,8 @@ def test_a_mask_that_does_not_fit_is_refused_when_read(own_voc: Path) -> None:
 def test_mask_values_are_compared_with_the_classes() -> None:
     values = np.array([[0, 1, 254], [255, 2, 3]], dtype=np.uint8)
     assert mask_fault(values, 254) == ""
-    assert mask_fault(values, 3) == "expected values 0 to 3 and 255, came 254"
-    assert mask_fault(values, 1) == "expected values 0 to 1 and 255, came 2, 3, 254"
+    assert mask_fault(values, 3) == "expected values 0 to 3 and 255, got 254"
+    assert mask_fault(values, 1) == "expected values 0 to 1 and 255, got 2, 3, 254"
 
 
 def test_parts_of_different_length_are_refused(voc_data: Path) -> None:

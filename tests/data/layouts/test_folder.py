@@ -79,7 +79,7 @@ def test_the_same_image_in_two_tag_folders_has_both_tags(tmp_path: Path) -> None
 def test_an_image_outside_the_tag_folders_is_a_fault(tmp_path: Path) -> None:
     picture(tmp_path / "images" / "cat" / "a.png")
     picture(tmp_path / "images" / "b.png")
-    with pytest.raises(InputError, match=r"b\.png: expected a folder named for the tag"):
+    with pytest.raises(InputError, match=r"b\.png: expected the image in a folder named after its tag"):
         open_data(f"folder:{tmp_path}")
 
 

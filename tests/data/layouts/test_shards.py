@@ -71,7 +71,7 @@ def test_a_shard_that_is_cut_short_is_told(tmp_path: Path, cut: int) -> None:
     path = write_tar(tmp_path / "s.tar", [("a.png", b"1" * 600), ("b.png", b"2" * 600)])
     assert len(entries(path)) == 2
     path.write_bytes(path.read_bytes()[:cut])
-    with pytest.raises(InputError, match=r"s\.tar: (damaged or )?cut short|expected an uncompressed tar"):
+    with pytest.raises(InputError, match=r"s\.tar: (damaged or )?truncated|expected an uncompressed tar"):
         entries(path)
 
 
@@ -87,7 +87,7 @@ def test_damage_that_tarfile_takes_for_the_end_is_told(tmp_path: Path) -> None:
 def test_tars_joined_by_cat_are_told(tmp_path: Path) -> None:
     path = write_tar(tmp_path / "s.tar", [("a.png", b"1")])
     path.write_bytes(path.read_bytes() * 2)
-    with pytest.raises(InputError, match="goes on behind its end mark"):
+    with pytest.raises(InputError, match="has data after its end mark"):
         entries(path)
 
 
@@ -105,10 +105,10 @@ def test_what_is_no_tar_is_told(tmp_path: Path, content: bytes) -> None:
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["a.png", "a.png"], "one file of each name, got a.png twice"),
-        (["a.png", "a.PNG"], "one file of each name, got a.PNG twice"),
-        (["a.png", "b.png", "a.json"], "beside each other, got 'a' in two places"),
-        (["a.png", "b.png", "a.png"], "beside each other, got 'a' in two places"),
+        (["a.png", "a.png"], "each file name once, got a.png twice"),
+        (["a.png", "a.PNG"], "each file name once, got a.PNG twice"),
+        (["a.png", "b.png", "a.json"], "next to each other, got 'a' in two places"),
+        (["a.png", "b.png", "a.png"], "next to each other, got 'a' in two places"),
     ],
 )
 def test_a_key_that_comes_twice_is_named(tmp_path: Path, names: list[str], message: str) -> None:
@@ -130,9 +130,9 @@ def test_nothing_but_files_of_a_sane_size_is_read(tmp_path: Path, monkeypatch: p
     found = [entry for entry in read_shard(tmp_path / "s.tar", is_image)]
     assert [entry.key for entry in found] == ["link", "hard", "fifo", "large"]
     for entry in found[:3]:
-        with pytest.raises(InputError, match="a file in the tar itself, got a link"):
+        with pytest.raises(InputError, match="a regular file in the tar, got a link"):
             image_of(entry)
-    with pytest.raises(InputError, match="at most 0 MB are read"):
+    with pytest.raises(InputError, match="expected at most 0 MB"):
         image_of(found[3])
 
 
@@ -158,7 +158,7 @@ def test_results_would_have_one_name(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "s.tar").write_bytes(b"")
-    with pytest.raises(InputError, match="expected shards of different names"):
+    with pytest.raises(InputError, match="expected shards with different names"):
         shard_paths(f"shards:{tmp_path}/{{a,b}}/s.tar")
 
 

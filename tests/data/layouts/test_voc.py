@@ -126,7 +126,7 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "empty list": (
         lambda r: (r / "ImageSets/Segmentation/train.txt").write_text("\n"),
-        "train.txt: expected one name a line",
+        "train.txt: expected one name per line",
     ),
     "no list": (
         lambda r: (r / "ImageSets/Segmentation/train.txt").unlink(),
@@ -159,7 +159,7 @@ def test_faults_are_named_with_file_and_line(fault: str, own_voc: Path) -> None:
 def test_an_npy_of_other_classes_is_refused(own_voc: Path) -> None:
     (own_voc / "image_labels.csv").unlink()
     np.save(own_voc / "cls_labels.npy", {"img_00": np.ones(20, np.float32)})  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="holds 20 classes, expected 3"):
+    with pytest.raises(InputError, match="expected 3 classes, got 20"):
         open_data(f"voc:{own_voc}")
 
 
