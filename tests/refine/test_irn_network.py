@@ -45,7 +45,7 @@ def resnet_like() -> Pyramid:
         ((8, 8, 8), (16, 16, 16)),
     ],
 )
-def test_everything_leaves_on_the_stride_4_grid(
+def test_outputs_are_on_the_stride_4_grid(
     size: tuple[int, int], channels: tuple[int, ...], reductions: tuple[int, ...]
 ) -> None:
     network = IrnNetwork(Pyramid(channels, reductions)).eval()
@@ -56,7 +56,7 @@ def test_everything_leaves_on_the_stride_4_grid(
 
 
 class SamePyramid(nn.Module):
-    """Averages of 3 x 3 cells, padded as TensorFlow does: by the size of the input, on the far side first."""
+    """Averages of 3 x 3 cells, padded as in TensorFlow: depending on the input size, right and bottom side first."""
 
     channels, reductions = (1, 1, 1, 1), (2, 4, 8, 16)
 
@@ -75,7 +75,7 @@ class SamePyramid(nn.Module):
 
 
 @pytest.mark.parametrize("size", [(160, 160), (161, 129), (150, 143)])
-def test_cells_lie_on_their_pixels_whatever_the_padding(size: tuple[int, int]) -> None:
+def test_cells_are_centred_on_their_pixels_whatever_the_padding(size: tuple[int, int]) -> None:
     backbone = SamePyramid()
     network = IrnNetwork(backbone)
     seen: list[list[Tensor]] = []
@@ -94,7 +94,7 @@ def test_a_mirrored_image_has_mirrored_boundaries() -> None:
     torch.testing.assert_close(one, other.flip(-1))
 
 
-def test_shapes_of_the_paper() -> None:
+def test_layer_shapes_are_those_of_the_paper() -> None:
     network = IrnNetwork(Pyramid((64, 256, 512, 1024, 2048), (2, 4, 8, 16, 16)))
     counts = {name: sum(p.numel() for p in branch.parameters()) for name, branch in network.named_children()}
     edge = 32 * (64 + 256 + 512 + 1024 + 2048) + 5 * 2 * 32 + 160 + 1
@@ -104,7 +104,7 @@ def test_shapes_of_the_paper() -> None:
     assert counts["displacement"] == reduce + (768 * 256 + 512) + (448 * 256 + 512) + 512
 
 
-def test_training_lowers_the_loss_and_leaves_the_backbone_alone() -> None:
+def test_training_lowers_the_loss_and_does_not_change_the_backbone() -> None:
     backbone = resnet_like()
     network = IrnNetwork(backbone, radius=4).train()
     before = {name: value.clone() for name, value in backbone.state_dict().items()}
@@ -143,7 +143,7 @@ def test_boundaries_of_the_mirror_image_are_mirrored() -> None:
     torch.testing.assert_close(mirrored.flip(-1), upright, rtol=1e-4, atol=1e-5)
 
 
-def test_mean_shift_takes_off_the_mean_displacement() -> None:
+def test_mean_shift_subtracts_the_mean_displacement() -> None:
     network = IrnNetwork(resnet_like()).eval()
     images = [torch.randint(256, (3, 40, 52), dtype=torch.uint8) for _ in range(3)]
     network.calibrate(images)
@@ -153,7 +153,7 @@ def test_mean_shift_takes_off_the_mean_displacement() -> None:
     assert "mean_shift" in network.state_dict()
 
 
-def test_in_parts_the_gradients_are_those_of_the_batch() -> None:
+def test_gradients_do_not_depend_on_parts() -> None:
     images = torch.randint(256, (3, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     masks = torch.zeros(3, 32, 32, dtype=torch.int64)
     masks[:, 8:24, 8:24] = torch.tensor([1, 2, 255]).view(3, 1, 1)

@@ -14,7 +14,7 @@ def grid(size: tuple[int, int], stride: int = 4) -> tuple[int, int]:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (4, 9), (21, 17), (22, 19), (23, 32), (24, 3)])
-def test_cells_lie_on_every_fourth_pixel(size: tuple[int, int]) -> None:
+def test_cells_are_centred_on_every_fourth_pixel(size: tuple[int, int]) -> None:
     seeds = SeedMaps((0, 5), torch.rand(2, *grid(size)), size)
     full = upsample_seeds(seeds)
     assert full.shape == (2, *size)
@@ -22,13 +22,13 @@ def test_cells_lie_on_every_fourth_pixel(size: tuple[int, int]) -> None:
     assert full.min() >= seeds.maps.min() and full.max() <= seeds.maps.max()
 
 
-def test_between_cells_the_maps_are_linear() -> None:
+def test_maps_are_linear_between_cells() -> None:
     rows = torch.arange(5.0)[:, None] * 4 + torch.arange(4.0) * 8
     full = upsample_seeds(SeedMaps((1,), rows[None], (17, 13)))[0]
     torch.testing.assert_close(full, torch.arange(17.0)[:, None] + torch.arange(13.0) * 2, rtol=1e-5, atol=1e-4)
 
 
-def test_other_strides_and_refusals() -> None:
+def test_other_strides_are_upsampled_and_other_grids_refused() -> None:
     seeds = SeedMaps((0,), torch.rand(1, *grid((30, 41), 16)), (30, 41))
     assert upsample_seeds(seeds, 16).shape == (1, 30, 41)
     maps = torch.rand(1, 6, 7)
@@ -51,7 +51,7 @@ def test_threshold_equals_argmax_with_a_background_plane() -> None:
 
 
 def disc(side: int) -> tuple[np.ndarray, torch.Tensor]:
-    """Image of a red disc with a blue rim on green, and seeds that are sure of the disc, half sure of the rim."""
+    """A red disc with a blue rim on green, and seeds with high values on the disc and medium ones on the rim."""
     rows, columns = np.mgrid[:side, :side]
     away = np.hypot(rows - side / 2, columns - side / 2) / side
     image = np.full((side, side, 3), (40, 140, 40), dtype=np.uint8)
@@ -61,7 +61,7 @@ def disc(side: int) -> tuple[np.ndarray, torch.Tensor]:
     return image, torch.from_numpy(seeds[::4, ::4].astype(np.float32))
 
 
-def test_confident_labels() -> None:
+def test_confident_labels_of_a_disc() -> None:
     image, seeds = disc(64)
     mask = ConfidentLabels(fg=0.30, bg=0.05)(image, SeedMaps((6,), seeds[None], (64, 64)))
     assert mask.dtype == np.uint8 and mask.shape == (64, 64)
@@ -71,20 +71,20 @@ def test_confident_labels() -> None:
     assert mask[0, 0] == 0
 
 
-def test_faint_seeds_leave_objects_unsure() -> None:
+def test_weak_seeds_give_no_confident_objects() -> None:
     image, seeds = disc(48)
     faint = SeedMaps((0, 2), torch.stack([seeds * 0.2, seeds * 0.1]), (48, 48))
     mask = ConfidentLabels(fg=0.30, bg=0.05)(image, faint)
     assert set(np.unique(mask)) <= {0, 255} and (mask == 255).any()
 
 
-def test_an_image_of_nothing_is_background() -> None:
+def test_an_image_without_classes_is_background() -> None:
     image, _ = disc(20)
     assert not ConfidentLabels()(image, SeedMaps((), torch.zeros(0, 5, 5), (20, 20))).any()
 
 
 def of_discs() -> MapStatistics:
-    """Of discs whose seeds fade over the rim."""
+    """Statistics of discs whose seeds fade over the rim."""
     total = MapStatistics.empty()
     for side in (48, 64):
         image, seeds = disc(side)
@@ -100,12 +100,12 @@ def test_auto_must_be_settled_before_an_image_is_labelled() -> None:
     image, seeds = disc(48)
     for labels in (ConfidentLabels(), ConfidentLabels(fg=0.3), ConfidentLabels(bg=0.05)):
         assert labels.open
-        with pytest.raises(ValueError, match=r"must be chosen first: call settled\(\)"):
+        with pytest.raises(ValueError, match=r"got auto; call settled\(\)"):
             labels(image, SeedMaps((6,), seeds[None], (48, 48)))
     assert not ConfidentLabels(fg=0.3, bg=0.05).open
 
 
-def test_settled_labels_have_the_chosen_thresholds_and_all_else_as_it_was() -> None:
+def test_settled_labels_differ_only_in_the_chosen_thresholds() -> None:
     statistics = of_discs()
     sure, background = choose_confident(statistics)
     middle = choose(statistics)
@@ -120,9 +120,9 @@ def test_settled_labels_have_the_chosen_thresholds_and_all_else_as_it_was() -> N
 
 @pytest.mark.parametrize("fg", [AUTO, 0.0, 0.01, 0.5, 0.99])
 @pytest.mark.parametrize("bg", [AUTO, 0.0, 0.01, 0.5, 0.99])
-def test_a_number_that_was_given_stands_and_the_chosen_one_gives_way(fg: Threshold, bg: Threshold) -> None:
+def test_a_given_threshold_is_kept_and_the_chosen_one_is_moved(fg: Threshold, bg: Threshold) -> None:
     if fg != AUTO and bg != AUTO and bg > fg:
-        with pytest.raises(InputError, match=r"labels\.bg must not be above labels\.fg, got"):
+        with pytest.raises(InputError, match=r"expected labels\.bg of at most labels\.fg, got"):
             ConfidentLabels(fg=fg, bg=bg)
         return
     settled = ConfidentLabels(fg=fg, bg=bg).settled(of_discs())
@@ -133,10 +133,12 @@ def test_a_number_that_was_given_stands_and_the_chosen_one_gives_way(fg: Thresho
     assert settled.bg == (bg if bg != AUTO else min(background, settled.fg))
 
 
-def test_labels_cannot_be_chosen_from_flat_seeds_nor_cut_at_what_is_no_threshold() -> None:
+def test_flat_seeds_and_invalid_thresholds_are_refused() -> None:
     with pytest.raises(InputError, match="the thresholds of the confident labels from, got maps that have one value"):
         ConfidentLabels(bg=0.05).settled(FLAT)
     assert ConfidentLabels(fg=0.3, bg=0.05).settled(FLAT) == ConfidentLabels(fg=0.3, bg=0.05)
     for field in ("fg", "bg"):
-        with pytest.raises(InputError, match=rf"labels\.{field} must be auto, or one of 0\.00, 0\.01, .* got 1\.5"):
+        with pytest.raises(
+            InputError, match=rf"expected labels\.{field} to be auto or one of 0\.00, 0\.01, .* got 1\.5"
+        ):
             ConfidentLabels(**{field: 1.5})  # type: ignore[arg-type]
