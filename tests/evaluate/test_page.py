@@ -54,7 +54,7 @@ def test_the_page_says_how_the_threshold_in_use_was_chosen(setting: str, folder_
     assert (curve.used, curve.auto) == (cuts.used, auto)
     assert f"threshold {auto:.2f} (chosen without masks)" in page
     assert ("fixed threshold 0.30" in page) == (how == "fixed")
-    assert "best threshold" in page and "(chosen on the truth)" in page
+    assert "best threshold" in page and "(chosen on the ground truth)" in page
     held_out = [one.chosen for one in data.scores if (one.what, one.split) == ("seeds", "val")]
     assert held_out == [kind for kind, _ in shown]
 

@@ -50,7 +50,7 @@ def full(names: tuple[str, ...]) -> ReportData:
     )
 
 
-def test_hostile_names_stay_text() -> None:
+def test_hostile_names_are_escaped() -> None:
     source = render(full(ATTACKS))
     page = Page(source)
     assert page.open == []
@@ -65,7 +65,7 @@ def test_hostile_names_stay_text() -> None:
     assert source.encode("utf-8")
 
 
-def test_the_page_loads_nothing_and_its_policy_allows_its_own_style_only() -> None:
+def test_the_page_loads_nothing_and_its_policy_allows_only_its_own_style() -> None:
     source = render(full(("cow", "car", "cat")))
     assert not re.search(r"https?://|@import|url\(|=\s*[\"']//", source)
     policy = next(value for name, value in Page(source).attributes if value.startswith("default-src"))
@@ -77,21 +77,22 @@ def test_the_page_loads_nothing_and_its_policy_allows_its_own_style_only() -> No
     )
 
 
-def test_thresholds_appear_apart_by_how_they_were_chosen() -> None:
+def test_thresholds_are_described_by_how_they_were_chosen() -> None:
     text = Page(render(full(("cow", "car", "cat")))).text
     assert "fixed threshold 0.10" in text
     assert "threshold 0.20 (chosen without masks)" in text
     assert "the diamond the one that was chosen from the maps" in text
-    assert "best threshold 0.30 (chosen on the truth)" in text
+    assert "Co-occurrence" in text
+    assert "best threshold 0.30 (chosen on the ground truth)" in text
 
 
-def test_a_page_needs_nothing_but_a_title() -> None:
+def test_a_page_needs_only_a_title() -> None:
     page = Page(render(ReportData("Only a title")))
     assert page.open == []
     assert "Only a title" in page.text
 
 
-def test_without_truth_the_coverage_is_shown() -> None:
+def test_without_ground_truth_the_coverage_is_shown() -> None:
     coverage = Coverage(1)
     coverage.update(np.ones((4, 4), np.uint8), np.ones((4, 4), np.float32), np.array([True]))
     split = SplitFacts("train", 1, 0, (1,))
@@ -106,5 +107,5 @@ def test_many_large_pictures_keep_the_page_small() -> None:
     row = PictureRow("x", ("cow",), tuple((f"{i}", smooth) for i in range(2)))
     source = render(ReportData("t", classes=("cow",), pictures=(row,) * (MAX_ROWS + 5)))
     assert source.count("<article") == MAX_ROWS
-    assert "5 more are not shown" in source
+    assert "5 more rows are left out" in source
     assert len(source) < 2_000_000
