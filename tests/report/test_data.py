@@ -11,7 +11,7 @@ def test_titles_say_how_a_threshold_was_chosen_even_where_all_are_equal() -> Non
         "fixed": "seeds, fixed threshold 0.15",
         "auto": "seeds, threshold 0.15 (chosen without masks)",
         "tuned": "seeds, threshold 0.15 (tuned on drawn masks)",
-        "swept": "seeds, best threshold 0.15 (chosen on the truth)",
+        "swept": "seeds, best threshold 0.15 (chosen on the ground truth)",
     }
     assert Score("segmentation network", "val", 0.4).title == "segmentation network"
 
