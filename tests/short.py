@@ -49,5 +49,10 @@ def tiny(pipeline: Pipeline, *more: str, steps: int = 20) -> Pipeline:
         labels = EAGER[2:] if isinstance(pipeline.refine, Psa) else EAGER
         settings += plan("refine") + [f"refine.labels.{item}" for item in labels]
     if pipeline.segment is not None:
-        settings += [*plan("segment", batch=2), "segment.channels=16"]
+        settings += [
+            *plan("segment", batch=2),
+            "segment.channels=16",
+            "inference.scales=(1.0,)",
+            "inference.flip=false",
+        ]
     return assign(pipeline, [*settings, *more])

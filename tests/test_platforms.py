@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 import torch.distributed
-from deft.data.shards import shard_paths
 from safetensors.torch import load_file
 
-from deft.cli import main
+from deft.cli.main import main
 from deft.contracts import InputError
+from deft.data.layouts.shards import shard_paths
 from deft.engine import alive, launch, ranks, worklist
 from deft.engine.worklist import WorkList
 
@@ -43,7 +43,7 @@ for module in pkgutil.walk_packages(deft.__path__, "deft."):
 SPAWN = """
 import multiprocessing, sys
 multiprocessing.set_start_method("spawn")
-from deft.cli import main
+from deft.cli.main import main
 sys.exit(main(sys.argv[1:]))
 """
 """Processes that read begin anew instead of as a fork, as on macOS and Windows."""
@@ -63,12 +63,12 @@ def python(code: str, *words: str) -> subprocess.CompletedProcess[str]:
 def test_every_module_can_be_imported_without_what_only_unix_has() -> None:
     done = python(BARE + IMPORT_ALL)
     assert done.returncode == 0, done.stderr
-    assert {"deft.cli", "deft.pipeline", "deft.artifacts.folder", "deft.engine.loop"} <= set(done.stdout.split())
+    assert {"deft.cli.main", "deft.pipeline", "deft.artifacts.folder", "deft.engine.loop"} <= set(done.stdout.split())
 
 
 @pytest.mark.slow
 def test_a_run_goes_through_without_what_only_unix_has(folder_data: Path, tmp_path: Path) -> None:
-    code = BARE + "from deft.cli import main\nsys.exit(main(sys.argv[1:]))"
+    code = BARE + "from deft.cli.main import main\nsys.exit(main(sys.argv[1:]))"
     words = command(folder_data, tmp_path / "run", workers=0)
     done = python(code, *words)
     assert done.returncode == 0, done.stderr
@@ -137,7 +137,7 @@ def test_a_name_that_a_pipe_cannot_show_is_escaped(make_folder: Callable[..., Pa
     data = make_folder(tmp_path / "猫", count=6, side=16)
     with (data / "labels.csv").open("a", encoding="utf-8") as file:
         file.write("img_99,cow\n")
-    words = [sys.executable, "-m", "deft.cli", "check", f"folder:{data}"]
+    words = [sys.executable, "-m", "deft", "check", f"folder:{data}"]
     done = subprocess.run(words, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "cp1252"}, check=False)
     assert done.returncode == 2, done.stderr
     assert b"\\u732b" in done.stdout

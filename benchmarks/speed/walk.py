@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deft.refine.neighborhood import directions, first_cells, second_cells
-from deft.refine.random_walk import boundary_affinities, mixture, random_walk
+from deft.refine.random_walk import boundary_affinities, chebyshev_weights, random_walk
 
 RADIUS, BETA, SQUARINGS, CLASSES = 5, 10.0, 8, 2
 STEPS = 2**SQUARINGS
@@ -196,7 +196,7 @@ def share(grid: tuple[int, int], device: torch.device) -> str:
     moved = cells * (
         entries * (8 + 4) + 4 + 3 * 8 * CLASSES
     )  # weights and columns; row starts; two maps read, one made
-    products = len(mixture(STEPS)) - 1
+    products = len(chebyshev_weights(STEPS)) - 1
     idle = seconds(lambda: random_walk(maps, affinities, RADIUS, beta=BETA, steps=0), device)
     one = (seconds(lambda: walked(maps, affinities), device) - idle) / products
     reached = moved / one / copy_bandwidth(device)

@@ -209,7 +209,7 @@ def report(given: argparse.Namespace) -> int:
     """Write the page of a run again."""
     from deft.runner.rewrite import rewrite_report
 
-    print(f"report: {rewrite_report(given.run, given.beside)}")
+    print(f"report: {rewrite_report(given.run, given.beside, given.data)}")
     return 0
 
 
@@ -217,7 +217,7 @@ def tune(given: argparse.Namespace) -> int:
     """Choose thresholds on drawn masks."""
     from deft.runner.tune import tune
 
-    found, page = tune(given.run, given.masks, given.most)
+    found, page = tune(given.run, given.masks, given.most, given.data)
     for stage, threshold in found.thresholds.items():
         print(
             f"{stage}: threshold {threshold:.2f}, chosen on {len(found.images)} masks; such a choice loses "

@@ -25,6 +25,7 @@ FILE.py:NAME?OPTIONS  a class or function of a Python file of yours ('my_data.py
 WEIGHTS_HELP = "hub, none, a .safetensors or .pth file, or package: pip's (for tf_efficientnet_lite0, lite1 and lite2)"
 PRECISION_HELP = "of networks (default auto: bf16 where the machine computes it faster, else 32)"
 THRESHOLDS_HELP = "auto: chosen from maps and photographs, without masks (default); paper: each system's published ones"
+RUN_DATA_HELP = "KIND:PATH of the run's data; needed where that is a Python file, which is run"
 STUDIES_HELP = """localisation, augmentations, masks, segmentation, ablation, context, activation, manifold, bias or
 thresholds."""
 
@@ -88,12 +89,14 @@ def parser() -> argparse.ArgumentParser:
     report = known.add_parser("report", help="write a run's page again, beside other runs", allow_abbrev=False)
     report.add_argument("run", type=Path, help="a finished run folder")
     report.add_argument("--beside", action="append", default=[], type=Path, metavar="RUN", help="a run to compare with")
+    report.add_argument("--data", help=RUN_DATA_HELP)
     report.set_defaults(act=commands.report)
 
     tune = known.add_parser("tune", help="choose a run's thresholds on a few drawn masks", allow_abbrev=False)
     tune.add_argument("run", type=Path, help="a finished run folder")
     tune.add_argument("--masks", type=Path, metavar="DIR", help="drawn masks, PNGs named after training images")
     tune.add_argument("--most", type=int, metavar="N", help="use N of the masks and score on the others")
+    tune.add_argument("--data", help=RUN_DATA_HELP)
     tune.set_defaults(act=commands.tune)
 
     study = known.add_parser("study", help="make a table or figure of the paper on any data", allow_abbrev=False)

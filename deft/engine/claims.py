@@ -84,7 +84,7 @@ class Claims:
             self._mark(bucket)
 
     def over(self) -> bool:
-        """Whether every bucket was done when this worker last looked."""
+        """Whether every bucket was done when this worker last listed the folder."""
         return not self._open
 
     def close(self) -> None:

@@ -63,7 +63,7 @@ class WorkList:
         return [index for index, path in enumerate(self.paths) if path.name not in there[path.parent]]
 
     def is_open(self) -> bool:
-        """Whether some process has begun this list and nobody has cleared it.
+        """Whether some process has begun this list and none has cleared it.
 
         Raises:
             InputError: the list covers other images, or belongs to another stage.

@@ -26,7 +26,7 @@ def compare(runs: dict[str, dict[str, Any]]) -> list[Comparison]:
     measures = {
         "tags, val (mAP)": ("val", "tags", "map"),
         "seeds, train, the run's threshold": ("train", "seeds", "used", "miou"),
-        "seeds, train, best threshold (chosen on the truth)": ("train", "seeds", "swept", "miou"),
+        "seeds, train, best threshold (chosen on the ground truth)": ("train", "seeds", "swept", "miou"),
         "pseudo-masks, train, the run's threshold": ("train", "masks", "used", "miou"),
         "seeds, val, train's best threshold": ("val", "seeds", "chosen on train", "miou"),
         "network, val": ("val", "segmentation", "miou"),

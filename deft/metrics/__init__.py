@@ -1,4 +1,4 @@
-"""Numbers: data-set IoU and its threshold sweep, tagging, company of classes, and coverage where truth is missing."""
+"""Metrics: dataset IoU and its threshold sweep, average precision, co-occurrence, and coverage without ground truth."""
 
 from __future__ import annotations
 

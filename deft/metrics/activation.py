@@ -1,10 +1,10 @@
-"""Average foreground and background activation: how much a classifier looks at things, and how much at their ground.
+"""Average foreground and background activation (AFA, ABA): how strongly a network responds to objects and background.
 
-AFA and ABA of Fig. 1 of DEFT ("Disentangled Feature Swapping Augmentation for Weakly Supervised Semantic
-Segmentation"). The paper says "before the last batch norm" and "invariant to scale" and no more; read here
-as the mean over channels of what enters that norm, then the mean over each region of the image, so that a large object
-counts as much as a small one, then the mean over images. What enters a batch norm is signed: whether it is rectified
-first is the caller's choice, for the paper does not say.
+They are from Fig. 1 of DEFT ("Disentangled Feature Swapping Augmentation for Weakly Supervised Semantic Segmentation").
+The paper says no more than "before the last batch norm" and "invariant to scale"; here the input of that norm is
+averaged over channels, then over each region of the image, so that a large object counts as much as a small one, then
+over images. The input of a batch norm is signed, and the paper does not say whether it is rectified first: this is left
+to the caller.
 """
 
 from __future__ import annotations
@@ -18,36 +18,37 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Regions:
-    """Where in one image the object is, and where its ground; a pixel can be in neither."""
+    """Object and background pixels of one image; a pixel can be in neither region."""
 
     foreground: NDArray[np.bool_]
-    """(H, W)."""
+    """Object pixels, (H, W)."""
     background: NDArray[np.bool_]
-    """(H, W)."""
+    """Background pixels, (H, W)."""
 
 
 def regions(
-    mask: NDArray[np.uint8], target: int | None = None, context: NDArray[np.uint8] | None = None, ground: int = 0
+    mask: NDArray[np.uint8], target: int | None = None, context: NDArray[np.uint8] | None = None, context_index: int = 0
 ) -> Regions:
-    """The object and its ground.
+    """The object and background regions of an image.
 
     Args:
-        mask: truth, (H, W): 0 background, k + 1 for class k, 255 ignored.
-        target: class index of the object; None takes every class.
-        context: context truth, (H, W): 0 object, j + 1 for context j, 255 ignored; None takes all background.
-        ground: context index, where ``context`` is given.
+        mask: ground truth, (H, W): 0 background, k + 1 for class k, 255 ignored.
+        target: class index of the object; None takes all classes.
+        context: ground-truth contexts, (H, W): 0 object, j + 1 for context j, 255 ignored; None takes the whole
+            background.
+        context_index: index of the context that is the background region, if ``context`` is given.
 
     Raises:
         ValueError: the two masks differ in size.
     """
     if context is not None and context.shape != mask.shape:
-        raise ValueError(f"the mask is {mask.shape} and the context mask {context.shape}: they must be the same size")
+        raise ValueError(f"expected a context mask of the mask's size {mask.shape}, got {context.shape}")
     foreground = (mask > 0) & (mask != 255) if target is None else mask == target + 1
-    return Regions(foreground, mask == 0 if context is None else context == ground + 1)
+    return Regions(foreground, mask == 0 if context is None else context == context_index + 1)
 
 
 def on_grid(region: NDArray[np.bool_], grid: tuple[int, int]) -> NDArray[np.bool_]:
-    """A region (H, W) read at the nearest pixel of each cell of a grid (h, w)."""
+    """A region (H, W) resized to a grid (h, w) by nearest-neighbour sampling."""
     height, width = region.shape
     rows, columns = np.arange(grid[0]) * height // grid[0], np.arange(grid[1]) * width // grid[1]
     cells: NDArray[np.bool_] = region[np.ix_(rows, columns)]
@@ -60,21 +61,21 @@ def average_activation(
     """AFA and ABA.
 
     Args:
-        activation: of each image, mean over channels, (h, w).
+        activation: activation of each image, averaged over channels, (h, w).
         where: the regions of each image.
 
     Returns:
-        AFA, ABA, and the number of images that each is a mean of; nan where no image shows the region on its grid.
+        AFA, ABA, and the number of images that each is averaged over; nan if no image has cells in the region.
 
     Raises:
-        ValueError: there is not one ``Regions`` an image.
+        ValueError: the numbers of images and of regions differ.
 
-    >>> thing = np.array([[True, False], [False, False]])
-    >>> average_activation([np.array([[4.0, 1.0], [2.0, 3.0]], dtype=np.float32)], [Regions(thing, ~thing)])
+    >>> mask = np.array([[True, False], [False, False]])
+    >>> average_activation([np.array([[4.0, 1.0], [2.0, 3.0]], dtype=np.float32)], [Regions(mask, ~mask)])
     (4.0, 2.0, 1, 1)
     """
     if len(activation) != len(where):
-        raise ValueError(f"expected the regions of each image, got {len(activation)} images and {len(where)} regions")
+        raise ValueError(f"expected one Regions per image, got {len(activation)} images and {len(where)} regions")
     means: tuple[list[float], list[float]] = [], []
     for values, region in zip(activation, where, strict=True):
         for found, part in zip(means, (region.foreground, region.background), strict=True):
@@ -86,7 +87,7 @@ def average_activation(
 
 
 def pearson(first: Sequence[float], second: Sequence[float]) -> float:
-    """Pearson's correlation of two curves, in [-1, 1]; nan for fewer than 2 points in both, or a flat curve.
+    """Pearson's correlation of two curves, in [-1, 1]; nan for fewer than 2 common points, or a constant curve.
 
     Raises:
         ValueError: the curves differ in length.
@@ -95,7 +96,7 @@ def pearson(first: Sequence[float], second: Sequence[float]) -> float:
     1.0
     """
     if len(first) != len(second):
-        raise ValueError(f"expected two curves of one length, got {len(first)} and {len(second)} points")
+        raise ValueError(f"expected two curves of the same length, got {len(first)} and {len(second)} points")
     both = np.array([first, second], dtype=np.float64)
     both = both[:, np.isfinite(both).all(axis=0)]
     if both.shape[1] < 2:

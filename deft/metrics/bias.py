@@ -1,13 +1,14 @@
-"""How much a class leans on its company: what its score does when only the background changes.
+"""Context bias: how much the score of a class changes with the background, or with what else an image shows.
 
-No published code has this; the idea follows from DEFT's two vectors. An image is an object vector and a background
-vector, and a score is read from the pair, so that every object can be scored on every background of the data without
-a single new photograph or mask. Two figures need no such pair and serve any classifier: how the score of a class
-differs between its photographs with and without a companion, and how the companion alone tempts the classifier where
-the class is not.
+Not part of any paper; the idea follows from DEFT's two vectors. An image is described by an object vector and a
+background vector, and its score is computed from the pair, so that every object can be scored on every background of a
+dataset without new images or masks. A *companion* of a class is a context, or another class, that its images show.
+Two figures need no such pair and apply to any classifier: the difference in the score of a class between its images
+with and without a companion, and its score on images of the companion alone.
 
-Everything is in probability, [0, 1], and the swap also in logits. With an additive score, which the paper's linear
-f_swap is, the change in logits does not depend on the object: it is a property of the class and the companion alone.
+Scores are probabilities in [0, 1]; effects of a swap are also given in logits. If the score is additive, as with the
+paper's linear f_swap, the change in logits does not depend on the object: it depends on the class and the companion
+only.
 """
 
 from __future__ import annotations
@@ -22,31 +23,31 @@ _NAN = math.nan
 
 
 @dataclass(frozen=True)
-class Swap:
-    """What another background does to the score of a class."""
+class SwapEffect:
+    """Change in the score of a class when its objects are given other backgrounds."""
 
     lift_logits: float
-    """Mean logit on backgrounds with the companion minus that on backgrounds without it: the figure that ranks."""
+    """Mean logit on backgrounds with the companion minus that on backgrounds without it; pairs are ranked by it."""
     lift: float
-    """The same in probability, in [-1, 1]."""
+    """The same difference in probability, in [-1, 1]."""
     away: float
-    """Of the class's photographs with the companion: mean probability on backgrounds without it minus that on their
-    own, in [-1, 1]; negative where the class is lost on other ground."""
+    """For the class's images with the companion: mean probability on backgrounds without it minus that on their own
+    background, in [-1, 1]; negative if the score falls without the companion."""
 
 
-def swap_effect(logits: NDArray[np.float64], own: NDArray[np.intp], companion: NDArray[np.bool_]) -> Swap:
-    """Score every object of a class on the backgrounds with a companion and on those without.
+def swap_effect(logits: NDArray[np.float64], own: NDArray[np.intp], companion: NDArray[np.bool_]) -> SwapEffect:
+    """Compare the scores of a class's objects on backgrounds with a companion and on backgrounds without it.
 
     Args:
-        logits: of the class, (P, N): object p of the class on the background of image n.
-        own: which image each object is from, (P,); its own background is no other background.
+        logits: logits of the class, (P, N): object p of the class on the background of image n.
+        own: index of the image of each object, (P,); its own background is left out of the means.
         companion: which images show the companion, (N,).
 
     Returns:
-        The change; nan where either kind of background, or an object with the companion, is missing.
+        The effect; nan if there are no backgrounds of one kind, or no objects with the companion.
 
     Raises:
-        ValueError: shapes do not fit.
+        ValueError: the shapes do not match.
     """
     if logits.shape != (len(own), len(companion)):
         raise ValueError(f"expected logits (objects, backgrounds), {len(own)} by {len(companion)}, got {logits.shape}")
@@ -57,7 +58,7 @@ def swap_effect(logits: NDArray[np.float64], own: NDArray[np.intp], companion: N
     kept = logits[np.arange(len(own)), own], probability[np.arange(len(own)), own]
     usual = companion[own]
     away = (row_means(probability, elsewhere) - kept[1])[usual]
-    return Swap(
+    return SwapEffect(
         lift_logits=mean(row_means(logits, there) - row_means(logits, elsewhere)),
         lift=mean(row_means(probability, there) - row_means(probability, elsewhere)),
         away=mean(away),
@@ -66,25 +67,25 @@ def swap_effect(logits: NDArray[np.float64], own: NDArray[np.intp], companion: N
 
 @dataclass(frozen=True)
 class Observed:
-    """How a classifier's score of a class goes with a companion, on the photographs as they are."""
+    """Mean probability of a class on unchanged images, by what they show; each in [0, 1]."""
 
     with_it: float
-    """Mean probability of the class on its photographs that show the companion, in [0, 1]."""
+    """On images that show the class and the companion."""
     without_it: float
-    """On its photographs that do not."""
+    """On images that show the class without the companion."""
     tempted: float
-    """Mean probability of the class on photographs of the companion that do not show the class."""
+    """On images that show the companion without the class: the score is due to the companion or what occurs with it."""
     calm: float
-    """On photographs that show neither."""
+    """On images that show neither."""
 
 
 def observed(probability: NDArray[np.float64], tagged: NDArray[np.bool_], companion: NDArray[np.bool_]) -> Observed:
-    """Scores of one class by what the photograph shows; nan where there is no such photograph.
+    """Mean scores of one class by what images show; nan for a kind without images.
 
     Args:
-        probability: of the class, (N,).
+        probability: probability of the class, (N,).
         tagged: which images show the class, (N,).
-        companion: which show the companion, (N,).
+        companion: which images show the companion, (N,).
     """
     return Observed(
         with_it=mean(probability[tagged & companion]),
@@ -94,9 +95,9 @@ def observed(probability: NDArray[np.float64], tagged: NDArray[np.bool_], compan
     )
 
 
-def taken_for(alone: NDArray[np.float64], among: NDArray[np.bool_], above: float = 0.5) -> float:
-    """Share of the images ``among`` (N,) whose background alone scores a class, (N,), higher than ``above``."""
-    return mean((alone[among] > above).astype(np.float64))
+def share_above(scores: NDArray[np.float64], among: NDArray[np.bool_], threshold: float = 0.5) -> float:
+    """Share of the images ``among`` (N,) whose score (N,) is above a threshold; nan if there are none."""
+    return mean((scores[among] > threshold).astype(np.float64))
 
 
 def row_means(values: NDArray[np.float64], chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -109,12 +110,12 @@ def row_means(values: NDArray[np.float64], chosen: NDArray[np.bool_]) -> NDArray
 
 
 def mean(values: NDArray[np.float64]) -> float:
-    """Mean of the values that are known; nan where none is."""
+    """Mean of the values that are not nan; nan if there are none."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else _NAN
 
 
 def sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Probability of logits of any size, without overflow."""
+    """Logistic function without overflow."""
     probability: NDArray[np.float64] = 0.5 * (1 + np.tanh(0.5 * np.asarray(logits, dtype=np.float64)))
     return probability

@@ -1,7 +1,7 @@
-"""How well images are tagged: average precision per class and its mean over classes.
+"""Multi-label classification: average precision per class and its mean over classes.
 
-Average precision is the area under the precision-recall steps, without interpolation: the sum over distinct scores of
-the recall gained times the precision there. Equal scores count together, so the order of the images never matters.
+Average precision is the area under the precision-recall curve without interpolation: the sum over distinct scores of
+the gain in recall times the precision. Images with equal scores count together, so that their order does not matter.
 """
 
 from __future__ import annotations
@@ -14,29 +14,31 @@ def average_precision(scores: NDArray[np.floating], labels: NDArray[np.bool_]) -
     """Average precision of each class.
 
     Args:
-        scores: higher means surer, any scale, (N, K).
-        labels: multi-hot truth, (N, K).
+        scores: higher for more confident predictions, on any scale, (N, K).
+        labels: multi-hot ground truth, (N, K).
 
     Returns:
-        (K,) in [0, 1]; nan for a class that no image holds.
+        (K,) in [0, 1]; nan for a class that no image shows.
 
     Raises:
-        ValueError: shapes differ or a score is nan.
+        ValueError: the shapes differ, or a score is nan.
 
     >>> average_precision(np.array([[0.9], [0.8], [0.1]]), np.array([[True], [False], [True]])).round(3).tolist()
     [0.833]
     """
     if scores.ndim != 2 or scores.shape != labels.shape:
         raise ValueError(
-            f"expected scores and multi-hot labels of one shape (N, K), got {scores.shape}, {labels.shape}"
+            f"expected scores and multi-hot labels of the same shape (N, K), got {scores.shape} and {labels.shape}"
         )
     if np.isnan(scores).any():
-        raise ValueError("a score is nan: the classifier diverged; lower its learning rate or clip gradients")
+        raise ValueError(
+            "expected scores without nan, got nan: the classifier diverged; lower its learning rate or clip gradients"
+        )
     return np.array([_one_class(scores[:, k], labels[:, k].astype(bool)) for k in range(scores.shape[1])])
 
 
 def mean_average_precision(scores: NDArray[np.floating], labels: NDArray[np.bool_]) -> float:
-    """Mean of :func:`average_precision` over the classes that occur, in [0, 1]; nan if none does.
+    """Mean of :func:`average_precision` over the classes that occur, in [0, 1]; nan if there are none.
 
     >>> mean_average_precision(np.array([[0.9, 0.3], [0.1, 0.2]]), np.array([[True, False], [False, False]]))
     1.0

@@ -1,8 +1,9 @@
-"""Which classes are seen together, and in which contexts: where a classifier can learn the company for the thing.
+"""Co-occurrence of classes with each other and with contexts, which a classifier may confuse with the class itself.
 
-The paper (DEFT, Table 3) prints a "co-occurrence ratio" that does not fit its own image counts under the obvious
-definition: aeroplane and sky 0.23, though 437 of 590 aeroplane images show sky. Its numbers fit the share among all
-context labels of the class. Both are here: :meth:`Cooccurrence.share_of_images`, :meth:`Cooccurrence.share_of_labels`.
+The paper (DEFT, Table 3) reports a "co-occurrence ratio" that does not fit its own image counts under the obvious
+definition: 0.23 for aeroplane and sky, although 437 of 590 aeroplane images show sky. Its numbers fit the share among
+all context labels of the class. Both definitions are implemented: :meth:`Cooccurrence.share_of_images` and
+:meth:`Cooccurrence.share_of_labels`.
 """
 
 from __future__ import annotations
@@ -15,36 +16,36 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Cooccurrence:
-    """How often each class (row) is in one image with each companion (column)."""
+    """Number of images that show each class (row) together with each companion (column)."""
 
     rows: tuple[str, ...]
     """Names of the K classes."""
     columns: tuple[str, ...]
     """Names of the J companions: contexts, or the classes again."""
     counts: NDArray[np.int64]
-    """Images that hold both, (K, J); for classes with classes the diagonal is 0."""
+    """Number of images that show both, (K, J); for classes with classes the diagonal is 0."""
     images: NDArray[np.int64]
-    """Images that hold the class, (K,)."""
+    """Number of images that show the class, (K,)."""
     base: NDArray[np.float64]
-    """Share of all images that hold the companion, (J,) in [0, 1]."""
+    """Share of all images that show the companion, (J,) in [0, 1]."""
 
     def share_of_images(self) -> NDArray[np.float64]:
-        """Of the images of a class, the share that shows the companion, (K, J) in [0, 1]; nan for an unseen class."""
+        """Share of a class's images that show the companion, (K, J) in [0, 1]; nan for a class without images."""
         return _rows_over(self.counts, self.images)
 
     def share_of_labels(self) -> NDArray[np.float64]:
-        """Of all companions of a class, the share that is this one, (K, J); rows sum to 1, nan if it has none."""
+        """Share of a companion among all companions of a class, (K, J); rows sum to 1, nan for a class without any."""
         return _rows_over(self.counts, self.counts.sum(axis=1))
 
     def strongest(self, at_least: int = 3) -> list[tuple[int, int, float]]:
-        """The companion of each class that its presence makes most likelier than usual.
+        """For each class, the companion whose share among its images exceeds its share among all images most.
 
         Args:
-            at_least: images that must show both.
+            at_least: minimum number of images that show both.
 
         Returns:
-            (class, companion, share of the class's images), those furthest above the companion's usual share first;
-            classes that have no companion above its usual share are left out.
+            (class, companion, share of the class's images), largest excess first; classes without a companion above
+            its overall share are left out.
         """
         share = self.share_of_images()
         surplus = np.where(self.counts >= at_least, share - self.base[None, :], -1.0)
@@ -58,7 +59,7 @@ class Cooccurrence:
 
 
 def class_by_class(labels: NDArray[np.bool_], classes: tuple[str, ...]) -> Cooccurrence:
-    """Classes with classes.
+    """Co-occurrence of classes with each other.
 
     Args:
         labels: multi-hot (N, K).
@@ -79,7 +80,7 @@ def class_by_class(labels: NDArray[np.bool_], classes: tuple[str, ...]) -> Coocc
 def class_by_context(
     labels: NDArray[np.bool_], contexts: NDArray[np.bool_], classes: tuple[str, ...], names: tuple[str, ...]
 ) -> Cooccurrence:
-    """Classes with contexts.
+    """Co-occurrence of classes with contexts.
 
     Args:
         labels: multi-hot (N, K).

@@ -1,7 +1,7 @@
-"""What can be said of masks when there is no ground truth to score them with.
+"""Coverage: statistics of masks that need no ground truth.
 
-Coverage, confidence and the ignored share tell when something is wrong (a class that is found nowhere, or everywhere,
-or that the maps are unsure of); they cannot tell that a mask is right.
+Coverage, confidence and the share of ignored pixels reveal problems (a class that is found nowhere, or everywhere, or
+with low confidence); they cannot confirm that a mask is correct.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ _PIXELS, _TAGGED_PIXELS, _TAGGED_AREA, _TAGGED_IGNORED, _TAGGED, _FOUND, _MISSED
 
 @dataclass(frozen=True)
 class ClassCoverage:
-    """One class's line of the table; shares in [0, 1], nan where there is nothing to divide by."""
+    """Statistics of one class; shares are in [0, 1], nan if their denominator is 0."""
 
     share: float
-    """Pixels of the class among all pixels."""
+    """Share of all pixels that belong to the class."""
     tagged_share: float
-    """Pixels of the class among the pixels of the images tagged with it."""
+    """Share of the pixels of images tagged with the class that belong to it."""
     confidence: float
     """Mean confidence over the pixels of the class."""
     ignored: float
-    """Undecided (255) pixels among the pixels of the images tagged with the class."""
+    """Share of ignored (255) pixels in the images tagged with the class."""
     tagged: int
-    """Images tagged with the class."""
+    """Number of images tagged with the class."""
     found: int
-    """Images whose mask holds the class."""
+    """Number of images whose mask contains the class."""
     missed: int
-    """Images tagged with the class whose mask does not hold it."""
+    """Number of images tagged with the class whose mask does not contain it."""
 
 
 class Coverage:
-    """Sums over images, for masks with values 0 to K and 255; summable with ``+``.
+    """Running sums over images, for masks with values 0 to K and 255; two of them can be added with ``+``.
 
     Args:
         num_classes: K, without background.
@@ -64,23 +64,23 @@ class Coverage:
 
         Args:
             mask: uint8 (H, W), 0 background, 255 ignored.
-            confidence: of the mask's answer at each pixel, (H, W) in [0, 1]; without it no mean is known.
-            labels: multi-hot (K,); without it the classes in the mask stand in for the tags.
-            undecided: pixels that count as ignored although the mask has an answer, (H, W); for masks whose teacher
-                left pixels open.
+            confidence: confidence of the predicted class at each pixel, (H, W) in [0, 1]; the mean is nan without it.
+            labels: multi-hot (K,); without them the classes in the mask are used.
+            undecided: pixels that count as ignored although the mask has a class there, (H, W); for masks made from
+                labels that left pixels undecided.
 
         Raises:
-            ValueError: shapes do not fit, or the mask holds a value above K other than 255.
+            ValueError: the shapes do not match, or the mask contains a value above K other than 255.
         """
         size = self.num_classes + 1
         if confidence is not None and confidence.shape != mask.shape:
-            raise ValueError(f"confidence is {confidence.shape}, the mask {mask.shape}: they must be the same size")
+            raise ValueError(f"expected confidence of the mask's size {mask.shape}, got {confidence.shape}")
         if labels is not None and labels.shape != (self.num_classes,):
             raise ValueError(f"expected multi-hot labels ({self.num_classes},), got {labels.shape}")
         kept = mask != IGNORE
         values = mask[kept].astype(np.intp)
         if len(values) and values.max() >= size:
-            raise ValueError(f"the mask holds the value {values.max()}; expected 0 to {self.num_classes} and {IGNORE}")
+            raise ValueError(f"expected mask values 0 to {self.num_classes} and {IGNORE}, got {values.max()}")
         here = np.bincount(values, minlength=size)
         found = here > 0
         tagged = found.copy() if labels is None else np.concatenate([[True], labels.astype(bool)])
@@ -101,11 +101,11 @@ class Coverage:
         self.pixels += mask.size
 
     def ignored(self) -> float:
-        """Undecided pixels among all, in [0, 1]; nan if nothing was counted."""
+        """Share of ignored pixels, in [0, 1]; nan if no image was counted."""
         return _over(self.pixels - self.sums[_PIXELS].sum(), self.pixels)
 
     def of(self, value: int) -> ClassCoverage:
-        """The line of one mask value: 0 for background, k + 1 for class k."""
+        """Statistics of one mask value: 0 for background, k + 1 for class k."""
         pixels, tagged_pixels, tagged_area, tagged_ignored, tagged, found, missed, confidence = self.sums[:, value]
         return ClassCoverage(
             share=_over(pixels, self.pixels),
@@ -118,7 +118,7 @@ class Coverage:
         )
 
     def to_json(self) -> dict[str, object]:
-        """Plain numbers, for :meth:`from_json`; an unknown confidence is null."""
+        """The sums as JSON values, for :meth:`from_json`; an unknown confidence is null."""
         rows = [[None if np.isnan(value) else float(value) for value in row] for row in self.sums]
         return {"images": self.images, "pixels": self.pixels, "sums": rows}
 
@@ -132,7 +132,10 @@ class Coverage:
         images, pixels = state.get("images"), state.get("pixels")
         sums = np.array(state.get("sums"), dtype=np.float64)
         if not isinstance(images, int) or not isinstance(pixels, int) or sums.ndim != 2 or len(sums) != _CONFIDENCE + 1:
-            raise ValueError("expected the images, pixels and sums that Coverage.to_json gives; count the masks again")
+            raise ValueError(
+                f"expected images, pixels and sums as written by Coverage.to_json, got {sorted(state)}; count the "
+                "masks again"
+            )
         coverage = cls(sums.shape[1] - 1)
         coverage.images, coverage.pixels, coverage.sums = images, pixels, sums
         return coverage
@@ -140,7 +143,7 @@ class Coverage:
     def __add__(self, other: Coverage) -> Coverage:
         if self.num_classes != other.num_classes:
             raise ValueError(
-                f"only counts of the same classes can be summed, got {self.num_classes} and {other.num_classes}"
+                f"expected counts of the same number of classes, got {self.num_classes} and {other.num_classes}"
             )
         total = Coverage(self.num_classes)
         total.images, total.pixels = self.images + other.images, self.pixels + other.pixels

@@ -1,8 +1,8 @@
-"""Mean intersection over union as this field reports it: one confusion matrix for the whole data set.
+"""Mean intersection over union as the field reports it: from one confusion matrix over the whole dataset.
 
-The mean of per-image IoUs is another, higher number and is never reported. Ground truth 255 is dropped. A predicted
-255 counts as background, as in IRN (Ahn et al., 2019, arXiv:1904.05044): a map may not gain by refusing to answer.
-Values are fractions in [0, 1].
+The mean of per-image IoUs is a different, higher number and is not reported. Pixels whose ground truth is 255 are
+ignored. A predicted 255 counts as background, as in IRN (Ahn et al., 2019, arXiv:1904.05044), so that leaving pixels
+undecided does not raise the score. Values are fractions in [0, 1].
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from deft.contracts import BACKGROUND, IGNORE, MAX_CLASSES
 from deft.seedmaps import check_maps, strongest
 
 THRESHOLDS: NDArray[np.float32] = (np.arange(100) / 100).astype(np.float32)
-"""The background thresholds of a sweep: 0.00, 0.01, ... 0.99, (100,)."""
+"""Background thresholds of a sweep: 0.00, 0.01, ... 0.99, (100,)."""
 
 
 class Confusion:
-    """Counts of pixels by truth (rows) and prediction (columns), summable over images and processes.
+    """Confusion matrix of pixels, ground truth in rows and prediction in columns; matrices can be added with ``+``.
 
     Args:
         num_classes: K, without background.
-        matrix: int64 (K + 1, K + 1) to start from; zeros if not given.
+        matrix: initial counts, int64 (K + 1, K + 1); zeros if not given.
 
     Raises:
         ValueError: K is out of range or the matrix has another shape.
@@ -41,7 +41,7 @@ class Confusion:
         if matrix is None:
             matrix = np.zeros(shape, dtype=np.int64)
         if matrix.shape != shape:
-            raise ValueError(f"the matrix of {num_classes} classes and background is {shape}, got {matrix.shape}")
+            raise ValueError(f"expected a matrix of shape {shape} for {num_classes} classes, got {matrix.shape}")
         self.num_classes = num_classes
         self.matrix: NDArray[np.int64] = matrix.astype(np.int64)
 
@@ -50,27 +50,27 @@ class Confusion:
 
         Args:
             prediction: uint8 (H, W); 255 counts as background.
-            truth: uint8 (H, W); 255 is dropped.
+            truth: ground truth, uint8 (H, W); 255 is ignored.
 
         Raises:
-            ValueError: the two differ in size, or hold a value above K other than 255.
+            ValueError: the two differ in size, or contain a value above K other than 255.
         """
         if prediction.shape != truth.shape:
             raise ValueError(
-                f"prediction is {prediction.shape} and truth {truth.shape}: they must be the same size; "
-                "resize the prediction to the truth (nearest neighbour for a mask)"
+                f"expected prediction and ground truth of the same size, got {prediction.shape} and {truth.shape}; "
+                "resize the prediction to the ground truth (nearest neighbour for a mask)"
             )
         kept = truth != IGNORE
         rows = truth[kept].astype(np.intp)
         columns = prediction[kept].astype(np.intp)
         columns[columns == IGNORE] = BACKGROUND
-        _check_values(rows, self.num_classes, "truth")
-        _check_values(columns, self.num_classes, "prediction")
+        _check_values(rows, self.num_classes, "ground-truth")
+        _check_values(columns, self.num_classes, "predicted")
         size = self.num_classes + 1
         self.matrix += np.bincount(rows * size + columns, minlength=size * size).reshape(size, size)
 
     def iou(self) -> NDArray[np.float64]:
-        """Intersection over union per class, background first, (K + 1,); nan where a class is in neither mask."""
+        """Intersection over union per class, background first, (K + 1,); nan for a class that occurs nowhere."""
         hits = np.diagonal(self.matrix)
         return _ratio(hits, self.matrix.sum(axis=0) + self.matrix.sum(axis=1) - hits)
 
@@ -79,7 +79,7 @@ class Confusion:
         return _mean(self.iou())
 
     def pixels(self) -> int:
-        """Pixels counted."""
+        """Number of pixels counted."""
         return int(self.matrix.sum())
 
     def to_json(self) -> list[list[int]]:
@@ -106,17 +106,18 @@ class Confusion:
 
 
 class ThresholdSweep:
-    """The confusion of seeds at every background threshold, for about the price of one.
+    """Confusion matrices of seeds at all background thresholds, at about the cost of one.
 
-    A pixel belongs to its strongest class iff that score is above the threshold (``score > t``, in float32; equality
-    is background), for t = 0.00 ... 0.99. One histogram over (truth, winner, how many thresholds lie below the
-    score) holds all hundred confusion matrices. The best threshold needs the truth: it says what the maps could
-    give, not what a user without truth gets, so :meth:`at` (fixed) and :meth:`best` (swept) stay two numbers.
+    A pixel belongs to its strongest class if that score is above the threshold (``score > t``, in float32; equality
+    is background), for t = 0.00 ... 0.99. One histogram over (ground truth, strongest class, number of thresholds below
+    the score) contains all hundred confusion matrices. The best threshold requires ground truth: it is an upper bound
+    for the maps, which a user without ground truth does not reach, so :meth:`at` (fixed) and :meth:`best` (swept) are
+    separate.
 
     Args:
         num_classes: K, without background.
-        counts: int64 (K + 1, K, 101), truth by winner by bin, to start from.
-        totals: int64 (K + 1,), pixels by truth, to start from.
+        counts: initial counts, int64 (K + 1, K, 101), by ground truth, strongest class and bin.
+        totals: initial number of pixels by ground truth, int64 (K + 1,).
 
     Raises:
         ValueError: an argument is out of range or has another shape, or only one of the two arrays is given.
@@ -138,7 +139,7 @@ class ThresholdSweep:
             counts = np.zeros((num_classes + 1, num_classes, len(THRESHOLDS) + 1), dtype=np.int64)
             totals = np.zeros(num_classes + 1, dtype=np.int64)
         if counts is None or totals is None:
-            raise ValueError("counts and totals belong together: give both, as saved from one sweep, or neither")
+            raise ValueError("expected counts and totals of the same sweep, or neither, got only one of the two")
         shape = (num_classes + 1, num_classes, len(THRESHOLDS) + 1)
         if counts.shape != shape or totals.shape != shape[:1]:
             raise ValueError(f"expected counts {shape}, totals {shape[:1]}; got {counts.shape}, {totals.shape}")
@@ -152,26 +153,26 @@ class ThresholdSweep:
         Args:
             maps: seeds at the size of the image, float (P, H, W) in [0, 1].
             classes: the P class indices, 0-based without background.
-            truth: uint8 (H, W); 255 is dropped.
+            truth: ground truth, uint8 (H, W); 255 is ignored.
 
         Raises:
-            ValueError: sizes or classes do not fit, or a map holds nan.
+            ValueError: sizes or classes do not match, or a map contains nan.
         """
         check_maps(maps, classes, self.num_classes)
         if maps.shape[1:] != truth.shape:
             raise ValueError(
-                f"maps are {maps.shape[1:]} and truth {truth.shape}: they must be the same size; "
-                "resize the maps to the truth (bilinear) first"
+                f"expected maps and ground truth of the same size, got {maps.shape[1:]} and {truth.shape}; "
+                "resize the maps to the ground truth (bilinear) first"
             )
         kept = truth != IGNORE
         rows = truth[kept].astype(np.intp)
-        _check_values(rows, self.num_classes, "truth")
+        _check_values(rows, self.num_classes, "ground-truth")
         if not classes:
             self.totals += np.bincount(rows, minlength=self.num_classes + 1)
             return
         winner, score = strongest(maps)
         present, width = len(classes), len(THRESHOLDS) + 1
-        cells = rows * present  # and on in place: new arrays of this size cost as much as the sums
+        cells = rows * present  # then in place: allocating arrays of this size costs as much as the sums
         cells += winner[kept]
         cells *= width
         cells += _below(score[kept])
@@ -181,7 +182,7 @@ class ThresholdSweep:
         self.totals += found.sum(axis=(1, 2))
 
     def at(self, threshold: float) -> Confusion:
-        """The confusion at one fixed threshold.
+        """The confusion matrix at one threshold.
 
         Raises:
             ValueError: the threshold is not one of 0.00, 0.01, ... 0.99.
@@ -189,7 +190,7 @@ class ThresholdSweep:
         step = round(threshold * 100)
         if not 0 <= step < len(THRESHOLDS) or abs(threshold * 100 - step) > 1e-4:
             raise ValueError(
-                f"the sweep knows the thresholds 0.00, 0.01, ... 0.99, not {threshold}; round it to two decimals, "
+                f"expected one of the thresholds 0.00, 0.01, ... 0.99, got {threshold}; round it to two decimals, "
                 "or count masks made with deft.seedmaps.to_mask in a Confusion"
             )
         objects = self.counts[:, :, step + 1 :].sum(axis=2)
@@ -210,7 +211,7 @@ class ThresholdSweep:
         return np.array([_mean(column) for column in iou.T])
 
     def best(self) -> tuple[float, float]:
-        """The threshold with the highest mean IoU (the lowest of equals) and that mean; nan twice if empty."""
+        """The threshold with the highest mean IoU (the lowest if several tie) and that mean; both nan if empty."""
         curve = self.curve()
         if np.isnan(curve).all():
             return float("nan"), float("nan")
@@ -223,11 +224,11 @@ class ThresholdSweep:
 
 
 def _below(score: NDArray[np.float32]) -> NDArray[np.intp]:
-    """How many thresholds lie strictly below each score, 0 to 100.
+    """Number of thresholds strictly below each score, 0 to 100.
 
-    Where the score lies between two thresholds is read off a product. The product of a score above a threshold is never
-    rounded to below its place, because the threshold is the number next to k / 100; one that is rounded up to a place
-    is found by the comparison.
+    The position between two thresholds is computed as a product. For a score above a threshold the product is never
+    rounded to below that threshold's index, because the threshold is the float nearest to k / 100; a product that is
+    rounded up to an index is corrected by the comparison.
     """
     scaled = score * np.float32(100)
     place = np.clip(scaled, 0, len(THRESHOLDS) - 1, out=scaled).astype(np.intp)
@@ -253,12 +254,12 @@ def _check_classes(num_classes: int) -> None:
 
 def _check_same(one: int, other: int) -> None:
     if one != other:
-        raise ValueError(f"only counts of the same classes can be summed, got {one} and {other} classes")
+        raise ValueError(f"expected counts of the same number of classes, got {one} and {other}")
 
 
 def _check_values(values: NDArray[np.intp], num_classes: int, what: str) -> None:
     if len(values) and values.max() > num_classes:
         raise ValueError(
-            f"{what} holds the value {values.max()}; with {num_classes} classes a mask holds 0 (background), "
-            f"1 to {num_classes} and {IGNORE} (ignore): check the class list and the mask's encoding"
+            f"expected {what} values of {num_classes} classes, 0 (background), 1 to {num_classes} and {IGNORE} "
+            f"(ignore), got {values.max()}; check the class list and the mask's encoding"
         )

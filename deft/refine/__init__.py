@@ -1,1 +1,1 @@
-"""Seeds to better maps: confident labels (CRF), the pairs and paths of a grid, the random walk, and IRN."""
+"""Refinement of seeds: the dense CRF, confident labels, the random walk, and the methods IRN and PSA."""

@@ -1,9 +1,9 @@
-"""IRN: walk class maps over an image up to learned boundaries (Ahn et al., 2019, arXiv:1904.05044).
+"""IRN: propagate class maps within learned boundaries by a random walk (Ahn et al., 2019, arXiv:1904.05044).
 
-Confident labels are read off the seeds, a network learns from them where boundaries lie, and a random walk spreads the
-seeds inside them. Displacements are learned too, as the paper does; only instances, which are not made here, would
-need them. Differs from the authors' code in taking images of any size, and in walking step by step (see
-:mod:`deft.refine.random_walk`).
+Confident labels are derived from the seeds, a network is trained on them to predict boundaries, and a random walk
+propagates the seeds between these. Displacements are trained too, as in the paper, although only instance masks, which
+are not made here, would use them. Differs from the authors' code in accepting images of any size, and in applying the
+random walk step by step (see :mod:`deft.refine.random_walk`).
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from deft.thresholds import AUTO, Threshold, check_threshold
 
 @dataclass(frozen=True)
 class Irn:
-    """Settings of IRN; the defaults are the paper's code, but for its thresholds, which are chosen from the maps."""
+    """Settings of IRN; defaults are those of the authors' code, except thresholds, which are chosen from the maps."""
 
     labels: ConfidentLabels = field(default_factory=ConfidentLabels)
-    """What the network learns from."""
+    """Confident labels on which the network is trained."""
     plan: Plan = field(
         default_factory=lambda: Plan(epochs=3, min_steps=120, batch=16, optimiser=Sgd(lr=0.1, momentum=0.0, decay=1e-4))
     )
@@ -47,33 +47,34 @@ class Irn:
     """Range of the factor by which training images are resized."""
     flip: bool = True
     edge_lr: float = 1.0
-    """Multiple of the base rate for the boundary branch."""
+    """Factor on the base learning rate for the boundary branch."""
     displacement_lr: float = 10.0
-    """Multiple of the base rate for the displacement branch."""
+    """Factor on the base learning rate for the displacement branch."""
     train_radius: int = 10
-    """Pairs of cells closer than this are learned from, in cells of 4 pixels."""
+    """Maximum distance of the pairs of cells used in training, in cells of 4 pixels (exclusive)."""
     power: float = 1.0
-    """Exponent of the seeds before the walk; above 1 the weak ones count for less (IRN 1, AMN 1.3, AdvCAM 1.5)."""
+    """Exponent of the seeds before the random walk; above 1 it weakens low activations (IRN 1, AMN 1.3, AdvCAM 1.5)."""
     radius: int = 5
-    """The walk steps to cells closer than this."""
+    """Maximum distance of one step of the random walk, in cells (exclusive)."""
     beta: float = 10.0
-    """Sharpens affinities before the walk."""
+    """Exponent of the affinities in the random walk; larger values sharpen them."""
     steps: int = 256
-    """Steps of the walk on images of 500 pixels, as in the paper's code (2^8); others take ``walk_steps`` of them."""
+    """Number of steps on images of 500 pixels (2^8, as in the authors' code); see :meth:`walk_steps` for others."""
     clear_edges: bool = False
-    """Multiply the maps by 1 - boundary before the walk, as the authors' code does. Off by default: a boundary branch
-    that learned little also sees boundaries inside objects, and clearing the maps there made masks worse than their
-    seeds (``benchmarks/thresholds/choice.md``)."""
+    """Multiply the maps by 1 - boundary before the random walk, as the authors' code does. Off by default: an
+    undertrained boundary branch also predicts boundaries inside objects, and clearing the maps there made masks worse
+    than their seeds (``benchmarks/thresholds/choice.md``)."""
     background: Threshold = AUTO
-    """Constant score of the background when refined maps become masks (IRN 0.25); ``auto`` chooses it from them."""
+    """Constant background score when refined maps are turned into masks (IRN 0.25); ``auto`` chooses it from the
+    refined maps."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be trained or walked."""
+        """Refuse settings outside their ranges."""
         check_threshold("refine.background", self.background)
         if not 0 < self.scale[0] <= self.scale[1] or self.crop <= 0:
             raise InputError(
-                f"expected refine.crop above 0 and refine.scale as two rising positive factors, got {self.crop} and "
-                f"{self.scale}"
+                "expected refine.crop above 0 and refine.scale as two positive factors in ascending order, got "
+                f"{self.crop} and {self.scale}"
             )
         if min(self.train_radius, self.radius) < 2 or min(self.beta, self.power) <= 0 or self.steps < 1:
             raise InputError(
@@ -84,14 +85,14 @@ class Irn:
 
     @property
     def learning(self) -> tuple[object, ...]:
-        """The settings that training depends on; the others are the walk's and can be changed without training."""
+        """The settings that training depends on; those of the random walk can be changed without training again."""
         return (
             *(self.labels, self.plan, self.crop, self.scale, self.flip),
             *(self.train_radius, self.edge_lr, self.displacement_lr),
         )
 
     def walk_steps(self, side: int) -> int:
-        """Steps for images of that long side, in pixels."""
+        """Number of steps for images of a given long side, in pixels."""
         return steps_for(self.steps, side)
 
     def network(self, backbone: nn.Module) -> IrnNetwork:
@@ -101,10 +102,10 @@ class Irn:
         )
 
     def prepare(self, context: MethodContext) -> Callable[[Sample, SeedMaps], SeedMaps]:
-        """Make confident labels and train the network, as far as that is not done, and return the walk of one image.
+        """Make confident labels and train the network, unless that is done, and return the refinement of one image.
 
         Raises:
-            InputError: the confident labels hold no object at all.
+            InputError: no confident label is an object.
         """
         torch.manual_seed(context.seed)
         network = self.network(context.backbone)
@@ -128,15 +129,15 @@ class Irn:
 
 @dataclass(frozen=True)
 class IrnRefine:
-    """Seeds to refined maps, one image at a time."""
+    """Refines the seeds of one image at a time."""
 
     network: IrnNetwork
-    """Trained, in eval mode; its device does the work."""
+    """Trained network in eval mode; refinement runs on its device."""
     settings: Irn
     steps: int
-    """Of the walk."""
+    """Number of steps of the random walk."""
     precision: str = EXACT
-    """Of the network; the walk is float32."""
+    """Numerical precision of the network; the maps are float32."""
 
     def __call__(self, image: NDArray[np.uint8], seeds: SeedMaps) -> SeedMaps:
         """Refine the seeds of one image.
@@ -146,7 +147,7 @@ class IrnRefine:
             seeds: maps (P, ., .) on any grid.
 
         Returns:
-            Maps (P, h, w) on the stride-4 grid, the largest value of all classes being 1 (or 0 where every seed is 0).
+            Maps (P, h, w) on the stride-4 grid; their largest value is 1, or 0 if all seeds are 0.
         """
         device = self.network.mean_shift.device
         view = _image(image, device)[None].contiguous(memory_format=torch.channels_last)
@@ -155,22 +156,28 @@ class IrnRefine:
         maps = seeds.maps.to(device, torch.float32)
         if maps.shape[1:] != edge.shape and len(maps):
             maps = F.interpolate(maps[None], size=edge.shape, mode="bilinear", align_corners=True)[0]
-        walked = spread(maps, edge, self.settings, self.steps) if len(maps) else maps.new_zeros(0, *edge.shape)
-        return replace(seeds, maps=walked.to(seeds.maps.device))
+        propagated = propagate(maps, edge, self.settings, self.steps) if len(maps) else maps.new_zeros(0, *edge.shape)
+        return replace(seeds, maps=propagated.to(seeds.maps.device))
 
 
-def spread(maps: Tensor, edge: Tensor, settings: Irn, steps: int) -> Tensor:
-    """Walk maps (P, h, w) up to the boundaries (h, w), and divide by the largest value.
+def propagate(maps: Tensor, edge: Tensor, settings: Irn, steps: int) -> Tensor:
+    """Propagate maps by a random walk that boundaries stop, and divide by the largest value.
 
-    The maps are raised to ``settings.power`` before, and cleared on boundaries with ``settings.clear_edges``.
+    The maps are first raised to ``settings.power``, and multiplied by 1 - boundary if ``settings.clear_edges``.
+
+    Args:
+        maps: float32 (P, h, w) in [0, 1].
+        edge: boundary strength in [0, 1], (h, w).
+        settings: exponents and radius of the random walk.
+        steps: number of steps.
     """
     affinities = boundary_affinities(edge, settings.radius)
     begin = maps**settings.power
     if settings.clear_edges:
         begin = begin * (1 - edge)
-    walked = random_walk(begin, affinities, settings.radius, beta=settings.beta, steps=steps)
-    largest = walked.max()
-    return walked / torch.where(largest > 0, largest, 1)
+    propagated = random_walk(begin, affinities, settings.radius, beta=settings.beta, steps=steps)
+    largest = propagated.max()
+    return propagated / torch.where(largest > 0, largest, 1)
 
 
 def _image(image: NDArray[np.uint8], device: torch.device) -> Tensor:

@@ -1,11 +1,11 @@
-"""The network of IRN: where objects end, and which way each cell's centre lies (Ahn et al., 2019, arXiv:1904.05044).
+"""The network of IRN: boundaries, and displacements to object centres (Ahn et al., 2019, arXiv:1904.05044).
 
-Two branches of 1x1 convolutions on a frozen backbone. They take its last five feature maps, or as many as there are;
-from ResNet-50 at stride 16 that is the network of the authors' code. It differs in working at the size of the image
-that comes, where theirs pads every image to one size.
+Two branches of 1x1 convolutions on a frozen backbone. Their input is its last five feature maps, or as many as there
+are; with ResNet-50 at stride 16 this is the network of the authors' code. It differs in processing each image at its
+own size, where the authors' code pads all images to one size.
 
-Grid: everything leaves on the grid of seed maps (:mod:`deft.seedmaps`). Cell i lies on its pixel whatever the padding
-of the backbone, because images are continued to sides of k * stride + 1 and training crops have such sides.
+Grid: all outputs are on the grid of seed maps (:mod:`deft.seedmaps`). Cell i is centred on its pixel whatever the
+padding of the backbone, because images are padded to sides of k * stride + 1 and training crops have such sides.
 """
 
 from __future__ import annotations
@@ -26,25 +26,26 @@ EDGE_WIDTH = 32
 WIDTHS = (64, 128, 256, 256, 256)
 """Channels of the displacement branch for the last five maps, shallow to deep."""
 DEEP = 3
-"""So many of the deepest maps are joined first, on the grid of the finest of them."""
+"""Number of the deepest maps that are fused first, on the grid of the finest of them."""
 
 
 class IrnNetwork(nn.Module):
-    """Boundary and displacement branches; a :class:`deft.engine.plan.Trainee` whose backbone is not trained.
+    """Boundary and displacement branches; a :class:`deft.engine.plan.Trainee` with a frozen backbone.
 
     Args:
-        backbone: images uint8 or float 0..255 (N, 3, H, W) to a list of feature maps, shallow to deep, with attributes
-            ``channels`` and ``reductions`` (pixels per cell), one entry a map. Its parameters are frozen for good.
-        radius: pairs of cells closer than this are learned from, in cells of the grid.
-        edge_lr: multiple of the base rate for the boundary branch.
-        displacement_lr: multiple of the base rate for the displacement branch.
+        backbone: maps images, uint8 or float 0..255 (N, 3, H, W), to a list of feature maps, shallow to deep; its
+            attributes ``channels`` and ``reductions`` (pixels per cell) have one entry per map. Its parameters are
+            frozen.
+        radius: maximum distance of the pairs of cells used in training, in cells of the grid (exclusive).
+        edge_lr: factor on the base learning rate for the boundary branch.
+        displacement_lr: factor on the base learning rate for the displacement branch.
 
     Attributes:
-        mean_shift: buffer (2,): mean displacement over the training images, which :meth:`calibrate` measures.
+        mean_shift: buffer (2,): mean displacement over the training images, measured by :meth:`calibrate`.
     """
 
     parts: int = 1
-    """Parts that a batch is computed in, see :mod:`deft.engine.parts`."""
+    """Number of parts in which a batch is computed, see :mod:`deft.engine.parts`."""
     mean_shift: Tensor
 
     def __init__(
@@ -80,10 +81,10 @@ class IrnNetwork(nn.Module):
         return edge[:, :height, :width].float(), displacement[..., :height, :width].float()
 
     def _centred(self, images: Tensor) -> Tensor:
-        """Images (N, 3, H, W) continued to the right and below, by their last pixels, to sides of k * stride + 1.
+        """Images (N, 3, H, W) padded at the right and below, by replication, to sides of k * stride + 1.
 
         At such sizes cell i of a map is centred on pixel i * stride, whether the backbone pads like torch or like
-        TensorFlow; at others the latter is up to a cell away.
+        TensorFlow; at other sizes the latter is up to one cell off.
         """
         stride = max(cast(Any, self.backbone).reductions)
         right, below = ((1 - side) % stride for side in (images.shape[-1], images.shape[-2]))
@@ -92,12 +93,12 @@ class IrnNetwork(nn.Module):
         return F.pad(images.float(), (0, right, 0, below), mode="replicate")
 
     def terms(self, batch: dict[str, Tensor], epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
-        """Weighted loss terms of ``image`` uint8 (N, 3, H, W) and ``mask`` int64 (N, H, W), 255 unsure."""
+        """Weighted loss terms of ``image`` uint8 (N, 3, H, W) and ``mask`` int64 (N, H, W), 255 unlabelled."""
         logits, displacement = in_parts(self, batch["image"], self.parts)
         return irn_losses(logits.sigmoid(), displacement, batch["mask"][:, ::STRIDE, ::STRIDE], self.radius)
 
     def groups(self) -> list[ParamGroup]:
-        """The two branches; the backbone is not trained."""
+        """Parameters of the two branches; the backbone is not trained."""
         return [
             ParamGroup(list(self.edge.parameters()), self.edge_lr),
             ParamGroup(list(self.displacement.parameters()), self.displacement_lr),
@@ -105,33 +106,33 @@ class IrnNetwork(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, images: Iterable[Tensor]) -> None:
-        """Measure the mean displacement over images (3, H, W) of any sizes, to be taken off every one (mean shift)."""
+        """Measure the mean displacement over images (3, H, W) of any sizes, which is subtracted at inference."""
         means = [self(image[None])[1].mean(dim=(0, 2, 3)) for image in images]
         if means:
             self.mean_shift.copy_(torch.stack(means).mean(dim=0))
 
     @torch.no_grad()
     def edge_and_displacement(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """What the network sees in images and in their mirror images.
+        """Boundaries and displacements, with horizontal flipping as test-time augmentation of the boundaries.
 
         Args:
             images: uint8 or float 0..255, (N, 3, H, W), any size.
 
         Returns:
-            Boundary strength in [0, 1], (N, h, w), logits averaged over both views; displacement (N, 2, h, w) of the
-            upright view less ``mean_shift``, in cells.
+            Boundary strength in [0, 1], (N, h, w), from logits averaged over both views; displacement (N, 2, h, w) of
+            the original view minus ``mean_shift``, in cells.
         """
         height, width = grid((images.shape[-2], images.shape[-1]))
-        whole = self._centred(images)  # so that the cells of the mirrored view lie on those of the upright one
+        whole = self._centred(images)  # so that the cells of the flipped view coincide with those of the original
         logits, displacement = self(torch.cat([whole, whole.flip(-1)]))
-        upright, mirrored = logits.chunk(2)
-        edge = ((upright + mirrored.flip(-1)) / 2).sigmoid()
+        original, flipped = logits.chunk(2)
+        edge = ((original + flipped.flip(-1)) / 2).sigmoid()
         displacement = displacement[: len(images)] - self.mean_shift.view(2, 1, 1)
         return edge[:, :height, :width], displacement[..., :height, :width]
 
 
 class EdgeBranch(nn.Module):
-    """Each map to 32 channels, all joined on the grid, and one logit a cell."""
+    """Reduces each map to 32 channels, fuses them on the stride-4 grid, and predicts one logit per cell."""
 
     def __init__(self, channels: Sequence[int], reductions: Sequence[int]) -> None:
         super().__init__()
@@ -140,7 +141,7 @@ class EdgeBranch(nn.Module):
         self.join = nn.Conv2d(EDGE_WIDTH * len(channels), 1, 1)
 
     def forward(self, maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-        """Maps (N, C, ., .) of images of a size (H, W) to logits (N, h, w)."""
+        """Logits (N, h, w) from feature maps (N, C, ., .) of images of a size (H, W)."""
         reduced = [
             F.relu(_regrid(layer(_fine(one, reduction)), max(reduction, STRIDE), STRIDE, size))
             for layer, one, reduction in zip(self.reduce, maps, self.reductions, strict=True)
@@ -150,7 +151,7 @@ class EdgeBranch(nn.Module):
 
 
 class DisplacementBranch(nn.Module):
-    """The deep maps joined first, then with the shallow ones, and two numbers a cell."""
+    """Fuses the deep maps first, then all of them, and predicts two numbers per cell."""
 
     def __init__(self, channels: Sequence[int], reductions: Sequence[int]) -> None:
         super().__init__()
@@ -167,7 +168,7 @@ class DisplacementBranch(nn.Module):
         self.out = nn.Conv2d(256, 2, 1, bias=False)
 
     def forward(self, maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-        """Maps (N, C, ., .) of images of a size (H, W) to displacements (N, 2, h, w)."""
+        """Displacements (N, 2, h, w) from feature maps (N, C, ., .) of images of a size (H, W)."""
         reduced = [
             layer(_fine(one, reduction)) for layer, one, reduction in zip(self.reduce, maps, self.given, strict=True)
         ]
@@ -181,7 +182,7 @@ class DisplacementBranch(nn.Module):
 
 
 def _last_maps(backbone: nn.Module) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Channels and reductions of the maps the branches take."""
+    """Channels and reductions of the feature maps that the branches use."""
     described = cast(Any, backbone)
     return tuple(described.channels)[-len(WIDTHS) :], tuple(described.reductions)[-len(WIDTHS) :]
 
@@ -191,7 +192,7 @@ def _layer(channels: int, width: int, groups: int) -> nn.Sequential:
 
 
 def _fine(features: Tensor, reduction: int) -> Tensor:
-    """Features as they are, or pooled to stride 4 as a ResNet's stem pools."""
+    """Features of stride 4 or more unchanged, finer ones max-pooled to stride 4 as in a ResNet's stem."""
     while reduction < STRIDE:
         features = F.max_pool2d(features, 3, stride=2, padding=1)
         reduction *= 2
@@ -199,11 +200,11 @@ def _fine(features: Tensor, reduction: int) -> Tensor:
 
 
 def _regrid(features: Tensor, reduction: int, wanted: int, size: tuple[int, int]) -> Tensor:
-    """Features (N, C, ., .) of ``reduction`` on the grid of ``wanted`` pixels a cell of an image (H, W), bilinear."""
+    """Features (N, C, ., .) of stride ``reduction``, resized bilinearly to stride ``wanted`` for an image (H, W)."""
     if reduction != wanted:
         features = F.interpolate(features, scale_factor=reduction / wanted, mode="bilinear", align_corners=False)
     height, width = grid(size, wanted)
     features = features[..., :height, :width]
-    if features.shape[-2:] != (height, width):  # a network whose maps are smaller than its reduction says
+    if features.shape[-2:] != (height, width):  # a backbone whose maps are smaller than its reduction implies
         features = F.interpolate(features, size=(height, width), mode="bilinear", align_corners=False)
     return features

@@ -1,4 +1,4 @@
-"""From maps to confident labels, which IRN learns from."""
+"""From maps to the confident labels on which IRN is trained."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ from deft.thresholds import AUTO, MapStatistics, Threshold, check_threshold, cho
 
 @dataclass(frozen=True)
 class ConfidentLabels:
-    """Masks of what is sure (IRN, Ahn et al., 2019, arXiv:1904.05044): objects, background, and 255 for the rest.
+    """Confident labels of IRN (Ahn et al., 2019, arXiv:1904.05044): objects, background, and 255 for other pixels.
 
-    A pixel is an object where the CRF keeps its class against a high background score, and background where the CRF
-    keeps the background against a low one. Called with an image and its seeds.
+    A pixel is labelled as an object if the CRF assigns it a class with a high background score, and as background if
+    the CRF assigns it to the background with a low background score. Called with an image and its seeds.
     """
 
     fg: Threshold = AUTO
-    """Background score that a sure object has to beat (IRN 0.30); ``auto`` chooses it from the seeds."""
+    """Background score that confident objects exceed (IRN 0.30); ``auto`` chooses it from the seeds."""
     bg: Threshold = AUTO
-    """Background score that beats every class where the background is sure (IRN 0.05); likewise."""
+    """Background score that no class exceeds on confident background (IRN 0.05); ``auto`` chooses it from the seeds."""
     gt_prob: float = 0.7
-    """Trust of the CRF in the labels that it starts from, in (0, 1)."""
+    """Probability that the CRF assigns to its initial labels, in (0, 1)."""
     crf: DenseCrf = field(default_factory=DenseCrf)
     """The CRF."""
     stride: int = STRIDE
     """Stride of the seeds, in pixels."""
 
     def __post_init__(self) -> None:
-        """Refuse thresholds that no map can be cut at, and a background above the objects."""
+        """Refuse thresholds outside the sweep, and a background threshold above that of objects."""
         check_threshold("labels.fg", self.fg)
         check_threshold("labels.bg", self.bg)
         if self.fg != AUTO and self.bg != AUTO and self.bg > self.fg:
             raise InputError(
-                f"labels.bg must not be above labels.fg, got {self.bg} and {self.fg}: what is below the first is "
-                "background for certain, what is above the second an object"
+                f"expected labels.bg of at most labels.fg, got {self.bg} and {self.fg}: pixels below the first are "
+                "confident background, pixels above the second confident objects"
             )
 
     @property
     def open(self) -> bool:
-        """Whether a threshold is still to be chosen."""
+        """Whether a threshold is ``auto`` and has not been chosen yet."""
         return AUTO in (self.fg, self.bg)
 
     def settled(self, statistics: MapStatistics) -> ConfidentLabels:
-        """The same with numbers in the place of ``auto``, chosen from statistics of the seeds.
+        """The same settings with ``auto`` replaced by thresholds chosen from statistics of the seeds.
 
         Raises:
             InputError: the seeds have one value everywhere.
@@ -59,11 +59,11 @@ class ConfidentLabels:
         sure, background = choose_confident(statistics)
         fg = sure if self.fg == AUTO else number(self.fg)
         bg = background if self.bg == AUTO else number(self.bg)
-        # A number that was given stands; the other one gives way where the two would cross.
+        # A threshold given as a number is kept; a chosen one is moved if the two would be in the wrong order.
         return replace(self, fg=max(fg, bg), bg=bg) if self.fg == AUTO else replace(self, fg=fg, bg=min(bg, fg))
 
     def __call__(self, image: NDArray[np.uint8], seeds: SeedMaps) -> NDArray[np.uint8]:
-        """Mask (H, W) of an RGB image (H, W, 3): 0 background, k + 1 for class k, 255 unsure."""
+        """Mask (H, W) of an RGB image (H, W, 3): 0 background, k + 1 for class k, 255 not confident."""
         if not seeds.classes:
             return np.full(seeds.size, BACKGROUND, dtype=np.uint8)
         maps = upsample(seeds, self.stride)

@@ -17,24 +17,24 @@ from deft.refine.sparse_rows import product, ragged_matrix, row_matrix, with_wei
 
 @dataclass(frozen=True)
 class Lattice:
-    """Gaussian filter over N points as sparse products: onto the lattice, along its axes, back to the points."""
+    """Gaussian filter over N points as sparse products: splat onto the lattice, blur along its axes, slice."""
 
     splat: Tensor
-    """CSR (V + 1, N): value of each lattice vertex from the points in the simplices around it; the last stays 0."""
+    """CSR (V + 1, N): value of each lattice vertex from the points in adjacent simplices; the last one is always 0."""
     blurs: tuple[Tensor, ...]
-    """CSR (V + 1, V + 1), one for each of the d + 1 axes: 1/2, 1, 1/2."""
+    """CSR (V + 1, V + 1) for each of the d + 1 axes: weights 1/2, 1, 1/2."""
     slice: Tensor
     """CSR (N, V + 1): value of each point from the vertices of its simplex."""
 
     def filter(self, values: Tensor) -> Tensor:
-        """Sum over all points weighted with exp(-|f_i - f_j|^2 / 2), approximately; values float32 (N, L)."""
+        """Approximate sum over all points, weighted by exp(-|f_i - f_j|^2 / 2); values float32 (N, L)."""
         values = product(self.splat, values)
         for blur in self.blurs:
             values = product(blur, values)
         return product(self.slice, values)
 
     def scaled(self, before: Tensor, after: Tensor) -> Lattice:
-        """The filter of points multiplied by ``before``, its result multiplied by ``after``, both (N,)."""
+        """The filter with its input multiplied by ``before`` and its output by ``after``, both (N,)."""
         points = len(after)
         corners = self.slice.values().view(points, -1)
         return replace(
@@ -45,16 +45,16 @@ class Lattice:
 
 
 def build_lattice(features: Tensor) -> Lattice:
-    """Permutohedral lattice around points given in units of standard deviations.
+    """Permutohedral lattice around points.
 
     Args:
-        features: float32 (d, N), d of 1 or more.
+        features: coordinates in units of standard deviations, float32 (d, N), d of 1 or more.
 
     Returns:
         The filter, on the device of ``features``.
 
     Raises:
-        ValueError: the points reach too many standard deviations apart for vertices to be numbered in 64 bits.
+        ValueError: the points are too many standard deviations apart for vertices to be numbered in 64 bits.
     """
     dims, points = features.shape
     corner, rank, weights = _simplices(features)
@@ -71,10 +71,10 @@ def build_lattice(features: Tensor) -> Lattice:
 
 
 def _simplices(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Simplex of each point: vertex of remainder 0 in multiples of d + 1, rank of each axis, weights; (d + 1, N)."""
+    """Simplex of each point, (d + 1, N) each: vertex of remainder 0 in multiples of d + 1, ranks of axes, weights."""
     dims, points = features.shape
     place = torch.arange(1, dims + 1, device=features.device).view(-1, 1)
-    # The blur along the axes has a variance of its own; this scale makes it that of the unit Gaussian.
+    # This scale gives the blur along the axes the variance of the unit Gaussian.
     scaled = features * (math.sqrt(2 / 3) * (dims + 1) / (place * (place + 1)).float().sqrt())
     elevated = features.new_zeros(dims + 1, points)
     elevated[:-1] = scaled.flip(0).cumsum(0).flip(0)
@@ -103,11 +103,11 @@ def _simplices(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _vertex_keys(corner: Tensor, rank: Tensor) -> tuple[Tensor, list[int], int]:
-    """Number of each vertex of each point's simplex, int64 (d + 1, N), of a step along each axis, and their bound.
+    """Key of each vertex of each point's simplex, int64 (d + 1, N); key increment of a step along each axis; key bound.
 
-    Every vertex is a sum of whole steps along the first d axes, a step along the last being minus the sum of them all.
-    These d counts are the digits of its number, with room for a step beyond the outermost vertex, so that steps are
-    additions and no two vertices share a number.
+    Every vertex is a sum of integer steps along the first d axes, where a step along the last axis is minus the sum of
+    the others. These d counts are the digits of the vertex's key, with room for one step beyond the outermost vertex,
+    so that a step is an addition and no two vertices share a key.
     """
     dims = len(corner) - 1
     counts = (corner[dims] - corner[:dims]).long()
@@ -117,11 +117,14 @@ def _vertex_keys(corner: Tensor, rank: Tensor) -> tuple[Tensor, list[int], int]:
         steps.append(room)
         room *= int(most - least) + 5
     if room >= 2**62:
-        raise ValueError("the CRF's reach is too small for this image: raise bilateral_srgb or the ..._sxy of the CRF")
+        raise ValueError(
+            "the CRF's standard deviations are too small for this image: expected a lattice of fewer than 2^62 keys, "
+            f"got {room}; raise bilateral_srgb or the ..._sxy of the CRF"
+        )
     steps.append(-sum(steps))
     digits = torch.tensor(steps, device=corner.device).view(-1, 1)
     origin = torch.tensor([least - 2 for least in low], device=corner.device).view(-1, 1)
-    # Going from remainder r - 1 to r is a step along the axis of rank d + 1 - r.
+    # The vertex of remainder r is one step from that of r - 1, along the axis of rank d + 1 - r.
     step_by_rank = torch.empty_like(rank).scatter_(0, rank, digits.expand_as(rank))
     keys = torch.empty_like(rank)
     keys[0] = ((counts - origin) * digits[:dims]).sum(0)
@@ -131,21 +134,21 @@ def _vertex_keys(corner: Tensor, rank: Tensor) -> tuple[Tensor, list[int], int]:
 
 
 def _sort(keys: Tensor, room: int) -> tuple[Tensor, Tensor]:
-    """Sorted numbers, in [0, room), and the place where each was, both int64 (E,)."""
+    """Sorted keys, in [0, room), and the index of each before sorting, both int64 (E,)."""
     bits = len(keys).bit_length()
     if keys.is_cuda or room >= 2 ** (63 - bits):
         ordered, order = keys.sort()
         return ordered, order
-    # NumPy sorts plain numbers, into which the places fit, in a tenth of the time of any sort that returns places.
+    # NumPy sorts plain integers, with the indices packed in, in a tenth of the time of any sort that returns indices.
     packed = (keys << bits) + torch.arange(len(keys))
     packed = torch.from_numpy(np.sort(packed.numpy()))
     return packed >> bits, packed & (2**bits - 1)
 
 
 def _blurs(vertices: Tensor, steps: list[int]) -> tuple[Tensor, ...]:
-    """Matrix of the blur along each axis: 1 for the vertex, 1/2 for each neighbour; vertices (V,) rise.
+    """Matrix of the blur along each axis: 1 for the vertex, 1/2 for each neighbour; vertices (V,) are sorted keys.
 
-    The last row and column stand for every vertex that no point touches: nothing leads there, so that it stays 0.
+    The last row and column stand for all vertices without points: nothing is splatted there, so the value stays 0.
     """
     count = len(vertices)
     here = torch.arange(count + 1, device=vertices.device)
@@ -161,9 +164,9 @@ def _blurs(vertices: Tensor, steps: list[int]) -> tuple[Tensor, ...]:
 
 
 def _find(vertices: Tensor, wanted: Tensor) -> Tensor:
-    """Place of each of the wanted numbers among the vertices, their count where it is none of them; both rise."""
+    """Index of each wanted key among the vertices, or the number of vertices if it is none of them; both are sorted."""
     if vertices.is_cuda:
         place = torch.searchsorted(vertices, wanted)
-    else:  # NumPy goes on from where it found the last
+    else:  # for sorted keys NumPy starts each search at the result of the previous one
         place = torch.from_numpy(np.searchsorted(vertices.numpy(), wanted.numpy()))
     return place.masked_fill_(vertices.index_select(0, place.clamp(max=len(vertices) - 1)) != wanted, len(vertices))

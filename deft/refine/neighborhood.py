@@ -1,8 +1,8 @@
 """Pairs of nearby cells of a grid, and the straight path between the two cells of a pair.
 
-The pairs and paths of PSA and IRN (Ahn and Kwak, 2018, arXiv:1803.10464; Ahn et al., 2019, arXiv:1904.05044). Each
-pair is met once: a direction points from its upper (or left) cell to the other. Where training leaves out, in those
-works, the pairs whose first cell lies near the border, here every pair inside the grid counts: no grid is too small.
+They are the pairs and paths of PSA and IRN (Ahn and Kwak, 2018, arXiv:1803.10464; Ahn et al., 2019, arXiv:1904.05044).
+Each pair occurs once: a direction points from its upper (or left) cell to the other. In training, those works leave out
+pairs whose first cell is near the border; here all pairs inside the grid count, so that no grid is too small.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Direction = tuple[int, int]
 
 @cache
 def directions(radius: int) -> tuple[Direction, ...]:
-    """Directions shorter than ``radius`` cells, one of each two opposites: 34 for a radius of 5, 152 for 10."""
+    """Directions shorter than ``radius`` cells, one of each opposite pair: 34 for a radius of 5, 152 for 10."""
     reach = range(1 - radius, radius)
     return tuple(
         (down, right)
@@ -42,21 +42,21 @@ def path(direction: Direction) -> tuple[Direction, ...]:
 
 
 @dataclass(frozen=True)
-class Alike:
-    """D directions whose paths have the same number L of cells, so that they can be computed as one."""
+class DirectionGroup:
+    """D directions whose paths have the same number L of cells, so that they can be computed together."""
 
     directions: tuple[Direction, ...]
     rows: Tensor
-    """Rows from the first cell of a pair to each cell of its path, int64 (L, D)."""
+    """Row offset of each path cell from the first cell of the pair, int64 (L, D)."""
     columns: Tensor
-    """Columns likewise, counted from the leftmost that any pair of the radius reaches: none is negative."""
+    """Column offset of each path cell, int64 (L, D), relative to the leftmost offset of the radius: not negative."""
     offsets: Tensor
     """The directions as float32 (2, D, 1, 1)."""
 
 
 @lru_cache(maxsize=32)
-def alike(radius: int, at_once: int, where: torch.device) -> tuple[Alike, ...]:
-    """All directions of a radius, in groups of at most ``at_once``."""
+def direction_groups(radius: int, at_once: int, where: torch.device) -> tuple[DirectionGroup, ...]:
+    """All directions of a radius, in groups of at most ``at_once`` directions with paths of equal length."""
     by_length: dict[int, list[Direction]] = defaultdict(list)
     for direction in directions(radius):
         by_length[len(path(direction))].append(direction)
@@ -66,62 +66,62 @@ def alike(radius: int, at_once: int, where: torch.device) -> tuple[Alike, ...]:
             some = tuple(same[start : start + at_once])
             steps = torch.tensor([path(direction) for direction in some], device=where).permute(2, 1, 0)
             offsets = torch.tensor(some, dtype=torch.float32, device=where).T[:, :, None, None]
-            groups.append(Alike(some, steps[0], steps[1] + radius - 1, offsets))
+            groups.append(DirectionGroup(some, steps[0], steps[1] + radius - 1, offsets))
     return tuple(groups)
 
 
-class Windows:
-    """A grid seen from every cell at once: any step of a path is a view of it, and several steps one gather.
+class ShiftedGrid:
+    """Shifted copies of a grid without copying: a shift is a view of the padded grid, several shifts are one gather.
 
     Args:
         grid: (..., h, w).
-        radius: all directions of pairs are shorter.
-        fill: what lies beyond the grid, where the second cells of some pairs are.
+        radius: upper bound of the length of all directions.
+        fill: value outside the grid, where the second cells of some pairs are.
     """
 
     def __init__(self, grid: Tensor, radius: int, fill: float = 0) -> None:
         reach = self.reach = radius - 1
         self.size = (grid.shape[-2], grid.shape[-1])
-        self.wide = F.pad(grid, (reach, reach, 0, reach), value=fill).contiguous()
-        """The grid with a margin on its left, right and lower side."""
-        *lead, down, right = self.wide.stride()
-        self.moved = self.wide.as_strided(
+        self.padded = F.pad(grid, (reach, reach, 0, reach), value=fill).contiguous()
+        """The grid, padded on its left, right and lower side."""
+        *lead, down, right = self.padded.stride()
+        self.shifts = self.padded.as_strided(
             (*grid.shape[:-2], radius, 2 * radius - 1, *self.size), (*lead, down, right, down, right)
         )
 
-    def first(self, wide: Tensor) -> Tensor:
-        """Of a tensor with the shape of ``wide`` behind other dimensions, the part that is the grid: a view."""
-        return self.second(wide, (0, 0))
+    def first(self, padded: Tensor) -> Tensor:
+        """View of the grid inside a tensor whose last dimensions are those of ``padded``: the first cells of pairs."""
+        return self.second(padded, (0, 0))
 
-    def second(self, wide: Tensor, direction: Direction) -> Tensor:
-        """The same part moved by a direction: where the second cells of the pairs are."""
+    def second(self, padded: Tensor, direction: Direction) -> Tensor:
+        """The same view, shifted by a direction: the second cells of pairs."""
         (height, width), (down, right) = self.size, direction
-        return wide[..., down : down + height, self.reach + right : self.reach + right + width]
+        return padded[..., down : down + height, self.reach + right : self.reach + right + width]
 
-    def on_path(self, group: Alike, step: int) -> Tensor:
+    def on_path(self, group: DirectionGroup, step: int) -> Tensor:
         """Cell number ``step`` of :func:`path` for every pair, (..., D, h, w)."""
         if len(group.directions) == 1:
-            return self.second(self.wide, path(group.directions[0])[step]).unsqueeze(-3)  # need not be copied
-        return self.moved[..., group.rows[step], group.columns[step], :, :]
+            return self.second(self.padded, path(group.directions[0])[step]).unsqueeze(-3)  # a view, not a copy
+        return self.shifts[..., group.rows[step], group.columns[step], :, :]
 
-    def ends(self, group: Alike) -> Tensor:
+    def ends(self, group: DirectionGroup) -> Tensor:
         """Second cell of every pair, (..., D, h, w)."""
         if len(group.directions) == 1:
-            return self.second(self.wide, group.directions[0]).unsqueeze(-3)
+            return self.second(self.padded, group.directions[0]).unsqueeze(-3)
         down, right = group.offsets[:, :, 0, 0].long()
-        return self.moved[..., down, right + self.reach, :, :]
+        return self.shifts[..., down, right + self.reach, :, :]
 
 
 def first_cells(grid: Tensor, direction: Direction, step: Direction = (0, 0)) -> Tensor:
-    """The first cells of all pairs of a direction, or the cells one ``step`` from them.
+    """The first cells of all pairs of a direction, shifted by a ``step``.
 
     Args:
         grid: (..., h, w).
         direction: direction of the pairs.
-        step: a step that stays within the bounding box of the direction.
+        step: a shift within the bounding box of the direction.
 
     Returns:
-        View (..., a, b) of the grid, a = h - down, b = w - |right|; empty where the grid is smaller than the direction.
+        View (..., a, b) of the grid, a = h - down, b = w - |right|; empty if the grid is smaller than the direction.
     """
     height, width = grid.shape[-2:]
     down, right = direction
@@ -142,14 +142,14 @@ def path_maximum(grid: Tensor, direction: Direction) -> Tensor:
         direction: direction of the pairs.
 
     Returns:
-        (..., a, b) as :func:`first_cells`. Its gradient goes to one cell of each path, the largest.
+        (..., a, b) as :func:`first_cells`. Its gradient goes to one cell of each path, that of the maximum.
     """
     largest: Tensor = _PathMaximum.apply(grid, direction)
     return largest
 
 
 class _PathMaximum(torch.autograd.Function):
-    """Keeps one byte a pair for the way back, where torch's own maximum over a stack keeps eight."""
+    """Stores one byte per pair for the backward pass, where torch's maximum over a stack stores eight."""
 
     @staticmethod
     def forward(context: Any, grid: Tensor, direction: Direction) -> Tensor:
@@ -158,7 +158,9 @@ class _PathMaximum(torch.autograd.Function):
         winner = torch.zeros(largest.shape, dtype=torch.uint8, device=grid.device)
         for number, step in enumerate(steps[1:], 1):
             value = first_cells(grid, direction, step)
-            torch.maximum(winner, (value > largest).to(torch.uint8) * number, out=winner)  # numbers rise: the last wins
+            torch.maximum(
+                winner, (value > largest).to(torch.uint8) * number, out=winner
+            )  # numbers rise, so the last wins
             torch.maximum(largest, value, out=largest)
         context.save_for_backward(winner)
         context.shape, context.direction = grid.shape, direction

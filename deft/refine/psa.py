@@ -1,12 +1,12 @@
-"""PSA: walk class maps over an image along learned affinities (Ahn and Kwak, 2018, arXiv:1803.10464).
+"""PSA: propagate class maps along learned affinities by a random walk (Ahn and Kwak, 2018, arXiv:1803.10464).
 
-Labels that are sure are read off the seeds, a network learns from them which cells look as if they belonged together,
-and a random walk spreads the seeds, and a background map with them, over those.
+Confident labels are derived from the seeds, a network is trained on them to predict affinities between cells, and a
+random walk propagates the seeds, together with a background map, along these.
 
-Differs from the authors' code in the backbone (:mod:`deft.refine.psa_network`); in the labels of cells, for which
-they average the CRF's probabilities over a cell and this takes the label that more than half of its pixels have; in
-counting all pairs of a grid, where they leave out first cells near the border; in a walk that takes its steps one by
-one (the same numbers, :mod:`deft.refine.random_walk`), more of them on large images and fewer on small ones; in
+Differs from the authors' code in the backbone (:mod:`deft.refine.psa_network`); in the labels of cells, for which the
+authors average the CRF's probabilities over a cell and here the label of more than half of its pixels is taken; in
+using all pairs of a grid, where the authors leave out first cells near the border; in applying the random walk step by
+step (with the same result, :mod:`deft.refine.random_walk`), with more steps on large images and fewer on small ones; in
 clipping gradients; and in the form of the result, see :class:`PsaRefine`.
 """
 
@@ -44,51 +44,53 @@ Alpha = float | Literal["auto"]
 
 @dataclass(frozen=True)
 class AffinityLabels:
-    """Masks of what is sure: objects, background, and 255 for the rest. Called with an image and its seeds.
+    """Confident labels of PSA: objects, background, and 255 for other pixels. Called with an image and its seeds.
 
-    The background scores ``(1 - largest map) ** alpha``. A pixel is an object where the CRF keeps its class against a
-    background of low alpha, which is strong, and background where the CRF keeps it at a high alpha, where it is weak.
+    The background score is ``(1 - largest map) ** alpha``. A pixel is labelled as an object if the CRF assigns it a
+    class at a low alpha, which makes the background strong, and as background if the CRF assigns it to the background
+    at a high alpha, which makes the background weak.
     """
 
     alpha_low: Alpha = AUTO
-    """Of the background that a sure object has to beat (paper and authors' code: 4); ``auto`` chooses it from the
+    """Exponent of the background for confident objects (paper and authors' code: 4); ``auto`` chooses it from the
     seeds, see :func:`alpha_of`."""
     alpha_high: Alpha = AUTO
-    """Of the background that beats every class where the background is sure (authors' code 32, paper 24); likewise."""
+    """Exponent of the background for confident background (authors' code: 32, paper: 24); ``auto`` chooses it from the
+    seeds."""
     crf: DenseCrf = field(default_factory=lambda: DenseCrf(bilateral_sxy=80.0, bilateral_srgb=13.0))
-    """The CRF; it starts from the scores as they are."""
+    """The CRF; its unary energies are those of the scores themselves."""
 
     def __post_init__(self) -> None:
-        """Refuse a strong background that is the weaker one."""
+        """Refuse exponents that are not positive or in the wrong order."""
         low, high = (1.0 if alpha == AUTO else number(alpha) for alpha in (self.alpha_low, self.alpha_high))
         if min(low, high) <= 0 or (AUTO not in (self.alpha_low, self.alpha_high) and low > high):
             raise InputError(
-                "expected refine.labels.alpha_low above 0 and refine.labels.alpha_high not below it, or auto, got "
+                "expected refine.labels.alpha_low above 0 and refine.labels.alpha_high of at least that, or auto, got "
                 f"{self.alpha_low} and {self.alpha_high}"
             )
 
     @property
     def open(self) -> bool:
-        """Whether an alpha is still to be chosen."""
+        """Whether an alpha is ``auto`` and has not been chosen yet."""
         return AUTO in (self.alpha_low, self.alpha_high)
 
     def settled(self, statistics: MapStatistics) -> AffinityLabels:
-        """The same with numbers in the place of ``auto``, chosen from statistics of the seeds.
+        """The same settings with ``auto`` replaced by alphas chosen from statistics of the seeds.
 
         Raises:
             InputError: the seeds have one value everywhere.
         """
         if not self.open:
             return self
-        sure, background = choose_confident(statistics)
-        low = alpha_of(sure) if self.alpha_low == AUTO else number(self.alpha_low)
+        objects, background = choose_confident(statistics)
+        low = alpha_of(objects) if self.alpha_low == AUTO else number(self.alpha_low)
         high = alpha_of(background) if self.alpha_high == AUTO else number(self.alpha_high)
-        # A number that was given stands; the other one gives way where the two would cross.
+        # An alpha given as a number is kept; a chosen one is moved if the two would be in the wrong order.
         low = min(low, high) if self.alpha_low == AUTO else low
         return replace(self, alpha_low=low, alpha_high=max(low, high))
 
     def __call__(self, image: NDArray[np.uint8], seeds: SeedMaps) -> NDArray[np.uint8]:
-        """Mask (H, W) of an RGB image (H, W, 3): 0 background, k + 1 for class k, 255 unsure."""
+        """Mask (H, W) of an RGB image (H, W, 3): 0 background, k + 1 for class k, 255 not confident."""
         if not seeds.classes:
             return np.full(seeds.size, BACKGROUND, dtype=np.uint8)
         maps = upsample(seeds)
@@ -103,10 +105,10 @@ class AffinityLabels:
 
 @dataclass(frozen=True)
 class Psa:
-    """Settings of PSA; the defaults are the authors' code, but for its alphas, which are chosen from the maps."""
+    """Settings of PSA; defaults are those of the authors' code, except alphas, which are chosen from the maps."""
 
     labels: AffinityLabels = field(default_factory=AffinityLabels)
-    """What the network learns from."""
+    """Confident labels on which the network is trained."""
     plan: Plan = field(
         default_factory=lambda: Plan(epochs=8, min_steps=120, batch=8, optimiser=Sgd(lr=0.1, momentum=0.0, decay=5e-4))
     )
@@ -117,22 +119,22 @@ class Psa:
     jitter: float = 0.3
     """Strength of the colour jitter in training."""
     stride: int = 8
-    """Output stride of the network, whatever the classifier's is; one that the backbone has or can be dilated to."""
+    """Output stride of the network, independent of the classifier's; one that the backbone has or can be dilated to."""
     radius: int = 5
-    """Pairs of cells closer than this are learned from and walked between."""
+    """Maximum distance of the pairs of cells used in training and in one step of the random walk (exclusive)."""
     beta: float = 8.0
-    """Sharpens affinities before the walk."""
+    """Exponent of the affinities in the random walk; larger values sharpen them."""
     steps: int = 256
-    """Steps of the walk on images of 500 pixels (2^8); others take ``walk_steps`` of them."""
+    """Number of steps on images of 500 pixels (2^8); see :meth:`walk_steps` for others."""
     alpha: Alpha = AUTO
-    """The background that walks with the classes scores ``(1 - largest map) ** alpha`` (the authors' code: 16);
-    ``auto`` chooses it from the seeds, see :func:`alpha_of`."""
+    """Exponent of the background map ``(1 - largest map) ** alpha`` that is propagated with the classes (authors' code:
+    16); ``auto`` chooses it from the seeds, see :func:`alpha_of`."""
     background: Threshold = AUTO
-    """Share of class and background that a class has to exceed; 0.5 is the argmax of the paper, ``auto`` chooses it
-    from the refined maps."""
+    """Background threshold of the refined maps, see :class:`PsaRefine`: 0.5 is the argmax of the paper, ``auto``
+    chooses it from the maps."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be trained or walked."""
+        """Refuse settings outside their ranges."""
         check_threshold("refine.background", self.background)
         if self.crop <= 0 or not 0 <= self.jitter <= 1:
             raise InputError(
@@ -147,28 +149,28 @@ class Psa:
 
     @property
     def learning(self) -> tuple[object, ...]:
-        """The settings that training depends on; the others are the walk's and can be changed without training."""
+        """The settings that training depends on; those of the random walk can be changed without training again."""
         return (self.labels, self.plan, self.crop, self.flip, self.jitter, self.stride, self.radius)
 
     def walk_steps(self, side: int) -> int:
-        """Steps for images of that long side, in pixels."""
+        """Number of steps for images of a given long side, in pixels."""
         return steps_for(self.steps, side)
 
     def network(self, backbone: Backbone) -> AffinityNetwork:
-        """The untrained network on a copy of a backbone, at this stride.
+        """The untrained network on a copy of a backbone, at :attr:`stride`.
 
         Raises:
-            InputError: the backbone cannot be dilated to it.
+            InputError: the backbone cannot be dilated to this stride.
         """
         own = from_spec({**backbone.spec(), "stride": self.stride})
         own.load_state_dict(backbone.state_dict())
         return AffinityNetwork(own, radius=self.radius)
 
     def prepare(self, context: MethodContext) -> Callable[[Sample, SeedMaps], SeedMaps]:
-        """Make labels and train the network, as far as that is not done, and return the walk of one image.
+        """Make labels and train the network, unless that is done, and return the refinement of one image.
 
         Raises:
-            InputError: the labels hold no object at all, or the backbone has no such stride.
+            InputError: no confident label is an object, or the backbone has no such stride.
         """
         torch.manual_seed(context.seed)
         network = self.network(context.backbone)
@@ -190,21 +192,21 @@ class Psa:
 
 @dataclass(frozen=True)
 class PsaRefine:
-    """Seeds to refined maps, one image at a time.
+    """Refines the seeds of one image at a time.
 
-    The paper ends with the argmax over the classes and the background that walked with them, and has no threshold. To
-    keep maps that a threshold can be swept over, a class map here is its share of itself and the background,
-    ``class / (class + background)``: above 0.5 where the class beats the background, and the largest share is that of
-    the largest class, so that thresholding at 0.5 is the argmax.
+    The paper takes the argmax over the propagated class and background maps and has no threshold. To obtain maps to
+    which a threshold can be applied, a refined map here is ``class / (class + background)``: it is above 0.5 where the
+    class exceeds the background, and the largest map is that of the largest class, so that a threshold of 0.5 gives the
+    argmax.
     """
 
     network: AffinityNetwork
-    """Trained, in eval mode; its device does the work."""
+    """Trained network in eval mode; refinement runs on its device."""
     settings: Psa
     steps: int
-    """Of the walk."""
+    """Number of steps of the random walk."""
     precision: str = EXACT
-    """Of the network; the walk is float32."""
+    """Numerical precision of the network; the maps are float32."""
 
     def __call__(self, image: NDArray[np.uint8], seeds: SeedMaps) -> SeedMaps:
         """Refine the seeds of one image.
@@ -224,35 +226,36 @@ class PsaRefine:
         affinities = self.network.affinities(view, self.precision)
         maps = upsample(seeds).to(device)
         scores = F.avg_pool2d(with_background(maps, number(self.settings.alpha)), stride, ceil_mode=True)
-        walked = random_walk(scores, affinities, self.settings.radius, beta=self.settings.beta, steps=self.steps)
-        fine = F.interpolate(walked[None], scale_factor=float(stride), mode="bilinear", align_corners=False)[0]
+        propagated = random_walk(scores, affinities, self.settings.radius, beta=self.settings.beta, steps=self.steps)
+        fine = F.interpolate(propagated[None], scale_factor=float(stride), mode="bilinear", align_corners=False)[0]
         height, width = seeds.size
         shares = share_of_classes(fine[:, :height:STRIDE, :width:STRIDE])
         return replace(seeds, maps=shares.to(seeds.maps.device))
 
 
 def alpha_of(threshold: float) -> float:
-    """The alpha at which a class and its background ``(1 - map) ** alpha`` are equal where the map is at a threshold.
+    """The alpha for which a map equals its background ``(1 - map) ** alpha`` at a threshold.
 
-    So a threshold says the same to PSA as to a constant background: 0.5 is alpha 1, 0.28 alpha 4, 0.12 alpha 16.
+    So a pixel belongs to the class if its map is above the threshold, as with a constant background score: a threshold
+    of 0.5 corresponds to alpha 1, 0.28 to alpha 4, 0.12 to alpha 16.
 
     Args:
-        threshold: in [0, 1); below 0.01 it counts as 0.01, since at 0 no alpha is high enough.
+        threshold: in [0, 1); values below 0.01 count as 0.01, since alpha is infinite at 0.
     """
     at = max(threshold, 0.01)
     return math.log(at) / math.log(1 - at)
 
 
 def with_background(maps: Tensor, alpha: float) -> Tensor:
-    """Maps (P, H, W) in [0, 1] behind a map of the background, ``(1 - largest) ** alpha``: (P + 1, H, W)."""
+    """Maps (P, H, W) in [0, 1], preceded by the background map ``(1 - largest) ** alpha``: (P + 1, H, W)."""
     return torch.cat([(1 - maps.amax(dim=0, keepdim=True)).clamp(min=0) ** alpha, maps])
 
 
 def share_of_classes(scores: Tensor) -> Tensor:
-    """Share of each class of the sum of its score and the background's, 0 where both are 0.
+    """Score of each class divided by the sum of its score and that of the background, 0 where both are 0.
 
     Args:
-        scores: background first, non-negative, (P + 1, h, w).
+        scores: non-negative scores, background first, (P + 1, h, w).
 
     Returns:
         (P, h, w) in [0, 1].

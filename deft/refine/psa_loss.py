@@ -1,4 +1,4 @@
-"""What AffinityNet learns from label maps: which cells belong together (PSA, Ahn and Kwak, 2018, arXiv:1803.10464)."""
+"""Losses of AffinityNet, over pairs of labelled cells (PSA, Ahn and Kwak, 2018, arXiv:1803.10464)."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ EPSILON = 1e-5
 
 
 def affinity(features: Tensor, direction: Direction) -> Tensor:
-    """exp(-mean over channels of the absolute difference) of the two cells of each pair of a direction.
+    """Affinity of all pairs of a direction: exp(-mean over channels of the absolute difference of features).
 
     Args:
         features: (N, C, h, w).
-        direction: from the first to the second cell.
+        direction: offset from the first to the second cell.
 
     Returns:
-        (N, h - down, w - |right|) in [0, 1], laid out by first cells.
+        (N, h - down, w - |right|) in [0, 1], indexed by the first cell.
     """
     return (-(first_cells(features, direction) - second_cells(features, direction)).abs().mean(dim=1)).exp()
 
 
 def cell_labels(mask: Tensor, stride: int) -> Tensor:
-    """Labels of cells: that of more than half of a cell's pixels, else 255.
+    """Labels of cells: the label of more than half of a cell's pixels, else 255.
 
     Args:
-        mask: integer (N, H, W), 255 unsure.
+        mask: integer (N, H, W), 255 unlabelled.
         stride: side of a cell, in pixels.
 
     Returns:
@@ -45,45 +45,47 @@ def cell_labels(mask: Tensor, stride: int) -> Tensor:
 
 
 def affinity_losses(features: Tensor, labels: Tensor, radius: int) -> dict[str, Tensor]:
-    """Loss terms over all pairs of cells closer than ``radius`` whose labels are both sure.
+    """Loss terms over all pairs of labelled cells closer than ``radius``.
 
-    Pairs of equal labels ask for an affinity a of 1, pairs of different labels for 0; objects and background count the
-    same however many pairs they have.
+    The affinity a is trained towards 1 for pairs of equal labels and towards 0 for pairs of different labels; object
+    and background pairs have equal weight, however many there are.
 
     Args:
         features: (N, C, h, w).
-        labels: 0 background, 1 and up objects, 255 unsure, integer (N, h, w).
-        radius: in cells.
+        labels: 0 background, 1 and up objects, 255 unlabelled, integer (N, h, w).
+        radius: maximum distance of a pair, in cells (exclusive).
 
     Returns:
         Weighted terms, float32 scalars: ``same`` = (-log a over background pairs + -log a over object pairs) / 4 and
-        ``different`` = -log(1 - a) / 2. Each is the mean over its own pairs, and 0 where there are none. Of several
-        processes each divides by their mean count, which makes the mean of their losses that of the global batch.
+        ``different`` = -log(1 - a) / 2. Each is the mean over its own pairs, and 0 if there are none. Each of several
+        processes divides by the mean of their numbers of pairs, so that the mean of their losses is that of the global
+        batch.
 
     Raises:
-        ValueError: the grids differ.
+        ValueError: the shapes of the grids differ.
     """
     if features.ndim != 4 or labels.shape != (len(features), *features.shape[2:]):
         raise ValueError(
             f"expected features (N, C, h, w) and labels (N, h, w), got {tuple(features.shape)} and "
             f"{tuple(labels.shape)}"
         )
-    with torch.autocast(features.device.type, enabled=False):  # it would add up costs in half precision
+    with torch.autocast(features.device.type, enabled=False):  # which would sum costs in half precision
         return _losses(features.float(), labels.to(torch.uint8), radius)
 
 
 def _losses(features: Tensor, labels: Tensor, radius: int) -> dict[str, Tensor]:
-    """As :func:`affinity_losses`, of float32 features and uint8 labels."""
+    """As :func:`affinity_losses`, for float32 features and uint8 labels."""
     cost, pairs = features.new_zeros(3), features.new_zeros(3)
     for direction in directions(radius):
         first, second = first_cells(labels, direction), second_cells(labels, direction)
-        sure = (first != IGNORE) & (second != IGNORE)
-        same, scene = first == second, first == BACKGROUND
-        apart = sure & ~same
-        kinds = torch.stack([sure & same & scene, sure & same & ~scene, apart]).flatten(1).to(features.dtype)
+        labelled = (first != IGNORE) & (second != IGNORE)
+        same, is_background = labelled & (first == second), first == BACKGROUND
+        different = labelled & (first != second)
+        kinds = torch.stack([same & is_background, same & ~is_background, different]).flatten(1).to(features.dtype)
         pairs = pairs + kinds.sum(dim=1)
-        # Differences of all channels of all pairs would be 34 times the features: they are made again on the way back.
+        # Storing the channel differences of all pairs would take 34 times the memory of the features, so they are
+        # recomputed in the backward pass.
         a = checkpoint(affinity, features, direction, use_reentrant=False, preserve_rng_state=False)
-        cost = cost - kinds @ (torch.where(apart, 1 - a, a) + EPSILON).log().flatten()
+        cost = cost - kinds @ (torch.where(different, 1 - a, a) + EPSILON).log().flatten()
     background, objects, across = cost / mean_over_ranks(pairs).clamp(min=1 / world())
     return {"same": (background + objects) / 4, "different": across / 2}

@@ -1,10 +1,10 @@
-"""AffinityNet: features whose distance says which cells belong together (PSA, Ahn and Kwak, 2018, arXiv:1803.10464).
+"""AffinityNet: features whose distance is the affinity of two cells (PSA, Ahn and Kwak, 2018, arXiv:1803.10464).
 
-Three 1x1 convolutions on the last three feature maps of the classifier's backbone, joined by a fourth; the backbone is
+Three 1x1 convolutions on the last three feature maps of the classifier's backbone, fused by a fourth; the backbone is
 trained with them, except its first stages and all batch norms. Differs from the authors' code in the backbone: theirs
-is a wide ResNet-38 which timm does not have, this takes any. No new convolution has a bias, in their code as here, so
-that the rate they set aside for new biases has nothing to act on. Their first seven convolutions are frozen; here it is
-every stage up to stride 4.
+is a wide ResNet-38, which timm does not have; here any backbone can be used. No new convolution has a bias, here as in
+their code, so that their learning rate for new biases has no effect. They freeze the first seven convolutions; here all
+stages up to stride 4 are frozen.
 
 Grid: h = ceil(H / stride), likewise w; cell i covers pixels ``i * stride`` to ``(i + 1) * stride - 1``.
 """
@@ -27,19 +27,19 @@ WIDTHS = (64, 128, 256)
 FREEZE_STRIDE = 4
 BIAS_LR = 2.0
 NEW_LR = 10.0
-"""Multiples of the base rate, for biases of the backbone and for new convolutions."""
+"""Factors on the base learning rate for biases of the backbone and for new convolutions."""
 
 
 class AffinityNetwork(nn.Module):
     """Backbone and branches; a :class:`deft.engine.plan.Trainee`.
 
     Args:
-        backbone: trained already; its own copy. What it froze before is decided anew.
-        radius: pairs of cells closer than this are looked at.
+        backbone: a trained backbone, owned by this network; which of its parameters are frozen is set here.
+        radius: maximum distance of the pairs of cells, in cells (exclusive).
     """
 
     parts: int = 1
-    """Parts that a batch is computed in, see :mod:`deft.engine.parts`."""
+    """Number of parts in which a batch is computed, see :mod:`deft.engine.parts`."""
 
     def __init__(self, backbone: Backbone, *, radius: int = 5) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ class AffinityNetwork(nn.Module):
             images: uint8 or float 0..255, (N, 3, H, W), any size.
 
         Returns:
-            float32 (N, C, h, w), C the sum of the branches' widths.
+            float32 (N, C, h, w), where C is the sum of the branches' widths.
         """
         stride = self.backbone.stride
         height, width = (-(-side // stride) for side in images.shape[-2:])
@@ -79,7 +79,7 @@ class AffinityNetwork(nn.Module):
         return joined.float()[..., :height, :width]
 
     def terms(self, batch: dict[str, Tensor], epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
-        """Weighted loss terms of ``image`` uint8 (N, 3, H, W) and ``mask`` int64 (N, H, W), 255 unsure.
+        """Weighted loss terms of ``image`` uint8 (N, 3, H, W) and ``mask`` int64 (N, H, W), 255 unlabelled.
 
         H and W are multiples of the stride.
         """
@@ -87,7 +87,7 @@ class AffinityNetwork(nn.Module):
         return affinity_losses(features, cell_labels(batch["mask"], self.backbone.stride), self.radius)
 
     def groups(self) -> list[ParamGroup]:
-        """Weights and biases of the backbone, and the new convolutions; no decay acts on biases."""
+        """Parameters: weights and biases of the backbone, and the new convolutions; biases have no weight decay."""
         trained = {name: value for name, value in self.backbone.named_parameters() if value.requires_grad}
         return [
             ParamGroup([value for name, value in trained.items() if not name.endswith("bias")]),
@@ -97,10 +97,14 @@ class AffinityNetwork(nn.Module):
 
     @torch.no_grad()
     def affinities(self, image: Tensor, precision: str = EXACT) -> list[Tensor]:
-        """Affinity of every pair of cells of an image (3, H, W): one map (h - down, w - |right|) in [0, 1] a direction.
+        """Affinity of every pair of cells of an image, in the form used by :func:`deft.refine.random_walk.random_walk`.
 
-        They are laid out as :func:`deft.refine.random_walk.random_walk` takes them. The features are computed in
-        ``precision``, their distances in float32.
+        Args:
+            image: uint8 or float 0..255, (3, H, W).
+            precision: numerical precision of the features; their distances are computed in float32.
+
+        Returns:
+            One map (h - down, w - |right|) in [0, 1] for each of ``directions(radius)``.
         """
         with autocast(precision, image.device):
             features = self(image[None].contiguous(memory_format=torch.channels_last))
@@ -108,7 +112,7 @@ class AffinityNetwork(nn.Module):
 
 
 def _on_grid(features: Tensor, grid: torch.Size) -> Tensor:
-    """Features (N, C, ., .) on the grid of the deepest map; some networks have finer ones among their last three."""
+    """Features (N, C, ., .) resized to the grid of the deepest map; some backbones have finer maps before it."""
     if features.shape[-2:] == grid:
         return features
     return F.interpolate(features, size=tuple(grid), mode="bilinear", align_corners=False)

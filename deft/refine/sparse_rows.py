@@ -1,4 +1,4 @@
-"""Sparse matrices kept by rows, for products with a few columns: what the lattice and the random walk are made of."""
+"""Sparse matrices in CSR format and their products with a few columns, for the lattice and the random walk."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from torch.nn import functional as F
 
 
 def product(matrix: Tensor, values: Tensor) -> Tensor:
-    """Product of a matrix kept by rows with a few columns, by the fastest of torch's ways.
+    """Product of a CSR matrix with a few columns, by torch's fastest kernel for it.
 
     Args:
         matrix: sparse CSR (R, C) of :func:`row_matrix` or :func:`ragged_matrix`.
-        values: (C, L), of the same type and on the same device.
+        values: (C, L), of the same dtype and on the same device.
 
     Returns:
         (R, L).
     """
     if values.dtype != torch.float32 or values.device.type != "cpu":
         return matrix @ values
-    # Sums of weighted rows of a table are what recommenders spend their time on: torch's kernel for them takes half
-    # the time of its sparse product where rows are scattered over memory.
+    # torch's kernel for weighted sums of embedding rows takes half the time of its sparse product if rows are
+    # scattered over memory.
     return F.embedding_bag(
         matrix.col_indices(),
         values,
@@ -35,11 +35,11 @@ def product(matrix: Tensor, values: Tensor) -> Tensor:
 
 
 def row_matrix(columns: Tensor, weights: Tensor, width: int) -> Tensor:
-    """Matrix whose rows all hold the same number of entries.
+    """Matrix with the same number of entries in each row.
 
     Args:
-        columns: column of each entry, integer (R, E); the order within a row is free, and an entry of weight 0 may
-            point anywhere.
+        columns: column of each entry, integer (R, E), in any order within a row; the column of an entry of weight 0
+            does not matter.
         weights: float (R, E).
         width: number of columns.
 
@@ -52,10 +52,10 @@ def row_matrix(columns: Tensor, weights: Tensor, width: int) -> Tensor:
 
 
 def ragged_matrix(starts: Tensor, columns: Tensor, weights: Tensor, width: int) -> Tensor:
-    """Matrix whose rows hold any number of entries.
+    """Matrix with any number of entries in each row.
 
     Args:
-        starts: place of the first entry of each row, and the number of entries last, integer (R + 1,).
+        starts: index of the first entry of each row, followed by the number of entries, integer (R + 1,).
         columns: column of each entry, integer (E,).
         weights: float (E,).
         width: number of columns.
@@ -63,7 +63,7 @@ def ragged_matrix(starts: Tensor, columns: Tensor, weights: Tensor, width: int) 
     Returns:
         Sparse CSR matrix (R, width) with 32-bit indices, on the device of ``weights``.
     """
-    _hear_of_beta()
+    _silence_beta_warning()
     return torch.sparse_csr_tensor(
         starts.to(torch.int32),
         columns.to(torch.int32),
@@ -74,15 +74,15 @@ def ragged_matrix(starts: Tensor, columns: Tensor, weights: Tensor, width: int) 
 
 
 def with_weights(matrix: Tensor, weights: Tensor) -> Tensor:
-    """The same entries with other weights, (E,)."""
+    """The same matrix with other weights, (E,)."""
     return torch.sparse_csr_tensor(
         matrix.crow_indices(), matrix.col_indices(), weights, size=matrix.shape, check_invariants=False
     )
 
 
 @cache
-def _hear_of_beta() -> None:
-    """Take torch's warning that CSR is in beta, which comes with the first such matrix of a process and not again."""
+def _silence_beta_warning() -> None:
+    """Suppress torch's warning that CSR is in beta, which it issues once, with the first such matrix of a process."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
         torch.sparse_csr_tensor(

@@ -1,4 +1,4 @@
-"""What a run shows: one page, overlays of masks, charts."""
+"""The report of a run: an HTML page, overlays of masks, and charts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A contact sheet: pictures side by side, each row with a line that says what it is."""
+"""A contact sheet: images side by side, each row with a caption."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from deft.report.overlay import legend
 def contact_sheet(
     rows: Sequence[tuple[str, tuple[int, int, int], Sequence[NDArray[np.uint8]]]], side: int = 220, columns: int = 3
 ) -> bytes:
-    """A PNG of rows of pictures.
+    """A PNG of rows of images.
 
     Args:
-        rows: caption, colour of the patch beside it, and pictures, RGB (H, W, 3), as many in each row.
-        side: each picture is fitted into a square of that many pixels.
-        columns: rows side by side.
+        rows: caption, colour of the patch beside it, and images, RGB (H, W, 3), the same number in each row.
+        side: side of the square into which each image is fitted, in pixels.
+        columns: number of rows placed side by side.
 
     Raises:
         ValueError: there is no row.
     """
     if not rows:
-        raise ValueError("expected at least one row of pictures")
+        raise ValueError("expected at least one row of images, got none")
     cards = [_card(caption, colour, pictures, side) for caption, colour, pictures in rows]
     width, height = max(card.width for card in cards), max(card.height for card in cards)
     columns = min(columns, len(cards))

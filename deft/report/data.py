@@ -1,7 +1,7 @@
-"""Everything a report shows, as plain values: stages fill it in, :func:`deft.report.html.render` draws it.
+"""The content of a report as plain values, which :func:`deft.report.html.render` turns into a page.
 
-Every part but the title may be missing; the page leaves out what is missing. Names, tags and notes come from users and
-are hostile until rendered. Scores are fractions in [0, 1].
+All parts except the title are optional; the page leaves out those that are missing. Names, tags and notes come from
+users and must be treated as hostile until they are rendered. Scores are fractions in [0, 1].
 """
 
 from __future__ import annotations
@@ -19,24 +19,25 @@ HOW: Mapping[str, str] = {
     "fixed": "fixed threshold {:.2f}",
     "auto": "threshold {:.2f} (chosen without masks)",
     "tuned": "threshold {:.2f} (tuned on drawn masks)",
-    "swept": "best threshold {:.2f} (chosen on the truth)",
+    "swept": "best threshold {:.2f} (chosen on the ground truth)",
 }
-"""A threshold and how it was chosen, in words."""
+"""Description of a threshold, by how it was chosen."""
 
 
 @dataclass(frozen=True)
 class SplitFacts:
-    """What one split of the data holds."""
+    """Numbers of images and labels in one split of the dataset."""
 
     name: str
-    """``train``, ``val``."""
+    """``train`` or ``val``."""
     images: int
+    """Number of images."""
     scored: int
-    """Images that have a ground-truth mask."""
+    """Number of images with a ground-truth mask."""
     per_class: tuple[int, ...]
-    """Images tagged with each class, (K,)."""
+    """Number of images tagged with each class, (K,)."""
     labels: str = ""
-    """Where the tags come from, in a few words."""
+    """Source of the tags, in a few words."""
 
 
 @dataclass(frozen=True)
@@ -46,41 +47,41 @@ class StageRow:
     name: str
     seconds: float
     status: str = "done"
-    """``done``, or ``kept`` for a stage whose product was current."""
+    """``done``, or ``kept`` for a stage whose output was up to date."""
     note: str = ""
-    """What it made, in a few words."""
+    """The output of the stage, in a few words."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """One number that needed ground truth."""
+    """One score, computed with ground truth."""
 
     what: str
-    """What is scored: ``seeds``, ``pseudo-masks``, ``segmentation network``, ``classification``."""
+    """The object of the score: ``seeds``, ``pseudo-masks``, ``segmentation network`` or ``classification``."""
     split: str
     value: float
     measure: str = "mIoU"
     """``mIoU`` or ``mAP``."""
     threshold: float | None = None
-    """Background threshold of the maps; None for what has none."""
+    """Background threshold of the maps; None if there is none."""
     chosen: str = "fixed"
-    """How the threshold was chosen: ``fixed`` as a number beforehand, ``auto`` without masks, ``tuned`` on drawn masks
-    of images that are not scored, or ``swept`` on the ground truth: what the maps could give at best."""
+    """How the threshold was chosen: ``fixed`` to a number in advance, ``auto`` without masks, ``tuned`` on drawn masks
+    of images that are not scored, or ``swept`` on the ground truth, which gives an upper bound."""
     per_class: tuple[float, ...] = ()
     """Background first for mIoU, (K + 1,); (K,) for mAP; nan for a class that does not occur; empty if unknown."""
     images: int | None = None
-    """Images counted."""
+    """Number of images scored."""
     headline: bool = False
-    """True for the number the page opens with."""
+    """True for the main score, shown at the top of the page."""
 
     @property
     def chosen_on_truth(self) -> bool:
-        """Whether the threshold was swept on the very truth that is scored."""
+        """Whether the threshold was chosen on the same ground truth that scores it."""
         return self.chosen == "swept"
 
     @property
     def title(self) -> str:
-        """What it is, with its threshold; two ways of choosing it never read the same."""
+        """Name of the score with its threshold and how that was chosen."""
         if self.threshold is None:
             return self.what
         return f"{self.what}, {HOW[self.chosen].format(self.threshold)}"
@@ -93,35 +94,35 @@ class Curve:
     thresholds: tuple[float, ...]
     miou: tuple[float, ...]
     used: float | None = None
-    """The threshold that masks are made at, marked by a dot."""
+    """The threshold in use, marked by a dot."""
     auto: float | None = None
-    """The one chosen without masks, marked by a diamond."""
+    """The threshold chosen without masks, marked by a diamond."""
 
 
 @dataclass(frozen=True, eq=False)
 class PictureRow:
-    """One image as it went through the stages."""
+    """One image and the outputs of the stages for it."""
 
     name: str
     tags: tuple[str, ...]
     pictures: tuple[tuple[str, NDArray[np.uint8]], ...]
-    """(caption, RGB (H, W, 3)); the same captions in every row read best."""
+    """(caption, RGB (H, W, 3)); preferably with the same captions in every row."""
     score: float | None = None
-    """IoU of this image alone, where the row was chosen by it."""
+    """IoU of this image alone, if the row was chosen by it."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Numbers side by side: systems or measures down, groups or splits across."""
+    """A table of scores: systems or measures in rows, groups or splits in columns."""
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, tuple[float, ...]], ...]
-    """(name, one fraction per column); nan where unknown."""
+    """(name, one fraction per column); nan if unknown."""
     explain: str = ""
-    """One sentence: what the numbers are."""
+    """One sentence that explains the numbers."""
     images: tuple[int, ...] = ()
-    """Images behind each column."""
+    """Number of images of each column."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,30 +134,30 @@ class ReportData:
     classes: tuple[str, ...] = ()
     """K names, without background."""
     facts: Mapping[str, str] = field(default_factory=dict)
-    """Command, data, version, hardware, date: what a reader needs to repeat the run."""
+    """What is needed to reproduce the run: command, data, versions, hardware, date."""
     settings: Mapping[str, object] = field(default_factory=dict)
-    """Fields of the recipe, nested mappings."""
+    """Fields of the recipe, as nested mappings."""
     products: Mapping[str, str] = field(default_factory=dict)
-    """What the run left behind: path inside the run folder -> what it is, one sentence."""
+    """Output files: path in the run folder -> description."""
     splits: tuple[SplitFacts, ...] = ()
     stages: tuple[StageRow, ...] = ()
     scores: tuple[Score, ...] = ()
     curves: Mapping[str, Curve] = field(default_factory=dict)
-    """By label."""
+    """Threshold curves, by label."""
     pictures: tuple[PictureRow, ...] = ()
     worst: tuple[PictureRow, ...] = ()
     best: tuple[PictureRow, ...] = ()
     losses: Mapping[str, Mapping[str, tuple[tuple[int, float], ...]]] = field(default_factory=dict)
     """Stage -> loss term -> (step, value)."""
     together: Cooccurrence | None = None
-    """Classes with classes."""
+    """Co-occurrence of classes with each other."""
     contexts: Cooccurrence | None = None
-    """Classes with contexts."""
+    """Co-occurrence of classes with contexts."""
     groups: Comparison | None = None
-    """This run on named parts of a split: aligned, conflicting."""
+    """Scores of this run on named parts of a split (aligned, conflicting)."""
     comparisons: tuple[Comparison, ...] = ()
-    """Several systems side by side."""
+    """Scores of several systems."""
     coverage: Coverage | None = None
-    """Of the final masks, where there is no ground truth to score them with."""
+    """Coverage of the final masks, if there is no ground truth to score them with."""
     warnings: tuple[str, ...] = ()
-    """What the reader should know before trusting the rest, one sentence each."""
+    """Warnings, one sentence each."""

@@ -1,4 +1,4 @@
-"""Pictures inside the page: scaled down and turned into data URIs, so that one file is all there is."""
+"""Images embedded in the page: scaled down and encoded as data URIs, so that the page is a single file."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from numpy.typing import NDArray
 from PIL import Image
 
 FLAT_COLOURS = 64
-"""A picture of at most this many colours is a mask: it stays sharp (nearest, PNG); others are photographs (JPEG)."""
+"""An image with at most this many colours is a mask, stored as PNG with nearest sampling; others are stored as JPEG."""
 
 
 def picture_uri(picture: NDArray[np.uint8], width: int = 240) -> str:
-    """A picture at most ``width`` pixels wide (and twice as high) as a data URI.
+    """An image as a data URI, at most ``width`` pixels wide and twice as high.
 
     Args:
         picture: RGB, uint8 (H, W, 3).
-        width: in pixels; smaller pictures keep their size.
+        width: maximum width in pixels; smaller images keep their size.
 
     Raises:
-        ValueError: not an RGB picture with at least one pixel.
+        ValueError: ``picture`` is not an RGB image with at least one pixel.
     """
     if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or picture.size == 0:
-        raise ValueError(f"expected an RGB picture, uint8 (H, W, 3), got {picture.dtype} {picture.shape}")
+        raise ValueError(f"expected an RGB image, uint8 (H, W, 3), got {picture.dtype} {picture.shape}")
     image = Image.fromarray(np.ascontiguousarray(picture))
     scale = min(1.0, width / image.width, 2 * width / image.height)
     size = max(1, round(image.width * scale)), max(1, round(image.height * scale))
@@ -38,12 +38,12 @@ def picture_uri(picture: NDArray[np.uint8], width: int = 240) -> str:
 
 
 def uri(content: bytes, kind: str) -> str:
-    """Bytes of a file as a data URI of the media type ``kind``."""
+    """The content of a file as a data URI with media type ``kind``."""
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def _indexed(picture: NDArray[np.uint8]) -> Image.Image:
-    """The same colours, exactly, as a palette image: a quarter of the bytes."""
+    """The same image, losslessly, with a palette: a quarter of the size."""
     colours, index = np.unique(picture.reshape(-1, 3), axis=0, return_inverse=True)
     image = Image.fromarray(index.reshape(picture.shape[:2]).astype(np.uint8))
     image.putpalette(colours.astype(np.uint8).tobytes())

@@ -1,7 +1,7 @@
-"""One self-contained page: no network, no script, every name escaped, every picture inside.
+"""A self-contained HTML page: no network access, no scripts, all names escaped, all images embedded.
 
-The page's policy forbids everything but inlined pictures and its own style sheet (by hash), so that even a name that
-escaped the escaping could load, run or restyle nothing.
+The content security policy of the page allows only embedded images and its own style sheet (by hash), so that even a
+name that was not escaped could not load, run or restyle anything.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from deft.report.sheet import Sheet
 from deft.report.summary import headline, percent, shorten, summary
 
 MAX_ROWS = 24
-"""Rows of pictures shown; 24 rows of six pictures make about 2 MB."""
+"""Maximum number of rows of images; 24 rows of six images take about 2 MB."""
 MAX_EXTREMES = 8
-"""Rows of worst, and of best, images shown."""
+"""Maximum number of rows of worst, and of best, images."""
 _MAX_LEGEND = 60
 
 
@@ -33,13 +33,13 @@ def render(data: ReportData) -> str:
     """The page of a run.
 
     Args:
-        data: what to show; parts that are missing are left out.
+        data: the content; missing parts are left out.
 
     Returns:
         HTML that can always be encoded as UTF-8, of a few megabytes at most.
 
     Raises:
-        ValueError: a per-class tuple does not fit the classes, or a picture is not RGB.
+        ValueError: the length of a per-class tuple does not match the classes, or an image is not RGB.
     """
     environment = _environment()
     style = _template("page.css")
@@ -66,9 +66,9 @@ def render(data: ReportData) -> str:
         galleries=_galleries(data),
         loss_charts=[(stage, _chart(plots.loss_chart(terms))) for stage, terms in data.losses.items()],
         threshold_chart=_chart(plots.threshold_chart(data.curves)) if data.curves else None,
-        companies=[
-            (title, _chart(plots.cooccurrence_chart(table)), tables.company(table))
-            for title, table in (("Classes with contexts", data.contexts), ("Classes with classes", data.together))
+        cooccurrences=[
+            (title, _chart(plots.cooccurrence_chart(table)), tables.strongest_pairs(table))
+            for title, table in (("Classes and contexts", data.contexts), ("Classes and classes", data.together))
             if table is not None and table.counts.any()
         ],
     )
@@ -76,13 +76,13 @@ def render(data: ReportData) -> str:
 
 
 def render_sheet(sheet: Sheet) -> str:
-    """A page of sections: a study written for the owner of the photographs.
+    """A page of sections, such as that of the study `bias`.
 
     Returns:
         HTML that can always be encoded as UTF-8.
 
     Raises:
-        ValueError: a picture is not RGB.
+        ValueError: an image is not RGB.
     """
     style = _template("page.css")
     sections = [
@@ -124,23 +124,23 @@ def _policy(style: str) -> str:
 
 
 def _clean(value: object) -> object:
-    """Take from a user's text what would stay dangerous after escaping: controls and changes of direction."""
+    """Replace characters in user text that are unsafe even after escaping: control and text-direction characters."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
     return "".join(
         "\ufffd"
-        if (letter not in "\n\t" and unicodedata.category(letter) in ("Cc", "Cs")) or letter in _TURNS
+        if (letter not in "\n\t" and unicodedata.category(letter) in ("Cc", "Cs")) or letter in _DIRECTION_MARKS
         else letter
         for letter in value
     )
 
 
-_TURNS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f")
+_DIRECTION_MARKS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f")
 
 
 def _chart(png: bytes) -> dict[str, object]:
-    """A chart at the size its letters were drawn for; the pixels in between are for sharp screens."""
-    width = int.from_bytes(png[16:20], "big")  # where a PNG header keeps it
+    """A chart as a data URI, and its width on the page; its resolution is higher, for high-density screens."""
+    width = int.from_bytes(png[16:20], "big")  # the width field of the PNG header
     return {"source": uri(png, "image/png"), "width": round(width * plots.CSS_DPI / plots.DPI)}
 
 
@@ -150,7 +150,7 @@ def _tiles(data: ReportData) -> list[tuple[str, str, str]]:
     top = headline(data)
     if top is not None:
         tiles.append(
-            (percent(top.value), f"{top.title}, {top.split}", "mean overlap of masks and truth; 100 % is perfect")
+            (percent(top.value), f"{top.title}, {top.split}", "mean overlap (IoU) with the ground truth; 100 % is best")
         )
     wanted = (("seeds", tables.EXPLAIN["seeds"]), ("pseudo-masks", tables.EXPLAIN["pseudo-masks"]))
     for what, words in wanted:
@@ -160,20 +160,20 @@ def _tiles(data: ReportData) -> list[tuple[str, str, str]]:
     tagging = [score for score in data.scores if score.measure == "mAP"]
     if tagging:
         tiles.append(
-            (percent(tagging[-1].value), f"{tagging[-1].title}, {tagging[-1].split}", "how well tags are guessed")
+            (percent(tagging[-1].value), f"{tagging[-1].title}, {tagging[-1].split}", "accuracy of predicted tags")
         )
     if data.coverage is not None and top is None:
-        tiles.append((percent(data.coverage.ignored()), "undecided", "share of pixels the masks leave open"))
+        tiles.append((percent(data.coverage.ignored()), "undecided", "share of pixels without a class in the masks"))
         found = [line for line in map(data.coverage.of, range(1, data.coverage.num_classes + 1)) if line.tagged]
         missed = sum(line.missed for line in found) / max(1, sum(line.tagged for line in found))
-        tiles.append((percent(missed), "tags not found", "tags for which the mask of the photograph shows nothing"))
+        tiles.append((percent(missed), "tags not found", "share of tags whose class is missing from the image's mask"))
     if data.stages:
-        tiles.append((tables.duration(sum(s.seconds for s in data.stages)), "time", "all stages of the run together"))
+        tiles.append((tables.duration(sum(s.seconds for s in data.stages)), "time", "sum of all stages of the run"))
     return tiles
 
 
 def _legend(data: ReportData) -> list[tuple[str, int]]:
-    """(name, mask value) of the classes on the pictures."""
+    """(name, mask value) of the classes shown in the images."""
     shown = {tag for row in (*data.pictures, *data.worst, *data.best) for tag in row.tags}
     every = [(name, value) for value, name in enumerate(data.classes, 1)]
     return every if len(every) <= _MAX_LEGEND else [(name, value) for name, value in every if name in shown]
@@ -181,15 +181,15 @@ def _legend(data: ReportData) -> list[tuple[str, int]]:
 
 def _galleries(data: ReportData) -> list[dict[str, object]]:
     wanted = (
-        ("pictures", "Pictures", "", data.pictures, MAX_ROWS),
+        ("pictures", "Images", "", data.pictures, MAX_ROWS),
         (
             "worst",
-            "Where it failed",
-            "The images with the lowest overlap: what goes wrong here goes wrong elsewhere too.",
+            "Worst images",
+            "The images with the lowest overlap, which show the typical errors.",
             data.worst,
             MAX_EXTREMES,
         ),
-        ("best", "Where it did best", "The images with the highest overlap.", data.best, MAX_EXTREMES),
+        ("best", "Best images", "The images with the highest overlap.", data.best, MAX_EXTREMES),
     )
     return [
         {"id": name, "title": title, "explain": words, "rows": [_row(r) for r in rows[:most]], "left": len(rows) - most}

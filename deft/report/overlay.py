@@ -1,4 +1,4 @@
-"""Masks and seeds made visible: in colour, over the photograph, with outlines and a legend that names the colours."""
+"""Visualisation of masks and seeds: coloured, overlaid on the image, with outlines and a legend."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def mask_to_rgb(mask: NDArray[np.uint8], palette: NDArray[np.uint8] | None = Non
 
 
 def contours(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Where a mask changes its value, two pixels wide, (H, W)."""
+    """Boundaries between the values of a mask, two pixels wide, (H, W)."""
     edge = np.zeros(mask.shape, dtype=bool)
     down, right = mask[1:] != mask[:-1], mask[:, 1:] != mask[:, :-1]
     edge[1:] |= down
@@ -47,23 +47,26 @@ def overlay(
     names: Sequence[str] | None = None,
     opacity: float = 0.5,
 ) -> NDArray[np.uint8]:
-    """A mask laid over its photograph, outlined; the background stays as it is, undecided pixels turn pale.
+    """A mask overlaid on its image, with outlines; the background is unchanged, undecided pixels are pale.
 
     Args:
         image: RGB, uint8 (H, W, 3).
         mask: uint8 (H, W).
         palette: uint8 (256, 3); VOC's if not given.
-        names: the K class names; with them a legend of the classes found is drawn below the photograph.
-        opacity: of the colours, in [0, 1].
+        names: the K class names; if given, a legend of the classes in the mask is added below the image.
+        opacity: opacity of the colours, in [0, 1].
 
     Returns:
-        RGB (H, W, 3), or higher where there is a legend.
+        RGB (H, W, 3), higher by the legend if there is one.
 
     Raises:
         ValueError: mask and image differ in size.
     """
     if image.shape[:2] != mask.shape:
-        raise ValueError(f"image is {image.shape[:2]} and mask {mask.shape}: resize the mask to the image (nearest)")
+        raise ValueError(
+            f"expected a mask of the image's size {image.shape[:2]}, got {mask.shape}; resize the mask to the image "
+            "(nearest neighbour)"
+        )
     colours = voc_palette() if palette is None else palette
     photo = image.astype(np.float32)
     weight = np.where(mask == BACKGROUND, 0.0, opacity).astype(np.float32)[..., None]
@@ -83,11 +86,11 @@ def seeds_over_image(
     classes: Sequence[int],
     palette: NDArray[np.uint8] | None = None,
 ) -> NDArray[np.uint8]:
-    """Seeds as light in the colour of their class over the greyed photograph: the brighter, the surer.
+    """Seeds in the colours of their classes over the greyscale image, the more opaque the higher their value.
 
     Args:
         image: RGB, uint8 (H, W, 3).
-        maps: float (P, h, w) in [0, 1], any grid; stretched to the image.
+        maps: float (P, h, w) in [0, 1], any grid; resized to the image.
         classes: the P class indices, 0-based without background.
         palette: uint8 (256, 3); VOC's if not given.
 
@@ -95,7 +98,7 @@ def seeds_over_image(
         RGB (H, W, 3).
 
     Raises:
-        ValueError: there is not one map per class.
+        ValueError: the numbers of maps and classes differ.
     """
     if len(maps) != len(classes):
         raise ValueError(f"expected one map per class, got {len(maps)} maps for {len(classes)} classes")
@@ -114,11 +117,11 @@ def seeds_over_image(
 
 
 def heat_over_image(image: NDArray[np.uint8], score: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """One map as heat over the greyed photograph: nothing, purple, orange, yellow for 0, 1/3, 2/3, 1.
+    """One map as a heat map over the greyscale image: transparent, purple, orange, yellow for 0, 1/3, 2/3, 1.
 
     Args:
         image: RGB, uint8 (H, W, 3).
-        score: float (h, w) in [0, 1], any grid; stretched to the image.
+        score: float (h, w) in [0, 1], any grid; resized to the image.
 
     Returns:
         RGB (H, W, 3).
@@ -135,12 +138,12 @@ def heat_over_image(image: NDArray[np.uint8], score: NDArray[np.float32]) -> NDA
 
 
 def legend(names: Sequence[str], colours: NDArray[np.uint8], width: int) -> NDArray[np.uint8]:
-    """A white strip with a patch of each colour beside its name, as many in a line as fit.
+    """A white strip with a patch of each colour and its name, wrapped to the width.
 
     Args:
-        names: at most as many characters of each are drawn as fit.
+        names: names; each is cut to the width of the strip.
         colours: uint8 (len(names), 3).
-        width: of the strip, in pixels.
+        width: width of the strip, in pixels.
 
     Returns:
         RGB (height, width, 3).

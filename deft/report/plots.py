@@ -1,7 +1,7 @@
-"""Charts as PNG bytes: the only door to matplotlib, opened when a chart is drawn.
+"""Charts as PNG bytes; the only module that imports matplotlib, and only when a chart is drawn.
 
-Names come from users: matplotlib would read ``$...$`` as mathematics and hide what begins with an underscore, so every
-name is made plain first.
+Names come from users: matplotlib would typeset ``$...$`` as mathematics and hide labels that begin with an underscore,
+so all names are escaped first.
 """
 
 from __future__ import annotations
@@ -34,17 +34,18 @@ _MAX_KEYS = 40
 
 @dataclass(frozen=True)
 class Band:
-    """A mean curve and its deviation."""
+    """A mean curve with its standard deviation."""
 
     name: str
     at: Sequence[float]
+    """Positions on the horizontal axis."""
     mean: Sequence[float]
     spread: Sequence[float]
-    """Standard deviation at each point; nan for none."""
+    """Standard deviation at each point; nan if unknown."""
 
 
 def loss_chart(terms: Mapping[str, Sequence[tuple[int, float]]]) -> bytes:
-    """Loss terms of one stage against the step, on a logarithmic scale where they span more than a factor of 30."""
+    """Loss terms of one stage against the training step, on a logarithmic scale if they span more than a factor 30."""
     figure, axes = _figure(5.0, 2.7)
     known = []
     for (name, points), colour in zip(terms.items(), _cycle(len(terms)), strict=True):
@@ -58,7 +59,7 @@ def loss_chart(terms: Mapping[str, Sequence[tuple[int, float]]]) -> bytes:
         axes.set_yscale("log")
     elif len(every) and every.min() >= 0:
         axes.set_ylim(bottom=0)
-    axes.set_xlabel("step")
+    axes.set_xlabel("training step")
     axes.set_ylabel("loss")
     _legend(axes, len(terms))
     return _png(figure)
@@ -67,7 +68,8 @@ def loss_chart(terms: Mapping[str, Sequence[tuple[int, float]]]) -> bytes:
 def threshold_chart(curves: Mapping[str, Curve]) -> bytes:
     """Mean IoU against the background threshold.
 
-    A ring marks each curve's best, a dot with a line down the threshold in use, a diamond the one chosen without masks.
+    On each curve a ring marks the best threshold, a dot with a vertical line the threshold in use, and a diamond the
+    one chosen without masks.
     """
     figure, axes = _figure(6.8, 3.1)
     for (name, curve), colour in zip(curves.items(), _cycle(len(curves)), strict=True):
@@ -95,12 +97,12 @@ def threshold_chart(curves: Mapping[str, Curve]) -> bytes:
 def bar_chart(
     rows: Mapping[str, Sequence[tuple[float, float]]], measures: Sequence[str], unit: str = "mIoU, %"
 ) -> bytes:
-    """One group of bars a row, one bar a measure, with its deviation.
+    """A group of bars for each row, one bar per measure, with standard deviations.
 
     Args:
         rows: name -> (mean, standard deviation) of each measure, fractions; nan leaves a gap.
-        measures: what the bars are, for the legend.
-        unit: under the axis.
+        measures: names of the measures, for the legend.
+        unit: label of the axis.
     """
     height = 0.8 / max(1, len(measures))
     figure, axes = _figure(6.8, 0.9 + 0.26 * len(rows) * max(1.3, len(measures)))
@@ -125,7 +127,7 @@ def bar_chart(
 
 
 def cooccurrence_chart(table: Cooccurrence, limit: int = 24) -> bytes:
-    """Share of each class's images that show the companion; the commonest ``limit`` rows and columns."""
+    """Share of each class's images that show each companion, for the ``limit`` most frequent rows and columns."""
     rows = _commonest(table.images, limit)
     columns = _commonest(table.base, limit)
     share = 100 * table.share_of_images()[np.ix_(rows, columns)]
@@ -152,12 +154,12 @@ def cooccurrence_chart(table: Cooccurrence, limit: int = 24) -> bytes:
 
 
 def band_chart(curves: Mapping[str, Sequence[Band]], x: str, y: str) -> bytes:
-    """Curves with a band of a deviation to either side, one panel for each title.
+    """Curves with a band of one standard deviation to either side, one panel per title.
 
     Args:
-        curves: the bands of each panel.
-        x: what the horizontal axis is.
-        y: what the vertical axis is.
+        curves: the curves of each panel, by its title.
+        x: label of the horizontal axis.
+        y: label of the vertical axis.
     """
     from matplotlib.figure import Figure
 
@@ -181,13 +183,13 @@ def band_chart(curves: Mapping[str, Sequence[Band]], x: str, y: str) -> bytes:
 def scatter_chart(
     points: NDArray[np.float32], groups: Sequence[int], names: Sequence[str], hollow: NDArray[np.bool_] | None = None
 ) -> bytes:
-    """Points on a plane in the colour of their group.
+    """A scatter plot, coloured by group.
 
     Args:
-        points: (N, 2).
-        groups: of each point, (N,), indices into ``names``; groups without a point are left out of the legend.
-        names: of the groups.
-        hollow: (N,), the points that are drawn as rings.
+        points: coordinates, (N, 2).
+        groups: group of each point, (N,), indices into ``names``; groups without points are left out of the legend.
+        names: names of the groups.
+        hollow: which points are drawn as rings, (N,).
     """
     figure, axes = _figure(6.4, 5.0)
     rings = np.zeros(len(points), dtype=np.bool_) if hollow is None else hollow
@@ -232,7 +234,7 @@ def _style(axes: Axes) -> None:
 def _png(figure: Figure) -> bytes:
     stream = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing")  # a name in a script the font lacks draws boxes
+        warnings.filterwarnings("ignore", message="Glyph .* missing")  # the font draws boxes instead
         warnings.filterwarnings("ignore", message="constrained_layout not applied")
         figure.savefig(stream, format="png")
     return stream.getvalue()
@@ -248,7 +250,7 @@ def _cycle(length: int) -> list[str]:
 
 
 def _many(length: int) -> list[str]:
-    """Colours that stay apart when there are more groups than the charts' own palette has."""
+    """Distinct colours, also for more groups than the charts' palette has."""
     if length <= len(COLOURS):
         return list(COLOURS[:length])
     from matplotlib import colormaps
@@ -258,7 +260,7 @@ def _many(length: int) -> list[str]:
 
 
 def _commonest(counts: NDArray[np.generic], limit: int) -> list[int]:
-    """Indices of the highest counts, in their own order."""
+    """Indices of the highest counts, in ascending order."""
     order: list[int] = np.argsort(-counts.astype(np.float64), kind="stable")[:limit].tolist()
     return sorted(order)
 
@@ -266,5 +268,5 @@ def _commonest(counts: NDArray[np.generic], limit: int) -> list[int]:
 def _plain(text: str, limit: int = 32) -> str:
     line = "".join(letter if letter.isprintable() else "?" for letter in text)
     line = line if len(line) <= limit else line[: limit - 1] + "…"
-    line = line.replace("\\", "∖").replace("$", r"\$")  # a backslash before a dollar would free the dollar again
+    line = line.replace("\\", "∖").replace("$", r"\$")  # a backslash before a dollar would undo its escaping
     return f" {line}" if line.startswith("_") else line

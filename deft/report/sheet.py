@@ -1,6 +1,6 @@
-"""A page that is not that of a run: statements, tables and pictures in sections. Drawn by ``html.render_sheet``.
+"""The content of a page of sections with sentences, tables and images, which ``html.render_sheet`` renders.
 
-Names in it come from users and are hostile until rendered, as everywhere in a report.
+Names come from users and must be treated as hostile until they are rendered.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from deft.report.tables import Table
 
 @dataclass(frozen=True, eq=False)
 class Section:
-    """One card of the page; what is empty is left out."""
+    """One section of the page; empty parts are left out."""
 
     title: str
     explain: str = ""
+    """Explanation below the title."""
     lines: tuple[Line, ...] = ()
+    """Sentences, shown as a list."""
     first: str = ""
-    """Title of the table's first column."""
+    """Heading of the first column of the table."""
     table: Table | None = None
     pictures: tuple[PictureRow, ...] = ()
 
@@ -31,4 +33,5 @@ class Sheet:
 
     title: str
     lead: str
+    """Sentence below the title."""
     sections: tuple[Section, ...]

@@ -1,6 +1,6 @@
-"""What you got and how far to trust it, in plain words composed from the numbers.
+"""The summary of a report: sentences composed from the scores.
 
-Written for a reader who knows the photographs but no paper: each line says one thing and what to make of it.
+They are written for readers who know their images but not the field: each sentence states one result and what it means.
 """
 
 from __future__ import annotations
@@ -13,36 +13,38 @@ from deft.report.data import HOW, Comparison, ReportData, Score, SplitFacts
 GOOD, PLAIN, CAUTION = "good", "plain", "caution"
 
 _GRADES = (
-    (0.75, GOOD, "very good: most outlines can be used as they are"),
-    (0.60, GOOD, "good: shapes are right, borders are approximate"),
-    (0.45, PLAIN, "usable as a first draft: things are mostly found, their shapes need correction"),
-    (0.25, CAUTION, "rough: it shows where things are rather than what shape they have"),
-    (0.00, CAUTION, "too low to be used: look at the pictures and the warnings to see what went wrong"),
+    (0.75, GOOD, "very good: most outlines can be used without correction"),
+    (0.60, GOOD, "good: shapes are correct, boundaries are approximate"),
+    (0.45, PLAIN, "usable as a first draft: most objects are found, their shapes need correction"),
+    (0.25, CAUTION, "rough: it shows where objects are, but not their shapes"),
+    (0.00, CAUTION, "too low to be useful: look at the images and the warnings to see what went wrong"),
 )
+"""Minimum mIoU, kind of the sentence, and verdict."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One statement; ``kind`` colours its mark."""
+    """One sentence of the summary."""
 
     kind: str
+    """``good``, ``plain`` or ``caution``, which determines the colour of its bullet."""
     text: str
 
 
 def percent(value: float) -> str:
-    """A fraction as the page writes it: ``47.2 %`` with a space that does not break, or a dash for nan."""
+    """A fraction in per cent, such as ``47.2 %`` with a non-breaking space, or a dash for nan."""
     return "–" if math.isnan(value) else f"{100 * value:.1f}\u00a0%"
 
 
 def headline(data: ReportData) -> Score | None:
-    """The score the page opens with: the marked one, else the last honest mIoU."""
+    """The main score: the marked one, else the last mIoU whose threshold was not chosen on the ground truth."""
     marked = [score for score in data.scores if score.headline]
-    honest = [score for score in data.scores if score.measure == "mIoU" and not score.chosen_on_truth]
-    return next(reversed(marked or honest), None)
+    valid = [score for score in data.scores if score.measure == "mIoU" and not score.chosen_on_truth]
+    return next(reversed(marked or valid), None)
 
 
 def summary(data: ReportData) -> list[Line]:
-    """The opening lines, most important first."""
+    """The sentences of the summary, most important first."""
     lines = [Line(PLAIN, _opening(data))] if data.splits else []
     top = headline(data)
     if top is not None and top.measure == "mIoU" and not math.isnan(top.value):
@@ -50,7 +52,7 @@ def summary(data: ReportData) -> list[Line]:
         lines.append(
             Line(
                 kind,
-                f"{_capital(top.title)}, on {_where(top.split)}: masks and truth overlap by "
+                f"{_capital(top.title)}, on {_where(top.split)}: the overlap with the ground truth is "
                 f"{percent(top.value)}, {verdict}.",
             )
         )
@@ -59,16 +61,16 @@ def summary(data: ReportData) -> list[Line]:
         lines.append(
             Line(
                 CAUTION,
-                "Nothing here could be scored, because the data holds no ground-truth masks. Look at the pictures "
-                "first, then at the coverage table for classes that are found nowhere, or nearly everywhere. To get a "
-                "score, draw masks for even twenty photographs and put them into the data.",
+                "Nothing here could be scored, because the dataset has no ground-truth masks. Look at the images "
+                "first, then at the coverage table for classes that are found nowhere, or almost everywhere. To get a "
+                "score, draw masks for as few as twenty images and add them to the dataset.",
             )
         )
     lines += _steps(data)
     if data.groups is not None:
         lines += _scene(data.groups)
     for comparison in data.comparisons:
-        lines += _contest(comparison)
+        lines += _ranking(comparison)
     lines += [Line(CAUTION, text) for text in data.warnings]
     return lines
 
@@ -76,19 +78,17 @@ def summary(data: ReportData) -> list[Line]:
 def _opening(data: ReportData) -> str:
     first = data.splits[0]
     held = [split for split in data.splits[1:] if split.images]
-    given = _number(first.images, "photograph", "photographs")
+    given = _number(first.images, "image", "images")
     classes = _number(len(data.classes), "class", "classes")
-    text = (
-        f"You gave {given} tagged with {classes}, and not one outline: everything below was learned from the tags alone"
-    )
+    text = f"Trained on {given} tagged with {classes}, without any mask: all results below are learned from tags alone"
     if held:
-        aside = _number(_sum(held), "further photograph was", "further photographs were")
-        text += f". {aside} kept aside to check the result"
+        others = _number(_sum(held), "further image was", "further images were")
+        text += f". {others} held out to check the result"
     return text + "."
 
 
 def _where(split: str) -> str:
-    return {"val": "photographs kept aside (val)", "train": "the photographs it learned from (train)"}.get(split, split)
+    return {"val": "held-out images (val)", "train": "the training images (train)"}.get(split, split)
 
 
 def _sum(splits: list[SplitFacts]) -> int:
@@ -104,14 +104,15 @@ def _classes(data: ReportData, top: Score) -> list[Line]:
     if len(known) < 4:
         return []
     each = 3 if len(known) >= 8 else 2
-    lines = [Line(PLAIN, f"Trust most: {_list(known[:each])}. Trust least: {_list(known[: -each - 1 : -1])}.")]
+    best, worst = _list(known[:each]), _list(known[: -each - 1 : -1])
+    lines = [Line(PLAIN, f"Most reliable classes: {best}. Least reliable classes: {worst}.")]
     lost = [name for value, name in known if value < 0.05]
     if lost:
         lines.append(
             Line(
                 CAUTION,
-                f"{_number(len(lost), 'class is', 'classes are')} practically not found: {_names(lost)}. "
-                "More photographs of it, or photographs in which it stands in other places, help most.",
+                f"{_number(len(lost), 'class is', 'classes are')} almost never found: {_names(lost)}. "
+                "More images, or images with other surroundings, help most.",
             )
         )
     return lines
@@ -129,7 +130,7 @@ def _steps(data: ReportData) -> list[Line]:
                     PLAIN,
                     f"{_capital(one.what)} on {one.split} reach {percent(one.value)} at the "
                     f"{HOW[one.chosen].format(one.threshold)}; {percent(best.value)} would be possible at "
-                    f"{best.threshold:.2f}, but that threshold was found by looking at the truth. Count on the first "
+                    f"{best.threshold:.2f}, but that threshold was chosen on the ground truth. Rely on the first "
                     "number.",
                 )
             )
@@ -137,13 +138,13 @@ def _steps(data: ReportData) -> list[Line]:
     if seeds is not None and masks is not None and seeds.split == masks.split:
         gain = masks.value - seeds.value
         if gain >= 0.005:
-            lines.append(Line(GOOD, f"Refinement made the masks better than the seeds by {100 * gain:.1f} points."))
+            lines.append(Line(GOOD, f"Refinement improved the masks over the seeds by {100 * gain:.1f} points."))
         elif gain <= -0.005:
             lines.append(
                 Line(
                     CAUTION,
                     f"Refinement made the masks worse than the seeds by {-100 * gain:.1f} points: use the seeds "
-                    "instead (--set refine=none), or look at the confident labels in refine/labels.",
+                    "instead (--set refine=none), or check the confident labels in refine/labels.",
                 )
             )
     return lines
@@ -161,25 +162,25 @@ def _scene(groups: Comparison) -> list[Line]:
     if math.isnan(usual) or math.isnan(unusual):
         return []
     text = (
-        f"{_capital(name)}: {percent(usual)} where objects stand in their usual scene, "
-        f"{percent(unusual)} where they do not. "
+        f"{_capital(name)}: {percent(usual)} on images with objects in their usual scene, "
+        f"{percent(unusual)} on the others. "
     )
     if usual - unusual >= 0.05:
-        return [Line(CAUTION, text + "It leans on the scene: expect more mistakes with objects in unusual places.")]
-    return [Line(GOOD, text + "It looks at the objects rather than at the scene around them.")]
+        return [Line(CAUTION, text + "It relies on the scene: expect more errors for objects in unusual surroundings.")]
+    return [Line(GOOD, text + "It relies on the objects rather than on the scene around them.")]
 
 
-def _contest(comparison: Comparison) -> list[Line]:
+def _ranking(comparison: Comparison) -> list[Line]:
     if len(comparison.rows) < 2:
         return []
-    said = []
+    parts = []
     for j, column in enumerate(comparison.columns):
         known = [(values[j], name) for name, values in comparison.rows if not math.isnan(values[j])]
         if len(known) >= 2:
             (best, name), (second, other) = sorted(known, key=lambda pair: -pair[0])[:2]
-            ahead = f"{name} leads {other} by {100 * (best - second):.1f} points"
-            said.append(f"{column}: {ahead if best - second >= 0.0005 else f'{name} and {other} are level'}")
-    return [Line(PLAIN, f"{_capital(comparison.title)} — {'; '.join(said)}.")] if said else []
+            ahead = f"{name} is {100 * (best - second):.1f} points better than {other}"
+            parts.append(f"{column}: {ahead if best - second >= 0.0005 else f'{name} and {other} are equal'}")
+    return [Line(PLAIN, f"{_capital(comparison.title)} — {'; '.join(parts)}.")] if parts else []
 
 
 def _list(pairs: list[tuple[float, str]]) -> str:
@@ -191,7 +192,7 @@ def _names(names: list[str]) -> str:
 
 
 def shorten(text: str, limit: int = 40) -> str:
-    """At most ``limit`` characters, the rest as an ellipsis."""
+    """Text cut to ``limit`` characters, ending in an ellipsis if it is longer."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

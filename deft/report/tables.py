@@ -1,4 +1,4 @@
-"""The rows of the page's tables: numbers and words in, what the template prints out."""
+"""The tables of the page: scores and settings formatted as the cells that the template prints."""
 
 from __future__ import annotations
 
@@ -14,62 +14,64 @@ from deft.report.summary import headline, percent
 
 @dataclass(frozen=True)
 class Cell:
-    """One value with a bar behind it."""
+    """One cell of a table, optionally with a bar."""
 
     text: str
     bar: float | None = None
-    """Length of the bar in percent; None for none."""
+    """Length of the bar in per cent; None for no bar."""
     tone: str = ""
-    """``""``, ``best``, ``weak`` or ``swept``."""
+    """Style of the cell: ``""``, ``best``, ``weak`` or ``swept``."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table."""
+    """One row of a table."""
 
     name: str
     cells: tuple[Cell, ...]
     value: int | None = None
-    """Mask value whose colour stands beside the name."""
+    """Mask value whose colour is shown beside the name."""
     note: str = ""
+    """Remark below the name."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """A header and rows."""
+    """Column headings and rows."""
 
     head: tuple[str, ...]
-    """Without the first column, which holds the names."""
+    """Headings of all columns but the first, which contains the names."""
     rows: tuple[Row, ...]
 
 
 EXPLAIN = {
-    "seeds": "first, soft guess of where each tag is, before any refinement",
-    "pseudo-masks": "the seeds after refinement: what the network was trained on",
-    "segmentation network": "the product: it makes masks of photographs that nobody tagged",
-    "classification": "how well the tags themselves are guessed",
+    "seeds": "first estimate of where each tagged class is, before refinement",
+    "pseudo-masks": "the refined seeds, on which the segmentation network is trained",
+    "segmentation network": "the final network: it segments images without tags",
+    "classification": "accuracy of predicted tags",
 }
+"""Short explanation of what is scored, by ``Score.what``."""
 
 
 def explain(score: Score) -> str:
-    """One short sentence on what is scored."""
+    """Short explanation of what is scored; empty if there is none."""
     return EXPLAIN.get(score.what, "")
 
 
 def score_table(data: ReportData) -> Table:
-    """One row per score; swept ones toned down, so that nobody takes them for a result."""
+    """One row per score; scores at swept thresholds have another style, since they are upper bounds, not results."""
     rows = []
     for score in data.scores:
         tone = "swept" if score.chosen_on_truth else ("best" if score is headline(data) else "")
         images = "–" if score.images is None else f"{score.images:,}"
         cells = (Cell(score.split), Cell(score.measure), cell(score.value, tone=tone), Cell(images))
-        note = "best case; needs truth that a user does not have" if score.chosen_on_truth else explain(score)
+        note = "upper bound: needs ground truth to choose the threshold" if score.chosen_on_truth else explain(score)
         rows.append(Row(score.title, cells, note=note))
     return Table(("split", "measure", "value", "images"), tuple(rows))
 
 
 def class_table(data: ReportData) -> Table | None:
-    """One row per class: photographs tagged with it and every score; best first by the headline score."""
+    """One row per class, with its number of images and all scores; sorted by the main score, best first."""
     scores = [score for score in data.scores if score.per_class]
     if not data.classes or not (scores or data.splits):
         return None
@@ -91,13 +93,13 @@ def class_table(data: ReportData) -> Table | None:
             for score, column in zip(scores, columns, strict=True)
         ]
         rows.append(Row(names[value], tuple(cells), value=value))
-    head = [f"{split.name} photographs" for split in data.splits]
+    head = [f"{split.name} images" for split in data.splits]
     head += [f"{score.title}, {score.split}" + (", AP" if score.measure == "mAP" else "") for score in scores]
     return Table(tuple(head), tuple(rows))
 
 
 def coverage_table(data: ReportData) -> Table | None:
-    """One row per class where there is no truth; suspicious values stand out."""
+    """One row per class with its coverage, if there is no ground truth; suspicious values are marked."""
     coverage = data.coverage
     if coverage is None:
         return None
@@ -118,15 +120,15 @@ def coverage_table(data: ReportData) -> Table | None:
                 value=value,
             )
         )
-    return Table(("area in its photographs", "confidence", "undecided", "tagged but not found"), tuple(rows))
+    return Table(("area in its images", "confidence", "undecided", "tagged but not found"), tuple(rows))
 
 
 def comparison_table(comparison: Comparison, rivals: bool) -> Table:
-    """Rows down, groups across; with aligned and conflicting, their difference as a last column.
+    """A comparison as a table; with the groups aligned and conflicting, their difference is the last column.
 
     Args:
-        comparison: the numbers.
-        rivals: the rows are systems that compete, so the best of each column stands out.
+        comparison: the scores.
+        rivals: whether the rows are competing systems, so that the best of each column is marked.
     """
     gap = {"aligned", "conflicting"} <= set(comparison.columns)
     best = [
@@ -146,11 +148,11 @@ def comparison_table(comparison: Comparison, rivals: bool) -> Table:
     head = list(comparison.columns)
     if comparison.images:
         head = [f"{name} ({count:,} images)" for name, count in zip(head, comparison.images, strict=True)]
-    return Table((*head, "lost by the change of scene") if gap else tuple(head), tuple(rows))
+    return Table((*head, "conflicting − aligned") if gap else tuple(head), tuple(rows))
 
 
 def stage_table(stages: tuple[StageRow, ...]) -> Table:
-    """One row per stage with its time as a bar."""
+    """One row per stage, with its time shown as a bar."""
     longest = max((stage.seconds for stage in stages), default=0.0)
     rows = [
         Row(
@@ -160,22 +162,22 @@ def stage_table(stages: tuple[StageRow, ...]) -> Table:
         )
         for stage in stages
     ]
-    return Table(("time", "state"), tuple(rows))
+    return Table(("time", "status"), tuple(rows))
 
 
-def company(table: Cooccurrence, limit: int = 6) -> list[tuple[str, str, str]]:
-    """The strongest companions as (class, share, companion)."""
+def strongest_pairs(table: Cooccurrence, limit: int = 6) -> list[tuple[str, str, str]]:
+    """The strongest co-occurrences, as (class, share of its images, companion)."""
     found = table.strongest()[:limit]
     return [(table.rows[k], f"{100 * share:.0f} %", table.columns[j]) for k, j, share in found]
 
 
 def settings_rows(settings: Mapping[str, object]) -> list[tuple[str, str]]:
-    """Nested settings as (dotted field, value)."""
+    """Nested settings as pairs of dotted field and value."""
     return list(_flat(settings, ""))
 
 
 def duration(seconds: float) -> str:
-    """``0.4 s``, ``12 s``, ``3 min 05 s``, ``36 min``, ``2 h 07 min``."""
+    """A duration as text: ``0.4 s``, ``12 s``, ``3 min 05 s``, ``36 min``, ``2 h 07 min``."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -189,13 +191,13 @@ def duration(seconds: float) -> str:
 
 
 def cell(value: float, tone: str = "") -> Cell:
-    """A fraction as percent with its bar."""
+    """A cell with a fraction in per cent and a bar of that length."""
     known = not math.isnan(value)
     return Cell(percent(value), max(0.0, min(100.0, 100 * value)) if known else None, tone)
 
 
 def _by_value(score: Score, num_classes: int) -> tuple[float, ...]:
-    """Per mask value, background first; average precision knows no background."""
+    """Scores by mask value, background first; nan for the background of average precision."""
     values = score.per_class if len(score.per_class) == num_classes + 1 else (math.nan, *score.per_class)
     if len(values) != num_classes + 1:
         raise ValueError(

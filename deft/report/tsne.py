@@ -1,8 +1,8 @@
-"""Vectors on a plane, and how well groups of them are apart: the only door to scikit-learn.
+"""t-SNE and silhouette coefficients of vectors; the only module that imports scikit-learn.
 
-t-SNE (van der Maaten and Hinton, 2008, Journal of Machine Learning Research 9) keeps neighbours near and says nothing
-of large distances: it is to be looked at. The silhouette (Rousseeuw, 1987) is the figure: for each vector, how much
-nearer its own group is than the next one, from -1 to 1, averaged.
+t-SNE (van der Maaten and Hinton, 2008, Journal of Machine Learning Research 9) preserves neighbourhoods, not large
+distances: it is for visual inspection. The silhouette coefficient (Rousseeuw, 1987) is a measure: for each vector, how
+much closer it is to its own group than to the nearest other one, from -1 to 1, averaged over the vectors.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from deft.contracts import InputError
 
 
-def plane(vectors: NDArray[np.float32], perplexity: float = 30.0, seed: int = 0) -> NDArray[np.float32]:
-    """t-SNE of vectors.
+def tsne(vectors: NDArray[np.float32], perplexity: float = 30.0, seed: int = 0) -> NDArray[np.float32]:
+    """Coordinates of vectors, embedded in two dimensions by t-SNE.
 
     Args:
         vectors: (N, C), N of at least 4.
-        perplexity: about how many neighbours each keeps; at most (N - 1) / 3 is used.
-        seed: of the algorithm; the same vectors and seed give the same picture.
+        perplexity: roughly the number of neighbours considered for each vector; at most (N - 1) / 3 is used.
+        seed: random seed; the same vectors and seed give the same result.
 
     Returns:
         (N, 2).
@@ -31,7 +31,7 @@ def plane(vectors: NDArray[np.float32], perplexity: float = 30.0, seed: int = 0)
         InputError: scikit-learn is missing, or there are fewer than 4 vectors.
     """
     if vectors.ndim != 2 or len(vectors) < 4:
-        raise InputError(f"t-SNE needs at least 4 vectors, got {len(vectors)}; look at more images")
+        raise InputError(f"expected at least 4 vectors for t-SNE, got {len(vectors)}; use more images")
     manifold = _sklearn("manifold")
     method = manifold.TSNE(
         n_components=2,
@@ -43,19 +43,19 @@ def plane(vectors: NDArray[np.float32], perplexity: float = 30.0, seed: int = 0)
 
 
 def silhouette(vectors: NDArray[np.float32], groups: Sequence[int]) -> float:
-    """Mean silhouette by Euclidean distance, in [-1, 1]; nan where there are not at least 2 groups of at least 2.
+    """Mean silhouette coefficient by Euclidean distance, in [-1, 1]; nan for fewer than 2 groups of 2 or more vectors.
 
     Args:
         vectors: (N, C).
-        groups: of each vector, (N,); groups of one vector are left out.
+        groups: group of each vector, (N,); groups of one vector are left out.
 
     Raises:
         InputError: scikit-learn is missing.
-        ValueError: there is not one group a vector.
+        ValueError: the numbers of groups and vectors differ.
     """
     members = np.asarray(groups)
     if members.shape != (len(vectors),):
-        raise ValueError(f"expected the group of each of {len(vectors)} vectors, got {members.shape}")
+        raise ValueError(f"expected one group for each of {len(vectors)} vectors, got {members.shape}")
     names, counts = np.unique(members, return_counts=True)
     kept = np.isin(members, names[counts > 1])
     if len(np.unique(members[kept])) < 2:
@@ -64,10 +64,10 @@ def silhouette(vectors: NDArray[np.float32], groups: Sequence[int]) -> float:
 
 
 def check_installed() -> None:
-    """Say that scikit-learn is missing before anything is trained.
+    """Check that scikit-learn is installed, before anything is trained.
 
     Raises:
-        InputError: it is.
+        InputError: it is not installed.
     """
     _sklearn("manifold")
 

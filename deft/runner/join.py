@@ -18,6 +18,7 @@ from deft.contracts import InputError, Splits
 from deft.data import open_data
 from deft.engine.worklist import RECORD, WorkList
 from deft.pipeline import Pipeline
+from deft.runner.run import data_of
 from deft.settings import restore
 from deft.stages.context import Run
 from deft.stages.make import SHARED, shares_of
@@ -89,9 +90,7 @@ def open_run(folder: Path, data: str | None = None) -> Shares:
         InputError: the data is not the run's, or the settings come from a file of yours.
     """
     record = read_json(folder / "run.json")
-    given = data or record["data"]["given"]
-    if not given:
-        raise InputError(f"{folder}: its data was given in Python and has no name; say with --data what it is")
+    given = data_of(folder, record, data)
     pipeline = restore(record["settings"])
     if not isinstance(pipeline, Pipeline):
         raise InputError(f"{folder / 'run.json'}: expected the settings of a pipeline; another program wrote it")

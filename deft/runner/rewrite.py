@@ -14,8 +14,13 @@ from deft.report.html import render
 from deft.runner.run import reopen
 
 
-def rewrite_report(folder: Path, beside: Sequence[Path] = ()) -> Path:
+def rewrite_report(folder: Path, beside: Sequence[Path] = (), data: str | None = None) -> Path:
     """Write a run's page again, its scores beside those of other runs.
+
+    Args:
+        folder: of the run.
+        beside: folders of runs to compare with.
+        data: as for :func:`deft.runner.run.reopen`.
 
     Raises:
         InputError: one of the folders holds no finished run, or the data is gone or has changed.
@@ -28,11 +33,11 @@ def rewrite_report(folder: Path, beside: Sequence[Path] = ()) -> Path:
             )
         record = read_json(other / "run.json")
         scores[record["recipe"] or other.name] = read_json(other / "scores.json")
-    run = reopen(folder)
+    run = reopen(folder, data)
     try:
-        data = replace(collect(run), comparisons=tuple(compare(scores)) if beside else ())
+        page = replace(collect(run), comparisons=tuple(compare(scores)) if beside else ())
         path = folder / "report.html"
-        atomic_write(path, render(data).encode())
+        atomic_write(path, render(page).encode())
         return path
     finally:
         run.out.close()

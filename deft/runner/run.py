@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import packages_distributions, version
@@ -16,7 +16,7 @@ from deft.backbone import weights_digest
 from deft.contracts import InputError, ReadsFiles, SampleAugmentation, Splits
 from deft.data import check, open_data
 from deft.data.faults import refuse
-from deft.data.from_file import code_of
+from deft.data.from_file import code_of, own_data
 from deft.engine import ranks
 from deft.engine.infer import device
 from deft.engine.plan import Watch
@@ -108,20 +108,51 @@ def _open(path: Path, what: dict[str, Any], needed: int) -> RunFolder:
     return folder or RunFolder(path, what, own=False)
 
 
-def reopen(folder: Path) -> Run:
+def reopen(folder: Path, data: str | None = None) -> Run:
     """Open a finished run.
 
+    Args:
+        folder: of the run.
+        data: ``KIND:PATH`` of the run's data; None takes the one in its record, unless that is a Python file.
+
     Raises:
-        InputError: the folder holds no run, or one whose settings come from a file of yours.
+        InputError: the folder holds no run, or one whose settings come from a file of yours, or the data cannot
+            be used.
     """
     record = read_run(folder)
-    if not record["data"]["given"]:
-        raise InputError(f"{folder}: its data was given in Python and has no name; write its page with deft.run again")
+    given = data_of(folder, record, data)
     pipeline = restore(record["settings"])
     if not isinstance(pipeline, Pipeline):
         raise InputError(f"{folder}: expected a pipeline in its run.json; it was written by another program")
     pipeline = replace(pipeline, weights=record.get("given", {}).get("weights", pipeline.weights))
-    return Run(pipeline, open_data(record["data"]["given"]), RunFolder(folder, record))
+    return Run(pipeline, open_data(given), RunFolder(folder, record))
+
+
+def data_of(folder: Path, record: Mapping[str, Any], data: str | None = None) -> str:
+    """``KIND:PATH`` of a run's data, as given now or as recorded.
+
+    A run folder may come from a stranger, and its record may name a Python file beside it. To open such data runs that
+    file, so that it has to be named by the user.
+
+    Raises:
+        InputError: no data is recorded, or it is a Python file that was not named, or another one than the run's.
+    """
+    given = data or str(record["data"]["given"])
+    if not given:
+        raise InputError(
+            f"{folder}: its data was given in Python and has no name; say with --data what it is, or write its page "
+            "with deft.run"
+        )
+    if own_data(given) is None:
+        return given
+    if data is None:
+        raise InputError(
+            f"{folder}: its data is made by a Python file, which would be run: {given}; if you trust that file, name "
+            f"it with --data {given}"
+        )
+    if code_of(given) != record["data"].get("code"):
+        raise InputError(f"--data {given}: expected the Python file that the run was made with, got another content")
+    return given
 
 
 def description(pipeline: Pipeline, data: str | Splits, splits: Splits, name: str) -> dict[str, Any]:

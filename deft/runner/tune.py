@@ -52,13 +52,16 @@ class Drawn:
         return ThresholdSweep(counts.shape[1], counts, totals).curve()
 
 
-def tune(folder: Path, masks: Path | None = None, most: int | None = None) -> tuple[Tuned, Path]:
+def tune(
+    folder: Path, masks: Path | None = None, most: int | None = None, data: str | None = None
+) -> tuple[Tuned, Path]:
     """Choose thresholds on drawn masks, make again what depends on them, and score on the other images.
 
     Args:
         folder: a finished run.
         masks: folder of drawn masks, named after the training images; None takes the dataset's own.
         most: use so many of the masks, chosen by their images' names, and leave the others to be scored on.
+        data: as for :func:`deft.runner.run.reopen`.
 
     Returns:
         What was chosen, and the page.
@@ -68,7 +71,7 @@ def tune(folder: Path, masks: Path | None = None, most: int | None = None) -> tu
     """
     if not (folder / "scores.json").exists():
         raise InputError(f"{folder}: expected a finished run, found none; finish it with the command it was begun with")
-    run = reopen(folder)
+    run = reopen(folder, data)
     try:
         _need_weights(run)
         drawn = _from_folder(run.train, masks) if masks is not None else _of_data(run.train)

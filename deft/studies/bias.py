@@ -27,7 +27,7 @@ from deft.classify.deft import DeftModule
 from deft.contracts import Dataset, InputError, Sample
 from deft.data.spread import spread
 from deft.engine.infer import device, for_each
-from deft.metrics.bias import mean, observed, sigmoid, swap_effect, taken_for
+from deft.metrics.bias import mean, observed, share_above, sigmoid, swap_effect
 from deft.metrics.cooccurrence import Cooccurrence, class_by_class, class_by_context
 from deft.metrics.miou import Confusion
 from deft.seedmaps import to_mask, upsample
@@ -204,8 +204,8 @@ class SwappedScores:
         highest = own[np.argsort(-self.alone[own, k], kind="stable")][: self.settings.examples]
         return {
             "norm_ratio": self.ratios[k],
-            "alone": taken_for(self.alone[:, k], self.tagged[:, k]),
-            "alone_elsewhere": taken_for(self.alone[:, k], ~self.tagged[:, k]),
+            "alone": share_above(self.alone[:, k], self.tagged[:, k]),
+            "alone_elsewhere": share_above(self.alone[:, k], ~self.tagged[:, k]),
             "examples": [
                 {"image": self.data.names[self.indices[place]], "alone": float(self.alone[place, k])}
                 for place in highest

@@ -185,7 +185,7 @@ def overlap_table(ranked: Sequence[Pair], pairs: Mapping[str, Sequence[Pair]]) -
         "Overlap with and without the companion",
         (*COMPANION, *heads),
         tuple(rows),
-        "IoU of the class, in per cent, on its photographs with the companion and without. Seeds are cut at the "
+        "IoU of the class, in per cent, on its photographs with the companion and without. Seeds are at the "
         "threshold that is best on the whole training split, chosen on the ground truth; pseudo-masks at the recipe's.",
     )
 

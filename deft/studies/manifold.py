@@ -18,7 +18,7 @@ from deft.artifacts import write_json
 from deft.contracts import Dataset, InputError
 from deft.data.spread import spread
 from deft.report.plots import scatter_chart
-from deft.report.tsne import check_installed, plane, silhouette
+from deft.report.tsne import check_installed, silhouette, tsne
 from deft.studies.outcome import Outcome, Plot, Table, cell, finite
 from deft.studies.rows import Finding, Row, system_rows
 from deft.studies.runner import StudyRunner
@@ -65,7 +65,7 @@ def choose_images(data: Dataset, settings: ManifoldSettings) -> list[int]:
 def embed(vectors: Vectors, data: Dataset, settings: ManifoldSettings, seed: int) -> dict[str, Any]:
     """The record of one run: t-SNE coordinates, classes, and silhouettes of the vectors and of the coordinates."""
     both = np.concatenate([vectors.z_fg.numpy(), vectors.z_bg.numpy()]).astype(np.float32)
-    points = plane(both, settings.perplexity, seed)
+    points = tsne(both, settings.perplexity, seed)
     classes = [int(data.labels[index].argmax()) for index in vectors.indices]
     return {
         "names": [data.names[index] for index in vectors.indices],

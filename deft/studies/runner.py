@@ -82,7 +82,7 @@ class StudyRunner:
         return splits
 
     def require_ground_truth(self) -> None:
-        """Refuse data without training masks before hours of training whose maps could not be scored.
+        """Refuse data without training masks: a study would train for hours and could not score its maps.
 
         Raises:
             InputError: no training image has a ground-truth mask.

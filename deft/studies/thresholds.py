@@ -30,7 +30,7 @@ from deft.studies.outcome import NOTHING, Outcome, Table, cell
 from deft.studies.rows import Finding, Row, system_rows
 from deft.studies.runner import StudyRunner
 from deft.thresholds import AUTO, CRITERIA, best_of, needed, number
-from deft.thresholds.criterion import three_classes
+from deft.thresholds.criterion import three_class_otsu
 
 SYSTEMS = ("cam", "irn", "irn_deft", "psa", "amn", "cutout")
 RECORD = "thresholds-study.json"
@@ -102,7 +102,7 @@ def _labels(run: Run) -> dict[str, dict[str, float]]:
     if isinstance(labels, ConfidentLabels):
         statistics_ = run.statistics("seeds")
         auto = replace(labels, fg=AUTO, bg=AUTO).settled(statistics_)
-        upper, lower = three_classes(statistics_.counts)
+        upper, lower = three_class_otsu(statistics_.counts)
         rules = {"auto": (number(auto.fg), number(auto.bg)), "three-class Otsu": (upper, lower)}
         with suppress(InputError):  # there are no published thresholds for maps of other tools
             known = getattr(published(run.pipeline).refine, "labels", None)

@@ -1,4 +1,4 @@
-"""Thresholds chosen without masks: from class maps and the photographs they belong to."""
+"""Thresholds chosen without masks, from class maps and their images."""
 
 from __future__ import annotations
 

@@ -1,20 +1,20 @@
-"""Thresholds that part object and background best, as far as maps and photographs tell.
+"""Criteria that choose the threshold between object and background from maps and images, without masks.
 
-Otsu (1979, "A threshold selection method from gray-level histograms") cuts a histogram where the variance between the
-two sides is largest. On class maps it has a weakness: it depends on the scale of the maps. The same maps raised to a
-power, which changes no order and so no mask, get another threshold, and it is too high for maps that are sharp. So a
-second witness is asked, which knows nothing of scale: the photograph. Where a threshold cuts along the edges of
-things, knowing the colour of a cell tells on which side it is; the mutual information of side and colour, within each
-image, measures it. It has a weakness of its own, on images whose colours say little about objects. The two agree where
-both can see, and err in different directions where one cannot. The score of a threshold is their product, each as a
-share of the largest it reaches, and the threshold with the highest score is chosen.
+Otsu (1979, "A threshold selection method from gray-level histograms") chooses the threshold with the largest variance
+between the two classes that it separates. On class maps it has a weakness: it depends on their scale. The same maps
+raised to a power, which keeps the order of their values and therefore the possible masks, get another threshold, and it
+is too high for sharp maps. So a second criterion is added that does not depend on scale: the mutual information, within
+each image, between being above the threshold and the colour of a cell. It is high if the threshold follows the edges of
+objects. It has a weakness of its own, on images whose colours say little about objects. The two criteria agree where
+both are informative, and err in different directions where one is not. The score of a threshold is the product of both,
+each divided by its maximum, and the threshold with the highest score is chosen.
 
-Refined maps are cut where they leave as many cells to the objects as the seeds do at their own threshold: refinement
-moves the outlines of objects to where they belong, but finds no more of them. The share of cells does not depend on the
+The threshold of refined maps is the one at which they cover as many cells as the seeds do at theirs: refinement moves
+the outlines of objects to where they belong, but does not find more objects. The share of cells does not depend on the
 scale of the maps either.
 
-Confident labels need two thresholds, one on each side of the chosen one: the middle between it and Otsu's threshold of
-the values on that side. Stricter labels leave too little of objects and background to learn boundaries from.
+Confident labels need two thresholds, one on each side of the chosen one: halfway between it and Otsu's threshold of the
+values on that side. Stricter labels leave too few object and background pixels for a network to be trained on.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from deft.metrics import THRESHOLDS
 from deft.thresholds.statistics import LEVELS, STEPS, MapStatistics
 
 FLAT = 0.98
-"""Thresholds whose score is at least this share of the best count as equally good."""
+"""Thresholds with at least this share of the best score count as equally good."""
 
 Curve = NDArray[np.float64]
 """A value at each of the thresholds 0.00, 0.01, ... 0.99, (100,)."""
@@ -38,24 +38,24 @@ Curve = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Choice:
-    """A threshold and how sharply it was chosen."""
+    """A chosen threshold, and the range of equally good ones."""
 
     threshold: float
     low: float
-    """Least threshold whose score is within 2 % of the best."""
+    """Lowest threshold whose score is within 2 % of the best."""
     high: float
-    """Greatest such threshold."""
+    """Highest threshold whose score is within 2 % of the best."""
     images: int
-    """Images whose maps were looked at."""
+    """Number of images with maps."""
 
 
 def choose(statistics: MapStatistics) -> Choice | None:
     """The background threshold of maps, chosen without masks.
 
     Returns:
-        The choice; None where the maps have one value everywhere, so that no threshold is better than another.
+        The choice; None if the maps have one value everywhere, so that no threshold is better than another.
     """
-    score = product(statistics)
+    score = combined_score(statistics)
     if not score.any():
         return None
     best = _peak(score)
@@ -64,35 +64,38 @@ def choose(statistics: MapStatistics) -> Choice | None:
 
 
 def choose_refined(refined: MapStatistics, seeds: MapStatistics) -> Choice | None:
-    """The background threshold of refined maps: with it they cover as many cells as their seeds at ``choose(seeds)``.
+    """The background threshold of refined maps, at which they cover as many cells as their seeds at ``choose(seeds)``.
 
     Args:
         refined: statistics of the refined maps.
-        seeds: of the seeds that they were refined from.
+        seeds: statistics of the seeds from which they were refined.
 
     Returns:
-        The choice, its range being where the seeds' equally good thresholds lead; None where either has one value
-        everywhere.
+        The choice, whose range corresponds to that of the seeds; None if either has one value everywhere.
     """
     first = choose(seeds)
-    if first is None or not between(refined.counts).any():
+    if first is None or not between_class_variance(refined.counts).any():
         return None
-    wanted, share = covered(seeds.counts), covered(refined.counts)
+    wanted, share = coverage_curve(seeds.counts), coverage_curve(refined.counts)
     best, low, high = (
         _peak(-np.abs(share - wanted[round(100 * at)])) for at in (first.threshold, first.low, first.high)
     )
     return Choice(best / 100, min(low, best) / 100, max(high, best) / 100, refined.images)
 
 
-def covered(counts: NDArray[np.int64]) -> Curve:
-    """Share of the cells above each threshold, in [0, 1], of a histogram of the values k / 255, (256,)."""
+def coverage_curve(counts: NDArray[np.int64]) -> Curve:
+    """Share of the cells above each threshold, in [0, 1], from a histogram of the values k / 255, (256,)."""
     above = np.array([counts[step < STEPS].sum() for step in range(len(THRESHOLDS))], dtype=np.float64)
     share: Curve = above / max(1, counts.sum())
     return share
 
 
 def needed(choice: Choice | None, what: str) -> Choice:
-    """A choice that cannot be done without.
+    """The choice, unless there is none.
+
+    Args:
+        choice: result of :func:`choose`.
+        what: setting or threshold that it is for, for the message.
 
     Raises:
         InputError: there is none.
@@ -100,32 +103,35 @@ def needed(choice: Choice | None, what: str) -> Choice:
     if choice is None:
         raise InputError(
             f"expected class maps to choose {what} from, got maps that have one value everywhere; train the classifier "
-            "for longer, or give numbers in the place of auto"
+            "for longer, or set numbers instead of auto"
         )
     return choice
 
 
 def choose_confident(statistics: MapStatistics) -> tuple[float, float]:
-    """Thresholds of confident labels: above the first an object is certain, below the second the background is.
+    """Thresholds of confident labels: pixels above the first are objects, pixels below the second background.
 
     Raises:
         InputError: the maps have one value everywhere.
     """
     middle = round(100 * needed(choose(statistics), "the thresholds of the confident labels").threshold)
     level = np.arange(LEVELS + 1)
-    above = between(np.where(STEPS[level] > middle, statistics.counts, 0))
-    below = between(np.where(STEPS[level] > middle, 0, statistics.counts))
-    # A side with a single value cannot be cut again: what is on it is certain.
-    sure = (middle + max(_peak(above), middle)) // 2 if above.any() else middle
+    above = between_class_variance(np.where(STEPS[level] > middle, statistics.counts, 0))
+    below = between_class_variance(np.where(STEPS[level] > middle, 0, statistics.counts))
+    # A side with a single value cannot be divided again: all of it is confident.
+    objects = (middle + max(_peak(above), middle)) // 2 if above.any() else middle
     background = (middle + min(_peak(below), middle)) // 2 if below.any() else middle
-    return sure / 100, background / 100
+    return objects / 100, background / 100
 
 
-def between(counts: NDArray[np.int64]) -> Curve:
-    """Otsu's share of the variance that lies between the two sides, in [0, 1]; 0 where one side is empty.
+def between_class_variance(counts: NDArray[np.int64]) -> Curve:
+    """Otsu's criterion: variance between the values above and below each threshold, as a share of the total variance.
 
     Args:
         counts: histogram of the values k / 255, (256,).
+
+    Returns:
+        (100,) in [0, 1]; 0 for a threshold with all values on one side.
     """
     values = np.arange(LEVELS + 1) / LEVELS
     size, total = counts.sum(), float((counts * values).sum())
@@ -142,8 +148,8 @@ def between(counts: NDArray[np.int64]) -> Curve:
     return share
 
 
-def three_classes(counts: NDArray[np.int64]) -> tuple[float, float]:
-    """Otsu's two thresholds between three classes, the upper one first: where most variance lies between the classes.
+def three_class_otsu(counts: NDArray[np.int64]) -> tuple[float, float]:
+    """Otsu's two thresholds between three classes, the upper one first: those with the largest between-class variance.
 
     Args:
         counts: histogram of the values k / 255, (256,).
@@ -163,32 +169,32 @@ def three_classes(counts: NDArray[np.int64]) -> tuple[float, float]:
     return found[0] / 100, found[1] / 100
 
 
-def product(statistics: MapStatistics) -> Curve:
-    """The criterion for seeds: both witnesses, each as a share of the largest value it reaches, multiplied."""
-    spread = _scaled(between(statistics.counts))
-    # Photographs of one colour each say nothing; the maps alone decide then.
+def combined_score(statistics: MapStatistics) -> Curve:
+    """The criterion for seeds: the product of Otsu's criterion and the mutual information, each over its maximum."""
+    spread = _scaled(between_class_variance(statistics.counts))
+    # The mutual information of images of a single colour is 0; then the maps alone decide.
     return spread * _scaled(statistics.information) if statistics.information.any() else spread
 
 
-def at_mean(statistics: MapStatistics) -> Curve:
-    """Peaks at the mean of all values."""
+def mean_criterion(statistics: MapStatistics) -> Curve:
+    """A score with its maximum at the mean of all values."""
     mean = float((statistics.counts * np.arange(LEVELS + 1)).sum()) / LEVELS / max(1, statistics.counts.sum())
     near: Curve = 1 - np.abs(np.arange(len(THRESHOLDS)) / 100 - mean)
     return near
 
 
 CRITERIA: Mapping[str, Callable[[MapStatistics], Curve]] = {
-    "both": product,
+    "both": combined_score,
     "colours": lambda statistics: statistics.information,
-    "Otsu": lambda statistics: between(statistics.counts),
-    "mean": at_mean,
+    "Otsu": lambda statistics: between_class_variance(statistics.counts),
+    "mean": mean_criterion,
 }
-"""Scores of thresholds, the higher the better, that the study ``thresholds`` compares with ``auto``, which is ``both``
-for seeds."""
+"""Criteria that the study ``thresholds`` compares with ``auto``, which is ``both`` for seeds: each scores all
+thresholds, higher is better."""
 
 
 def best_of(name: str, statistics: MapStatistics) -> float:
-    """The threshold that a criterion prefers."""
+    """The threshold with the highest score of a criterion in :data:`CRITERIA`."""
     return _peak(CRITERIA[name](statistics)) / 100
 
 
@@ -198,6 +204,6 @@ def _scaled(curve: Curve) -> Curve:
 
 
 def _peak(curve: Curve) -> int:
-    """Step of the highest value; the middle one of equals, since a gap in a histogram has no better side."""
+    """Index of the highest value; the middle one if several tie, as in a gap of the histogram."""
     highest = curve.max()
     return int(np.median(np.flatnonzero(curve >= highest - 1e-9 * abs(highest))))

@@ -1,4 +1,4 @@
-"""The thresholds that there are for one set of maps, and which of them is used."""
+"""The thresholds of one set of maps (fixed, auto, tuned), and which of them is used."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deft.thresholds.auto import AUTO, Threshold, number
 from deft.thresholds.criterion import Choice, needed
 
 How = Literal["fixed", "auto", "tuned"]
-"""Set as a number before anything was seen, chosen without masks, or chosen on drawn masks."""
+"""How a threshold was chosen: set to a number in advance, without masks, or on drawn masks."""
 TUNED = "tuned.json"
 
 
@@ -21,26 +21,27 @@ class Cuts:
     """Thresholds of one set of maps."""
 
     field: str
-    """The setting, as ``--set`` knows it."""
+    """Dotted name of the setting, as in ``--set``."""
     setting: Threshold
+    """Value of the setting."""
     choice: Choice | None
-    """What is chosen without masks; None for maps that have one value everywhere."""
+    """Threshold chosen without masks; None for maps that have one value everywhere."""
     tuned: float | None = None
-    """What was chosen on drawn masks."""
+    """Threshold chosen on drawn masks; None if there is none."""
 
     @property
     def how(self) -> How:
-        """Where the threshold that is used comes from."""
+        """How the threshold in use was chosen."""
         if self.tuned is not None:
             return "tuned"
         return "auto" if self.setting == AUTO else "fixed"
 
     @property
     def used(self) -> float:
-        """The threshold that masks are made at.
+        """The threshold in use.
 
         Raises:
-            InputError: it is to be chosen from maps that have one value everywhere.
+            InputError: it is ``auto``, and the maps have one value everywhere.
         """
         if self.tuned is not None:
             return self.tuned
@@ -48,7 +49,7 @@ class Cuts:
 
     @property
     def known(self) -> dict[str, float]:
-        """Every threshold that needed no mask of the images it is scored on, by :data:`How`."""
+        """All thresholds chosen without masks of the images to be scored, by :data:`How`."""
         found: dict[str, float] = {} if self.setting == AUTO else {"fixed": number(self.setting)}
         if self.choice is not None:
             found["auto"] = self.choice.threshold
@@ -57,7 +58,7 @@ class Cuts:
         return found
 
     def to_json(self) -> dict[str, Any]:
-        """For ``run.json``: what is used, how it was chosen, from how many images, and how flat the choice is."""
+        """JSON values for ``run.json``: the threshold, how it was chosen, on how many images, and equally good ones."""
         chosen = self.choice
         flat = {} if chosen is None else {"from": chosen.images, "equally good": [chosen.low, chosen.high]}
         return {"threshold": self.used, "chosen": self.how, **self.known, **flat}
@@ -65,18 +66,18 @@ class Cuts:
 
 @dataclass(frozen=True)
 class Tuned:
-    """What ``deft tune`` chose."""
+    """Thresholds chosen by ``deft tune``."""
 
     thresholds: Mapping[str, float]
-    """By stage: ``seeds``, and ``refined`` where there is a refiner."""
+    """By stage: ``seeds``, and ``refined`` if there is a refiner."""
     images: tuple[str, ...]
-    """Names of the images whose masks they were chosen on: they are not scored any more."""
+    """Names of the images on whose masks they were chosen; these are no longer scored."""
     off: Mapping[str, float]
-    """By stage: mIoU that the choice loses, in the mean over samples drawn from these masks, in [0, 1]."""
+    """By stage: expected loss in mIoU, in [0, 1], estimated on bootstrap samples of these masks."""
 
 
 def read_tuned(folder: Path) -> Tuned | None:
-    """What was chosen on drawn masks for a run; None where nothing was."""
+    """The thresholds tuned for a run; None if there are none."""
     path = folder / TUNED
     if not path.exists():
         return None
@@ -85,6 +86,6 @@ def read_tuned(folder: Path) -> Tuned | None:
 
 
 def write_tuned(folder: Path, tuned: Tuned) -> None:
-    """Keep it in the run folder, where every later command on the run finds it."""
+    """Store the thresholds in the run folder, for all later commands on the run."""
     content = {"thresholds": dict(tuned.thresholds), "images": list(tuned.images), "off": dict(tuned.off)}
     write_json(folder / TUNED, content)

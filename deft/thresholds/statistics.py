@@ -1,6 +1,6 @@
-"""What the choice of a threshold looks at: a histogram of map values, and how well each threshold explains colours.
+"""Statistics from which thresholds are chosen: a histogram of map values, and mutual information with colours.
 
-Both are sums over images, so that a data set of any size is read once and never held.
+Both are sums over images, so that a dataset of any size is read once and not kept in memory.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ from deft.seedmaps import STRIDE, strongest
 LEVELS = 255
 """Maps are stored in 8 bits: their values are k / 255."""
 COLOURS = 8
-"""Bins for each of red, green and blue."""
+"""Number of bins for each of red, green and blue."""
 
 
 @dataclass(frozen=True, eq=False)
 class MapStatistics:
-    """Sums over the cells of the class maps of a number of images."""
+    """Sums over the cells of the class maps of some images; two of them can be added with ``+``."""
 
     counts: NDArray[np.int64]
-    """How many cells have a strongest map of value k / 255, (256,)."""
+    """Histogram of the strongest map of each cell: number of cells with value k / 255, (256,)."""
     information: NDArray[np.float64]
-    """Sum over images of the mutual information of "above the threshold" and the colour of a cell, in nats, at each of
-    the thresholds 0.00, 0.01, ... 0.99, (100,)."""
+    """Sum over images of the mutual information between "above the threshold" and the colour of a cell, in nats, for
+    each of the thresholds 0.00, 0.01, ... 0.99, (100,)."""
     images: int = 0
-    """Images that have a map."""
+    """Number of images with maps."""
 
     @classmethod
     def empty(cls) -> MapStatistics:
-        """Of no image."""
+        """Statistics of no images."""
         return cls(np.zeros(LEVELS + 1, dtype=np.int64), np.zeros(len(THRESHOLDS)))
 
     @classmethod
     def of(cls, seeds: SeedMaps, image: NDArray[np.uint8]) -> MapStatistics:
-        """Of one image.
+        """Statistics of one image.
 
         Args:
             seeds: its maps, (P, h, w) on the grid of :mod:`deft.seedmaps`.
@@ -66,7 +66,7 @@ class MapStatistics:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """As plain values."""
+        """The sums as JSON values, for :meth:`from_json`."""
         return {
             "counts": self.counts.tolist(),
             "information": [round(float(value), 9) for value in self.information],
@@ -75,23 +75,23 @@ class MapStatistics:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> MapStatistics:
-        """What :meth:`to_json` wrote."""
+        """The inverse of :meth:`to_json`."""
         return cls(np.array(value["counts"], dtype=np.int64), np.array(value["information"]), int(value["images"]))
 
 
 STEPS: NDArray[np.intp] = np.searchsorted(THRESHOLDS, np.arange(LEVELS + 1, dtype=np.float32) / LEVELS).astype(np.intp)
-"""How many of the 100 thresholds lie below each of the 256 values, (256,): a value is above just those."""
+"""Number of the 100 thresholds below each of the 256 values, (256,)."""
 
 
 def information(levels: NDArray[np.intp], colours: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Mutual information of "the value is above a threshold" and the colour, in nats.
+    """Mutual information between "the value is above a threshold" and the colour, in nats.
 
     Args:
-        levels: map values times 255, (n,).
-        colours: colour bin of each cell, any integers of at least 0, (n,).
+        levels: map values times 255, integer (n,).
+        colours: colour bin of each cell, non-negative integers, (n,).
 
     Returns:
-        (100,), of each threshold: 0 where all cells are on one side, at most log 2.
+        (100,), for each threshold: 0 if all cells are on one side, at most log 2.
     """
     used, rows = np.unique(colours, return_inverse=True)
     width = len(THRESHOLDS) + 1
@@ -105,7 +105,7 @@ def information(levels: NDArray[np.intp], colours: NDArray[np.intp]) -> NDArray[
 
 
 def _entropy(share: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Of a coin that falls on one side with that probability, in nats."""
+    """Entropy of a Bernoulli variable with probability ``share``, in nats."""
     inside = np.clip(share, 1e-300, 1.0)
     outside = np.clip(1 - share, 1e-300, 1.0)
     entropy: NDArray[np.float64] = -(share * np.log(inside) + (1 - share) * np.log(outside))
@@ -115,15 +115,15 @@ def _entropy(share: NDArray[np.float64]) -> NDArray[np.float64]:
 def kept_statistics(
     path: Path, made_by: str, data: Dataset, maps: Callable[[int], SeedMaps], title: str = "thresholds"
 ) -> MapStatistics:
-    """Statistics that are stored in a file; measured and stored where they are not there, or are of other maps.
+    """Statistics stored in a file; measured and stored first if the file is missing or belongs to other maps.
 
-    Of several processes all have to call it: the first measures and all return the same.
+    If there are several processes, all must call it: the first one measures, and all return the same.
 
     Args:
         path: the file.
         made_by: key of the maps.
         data: the images.
-        maps: stored maps of image ``i``.
+        maps: returns the stored maps of image ``i``.
         title: progress-bar label.
     """
     known = stored_statistics(path, made_by)
@@ -138,17 +138,17 @@ def kept_statistics(
 
 
 def stored_statistics(path: Path, made_by: str) -> MapStatistics | None:
-    """Statistics in a file; None where it is not there, or is of maps of another key."""
+    """Statistics stored in a file; None if it is missing, or its maps have another key."""
     value = read_json(path) if path.exists() else {}
     return MapStatistics.from_json(value) if value.get("made_by") == made_by else None
 
 
 def measure(data: Dataset, maps: Callable[[int], SeedMaps], title: str = "thresholds") -> MapStatistics:
-    """Statistics of the maps of a whole data set.
+    """Statistics of the maps of a whole dataset.
 
     Args:
         data: the images.
-        maps: stored maps of image ``i``.
+        maps: returns the stored maps of image ``i``.
         title: progress-bar label.
     """
     found: list[MapStatistics | None] = [None] * len(data)
@@ -158,7 +158,7 @@ def measure(data: Dataset, maps: Callable[[int], SeedMaps], title: str = "thresh
 
     for_each(data, range(len(data)), work, title=title, on_device=False)
     total = MapStatistics.empty()
-    for one in found:  # in the order of the images, so that sums do not depend on which thread was faster
+    for one in found:  # in the order of the images, so that sums do not depend on the timing of threads
         if one is not None:
             total = total + one
     return total

@@ -45,16 +45,20 @@ print("torch" in sys.modules)
     assert torch == "False"
 
 
-def test_a_wrong_recipe_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "did you mean 'irn_deft'" in told(capsys, "run", "irn_def", "--data", "demo:", "--out", "x")
-
-
 def test_missing_weights_are_told_before_the_run(
     capsys: pytest.CaptureFixture[str], folder_data: Path, tmp_path: Path
 ) -> None:
     words = ["run", "cam", "--data", f"folder:{folder_data}", "--out", str(tmp_path / "r"), "--weights", "nowhere.pth"]
     assert "nowhere.pth" in told(capsys, *words)
     assert not (tmp_path / "r").exists()
+
+
+def test_the_help_of_run_says_where_recipes_and_data_come_from(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    words = " ".join(capsys.readouterr().out.split())
+    assert "deft recipes lists all" in words
+    assert "my_data.py:Birds?root=photos" in words
 
 
 @pytest.mark.parametrize(
@@ -71,7 +75,8 @@ def test_missing_weights_are_told_before_the_run(
         ),
         (
             "photos",
-            "expected KIND:PATH with KIND one of folder, voc, coco, demo, got 'photos'; write folder:photos",
+            "expected KIND:PATH with KIND one of folder, voc, coco, demo, or a Python file of yours as in "
+            "my_data.py:Birds?root=photos, got 'photos'; write folder:photos",
         ),
         (
             "demo:bias=7",
@@ -93,18 +98,6 @@ def test_check_lists_faults_and_exits_2(capsys: pytest.CaptureFixture[str], own_
     out = capsys.readouterr().out
     assert "img_00.png" in out
     assert "labels.csv:8" in out
-
-
-def test_own_recipes_run_from_a_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    mine = tmp_path / "mine.py"
-    mine.write_text(
-        "from dataclasses import replace\nfrom deft import recipes\n\ndef recipe():\n"
-        "    return replace(recipes.cam(), seed_threshold=0.33)\n"
-    )
-    assert main(["run", str(mine), "--data", "demo:", "--out", "x", "--show"]) == 0
-    assert "seed_threshold = 0.33" in capsys.readouterr().out
-    mine.write_text("x = 1\n")
-    assert "function recipe()" in told(capsys, "run", str(mine), "--data", "demo:", "--out", "x")
 
 
 def test_a_full_disk_and_ctrl_c_say_how_to_go_on(

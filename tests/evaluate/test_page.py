@@ -6,14 +6,10 @@ from pathlib import Path
 import pytest
 
 import deft
-from deft.cli.main import main
-from deft.contracts import InputError
-from deft.evaluate.compare import compare
 from deft.evaluate.page import collect
 from deft.pipeline import Pipeline
 from deft.recipes import cam
 from deft.report.summary import headline
-from deft.runner.rewrite import rewrite_report
 from deft.runner.run import reopen
 from deft.thresholds import Tuned, write_tuned
 from short import tiny
@@ -37,20 +33,6 @@ def test_a_page_holds_hostile_names_as_text(own_folder: Path, tmp_path: Path) ->
     assert "http" not in page.split("</style>")[1].split("<footer>")[0].replace("http-equiv", "")
 
 
-def test_runs_stand_side_by_side(folder_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name, seed in (("one", 0), ("two", 1)):
-        deft.run(short(f"seed={seed}"), f"folder:{folder_data}", tmp_path / name, name=name)
-    assert main(["report", str(tmp_path / "one"), "--beside", str(tmp_path / "two")]) == 0
-    text = (tmp_path / "one" / "report.html").read_text(encoding="utf-8")
-    assert "Side by side" in text
-    scores = {name: json.loads((tmp_path / name / "scores.json").read_text()) for name in ("one", "two")}
-    table = compare(scores)[0]
-    column = table.columns.index("seeds, train, the run's threshold")
-    for name in ("one", "two"):
-        assert dict(table.rows)[name][column] == scores[name]["train"]["seeds"]["used"]["miou"]
-    assert "network, val" not in table.columns  # neither run has one
-
-
 @pytest.mark.parametrize("setting", ["auto", "0.3"])
 def test_the_page_says_how_the_threshold_in_use_was_chosen(setting: str, folder_data: Path, tmp_path: Path) -> None:
     pipeline = short(f"seed_threshold={setting}", steps=20)
@@ -72,7 +54,7 @@ def test_the_page_says_how_the_threshold_in_use_was_chosen(setting: str, folder_
     assert (curve.used, curve.auto) == (cuts.used, auto)
     assert f"threshold {auto:.2f} (chosen without masks)" in page
     assert ("fixed threshold 0.30" in page) == (how == "fixed")
-    assert "best threshold" in page and "(chosen on the truth)" in page
+    assert "best threshold" in page and "(chosen on the ground truth)" in page
     held_out = [one.chosen for one in data.scores if (one.what, one.split) == ("seeds", "val")]
     assert held_out == [kind for kind, _ in shown]
 
@@ -97,20 +79,3 @@ def test_images_that_thresholds_were_tuned_on_are_not_scored_and_that_is_said(
     assert after["thresholds"]["seeds"]["chosen"] == "tuned"
     assert "threshold 0.42 (tuned on drawn masks)" in page
     assert "tuned on the masks of 3 training images" in page and "seeds 1.2" in page
-
-
-def test_an_unfinished_run_has_no_page(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="expected a finished run"):
-        rewrite_report(tmp_path)
-
-
-def test_each_part_of_val_has_its_table() -> None:
-    def scores(aligned: float, conflicting: float) -> dict[str, object]:
-        parts = {"aligned": {"count": 3, "map": aligned}, "conflicting": {"count": 4, "map": conflicting}}
-        return {"val": {"tags": {"map": 0.5}, "groups": parts}}
-
-    whole, parts = compare({"one": scores(0.9, 0.3), "two": scores(0.8, 0.7)})
-    assert whole.columns == ("tags, val (mAP)",)
-    assert parts.columns == ("aligned", "conflicting")
-    assert parts.images == (3, 4)
-    assert dict(parts.rows) == {"one": (0.9, 0.3), "two": (0.8, 0.7)}

@@ -38,33 +38,33 @@ def test_ignored_pixels_are_in_no_region() -> None:
     assert second.foreground.tolist() == [[False, False, True, False]]
 
 
-def test_the_ground_of_a_pair_is_its_context() -> None:
+def test_the_background_of_a_pair_is_its_context() -> None:
     mask, context = np.array([[0, 0, 1]], dtype=np.uint8), np.array([[1, 2, 0]], dtype=np.uint8)
-    assert regions(mask, 0, context, ground=1).background.tolist() == [[False, True, False]]
-    with pytest.raises(ValueError, match="the same size"):
+    assert regions(mask, 0, context, context_index=1).background.tolist() == [[False, True, False]]
+    with pytest.raises(ValueError, match="mask's size"):
         regions(mask, 0, context[:, :2])
 
 
-def test_on_grid_takes_what_is_there() -> None:
+def test_on_grid_samples_the_nearest_pixel() -> None:
     region = np.arange(12).reshape(3, 4) % 2 == 0
     assert on_grid(region, (3, 4)).tolist() == region.tolist()
     assert on_grid(region, (1, 2)).tolist() == [[True, True]]
 
 
-def test_nothing_to_average_is_nan() -> None:
+def test_the_average_of_an_empty_region_is_nan() -> None:
     nothing = np.zeros((2, 2), dtype=bool)
     afa, aba, images, grounds = average_activation([np.ones((2, 2), dtype=np.float32)], [Regions(nothing, nothing)])
     assert np.isnan([afa, aba]).all()
     assert (images, grounds) == (0, 0)
-    with pytest.raises(ValueError, match="regions of each image"):
+    with pytest.raises(ValueError, match="one Regions per image"):
         average_activation([], [Regions(nothing, nothing)])
 
 
-def test_pearson_equals_numpy_and_knows_no_flat_curve() -> None:
+def test_pearson_equals_numpy_and_is_nan_for_a_constant_curve() -> None:
     x, y = np.random.default_rng(1).normal(size=(2, 9))
     assert pearson(x.tolist(), y.tolist()) == pytest.approx(np.corrcoef(x, y)[0, 1])
     assert pearson([*x, np.nan], [*y, 1.0]) == pytest.approx(np.corrcoef(x, y)[0, 1])
     assert np.isnan(pearson([1, 1, 1], [1, 2, 3]))
     assert np.isnan(pearson([1], [2]))
-    with pytest.raises(ValueError, match="one length"):
+    with pytest.raises(ValueError, match="same length"):
         pearson([1], [1, 2])

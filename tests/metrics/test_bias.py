@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from deft.metrics.bias import Swap, observed, sigmoid, swap_effect, taken_for
+from deft.metrics.bias import SwapEffect, observed, share_above, sigmoid, swap_effect
 
 
-def slow(logits: np.ndarray, own: list[int], companion: list[bool]) -> Swap:
+def slow(logits: np.ndarray, own: list[int], companion: list[bool]) -> SwapEffect:
     lifts, lifts_p, away = [], [], []
     for p, home in enumerate(own):
         others = [n for n in range(len(companion)) if n != home]
@@ -23,7 +23,7 @@ def slow(logits: np.ndarray, own: list[int], companion: list[bool]) -> Swap:
             away.append(
                 np.mean([1 / (1 + math.exp(-logits[p, n])) for n in elsewhere]) - 1 / (1 + math.exp(-logits[p, home]))
             )
-    return Swap(float(np.mean(lifts)), float(np.mean(lifts_p)), float(np.mean(away)))
+    return SwapEffect(float(np.mean(lifts)), float(np.mean(lifts_p)), float(np.mean(away)))
 
 
 def test_swap_effect_equals_a_loop() -> None:
@@ -36,25 +36,26 @@ def test_swap_effect_equals_a_loop() -> None:
     assert found.away == pytest.approx(expected.away)
 
 
-def test_with_an_additive_score_the_lift_is_of_the_backgrounds_alone() -> None:
-    """Which objects are looked at, and how strong they are, changes nothing in logits."""
+def test_the_lift_of_an_additive_score_does_not_depend_on_the_objects() -> None:
     rng = np.random.default_rng(1)
-    grounds, companion = rng.normal(size=10), np.arange(10) < 4
-    own = np.array([8, 9])  # backgrounds that are left out of neither side's mean below
+    backgrounds, companion = rng.normal(size=10), np.arange(10) < 4
+    own = np.array([8, 9])  # with 2 added below: images whose backgrounds are not among those compared
     found = [
-        swap_effect(strength[:, None] + np.append(grounds, [0.0, 0.0]), own + 2, np.append(companion, [False, False]))
+        swap_effect(
+            strength[:, None] + np.append(backgrounds, [0.0, 0.0]), own + 2, np.append(companion, [False, False])
+        )
         for strength in (rng.normal(size=2), rng.normal(size=2) * 9)
     ]
     assert found[0].lift_logits == pytest.approx(found[1].lift_logits)
 
 
-def test_a_background_that_changes_nothing_has_no_effect() -> None:
+def test_scores_that_do_not_depend_on_the_background_have_no_effect() -> None:
     logits = np.repeat(np.array([[1.0], [2.0]]), 5, axis=1)
     found = swap_effect(logits, np.array([0, 1]), np.array([True, False, True, False, False]))
-    assert found == Swap(pytest.approx(0), pytest.approx(0), pytest.approx(0))
+    assert found == SwapEffect(pytest.approx(0), pytest.approx(0), pytest.approx(0))
 
 
-def test_nothing_to_compare_is_nan() -> None:
+def test_an_effect_without_backgrounds_of_both_kinds_is_nan() -> None:
     logits = np.zeros((2, 3))
     for everywhere in (True, False):
         found = swap_effect(logits, np.array([0, 1]), np.full(3, everywhere))
@@ -64,16 +65,16 @@ def test_nothing_to_compare_is_nan() -> None:
         swap_effect(logits, np.array([0]), np.full(3, True))
 
 
-def test_observed_splits_the_photographs_in_four() -> None:
+def test_observed_averages_over_four_kinds_of_images() -> None:
     found = observed(np.array([0.9, 0.6, 0.4, 0.1]), np.array([1, 1, 0, 0], bool), np.array([1, 0, 1, 0], bool))
     assert (found.with_it, found.without_it, found.tempted, found.calm) == (0.9, 0.6, 0.4, 0.1)
     assert math.isnan(observed(np.array([0.9]), np.array([True]), np.array([True])).calm)
 
 
-def test_taken_for_counts_images() -> None:
+def test_share_above_counts_images() -> None:
     among = np.array([True, True, True, False])
-    assert taken_for(np.array([0.9, 0.5, 0.51, 0.9]), among) == pytest.approx(2 / 3)
-    assert math.isnan(taken_for(np.zeros(4), ~among & among))
+    assert share_above(np.array([0.9, 0.5, 0.51, 0.9]), among) == pytest.approx(2 / 3)
+    assert math.isnan(share_above(np.zeros(4), ~among & among))
 
 
 def test_sigmoid_of_large_logits() -> None:

@@ -17,7 +17,7 @@ def slow_average_precision(scores: np.ndarray, labels: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_equals_a_loop_over_cuts_with_ties(seed: int) -> None:
+def test_equals_a_loop_over_score_thresholds_with_ties(seed: int) -> None:
     rng = np.random.default_rng(seed)
     scores = rng.integers(0, 8, (40, 3)) / 8
     labels = rng.random((40, 3)) < 0.4
@@ -26,14 +26,14 @@ def test_equals_a_loop_over_cuts_with_ties(seed: int) -> None:
         assert found[k] == pytest.approx(slow_average_precision(scores[:, k], labels[:, k]))
 
 
-def test_order_of_images_never_matters() -> None:
+def test_the_order_of_images_does_not_matter() -> None:
     rng = np.random.default_rng(0)
     scores, labels = rng.integers(0, 3, (30, 2)).astype(np.float64), rng.random((30, 2)) < 0.5
     order = rng.permutation(30)
     assert np.array_equal(average_precision(scores, labels), average_precision(scores[order], labels[order]))
 
 
-def test_perfect_constant_and_absent() -> None:
+def test_perfect_and_constant_scores_and_an_absent_class() -> None:
     labels = np.array([[True, True, False], [False, False, False]])
     scores = np.array([[1.0, 0.0, 0.3], [0.0, 0.0, 0.4]])
     found = average_precision(scores, labels)
@@ -44,8 +44,8 @@ def test_perfect_constant_and_absent() -> None:
     assert np.isnan(mean_average_precision(scores, np.zeros_like(labels)))
 
 
-def test_errors() -> None:
-    with pytest.raises(ValueError, match="one shape"):
+def test_wrong_shapes_and_values_are_refused() -> None:
+    with pytest.raises(ValueError, match="same shape"):
         average_precision(np.zeros((2, 3)), np.zeros((2, 2), bool))
     with pytest.raises(ValueError, match="nan"):
         average_precision(np.full((1, 1), np.nan), np.ones((1, 1), bool))

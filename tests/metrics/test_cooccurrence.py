@@ -25,26 +25,26 @@ def test_the_two_ratios_of_table_3() -> None:
     assert found.share_of_labels()[0].tolist() == [0.6, 0.2, 0.2]
 
 
-def test_classes_are_no_company_of_themselves() -> None:
+def test_a_class_is_not_its_own_companion() -> None:
     found = class_by_class(LABELS, ("boat", "car"))
     assert found.counts.tolist() == [[0, 1], [1, 0]]
     assert found.images.tolist() == [3, 2]
 
 
-def test_a_class_never_seen_is_nan() -> None:
+def test_a_class_without_images_is_nan() -> None:
     found = class_by_class(np.zeros((3, 2), bool), ("a", "b"))
     assert np.isnan(found.share_of_images()).all()
     assert np.isnan(found.share_of_labels()).all()
     assert found.strongest() == []
 
 
-def test_strongest_is_what_the_class_makes_likelier() -> None:
+def test_strongest_is_the_companion_most_above_its_overall_share() -> None:
     found = class_by_context(LABELS, CONTEXTS, ("boat", "car"), ("water", "road", "sky"))
     assert found.strongest() == [(0, 0, 1.0)]
     assert found.strongest(at_least=4) == []
 
 
-def test_errors() -> None:
+def test_wrong_shapes_and_values_are_refused() -> None:
     with pytest.raises(ValueError, match="same images"):
         class_by_context(LABELS, CONTEXTS[:2], ("a", "b"), ("x", "y", "z"))
     with pytest.raises(ValueError, match="one name per column"):

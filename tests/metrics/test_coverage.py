@@ -11,7 +11,7 @@ MASK = np.array([[0, 0, 1, 1], [0, 255, 255, 1]], dtype=np.uint8)
 SURE = np.array([[0.5, 0.5, 0.9, 0.9], [0.8, 0.1, 0.1, 0.6]], dtype=np.float32)
 
 
-def test_one_image_by_hand() -> None:
+def test_statistics_of_one_image_counted_by_hand() -> None:
     coverage = Coverage(2)
     coverage.update(MASK, SURE, np.array([True, True]))
     one, two = coverage.of(1), coverage.of(2)
@@ -31,7 +31,7 @@ def test_untagged_images_do_not_dilute_a_class() -> None:
     assert coverage.of(1).tagged_share == 3 / 8
 
 
-def test_sum_equals_counting_all_and_survives_json() -> None:
+def test_the_sum_of_parts_equals_counting_all_also_through_json() -> None:
     rng = np.random.default_rng(0)
     whole, total = Coverage(3), Coverage(3)
     for _ in range(4):
@@ -46,7 +46,7 @@ def test_sum_equals_counting_all_and_survives_json() -> None:
     assert (again.images, again.pixels) == (4, 120)
 
 
-def test_without_confidence_the_mean_is_unknown_not_zero() -> None:
+def test_without_confidence_the_mean_is_nan_not_zero() -> None:
     coverage = Coverage(1)
     coverage.update(MASK)
     assert np.isnan(coverage.of(1).confidence)
@@ -54,16 +54,16 @@ def test_without_confidence_the_mean_is_unknown_not_zero() -> None:
     assert coverage.of(1).tagged == 1
 
 
-def test_nothing_counted_is_nan() -> None:
+def test_shares_without_images_are_nan() -> None:
     assert np.isnan(Coverage(1).of(1).share)
     assert np.isnan(Coverage(1).ignored())
 
 
-def test_errors() -> None:
+def test_wrong_shapes_and_values_are_refused() -> None:
     coverage = Coverage(1)
-    with pytest.raises(ValueError, match="value 9"):
+    with pytest.raises(ValueError, match="got 9"):
         coverage.update(np.full((2, 2), 9, np.uint8))
-    with pytest.raises(ValueError, match="same size"):
+    with pytest.raises(ValueError, match="mask's size"):
         coverage.update(MASK, SURE[:1])
     with pytest.raises(ValueError, match="multi-hot"):
         coverage.update(MASK, SURE, np.array([True, False]))

@@ -35,7 +35,7 @@ def test_confusion_equals_a_loop_over_pixels(num_classes: int, seed: int) -> Non
     assert np.array_equal(confusion.matrix, slow_confusion(prediction, truth, num_classes))
 
 
-def test_iou_by_hand_and_absent_classes_do_not_count() -> None:
+def test_absent_classes_do_not_count_in_the_mean() -> None:
     confusion = Confusion(3)
     confusion.update(np.array([[1, 1, 0, 255]], dtype=np.uint8), np.array([[1, 0, 0, 1]], dtype=np.uint8))
     iou = confusion.iou()
@@ -46,7 +46,7 @@ def test_iou_by_hand_and_absent_classes_do_not_count() -> None:
     assert confusion.pixels() == 4
 
 
-def test_a_dropped_truth_changes_nothing_and_an_ignored_prediction_is_background() -> None:
+def test_ignored_ground_truth_does_not_count_and_ignored_predictions_are_background() -> None:
     truth = np.array([[255, 1]], dtype=np.uint8)
     one, two = Confusion(1), Confusion(1)
     one.update(np.array([[1, 255]], dtype=np.uint8), truth)
@@ -55,7 +55,7 @@ def test_a_dropped_truth_changes_nothing_and_an_ignored_prediction_is_background
     assert one.matrix.tolist() == [[0, 0], [1, 0]]
 
 
-def test_summing_parts_equals_counting_all_and_survives_json() -> None:
+def test_the_sum_of_parts_equals_counting_all_also_through_json() -> None:
     rng = np.random.default_rng(0)
     parts, whole = [], Confusion(4)
     for _ in range(3):
@@ -69,14 +69,14 @@ def test_summing_parts_equals_counting_all_and_survives_json() -> None:
     assert Confusion.from_json(json.loads(json.dumps(total.to_json()))) == whole
 
 
-def test_data_set_iou_is_not_the_mean_of_image_ious() -> None:
+def test_dataset_iou_differs_from_the_mean_of_image_ious() -> None:
     large, small = Confusion(1), Confusion(1)
     large.update(np.ones((10, 10), np.uint8), np.ones((10, 10), np.uint8))
     small.update(np.zeros((1, 1), np.uint8), np.ones((1, 1), np.uint8))
     assert (large + small).iou()[1] == pytest.approx(100 / 101)
 
 
-def test_nothing_counted_is_nan() -> None:
+def test_scores_without_pixels_are_nan() -> None:
     assert np.isnan(Confusion(2).miou())
     assert all(np.isnan(value) for value in ThresholdSweep(2).best())
 
@@ -86,13 +86,13 @@ def test_errors_say_what_to_do() -> None:
     mask = np.zeros((2, 2), np.uint8)
     with pytest.raises(ValueError, match="same size"):
         confusion.update(mask, np.zeros((2, 3), np.uint8))
-    with pytest.raises(ValueError, match="value 7"):
+    with pytest.raises(ValueError, match="got 7"):
         confusion.update(mask, np.full((2, 2), 7, np.uint8))
-    with pytest.raises(ValueError, match="prediction holds the value 3"):
+    with pytest.raises(ValueError, match=r"predicted values of 2 classes.* got 3"):
         confusion.update(np.full((2, 2), 3, np.uint8), mask)
     with pytest.raises(ValueError, match="254"):
         Confusion(255)
-    with pytest.raises(ValueError, match="same classes"):
+    with pytest.raises(ValueError, match="same number of classes, got 2 and 3"):
         confusion + Confusion(3)
     sweep = ThresholdSweep(2)
     with pytest.raises(ValueError, match="nan"):
@@ -152,7 +152,7 @@ def test_sweeps_sum() -> None:
     assert again.best() == both.best()
 
 
-def test_fixed_and_best_are_apart() -> None:
+def test_the_best_threshold_differs_from_a_fixed_one() -> None:
     truth = np.array([[1, 1, 0, 0]], np.uint8)
     sweep = ThresholdSweep(1)
     sweep.update(np.array([[[0.9, 0.5, 0.3, 0.0]]], np.float32), [0], truth)

@@ -14,7 +14,7 @@ from deft.data.examples import MaskedImages
 from deft.data.transforms import TrainCrop
 from deft.engine.optimise import Sgd
 from deft.engine.plan import Plan
-from deft.refine.irn import Irn, IrnRefine, spread
+from deft.refine.irn import Irn, IrnRefine, propagate
 from deft.refine.labels import ConfidentLabels
 from deft.thresholds import MapStatistics
 from fakes import Pyramid, Scenes, method_context
@@ -45,7 +45,7 @@ def test_trains_once_and_refines_every_image(tmp_path: Path) -> None:
         torch.testing.assert_close(again(data[index], data.seeds(index)).maps, refined.maps)
 
 
-def test_seeds_of_nothing_are_refused_before_training(tmp_path: Path) -> None:
+def test_seeds_without_objects_are_refused_before_training(tmp_path: Path) -> None:
     data = Scenes()
     faint = lambda index: replace(data.seeds(index), maps=data.seeds(index).maps * 0)  # noqa: E731
     numbers = replace(SMALL, labels=ConfidentLabels(fg=0.30, bg=0.05))
@@ -54,7 +54,7 @@ def test_seeds_of_nothing_are_refused_before_training(tmp_path: Path) -> None:
     assert not (tmp_path / "model.safetensors").exists()
 
 
-def test_seeds_of_one_value_cannot_give_thresholds(tmp_path: Path) -> None:
+def test_constant_seeds_are_refused(tmp_path: Path) -> None:
     data = Scenes()
     flat = lambda index: replace(data.seeds(index), maps=data.seeds(index).maps * 0 + 0.5)  # noqa: E731
     with pytest.raises(InputError, match="the thresholds of the confident labels from, got maps that have one value"):
@@ -80,8 +80,8 @@ def test_thresholds_of_the_labels_are_chosen_once_from_all_seeds(tmp_path: Path)
 
 
 @pytest.mark.parametrize("value", [0.005, 1.0, -0.1, float("nan")])
-def test_a_background_that_no_map_can_be_cut_at_is_refused(value: float) -> None:
-    with pytest.raises(InputError, match=rf"refine\.background must be auto, or one of .* got {value}"):
+def test_background_thresholds_outside_the_sweep_are_refused(value: float) -> None:
+    with pytest.raises(InputError, match=rf"expected refine\.background to be auto or one of .* got {value}"):
         Irn(background=value)
 
 
@@ -99,7 +99,7 @@ def test_images_of_any_size_and_seeds_on_any_grid(size: tuple[int, int]) -> None
     assert nothing.maps.shape == (0, *grid)
 
 
-def test_bf16_boundaries_are_walked_in_float32() -> None:
+def test_maps_within_bf16_boundaries_are_propagated_in_float32() -> None:
     torch.manual_seed(0)
     network = SMALL.network(Pyramid()).eval()
     image = np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8)
@@ -110,13 +110,13 @@ def test_bf16_boundaries_are_walked_in_float32() -> None:
     assert torch.allclose(half.maps, exact.maps, atol=0.05) and not torch.equal(half.maps, exact.maps)
 
 
-def test_maps_fill_what_boundaries_enclose() -> None:
+def test_maps_fill_the_region_enclosed_by_boundaries() -> None:
     edge = torch.zeros(24, 24)
     edge[6:18, [6, 17]] = edge[[6, 17], 6:18] = 0.99
     seeds = torch.zeros(2, 24, 24)
     seeds[0, 10:12, 10:12] = 1
     seeds[1, 2, 2] = 0.1
-    walked = spread(seeds, edge, Irn(), 256)
+    walked = propagate(seeds, edge, Irn(), 256)
     inside = torch.zeros(24, 24, dtype=torch.bool)
     inside[7:17, 7:17] = True
     away = torch.ones(24, 24, dtype=torch.bool)
@@ -126,29 +126,29 @@ def test_maps_fill_what_boundaries_enclose() -> None:
     assert walked[0][away].max() < 0.05
 
 
-def test_maps_are_cleared_on_boundaries_only_where_asked_for() -> None:
+def test_maps_are_cleared_on_boundaries_only_if_set() -> None:
     generator = torch.Generator().manual_seed(0)
     seeds, edge = torch.rand(2, 9, 8, generator=generator), torch.rand(9, 8, generator=generator)
     assert not Irn().clear_edges
-    cleared = spread(seeds, edge, Irn(clear_edges=True), 8)
-    torch.testing.assert_close(cleared, spread(seeds * (1 - edge), edge, Irn(), 8))
-    assert not torch.allclose(cleared, spread(seeds, edge, Irn(), 8), atol=1e-2)
+    cleared = propagate(seeds, edge, Irn(clear_edges=True), 8)
+    torch.testing.assert_close(cleared, propagate(seeds * (1 - edge), edge, Irn(), 8))
+    assert not torch.allclose(cleared, propagate(seeds, edge, Irn(), 8), atol=1e-2)
     assert Irn(clear_edges=True).learning == Irn().learning
 
 
-def test_a_power_is_taken_of_the_seeds_before_the_walk() -> None:
+def test_seeds_are_raised_to_a_power_before_the_random_walk() -> None:
     generator = torch.Generator().manual_seed(0)
     seeds, edge = torch.rand(2, 9, 8, generator=generator), torch.rand(9, 8, generator=generator)
-    expected = spread(seeds**1.5, edge, Irn(), 8)
-    torch.testing.assert_close(spread(seeds, edge, Irn(power=1.5), 8), expected)
-    assert not torch.allclose(spread(seeds, edge, Irn(), 8), expected, atol=1e-2)
+    expected = propagate(seeds**1.5, edge, Irn(), 8)
+    torch.testing.assert_close(propagate(seeds, edge, Irn(power=1.5), 8), expected)
+    assert not torch.allclose(propagate(seeds, edge, Irn(), 8), expected, atol=1e-2)
     assert Irn(power=1.5).learning == Irn().learning
     with pytest.raises(InputError, match=r"refine\.power"):
         Irn(power=0.0)
 
 
 def test_maps_of_zeros_stay_zeros() -> None:
-    assert not spread(torch.zeros(2, 5, 6), torch.rand(5, 6), Irn(), 256).any()
+    assert not propagate(torch.zeros(2, 5, 6), torch.rand(5, 6), Irn(), 256).any()
 
 
 def test_training_crops_are_centred_on_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from deft.refine.neighborhood import directions, first_cells, path, second_cells
 
 
 def slow_losses(edge: Tensor, displacement: Tensor, labels: Tensor, radius: int) -> dict[str, float]:
-    """One pair after the other."""
+    """The losses, pair by pair."""
     terms: dict[str, list[float]] = defaultdict(list)
     count, height, width = edge.shape
     for n in range(count):
@@ -51,14 +51,14 @@ def example(seed: int, values: list[int]) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("values", [[0, 1, 4, 255], [0, 0, 255], [3], [255], [0, 254]])
-def test_equals_one_pair_after_the_other(values: list[int]) -> None:
+def test_losses_equal_a_loop_over_pairs(values: list[int]) -> None:
     edge, displacement, labels = example(0, values)
     found = irn_losses(edge, displacement, labels, 4)
     expected = slow_losses(edge, displacement, labels, 4)
     assert {name: value.item() for name, value in found.items()} == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
 
-def test_the_true_boundaries_and_centres_cost_nothing() -> None:
+def test_true_boundaries_and_centres_have_zero_loss() -> None:
     labels = torch.zeros(1, 12, 12, dtype=torch.int64)
     labels[:, 4:8, 4:8] = 2
     labels[:, 3:9, 3:9] += 255 * (labels[:, 3:9, 3:9] == 0)
@@ -117,7 +117,7 @@ def test_gradients_of_each_term_are_those_of_autograd(pairs_at_once: int, monkey
         torch.testing.assert_close(one, other)
 
 
-def test_two_halves_of_a_batch_have_the_mean_gradient_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_mean_gradient_of_two_half_batches_is_that_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each of two processes divides by the mean of both numbers of pairs, whatever its own is."""
     edge, displacement, labels = example(3, [0, 0, 3, 255])
     labels[1, :5] = 255
@@ -138,6 +138,6 @@ def test_two_halves_of_a_batch_have_the_mean_gradient_of_the_whole(monkeypatch: 
     torch.testing.assert_close(halves / 2, whole)
 
 
-def test_other_grids_are_refused() -> None:
+def test_grids_of_different_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"labels \(N, h, w\)"):
         irn_losses(torch.zeros(1, 4, 4), torch.zeros(1, 2, 4, 4), torch.zeros(1, 4, 5), 3)

@@ -19,7 +19,7 @@ from fakes import Pyramid
         ((8, 8, 8), (16, 16, 16)),
     ],
 )
-def test_everything_leaves_on_the_stride_4_grid(
+def test_outputs_are_on_the_stride_4_grid(
     size: tuple[int, int], channels: tuple[int, ...], reductions: tuple[int, ...]
 ) -> None:
     network = IrnNetwork(Pyramid(channels, reductions)).eval()
@@ -30,7 +30,7 @@ def test_everything_leaves_on_the_stride_4_grid(
 
 
 class SamePyramid(nn.Module):
-    """Averages of 3 x 3 cells, padded as TensorFlow does: by the size of the input, on the far side first."""
+    """Averages of 3 x 3 cells, padded as in TensorFlow: depending on the input size, right and bottom side first."""
 
     channels, reductions = (1, 1, 1, 1), (2, 4, 8, 16)
 
@@ -49,7 +49,7 @@ class SamePyramid(nn.Module):
 
 
 @pytest.mark.parametrize("size", [(160, 160), (161, 129), (150, 143)])
-def test_cells_lie_on_their_pixels_whatever_the_padding(size: tuple[int, int]) -> None:
+def test_cells_are_centred_on_their_pixels_whatever_the_padding(size: tuple[int, int]) -> None:
     backbone = SamePyramid()
     network = IrnNetwork(backbone)
     seen: list[list[Tensor]] = []
@@ -68,7 +68,7 @@ def test_a_mirrored_image_has_mirrored_boundaries() -> None:
     torch.testing.assert_close(one, other.flip(-1))
 
 
-def test_shapes_of_the_paper() -> None:
+def test_layer_shapes_are_those_of_the_paper() -> None:
     network = IrnNetwork(Pyramid((64, 256, 512, 1024, 2048), (2, 4, 8, 16, 16)))
     counts = {name: sum(p.numel() for p in branch.parameters()) for name, branch in network.named_children()}
     edge = 32 * (64 + 256 + 512 + 1024 + 2048) + 5 * 2 * 32 + 160 + 1
@@ -127,7 +127,7 @@ def test_mean_shift_takes_off_the_mean_displacement() -> None:
     assert "mean_shift" in network.state_dict()
 
 
-def test_in_parts_the_gradients_are_those_of_the_batch() -> None:
+def test_gradients_do_not_depend_on_parts() -> None:
     images = torch.randint(256, (3, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     masks = torch.zeros(3, 32, 32, dtype=torch.int64)
     masks[:, 8:24, 8:24] = torch.tensor([1, 2, 255]).view(3, 1, 1)

@@ -11,7 +11,7 @@ from deft.thresholds import AUTO, MapStatistics, Threshold, choose, choose_confi
 
 
 def disc(side: int) -> tuple[np.ndarray, torch.Tensor]:
-    """Image of a red disc with a blue rim on green, and seeds that are sure of the disc, half sure of the rim."""
+    """A red disc with a blue rim on green, and seeds with high values on the disc and medium ones on the rim."""
     rows, columns = np.mgrid[:side, :side]
     away = np.hypot(rows - side / 2, columns - side / 2) / side
     image = np.full((side, side, 3), (40, 140, 40), dtype=np.uint8)
@@ -21,7 +21,7 @@ def disc(side: int) -> tuple[np.ndarray, torch.Tensor]:
     return image, torch.from_numpy(seeds[::4, ::4].astype(np.float32))
 
 
-def test_confident_labels() -> None:
+def test_confident_labels_of_a_disc() -> None:
     image, seeds = disc(64)
     mask = ConfidentLabels(fg=0.30, bg=0.05)(image, SeedMaps((6,), seeds[None], (64, 64)))
     assert mask.dtype == np.uint8 and mask.shape == (64, 64)
@@ -31,20 +31,20 @@ def test_confident_labels() -> None:
     assert mask[0, 0] == 0
 
 
-def test_faint_seeds_leave_objects_unsure() -> None:
+def test_weak_seeds_give_no_confident_objects() -> None:
     image, seeds = disc(48)
     faint = SeedMaps((0, 2), torch.stack([seeds * 0.2, seeds * 0.1]), (48, 48))
     mask = ConfidentLabels(fg=0.30, bg=0.05)(image, faint)
     assert set(np.unique(mask)) <= {0, 255} and (mask == 255).any()
 
 
-def test_an_image_of_nothing_is_background() -> None:
+def test_an_image_without_classes_is_background() -> None:
     image, _ = disc(20)
     assert not ConfidentLabels()(image, SeedMaps((), torch.zeros(0, 5, 5), (20, 20))).any()
 
 
 def of_discs() -> MapStatistics:
-    """Of discs whose seeds fade over the rim."""
+    """Statistics of discs whose seeds fade over the rim."""
     total = MapStatistics.empty()
     for side in (48, 64):
         image, seeds = disc(side)
@@ -60,12 +60,12 @@ def test_auto_must_be_settled_before_an_image_is_labelled() -> None:
     image, seeds = disc(48)
     for labels in (ConfidentLabels(), ConfidentLabels(fg=0.3), ConfidentLabels(bg=0.05)):
         assert labels.open
-        with pytest.raises(ValueError, match=r"must be chosen first: call settled\(\)"):
+        with pytest.raises(ValueError, match=r"got auto; call settled\(\)"):
             labels(image, SeedMaps((6,), seeds[None], (48, 48)))
     assert not ConfidentLabels(fg=0.3, bg=0.05).open
 
 
-def test_settled_labels_have_the_chosen_thresholds_and_all_else_as_it_was() -> None:
+def test_settled_labels_differ_only_in_the_chosen_thresholds() -> None:
     statistics = of_discs()
     sure, background = choose_confident(statistics)
     middle = choose(statistics)
@@ -80,9 +80,9 @@ def test_settled_labels_have_the_chosen_thresholds_and_all_else_as_it_was() -> N
 
 @pytest.mark.parametrize("fg", [AUTO, 0.0, 0.01, 0.5, 0.99])
 @pytest.mark.parametrize("bg", [AUTO, 0.0, 0.01, 0.5, 0.99])
-def test_a_number_that_was_given_stands_and_the_chosen_one_gives_way(fg: Threshold, bg: Threshold) -> None:
+def test_a_given_threshold_is_kept_and_the_chosen_one_is_moved(fg: Threshold, bg: Threshold) -> None:
     if fg != AUTO and bg != AUTO and bg > fg:
-        with pytest.raises(InputError, match=r"labels\.bg must not be above labels\.fg, got"):
+        with pytest.raises(InputError, match=r"expected labels\.bg of at most labels\.fg, got"):
             ConfidentLabels(fg=fg, bg=bg)
         return
     settled = ConfidentLabels(fg=fg, bg=bg).settled(of_discs())
@@ -93,12 +93,14 @@ def test_a_number_that_was_given_stands_and_the_chosen_one_gives_way(fg: Thresho
     assert settled.bg == (bg if bg != AUTO else min(background, settled.fg))
 
 
-def test_labels_cannot_be_chosen_from_flat_seeds_nor_cut_at_what_is_no_threshold() -> None:
+def test_flat_seeds_and_invalid_thresholds_are_refused() -> None:
     with pytest.raises(InputError, match="the thresholds of the confident labels from, got maps that have one value"):
         ConfidentLabels(bg=0.05).settled(FLAT)
     assert ConfidentLabels(fg=0.3, bg=0.05).settled(FLAT) == ConfidentLabels(fg=0.3, bg=0.05)
     for field in ("fg", "bg"):
-        with pytest.raises(InputError, match=rf"labels\.{field} must be auto, or one of 0\.00, 0\.01, .* got 1\.5"):
+        with pytest.raises(
+            InputError, match=rf"expected labels\.{field} to be auto or one of 0\.00, 0\.01, .* got 1\.5"
+        ):
             ConfidentLabels(**{field: 1.5})  # type: ignore[arg-type]
 
 

@@ -11,7 +11,7 @@ from deft.refine.lattice import build_lattice
 
 
 def slow_lattice_filter(features: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Permutohedral filter of one point after the other with a dictionary; features (N, d), values (N, L)."""
+    """Permutohedral filter, point by point with a dictionary; features (N, d), values (N, L)."""
     points, dims = features.shape
     basis = np.zeros((dims + 1, dims))
     for axis in range(dims):  # rows sum to zero: the hyperplane's axes, as in Adams et al., Eq. (2) and (3)
@@ -58,14 +58,14 @@ def slow_lattice_filter(features: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("dims", [1, 2, 5])
-def test_lattice_equals_one_point_at_a_time(dims: int) -> None:
+def test_filter_equals_a_loop_over_points(dims: int) -> None:
     rng = np.random.default_rng(dims)
     features, values = rng.normal(0, 1.5, (60, dims)), rng.random((60, 3))
     fast = build_lattice(torch.from_numpy(features.T).float()).filter(torch.from_numpy(values).float())
     np.testing.assert_allclose(fast.numpy(), slow_lattice_filter(features, values), rtol=1e-4, atol=1e-5)
 
 
-def test_lattice_is_near_the_gaussian_sum() -> None:
+def test_filter_is_close_to_the_gaussian_sum() -> None:
     rows, columns = torch.meshgrid(torch.arange(24.0), torch.arange(30.0), indexing="ij")
     features = torch.stack([columns.flatten(), rows.flatten()]) / 3
     values = torch.rand(24 * 30, 2, generator=torch.Generator().manual_seed(0))
@@ -75,7 +75,7 @@ def test_lattice_is_near_the_gaussian_sum() -> None:
 
 
 @pytest.mark.parametrize("room", [1000, 2**61])
-def test_sort_gives_the_place_of_each_number(room: int) -> None:
+def test_sort_returns_sorted_keys_and_their_indices(room: int) -> None:
     keys = torch.randint(0, 1000, (500,), generator=torch.Generator().manual_seed(3)) * (room // 1000)
     ordered, order = lattice._sort(keys, room)
     torch.testing.assert_close(ordered, keys.sort().values)

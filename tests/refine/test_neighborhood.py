@@ -5,11 +5,19 @@ import math
 import pytest
 import torch
 
-from deft.refine.neighborhood import Windows, alike, directions, first_cells, path, path_maximum, second_cells
+from deft.refine.neighborhood import (
+    ShiftedGrid,
+    direction_groups,
+    directions,
+    first_cells,
+    path,
+    path_maximum,
+    second_cells,
+)
 
 
 @pytest.mark.parametrize(("radius", "count"), [(1, 0), (2, 4), (5, 34), (10, 152)])
-def test_half_of_the_disc(radius: int, count: int) -> None:
+def test_directions_are_one_half_of_the_disc(radius: int, count: int) -> None:
     half = directions(radius)
     assert len(half) == len(set(half)) == count
     whole = {
@@ -20,7 +28,7 @@ def test_half_of_the_disc(radius: int, count: int) -> None:
 
 
 @pytest.mark.parametrize("direction", directions(7))
-def test_path_is_what_lies_closer_than_one_cell(direction: tuple[int, int]) -> None:
+def test_a_path_has_the_cells_closer_than_one_cell_to_the_segment(direction: tuple[int, int]) -> None:
     down, right = direction
     length = math.hypot(down, right)
     near = set()
@@ -79,8 +87,8 @@ def test_ties_send_the_gradient_to_one_cell() -> None:
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 1000])
-def test_groups_hold_every_direction_once_with_paths_alike(at_once: int) -> None:
-    groups = alike(6, at_once, torch.device("cpu"))
+def test_groups_contain_every_direction_once_with_paths_of_equal_length(at_once: int) -> None:
+    groups = direction_groups(6, at_once, torch.device("cpu"))
     assert sorted(direction for group in groups for direction in group.directions) == sorted(directions(6))
     for group in groups:
         assert len(group.directions) <= at_once
@@ -89,17 +97,17 @@ def test_groups_hold_every_direction_once_with_paths_alike(at_once: int) -> None
 
 @pytest.mark.parametrize("at_once", [1, 1000])
 @pytest.mark.parametrize("size", [(7, 6), (2, 9), (1, 1)])
-def test_windows_show_the_cells_of_all_pairs(at_once: int, size: tuple[int, int]) -> None:
+def test_a_shifted_grid_has_the_cells_of_all_pairs(at_once: int, size: tuple[int, int]) -> None:
     grid = torch.arange(2 * size[0] * size[1]).view(2, *size)
-    windows = Windows(grid, 5, fill=-1)
-    assert torch.equal(windows.first(windows.wide), grid)
-    for group in alike(5, at_once, grid.device):
-        ends = windows.ends(group)
+    shifted = ShiftedGrid(grid, 5, fill=-1)
+    assert torch.equal(shifted.first(shifted.padded), grid)
+    for group in direction_groups(5, at_once, grid.device):
+        ends = shifted.ends(group)
         for number, direction in enumerate(group.directions):
             inside = ends[:, number] >= 0
             assert torch.equal(ends[:, number][inside], second_cells(grid, direction).flatten())
             assert torch.equal(grid[inside], first_cells(grid, direction).flatten())
-            assert torch.equal(windows.second(windows.wide, direction), ends[:, number])
+            assert torch.equal(shifted.second(shifted.padded, direction), ends[:, number])
             for place, step in enumerate(path(direction)):
-                seen = windows.on_path(group, place)[:, number][inside]
+                seen = shifted.on_path(group, place)[:, number][inside]
                 assert torch.equal(seen, first_cells(grid, direction, step).flatten())

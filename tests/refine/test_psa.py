@@ -36,7 +36,7 @@ NUMBERS = replace(SMALL, labels=AffinityLabels(4.0, 32.0), alpha=16.0, backgroun
 FLAT = MapStatistics.of(SeedMaps((6,), torch.full((1, 4, 4), 0.5), (16, 16)), np.zeros((16, 16, 3), dtype=np.uint8))
 
 
-def test_labels_follow_the_table() -> None:
+def test_labels_combine_both_backgrounds() -> None:
     """Two classes; (1 - m)^4 and (1 - m)^32 cross m at about 0.28 and 0.08."""
     cat = torch.tensor([0.9, 0.3, 0.2, 0.1, 0.05, 0.0, 0.5])
     dog = torch.tensor([0.1, 0.1, 0.1, 0.0, 0.04, 0.0, 0.6])
@@ -50,7 +50,7 @@ def test_labels_follow_the_table() -> None:
     assert mask[0, ::4].tolist() == expected
 
 
-def test_a_stronger_low_and_a_weaker_high_alpha_leave_more_unsure() -> None:
+def test_alphas_further_apart_leave_more_pixels_unlabelled() -> None:
     image = np.random.default_rng(0).integers(0, 256, (33, 41, 3), dtype=np.uint8)
     seeds = SeedMaps((1,), torch.rand(1, 9, 11) ** 2, (33, 41))
     both = [AffinityLabels(low, high, NO_CRF)(image, seeds) for low, high in [(4, 32), (2, 64)]]
@@ -62,7 +62,7 @@ def test_a_stronger_low_and_a_weaker_high_alpha_leave_more_unsure() -> None:
     assert not nothing.any() and nothing.shape == (33, 41)
 
 
-def test_alpha_of_a_threshold_makes_class_and_background_equal_there() -> None:
+def test_class_and_background_are_equal_at_the_threshold_of_an_alpha() -> None:
     assert alpha_of(0.5) == 1
     assert alpha_of(0.275508) == pytest.approx(4, abs=1e-4)
     assert alpha_of(0.122833) == pytest.approx(16, abs=1e-3)
@@ -72,8 +72,8 @@ def test_alpha_of_a_threshold_makes_class_and_background_equal_there() -> None:
 
 
 @pytest.mark.parametrize("step", [1, 5, 13, 28, 50, 77, 99])
-def test_a_pixel_is_a_class_exactly_where_its_map_is_above_the_threshold(step: int) -> None:
-    """Of all values that stored maps have; at the threshold itself the two are equal but for rounding."""
+def test_pixels_above_the_threshold_exceed_their_background(step: int) -> None:
+    """For all values of stored maps; at the threshold itself the two are equal except for rounding."""
     values = torch.arange(256, dtype=torch.float64) / 255
     values = values[(values - step / 100).abs() > 1e-9]
     maps = torch.stack([values * 0.9, values])[:, None]
@@ -91,14 +91,14 @@ def of_scenes() -> MapStatistics:
     return total
 
 
-def test_auto_must_be_settled_before_an_image_is_labelled_or_walked() -> None:
+def test_auto_must_be_settled_before_an_image_is_labelled_or_refined() -> None:
     image, seeds = np.zeros((8, 8, 3), dtype=np.uint8), SeedMaps((1,), torch.rand(1, 2, 2), (8, 8))
     for labels in (AffinityLabels(), AffinityLabels(alpha_low=4.0), AffinityLabels(alpha_high=32.0)):
         assert labels.open
-        with pytest.raises(ValueError, match=r"must be chosen first: call settled\(\)"):
+        with pytest.raises(ValueError, match=r"got auto; call settled\(\)"):
             labels(image, seeds)
     assert not AffinityLabels(4.0, 32.0).open
-    with pytest.raises(ValueError, match="must be chosen first"):
+    with pytest.raises(ValueError, match="expected a threshold as a number, got auto"):
         PsaRefine(SMALL.network(backbone()).eval(), SMALL, 4)(image, seeds)
 
 
@@ -114,7 +114,7 @@ def test_settled_alphas_are_those_of_the_chosen_thresholds() -> None:
 
 
 @pytest.mark.parametrize("given", [0.001, 0.5, 4.0, 32.0, 1000.0])
-def test_an_alpha_that_was_given_stands_and_the_chosen_one_gives_way(given: float) -> None:
+def test_a_given_alpha_is_kept_and_the_chosen_one_is_moved(given: float) -> None:
     sure, background = choose_confident(of_scenes())
     low, high = AffinityLabels(alpha_low=given), AffinityLabels(alpha_high=given)
     assert low.settled(of_scenes()) == AffinityLabels(given, max(given, alpha_of(background)))
@@ -164,7 +164,7 @@ def test_equals_the_dense_walk_and_its_argmax(size: tuple[int, int]) -> None:
     np.testing.assert_array_equal(to_mask(found.maps, found.classes, 0.5), values)
 
 
-def test_bf16_affinities_are_walked_in_float32() -> None:
+def test_bf16_affinities_are_propagated_in_float32() -> None:
     network, size = SMALL.network(backbone()).eval(), (64, 72)
     seeds = SeedMaps((1,), torch.rand(1, 16, 18), size)
     exact, half = (
@@ -174,7 +174,7 @@ def test_bf16_affinities_are_walked_in_float32() -> None:
     assert torch.allclose(half, exact, atol=0.05) and not torch.equal(half, exact)
 
 
-def test_shares_of_nothing_are_nothing_and_half_is_the_argmax() -> None:
+def test_shares_are_0_without_scores_and_a_threshold_of_half_is_the_argmax() -> None:
     assert not share_of_classes(torch.zeros(3, 2, 2)).any()
     scores = torch.rand(4, 30, 30)
     np.testing.assert_array_equal(to_mask(share_of_classes(scores), (0, 1, 2), 0.5), scores.argmax(0).numpy())
@@ -202,7 +202,7 @@ def test_trains_once_and_refines_every_image(tmp_path: Path) -> None:
         torch.testing.assert_close(again(data[index], data.seeds(index)).maps, refined.maps)
 
 
-def test_seeds_of_nothing_are_refused_before_training(tmp_path: Path) -> None:
+def test_seeds_without_objects_are_refused_before_training(tmp_path: Path) -> None:
     data = Scenes()
     faint = lambda index: replace(data.seeds(index), maps=data.seeds(index).maps * 0)  # noqa: E731
     with pytest.raises(InputError, match=r"refine\.labels\.alpha_low"):
@@ -241,7 +241,7 @@ def test_images_of_any_size(size: tuple[int, int]) -> None:
     assert nothing.maps.shape == (0, *grid)
 
 
-def test_the_network_is_the_classifiers_backbone_at_its_own_stride() -> None:
+def test_the_network_has_the_classifiers_backbone_at_another_stride() -> None:
     own = backbone()
     network = SMALL.network(own)
     assert network.backbone.stride == 8 and own.stride == 16
@@ -277,11 +277,11 @@ def test_steps_follow_the_area_and_training_does_not_depend_on_the_walk() -> Non
         (lambda: AffinityLabels(alpha_low=0.0), "alpha_low"),
         (lambda: AffinityLabels(alpha_high=-1.0), "alpha_high"),
         (lambda: Psa(alpha=0.0), r"refine\.alpha"),
-        (lambda: Psa(background=1.0), r"refine\.background must be auto, or one of"),
+        (lambda: Psa(background=1.0), r"expected refine\.background to be auto or one of"),
         (lambda: Psa(radius=1), "radius"),
         (lambda: Psa(jitter=2), "jitter"),
     ],
 )
-def test_settings_without_meaning_are_refused(wrong: Callable[[], object], named: str) -> None:
+def test_settings_outside_their_ranges_are_refused(wrong: Callable[[], object], named: str) -> None:
     with pytest.raises(InputError, match=named):
         wrong()

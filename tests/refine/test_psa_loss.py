@@ -12,7 +12,7 @@ from deft.refine.psa_loss import affinity, affinity_losses, cell_labels
 
 
 def slow_losses(features: Tensor, labels: Tensor, radius: int) -> dict[str, float]:
-    """All cells against all cells."""
+    """The losses, over all pairs of cells."""
     terms: dict[str, list[float]] = defaultdict(list)
     count, _, height, width = features.shape
     cells = [(y, x) for y in range(height) for x in range(width)]
@@ -35,7 +35,7 @@ def slow_losses(features: Tensor, labels: Tensor, radius: int) -> dict[str, floa
 
 
 @pytest.mark.parametrize("values", [[0, 1, 4, 255], [0, 0, 255], [3], [255], [0, 254]])
-def test_equals_all_cells_against_all_cells(values: list[int]) -> None:
+def test_losses_equal_those_over_all_pairs_of_cells(values: list[int]) -> None:
     rng = torch.Generator().manual_seed(0)
     features = torch.randn(2, 3, 7, 8, generator=rng)
     labels = torch.tensor(values)[torch.randint(len(values), (2, 7, 8), generator=rng)]
@@ -44,7 +44,7 @@ def test_equals_all_cells_against_all_cells(values: list[int]) -> None:
     assert {name: value.item() for name, value in found.items()} == pytest.approx(expected, rel=1e-4, abs=1e-6)
 
 
-def test_34_directions_of_affinities_between_0_and_1() -> None:
+def test_affinities_of_34_directions_are_between_0_and_1() -> None:
     features = torch.randn(1, 4, 9, 9) * 10
     found = [affinity(features, direction) for direction in directions(5)]
     assert len(found) == 34
@@ -52,7 +52,7 @@ def test_34_directions_of_affinities_between_0_and_1() -> None:
     assert all(bool((affinity(torch.ones(1, 4, 9, 9), way) == 1).all()) for way in directions(5))
 
 
-def test_features_that_tell_the_labels_apart_cost_nothing() -> None:
+def test_features_that_separate_the_labels_have_zero_loss() -> None:
     labels = torch.zeros(1, 10, 10, dtype=torch.int64)
     labels[:, :, 4:] = 2
     labels[:, 8:] = 255
@@ -66,7 +66,7 @@ def test_features_that_tell_the_labels_apart_cost_nothing() -> None:
     assert affinity_losses(changed, labels, 5) == right  # what is unsure does not count
 
 
-def test_gradients_are_those_of_the_plain_formula() -> None:
+def test_gradients_equal_those_of_the_formula() -> None:
     rng = torch.Generator().manual_seed(1)
     features = torch.randn(1, 3, 5, 6, generator=rng, dtype=torch.float32, requires_grad=True)
     labels = torch.tensor([0, 1, 255])[torch.randint(3, (1, 5, 6), generator=rng)]
@@ -82,7 +82,7 @@ def test_gradients_are_those_of_the_plain_formula() -> None:
         assert features.grad[place].item() == pytest.approx((around[0] - around[1]) / (2 * step), abs=2e-3)
 
 
-def test_costs_are_added_up_in_single_precision_whatever_the_network_computes_in() -> None:
+def test_costs_are_summed_in_float32_under_autocast() -> None:
     rng = torch.Generator().manual_seed(2)
     features = torch.randn(1, 3, 16, 16, generator=rng).bfloat16()
     labels = torch.randint(3, (1, 16, 16), generator=rng)
@@ -103,6 +103,6 @@ def test_a_cell_has_the_label_of_more_than_half_of_its_pixels() -> None:
     torch.testing.assert_close(cell_labels(pixels, 1).long(), pixels)
 
 
-def test_other_grids_are_refused() -> None:
+def test_grids_of_different_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"labels \(N, h, w\)"):
         affinity_losses(torch.zeros(1, 3, 4, 4), torch.zeros(1, 4, 5), 3)

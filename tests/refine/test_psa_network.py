@@ -16,7 +16,7 @@ def resnet(stride: int = 8) -> Backbone:
 
 @pytest.mark.parametrize("size", [(64, 64), (61, 83), (17, 100), (5, 7), (1, 1)])
 @pytest.mark.parametrize("stride", [8, 16])
-def test_one_feature_a_cell_whatever_the_size(size: tuple[int, int], stride: int) -> None:
+def test_one_feature_per_cell_for_images_of_any_size(size: tuple[int, int], stride: int) -> None:
     network = AffinityNetwork(resnet(stride)).eval()
     cells = (-(-size[0] // stride), -(-size[1] // stride))
     image = torch.randint(256, (3, *size), dtype=torch.uint8)
@@ -28,7 +28,7 @@ def test_one_feature_a_cell_whatever_the_size(size: tuple[int, int], stride: int
         assert bool((affinity >= 0).all() and (affinity <= 1).all())
 
 
-def test_affinities_in_bf16_are_near_those_in_float32() -> None:
+def test_affinities_in_bf16_are_close_to_those_in_float32() -> None:
     network = AffinityNetwork(resnet()).eval()
     image = torch.randint(256, (3, 64, 72), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     pairs = list(zip(network.affinities(image), network.affinities(image, "bf16-mixed"), strict=True))
@@ -36,7 +36,7 @@ def test_affinities_in_bf16_are_near_those_in_float32() -> None:
     assert any(not torch.equal(half, exact) for exact, half in pairs)
 
 
-def test_early_stages_and_batch_norms_do_not_learn() -> None:
+def test_early_stages_and_batch_norms_are_frozen() -> None:
     network = AffinityNetwork(resnet()).train()
     backbone = network.backbone
     fixed = {id(p) for p in backbone.parameters() if not p.requires_grad}
@@ -53,7 +53,7 @@ def test_early_stages_and_batch_norms_do_not_learn() -> None:
     assert len(groups[0].params) > 0
 
 
-def test_shapes_of_the_paper() -> None:
+def test_layer_shapes_are_those_of_the_paper() -> None:
     network = AffinityNetwork(build_backbone("test_resnet", "none", 8))
     assert [tuple(layer.weight.shape[:2]) for layer in network.reduce] == [(64, 48), (128, 192), (256, 96)]
     assert network.join.weight.shape == (448, 448, 1, 1)

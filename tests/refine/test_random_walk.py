@@ -9,7 +9,7 @@ from references import dense_walk
 
 
 @pytest.mark.parametrize(("size", "radius"), [((12, 15), 5), ((9, 4), 3), ((3, 14), 5)])
-def test_equals_the_squared_dense_matrix(size: tuple[int, int], radius: int) -> None:
+def test_result_equals_that_of_the_squared_dense_matrix(size: tuple[int, int], radius: int) -> None:
     rng = torch.Generator().manual_seed(0)
     edge = torch.rand(size, generator=rng) ** 2
     maps = torch.rand(2, *size, generator=rng)
@@ -23,7 +23,7 @@ def test_equals_the_squared_dense_matrix(size: tuple[int, int], radius: int) -> 
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 40, 41, 300])
-def test_equals_one_step_after_the_other(steps: int) -> None:
+def test_result_equals_that_of_single_steps(steps: int) -> None:
     rng = torch.Generator().manual_seed(2)
     affinities = boundary_affinities(torch.rand(7, 9, generator=rng) ** 2, 4)
     maps = torch.rand(2, 7, 9, generator=rng)
@@ -34,7 +34,7 @@ def test_equals_one_step_after_the_other(steps: int) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_constant_maps_stay_and_nothing_leaves_the_range() -> None:
+def test_constant_maps_are_unchanged_and_values_stay_in_range() -> None:
     edge = torch.rand(11, 13, generator=torch.Generator().manual_seed(1))
     maps = torch.stack([torch.full((11, 13), 0.4), torch.rand(11, 13)])
     found = random_walk(maps, boundary_affinities(edge, 5), 5, beta=10, steps=64)
@@ -42,7 +42,7 @@ def test_constant_maps_stay_and_nothing_leaves_the_range() -> None:
     assert maps[1].min() <= found[1].min() and found[1].max() <= maps[1].max()
 
 
-def test_a_wall_keeps_maps_apart() -> None:
+def test_a_boundary_separates_maps() -> None:
     edge = torch.zeros(10, 20)
     edge[:, 10] = 1
     maps = torch.zeros(1, 10, 20)
@@ -60,7 +60,7 @@ def test_grids_of_any_size(size: tuple[int, int]) -> None:
     assert found.isfinite().all()
 
 
-def test_no_steps_and_no_classes() -> None:
+def test_zero_steps_and_zero_classes() -> None:
     affinities = boundary_affinities(torch.rand(4, 5), 5)
     maps = torch.rand(2, 4, 5)
     torch.testing.assert_close(random_walk(maps, affinities, 5, beta=10, steps=0), maps)

@@ -9,7 +9,7 @@ import torch
 from deft.refine.sparse_rows import product, ragged_matrix, row_matrix, with_weights
 
 
-def test_rows_of_equal_length_are_the_dense_matrix() -> None:
+def test_rows_of_equal_length_equal_the_dense_matrix() -> None:
     columns = torch.tensor([[2, 0], [1, 1], [3, 3]])
     weights = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 0.0]])
     dense = torch.zeros(3, 4)
@@ -36,7 +36,7 @@ def test_no_warning_reaches_the_user() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_product_of_ragged_rows_is_the_dense_one(dtype: torch.dtype) -> None:
+def test_product_of_ragged_rows_equals_the_dense_product(dtype: torch.dtype) -> None:
     rng = torch.Generator().manual_seed(0)
     dense = torch.rand(40, 30, generator=rng).to(dtype) * (torch.rand(40, 30, generator=rng) < 0.2)
     dense[[0, 17, 39]] = 0
@@ -48,7 +48,7 @@ def test_product_of_ragged_rows_is_the_dense_one(dtype: torch.dtype) -> None:
         torch.testing.assert_close(product(matrix, values), dense @ values)
 
 
-def test_other_weights_for_the_same_entries() -> None:
+def test_weights_can_be_replaced() -> None:
     matrix = row_matrix(torch.tensor([[2, 0], [1, 2]]), torch.ones(2, 2), 3)
     expected = torch.tensor([[2.0, 0.0, 1.0], [0.0, 3.0, 4.0]])
     torch.testing.assert_close(with_weights(matrix, torch.tensor([1.0, 2.0, 3.0, 4.0])).to_dense(), expected)

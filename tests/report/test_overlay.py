@@ -11,7 +11,7 @@ def image(height: int = 12, width: int = 16) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3)).astype(np.uint8)
 
 
-def test_every_value_has_its_palette_colour() -> None:
+def test_mask_values_have_their_palette_colours() -> None:
     mask = np.arange(256, dtype=np.uint8).reshape(16, 16)
     assert np.array_equal(mask_to_rgb(mask).reshape(-1, 3), palette())
     other = palette()[::-1].copy()
@@ -28,7 +28,7 @@ def test_contours_equal_a_loop_over_neighbours() -> None:
             assert found[y, x] == expected
 
 
-def test_overlay_leaves_background_alone_and_colours_the_rest() -> None:
+def test_overlay_keeps_the_background_and_colours_the_rest() -> None:
     photo = image()
     mask = np.zeros((12, 16), np.uint8)
     assert np.array_equal(overlay(photo, mask), photo)
@@ -49,14 +49,14 @@ def test_overlay_with_names_has_a_legend_below() -> None:
     assert overlay(photo, np.full((40, 200), 9, np.uint8), names=["one"]).shape[0] > 40
 
 
-def test_legend_breaks_lines_and_fits_any_width() -> None:
+def test_legend_wraps_to_any_width() -> None:
     names = [f"class {i}" for i in range(20)]
     wide, narrow = legend(names, palette()[1:21], 2000), legend(names, palette()[1:21], 200)
     assert narrow.shape[0] > wide.shape[0]
     assert legend(["name\n\x00"], palette()[1:2], 8).shape[1] == 8
 
 
-def test_seeds_light_up_where_they_are_and_in_the_class_colour() -> None:
+def test_seeds_are_shown_in_the_colour_of_their_class() -> None:
     maps = np.zeros((1, 2, 2), np.float32)
     dark = seeds_over_image(image(), maps, [0])
     maps[0, :, 0] = 1.0
@@ -66,13 +66,13 @@ def test_seeds_light_up_where_they_are_and_in_the_class_colour() -> None:
     assert seeds_over_image(image(), np.zeros((0, 2, 2), np.float32), []).shape == (12, 16, 3)
 
 
-def test_heat_keeps_the_photo_where_there_is_none() -> None:
+def test_heat_is_transparent_at_0() -> None:
     none, all_ = heat_over_image(image(), np.zeros((3, 4), np.float32)), heat_over_image(image(), np.ones((3, 4)))
     assert np.ptp(none.astype(int), axis=2).max() == 0
     assert all_[..., 0].mean() > all_[..., 2].mean()
 
 
-def test_errors() -> None:
+def test_wrong_shapes_and_values_are_refused() -> None:
     with pytest.raises(ValueError, match="resize the mask"):
         overlay(image(), np.zeros((3, 3), np.uint8))
     with pytest.raises(ValueError, match="one map per class"):

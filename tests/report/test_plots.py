@@ -27,7 +27,7 @@ def drawn(png: bytes) -> bool:
 
 
 @pytest.mark.filterwarnings("error")
-def test_charts_survive_hostile_names() -> None:
+def test_charts_accept_hostile_names() -> None:
     points = ((0, 2.0), (10, 1.0), (20, 0.5))
     assert drawn(loss_chart(dict.fromkeys(HOSTILE, points)))
     assert drawn(threshold_chart({name: Curve((0.0, 0.5, 0.9), (0.1, 0.4, 0.2), 0.5, 0.2) for name in HOSTILE}))
@@ -37,7 +37,7 @@ def test_charts_survive_hostile_names() -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_charts_survive_missing_and_extreme_values() -> None:
+def test_charts_accept_missing_and_extreme_values() -> None:
     nan = float("nan")
     assert drawn(loss_chart({"diverged": ((0, 1.0), (1, nan), (2, float("inf")))}))
     assert drawn(loss_chart({"one": ((0, 1.0),), "none": ()}))
@@ -68,7 +68,7 @@ def test_the_threshold_in_use_and_the_one_chosen_without_masks_are_marked() -> N
     assert both == (left, far, dot + diamond)
 
 
-def test_many_classes_stay_a_chart() -> None:
+def test_charts_of_many_classes_are_limited_in_size() -> None:
     labels, contexts = np.eye(200, dtype=bool), np.eye(200, dtype=bool)
     names = tuple(f"class {i}" for i in range(200))
     png = cooccurrence_chart(class_by_context(labels, contexts, names, names), limit=10)
@@ -76,7 +76,7 @@ def test_many_classes_stay_a_chart() -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_bands_and_points_survive_hostile_names_and_gaps() -> None:
+def test_bands_and_points_accept_hostile_names_and_gaps() -> None:
     nan = float("nan")
     band = [Band(name, (0, 1, 2), (0.1, nan, 0.3), (nan, nan, 0.1)) for name in HOSTILE]
     assert drawn(band_chart({name: band for name in HOSTILE[:2]}, "step", "mean"))

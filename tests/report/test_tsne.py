@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deft.contracts import InputError
-from deft.report.tsne import check_installed, plane, silhouette
+from deft.report.tsne import check_installed, silhouette, tsne
 
 pytest.importorskip("sklearn")
 
@@ -35,16 +35,16 @@ def test_silhouette_equals_a_loop() -> None:
     assert silhouette(clouds(1.0), groups) == pytest.approx(slow(clouds(1.0), groups), abs=1e-5)
 
 
-def test_what_is_apart_stays_apart_on_the_plane() -> None:
+def test_separate_clusters_stay_separate_under_tsne() -> None:
     groups = [0] * 10 + [1] * 10
     vectors = clouds(20.0)
-    points = plane(vectors, seed=1)
+    points = tsne(vectors, seed=1)
     assert points.shape == (20, 2)
     assert silhouette(points, groups) > 0.5
-    assert (plane(vectors, seed=1) == points).all()
+    assert (tsne(vectors, seed=1) == points).all()
 
 
-def test_groups_of_one_and_a_single_group_say_nothing() -> None:
+def test_the_silhouette_of_single_vectors_or_a_single_group_is_nan() -> None:
     vectors = clouds(5.0)
     assert silhouette(vectors, [0] * 10 + [1] * 9 + [2]) == pytest.approx(
         silhouette(vectors[:19], [0] * 10 + [1] * 9), abs=1e-6
@@ -55,8 +55,8 @@ def test_groups_of_one_and_a_single_group_say_nothing() -> None:
 
 def test_errors_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="at least 4 vectors"):
-        plane(clouds(0.0)[:3])
-    with pytest.raises(ValueError, match="group of each"):
+        tsne(clouds(0.0)[:3])
+    with pytest.raises(ValueError, match="one group for each"):
         silhouette(clouds(0.0), [0])
     monkeypatch.setitem(sys.modules, "sklearn.manifold", None)
     with pytest.raises(InputError, match=r"deft-wsss\[tsne\]"):

@@ -18,7 +18,7 @@ from deft.contracts import InputError, Sample, SeedMaps, Splits
 from deft.engine.method import MethodContext
 from deft.pipeline import Pipeline
 from deft.recipes import cam
-from deft.refine.labels import threshold, upsample_seeds
+from deft.seedmaps import to_mask, upsample
 from deft.segment.deeplab import DeepLab, save_network
 from deft.segment.inference import Inference
 from deft.stages import make
@@ -153,7 +153,7 @@ def test_every_stage_is_made_once_and_kept(begin: Begin) -> None:
         assert seeds.classes == drawn.classes
         torch.testing.assert_close(seeds.maps, drawn.maps, atol=1 / 255, rtol=0)
         assert torch.equal(load_seeds(refined).maps, seeds.maps.flip(2))
-        expected = threshold(upsample_seeds(load_seeds(refined)), seeds.classes, 0.5)
+        expected = to_mask(upsample(load_seeds(refined)), seeds.classes, 0.5)
         assert np.array_equal(load_mask(mask), expected)
 
     before = times(run)
@@ -176,7 +176,7 @@ def test_without_a_refiner_masks_are_made_of_the_seeds(begin: Begin) -> None:
     assert keys(run).keys() == {"seeds", "masks"}
     for seed, mask in zip(run.map_files(), run.files("masks", run.train, ".png"), strict=True):
         maps = load_seeds(seed)
-        assert np.array_equal(load_mask(mask), threshold(upsample_seeds(maps), maps.classes, 0.3))
+        assert np.array_equal(load_mask(mask), to_mask(upsample(maps), maps.classes, 0.3))
 
 
 def test_what_is_learned_does_not_depend_on_how_it_is_read(begin: Begin) -> None:

@@ -13,7 +13,7 @@ from deft.artifacts import load_mask, load_seeds, read_arrays, save_seeds
 from deft.contracts import InputError, Sample, SeedMaps
 from deft.engine.worklist import RECORD
 from deft.recipes import cam, irn
-from deft.refine.labels import threshold, upsample_seeds
+from deft.seedmaps import to_mask, upsample
 from deft.segment.deeplab import save_network
 from deft.segment.inference import Inference
 from deft.stages.context import Run
@@ -53,7 +53,7 @@ def test_masks_are_made_of_maps_alone(begin: Begin, monkeypatch: pytest.MonkeyPa
     with stage.making():
         take_part([masking(run, stage)])
     for index, path in enumerate(run.files("masks", run.train, ".png")):
-        expected = threshold(upsample_seeds(maps[index]), maps[index].classes, 0.5)
+        expected = to_mask(upsample(maps[index]), maps[index].classes, 0.5)
         assert np.array_equal(load_mask(path), expected)
         assert set(np.unique(expected)) == ({0} if index == 5 else {0, index % 3 + 1})
         assert (expected[:29] > 0).all() == (index != 5) and not expected[32:].any()

@@ -17,14 +17,14 @@ from deft.thresholds import (
     choose_refined,
     needed,
 )
-from deft.thresholds.criterion import FLAT, between, covered, three_classes
+from deft.thresholds.criterion import FLAT, between_class_variance, coverage_curve, three_class_otsu
 
 SIDE = 96
 
 
 @cache
 def scene(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Two red discs on green, where they are, and a map that is 0.5 on their rim and fades slowly to either side."""
+    """Two red discs on green, their cells, and a map that is 0.5 on their rim and changes slowly across it."""
     rng = np.random.default_rng(seed)
     rows, columns = np.mgrid[:SIDE, :SIDE]
     inside, hint = np.zeros((SIDE, SIDE), dtype=bool), np.zeros((SIDE, SIDE))
@@ -40,12 +40,12 @@ def scene(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def stored(maps: np.ndarray, power: float = 1.0) -> np.ndarray:
-    """A map over its largest value, raised to a power, as 8 bits keep it."""
+    """A map divided by its largest value, raised to a power, and rounded to 8 bits."""
     return np.rint(255 * (maps / maps.max()) ** power) / 255
 
 
 def of_scenes(power: float = 1.0, count: int = 6, paint: int | None = None) -> MapStatistics:
-    """Of several scenes; ``paint`` is a grey in the place of all their colours."""
+    """Statistics of several scenes; ``paint`` replaces all their colours by one grey level."""
     total = MapStatistics.empty()
     for seed in range(count):
         image, _, maps = scene(seed)
@@ -70,7 +70,7 @@ def histogram(values: list[float]) -> np.ndarray:
 
 
 def slow_otsu(counts: np.ndarray) -> list[float]:
-    """The variance of the two sides' means over that of all values, at each threshold."""
+    """Variance between the values above and below each threshold, divided by the total variance."""
     values = [level / 255 for level in range(256) for _ in range(counts[level])]
     mean = sum(values) / len(values)
     spread = sum((value - mean) ** 2 for value in values)
@@ -83,29 +83,29 @@ def slow_otsu(counts: np.ndarray) -> list[float]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_the_variance_between_the_sides_equals_a_slow_count(seed: int) -> None:
+def test_between_class_variance_equals_a_loop(seed: int) -> None:
     rng = np.random.default_rng(seed)
     levels = np.where(rng.random(90) < 0.3, rng.integers(120, 256, 90), rng.integers(0, (30, 140, 256)[seed], 90))
     counts = np.bincount(levels[levels % 51 != 0], minlength=256)  # float32 and float64 order these alike
-    assert between(counts) == pytest.approx(slow_otsu(counts), abs=1e-9)
+    assert between_class_variance(counts) == pytest.approx(slow_otsu(counts), abs=1e-9)
 
 
-def test_two_values_are_parted_wholly_and_one_value_not_at_all() -> None:
-    two = between(histogram([0.2] * 30 + [0.8] * 10))
+def test_two_values_are_separated_completely_and_a_single_value_has_no_variance() -> None:
+    two = between_class_variance(histogram([0.2] * 30 + [0.8] * 10))
     assert two[20:80] == pytest.approx(np.ones(60))
     assert not two[:20].any() and not two[80:].any()
     for counts in (histogram([0.4] * 20), histogram([0.0]), np.zeros(256, dtype=np.int64)):
-        assert not between(counts).any()
+        assert not between_class_variance(counts).any()
 
 
-def test_three_classes_are_parted_at_the_gaps_between_them() -> None:
+def test_three_classes_are_separated_at_the_gaps_between_them() -> None:
     rng = np.random.default_rng(0)
     values = np.concatenate([rng.uniform(low, low + 0.1, 50) for low in (0.05, 0.4, 0.85)])
-    high, low = three_classes(histogram(list(values)))
+    high, low = three_class_otsu(histogram(list(values)))
     assert 0.14 <= low < 0.41 and 0.49 <= high < 0.86
 
 
-def test_a_threshold_parts_objects_that_have_a_colour_of_their_own() -> None:
+def test_the_threshold_separates_objects_of_a_distinct_colour() -> None:
     choice = choose(of_scenes())
     assert choice is not None and choice.images == 6
     truth = np.concatenate([scene(seed)[1].ravel() for seed in range(6)])
@@ -114,8 +114,8 @@ def test_a_threshold_parts_objects_that_have_a_colour_of_their_own() -> None:
 
 
 @pytest.mark.parametrize("power", [0.5, 2.0, 3.0])
-def test_masks_are_nearly_the_same_when_the_maps_are_raised_to_a_power(power: float) -> None:
-    """A power changes no order and so no mask. At most 2 % of the cells change here; by Otsu alone 10 % to 15 %."""
+def test_masks_hardly_change_when_maps_are_raised_to_a_power(power: float) -> None:
+    """A power keeps the order of values. At most 2 % of the cells change here; with Otsu alone 10 % to 15 %."""
     plain, raised = choose(of_scenes()), choose(of_scenes(power))
     assert plain is not None and raised is not None
     assert abs(plain.threshold - raised.threshold) > 0.1
@@ -128,9 +128,11 @@ def test_masks_are_nearly_the_same_when_the_maps_are_raised_to_a_power(power: fl
     assert (alone[0] != alone[1]).mean() > 0.09
 
 
-def test_the_score_is_the_product_of_both_witnesses_and_the_range_is_where_it_is_nearly_as_good() -> None:
+def test_the_score_is_the_product_of_both_criteria_and_the_range_is_within_2_percent_of_it() -> None:
     statistics = of_scenes()
-    otsu = [value / max(between(statistics.counts)) for value in between(statistics.counts)]
+    otsu = [
+        value / max(between_class_variance(statistics.counts)) for value in between_class_variance(statistics.counts)
+    ]
     colours = [value / max(statistics.information) for value in statistics.information]
     score = [one * other for one, other in zip(otsu, colours, strict=True)]
     choice = choose(statistics)
@@ -141,8 +143,8 @@ def test_the_score_is_the_product_of_both_witnesses_and_the_range_is_where_it_is
     assert choice.threshold == best_of("both", statistics)
 
 
-def test_of_equally_good_thresholds_the_middle_one_is_chosen() -> None:
-    """Nothing lies between 0.2 and 0.8: cut half way."""
+def test_the_middle_of_equally_good_thresholds_is_chosen() -> None:
+    """There are no values between 0.2 and 0.8: the threshold is halfway."""
     levels = np.where(np.arange(64).reshape(8, 8) % 8 < 3, 204, 51)
     image = np.where(levels.repeat(4, 0).repeat(4, 1)[..., None] == 204, (255, 0, 0), (0, 0, 255)).astype(np.uint8)
     maps = torch.from_numpy((levels / 255).astype(np.float32))[None]
@@ -150,8 +152,8 @@ def test_of_equally_good_thresholds_the_middle_one_is_chosen() -> None:
     assert choice == Choice(0.49, 0.20, 0.79, 1)
 
 
-def test_photographs_without_colours_leave_the_choice_to_the_maps() -> None:
-    """All pixels in one bin of colour, as in dark or faint pictures: the maps still have two sides."""
+def test_without_colours_the_maps_alone_decide() -> None:
+    """All pixels are in one bin of colour, as in dark or pale images; the maps alone decide."""
     statistics = of_scenes(paint=20)
     assert not statistics.information.any()
     choice = choose(statistics)
@@ -160,7 +162,7 @@ def test_photographs_without_colours_leave_the_choice_to_the_maps() -> None:
 
 
 @pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
-def test_flat_maps_give_no_choice_and_that_is_told(value: float) -> None:
+def test_constant_maps_give_no_choice_and_are_refused(value: float) -> None:
     maps = torch.full((2, SIDE // 4, SIDE // 4), value)
     for statistics in (MapStatistics.of(SeedMaps((0, 1), maps, (SIDE, SIDE)), scene(0)[0]), MapStatistics.empty()):
         assert choose(statistics) is None
@@ -169,7 +171,7 @@ def test_flat_maps_give_no_choice_and_that_is_told(value: float) -> None:
     with pytest.raises(InputError) as told:
         needed(None, "seed_threshold")
     assert "to choose seed_threshold from, got maps that have one value everywhere" in str(told.value)
-    assert "give numbers in the place of auto" in str(told.value)
+    assert "set numbers instead of auto" in str(told.value)
     assert needed(choice := Choice(0.2, 0.1, 0.3, 4), "x") is choice
 
 
@@ -179,15 +181,15 @@ def slow_share(counts: np.ndarray, step: int) -> float:
     )
 
 
-def test_covered_is_the_share_of_cells_above_a_threshold() -> None:
+def test_the_coverage_curve_is_the_share_of_cells_above_each_threshold() -> None:
     counts = of_scenes().counts
-    assert covered(counts) == pytest.approx([slow_share(counts, step) for step in range(100)])
-    assert not covered(np.zeros(256, dtype=np.int64)).any()
+    assert coverage_curve(counts) == pytest.approx([slow_share(counts, step) for step in range(100)])
+    assert not coverage_curve(np.zeros(256, dtype=np.int64)).any()
 
 
 @pytest.mark.parametrize("power", [0.3, 0.5, 1.0, 1.5, 2.0, 4.0])
-def test_refined_maps_are_cut_where_they_cover_as_much_as_their_seeds(power: float) -> None:
-    """The threshold whose share of cells is nearest to the seeds', of all hundred; here refined maps are a power."""
+def test_refined_maps_cover_as_many_cells_as_their_seeds(power: float) -> None:
+    """The threshold whose share of cells is closest to that of the seeds, here for powers of the seeds."""
     seeds, refined = of_scenes(), of_scenes(power)
     first, choice = choose(seeds), choose_refined(refined, seeds)
     assert first is not None and choice is not None
@@ -199,7 +201,7 @@ def test_refined_maps_are_cut_where_they_cover_as_much_as_their_seeds(power: flo
     assert (masks(first.threshold) != masks(choice.threshold, power)).mean() < 0.02
 
 
-def test_the_range_of_refined_maps_is_where_equally_good_thresholds_of_the_seeds_lead() -> None:
+def test_the_range_of_refined_maps_corresponds_to_that_of_the_seeds() -> None:
     seeds = of_scenes()
     first, choice = choose(seeds), choose_refined(seeds, seeds)
     assert first is not None and choice is not None
@@ -209,7 +211,7 @@ def test_the_range_of_refined_maps_is_where_equally_good_thresholds_of_the_seeds
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_refined_maps_of_any_values_get_a_threshold(seed: int) -> None:
+def test_a_threshold_is_chosen_for_arbitrary_refined_maps(seed: int) -> None:
     rng = np.random.default_rng(seed)
     refined = MapStatistics(rng.integers(0, 9, 256) * (rng.random(256) < 0.1), np.zeros(100), 4)
     choice = choose_refined(refined, of_scenes())
@@ -217,7 +219,7 @@ def test_refined_maps_of_any_values_get_a_threshold(seed: int) -> None:
     assert 0 <= choice.low <= choice.threshold <= choice.high < 1
 
 
-def test_where_seeds_or_refined_maps_are_flat_there_is_nothing_to_choose() -> None:
+def test_constant_seeds_or_refined_maps_give_no_choice() -> None:
     maps = torch.full((1, SIDE // 4, SIDE // 4), 0.4)
     flat = MapStatistics.of(SeedMaps((0,), maps, (SIDE, SIDE)), scene(0)[0])
     assert choose_refined(of_scenes(), flat) is None
@@ -226,7 +228,7 @@ def test_where_seeds_or_refined_maps_are_flat_there_is_nothing_to_choose() -> No
 
 
 @pytest.mark.parametrize("power", [0.5, 1.0, 2.0, 3.0, 9.0])
-def test_confident_thresholds_lie_on_either_side_of_the_chosen_one(power: float) -> None:
+def test_confident_thresholds_are_on_either_side_of_the_chosen_one(power: float) -> None:
     choice = choose(of_scenes(power))
     assert choice is not None
     sure, background = choose_confident(of_scenes(power))
@@ -236,7 +238,7 @@ def test_confident_thresholds_lie_on_either_side_of_the_chosen_one(power: float)
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_confident_thresholds_never_cross_whatever_the_maps(seed: int) -> None:
+def test_confident_thresholds_are_in_order_for_arbitrary_maps(seed: int) -> None:
     rng = np.random.default_rng(seed)
     values = rng.choice(256, size=rng.integers(2, 6), replace=False)
     maps = torch.from_numpy((rng.choice(values, (1, 12, 12)) / 255).astype(np.float32))
@@ -249,7 +251,7 @@ def test_confident_thresholds_never_cross_whatever_the_maps(seed: int) -> None:
     assert round(100 * sure) == pytest.approx(100 * sure) and round(100 * background) == pytest.approx(100 * background)
 
 
-def test_sides_of_one_value_are_certain_as_they_are() -> None:
+def test_a_side_with_a_single_value_is_all_confident() -> None:
     maps = torch.zeros(1, 8, 8)
     maps[:, :4] = 1
     image = np.zeros((32, 32, 3), dtype=np.uint8)
@@ -260,7 +262,7 @@ def test_sides_of_one_value_are_certain_as_they_are() -> None:
     assert choose_confident(statistics) == (choice.threshold, choice.threshold)
 
 
-def test_the_study_compares_both_witnesses_with_simpler_criteria() -> None:
+def test_the_study_compares_the_combined_score_with_simpler_criteria() -> None:
     assert list(CRITERIA) == ["both", "colours", "Otsu", "mean"]
     statistics = of_scenes()
     assert best_of("colours", statistics) == np.argmax(statistics.information) / 100

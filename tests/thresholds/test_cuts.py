@@ -22,7 +22,7 @@ CHOICE = Choice(threshold=0.31, low=0.28, high=0.35, images=40)
         (0.15, CHOICE, 0.4, "tuned", 0.4, {"fixed": 0.15, "auto": 0.31, "tuned": 0.4}),
     ],
 )
-def test_which_threshold_is_used_and_which_are_known(
+def test_tuned_thresholds_take_precedence_over_fixed_and_chosen_ones(
     setting: Threshold, choice: Choice | None, tuned: float | None, how: str, used: float, known: dict[str, float]
 ) -> None:
     cuts = Cuts("seed_threshold", setting, choice, tuned)
@@ -34,14 +34,14 @@ def test_which_threshold_is_used_and_which_are_known(
     assert json.loads(json.dumps(found)) == found
 
 
-def test_flat_maps_have_no_threshold_and_the_setting_is_named() -> None:
+def test_constant_maps_are_refused_with_the_name_of_the_setting() -> None:
     cuts = Cuts("refine.background", AUTO, None)
     assert (cuts.how, cuts.known) == ("auto", {})
     with pytest.raises(InputError, match=r"to choose refine\.background from, got maps that have one value everywhere"):
         _ = cuts.used
 
 
-def test_what_was_tuned_is_kept_with_the_run(tmp_path: Path) -> None:
+def test_tuned_thresholds_are_stored_in_the_run_folder(tmp_path: Path) -> None:
     assert read_tuned(tmp_path) is None
     tuned = Tuned({"seeds": 0.37, "refined": 0.5}, ("a", "folder/b", "猫"), {"seeds": 0.0123, "refined": 0.0})
     write_tuned(tmp_path, tuned)

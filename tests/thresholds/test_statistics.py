@@ -21,7 +21,7 @@ SIZES = [(20, 24), (17, 33), (8, 8), (40, 12), (31, 30), (16, 16), (25, 9)]
 
 
 class Pictures:
-    """Enough of a data set: noise of several sizes."""
+    """A minimal dataset of noise images of several sizes."""
 
     def __init__(self, delays: bool = False) -> None:
         self.names = tuple(f"picture {n}" for n in range(len(SIZES)))
@@ -39,7 +39,7 @@ class Pictures:
         return Sample(self.names[index], image, np.array([True, True]))
 
     def seeds(self, index: int) -> SeedMaps:
-        """Two maps of most images, none of the third."""
+        """Two maps for all images but the third, which has none."""
         height, width = SIZES[index]
         classes = () if index == 2 else (0, 1)
         generator = torch.Generator().manual_seed(index)
@@ -53,7 +53,7 @@ def entropy(counts: Counter[object]) -> float:
 
 
 def slow_information(levels: list[int], colours: list[int]) -> list[float]:
-    """H(side) + H(colour) - H(side and colour), counted cell by cell at each threshold."""
+    """H(above) + H(colour) - H(above, colour), counted cell by cell for each threshold."""
     found = []
     for threshold in THRESHOLDS:
         sides = [np.float32(level / 255) > threshold for level in levels]
@@ -63,7 +63,7 @@ def slow_information(levels: list[int], colours: list[int]) -> list[float]:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_information_equals_a_slow_count(seed: int) -> None:
+def test_information_equals_a_loop(seed: int) -> None:
     rng = np.random.default_rng(seed)
     count = (1, 7, 60, 200)[seed]
     levels, colours = rng.integers(0, 256, count), rng.integers(0, 5, count) * 37
@@ -71,15 +71,15 @@ def test_information_equals_a_slow_count(seed: int) -> None:
     assert information(levels, colours) == pytest.approx(slow_information(levels.tolist(), colours.tolist()), abs=1e-12)
 
 
-def test_colours_that_say_nothing_of_the_side_have_no_information() -> None:
+def test_colours_independent_of_the_map_have_no_information() -> None:
     levels = np.repeat(np.arange(256), 3)
     colours = np.tile(np.array([4, 0, 511]), 256)
     assert information(levels, colours) == pytest.approx(np.zeros(100), abs=1e-12)
     assert not information(levels, np.zeros_like(levels)).any()
 
 
-def test_a_perfect_half_split_has_the_information_of_a_coin() -> None:
-    """The upper half is of one colour, the lower of another: log 2 where the two are parted, less elsewhere."""
+def test_two_equal_halves_of_different_colours_have_the_information_log_2() -> None:
+    """The upper half has one colour, the lower another: log 2 if the threshold separates them, less otherwise."""
     levels = np.concatenate([np.arange(100), np.arange(156, 256)])
     found = information(levels, (levels > 127).astype(int))
     parted = (THRESHOLDS > 99 / 255) & (THRESHOLDS < 156 / 255)
@@ -87,7 +87,7 @@ def test_a_perfect_half_split_has_the_information_of_a_coin() -> None:
     assert (found[~parted] < math.log(2) - 1e-3).all() and (found >= 0).all()
 
 
-def test_where_all_cells_are_on_one_side_there_is_no_information() -> None:
+def test_thresholds_with_all_cells_on_one_side_have_no_information() -> None:
     levels, colours = np.array([128, 128, 128, 204]), np.array([1, 2, 3, 4])
     found = information(levels, colours)
     assert not found[:51].any()  # 0.00 to 0.50, and 128 / 255 is a little above
@@ -95,13 +95,13 @@ def test_where_all_cells_are_on_one_side_there_is_no_information() -> None:
     assert not found[80:].any()  # 204 / 255 is 0.8, not above it
 
 
-def test_every_value_is_above_the_thresholds_that_float32_finds_below_it() -> None:
+def test_steps_equal_a_comparison_in_float32() -> None:
     for level in range(256):
         value = np.float32(level) / np.float32(255)
         assert STEPS[level] == sum(1 for threshold in THRESHOLDS if value > threshold)
 
 
-def test_statistics_of_an_image_are_of_its_strongest_maps_and_the_pixels_below_their_cells() -> None:
+def test_statistics_use_the_strongest_map_and_the_pixel_at_each_cell() -> None:
     data = Pictures()
     for index in (0, 1, 3):
         image, seeds = data[index].image, data.seeds(index)
@@ -118,12 +118,12 @@ def test_statistics_of_an_image_are_of_its_strongest_maps_and_the_pixels_below_t
         assert found.images == 1
 
 
-def test_an_image_without_maps_counts_for_nothing() -> None:
+def test_an_image_without_maps_does_not_count() -> None:
     found = MapStatistics.of(Pictures().seeds(2), Pictures()[2].image)
     assert (found.images, found.counts.sum(), found.information.any()) == (0, 0, False)
 
 
-def test_statistics_of_a_data_set_are_sums_whatever_thread_is_faster() -> None:
+def test_statistics_of_a_dataset_do_not_depend_on_the_timing_of_threads() -> None:
     plain = Pictures()
     total = MapStatistics.empty()
     for index in range(len(plain)):
@@ -152,7 +152,7 @@ def kept(path: Path, made_by: str, data: Dataset) -> MapStatistics:
     return kept_statistics(path, made_by, data, data.seeds)  # type: ignore[attr-defined]
 
 
-def test_statistics_are_measured_once_and_again_when_the_maps_are_others(tmp_path: Path) -> None:
+def test_statistics_are_measured_once_and_again_for_other_maps(tmp_path: Path) -> None:
     path = tmp_path / "seeds" / "statistics.json"
     path.parent.mkdir()
     data = Pictures()
@@ -169,8 +169,8 @@ def test_statistics_are_measured_once_and_again_when_the_maps_are_others(tmp_pat
     assert read_json(path)["made_by"] == "other"
 
 
-def test_what_is_used_is_what_is_stored_also_where_it_was_just_measured(tmp_path: Path) -> None:
-    """So a run that goes on, and every process of one, chooses what the first chose."""
+def test_statistics_just_measured_equal_those_read_back(tmp_path: Path) -> None:
+    """So a resumed run, and every process of a run, makes the same choice."""
     data = Pictures()
     first = kept(tmp_path / "statistics.json", "one", data)  # type: ignore[arg-type]
     again = kept(tmp_path / "statistics.json", "one", data)  # type: ignore[arg-type]

@@ -1,0 +1,309 @@
+"""What each verb hands on, what it prints, and the code it ends with; the long work behind the verbs is left out."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deft.artifacts import write_json
+from deft.cli.main import main
+from deft.data.importers.pascal_context import ImportedContexts
+from deft.predict.shards import Streamed
+from deft.recipes import RECIPES, cam, irn_deft, published
+from deft.settings import assign, fields_of
+from deft.studies.outcome import Outcome
+from deft.studies.runner import StudyRunner
+from deft.thresholds import Tuned
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str]) -> Call:
+    """``call(*words)``: exit code, standard output and standard error of a command."""
+
+    def command(*words: object) -> tuple[int, str, str]:
+        code = main([str(word) for word in words])
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return command
+
+
+class Told:
+    """Stands in for the work behind a verb and keeps what it is given."""
+
+    def __init__(self, result: Any) -> None:
+        self.result = result
+        self.given: list[tuple[Any, ...]] = []
+
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        self.given.append((*given, *named.values()))
+        return self.result
+
+
+@pytest.fixture
+def instead(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, Any], Told]:
+    """``instead("deft.module.function", result)``: that function only returns the result."""
+
+    def put(name: str, result: Any) -> Told:
+        told = Told(result)
+        monkeypatch.setattr(name, told)
+        return told
+
+    return put
+
+
+Instead = Callable[[str, Any], Told]
+
+
+def test_run_hands_on_recipe_data_folders_and_name(call: Call, instead: Instead) -> None:
+    run = instead("deft.runner.run.run", Path("runs/x/report.html"))
+    words = ("--data", "demo:", "--out", "runs/x", "--reuse", "runs/y", "--reuse", "runs/z")
+    assert call("run", "cam", *words) == (0, "report: runs/x/report.html\n", "")
+    assert run.given == [(cam(), "demo:", Path("runs/x"), [Path("runs/y"), Path("runs/z")], "cam")]
+
+
+def test_flags_are_short_for_settings_and_go_last(call: Call, instead: Instead) -> None:
+    run = instead("deft.runner.run.run", Path("report.html"))
+    flags = ("--backbone", "resnet18", "--weights", "none", "--precision", "bf16", "--seed", "3")
+    sets = ("--set", "seed=1", "--set", "segment=none", "--set", "classifier.plan.epochs=2")
+    assert call("run", "irn_deft", "--data", "demo:", "--out", "x", *sets, *flags)[0] == 0
+    changes = ["seed=3", "segment=none", "classifier.plan.epochs=2", "backbone=resnet18", "weights=none"]
+    assert run.given[0][0] == assign(irn_deft(), [*changes, "precision=bf16-mixed"])
+
+
+def test_published_thresholds_come_before_what_is_set(call: Call, instead: Instead) -> None:
+    run = instead("deft.runner.run.run", Path("report.html"))
+    words = ("--data", "demo:", "--out", "x", "--thresholds", "paper", "--set", "refine.background=0.4")
+    assert call("run", "irn_deft", *words)[0] == 0
+    assert run.given[0][0] == assign(published(irn_deft()), ["refine.background=0.4"])
+
+
+def test_show_prints_every_field_and_begins_nothing(call: Call, instead: Instead, tmp_path: Path) -> None:
+    run = instead("deft.runner.run.run", None)
+    code, out, _ = call("run", "cam", "--data", "demo:", "--out", tmp_path / "x", "--show", "--seed", "7")
+    assert code == 0
+    fields = fields_of(assign(cam(), ["seed=7"]))
+    assert out.splitlines() == [f"{name} = {value!r}" for name, value in fields.items()]
+    assert "seed = 7" in out.splitlines()
+    assert run.given == [] and not (tmp_path / "x").exists()
+
+
+def test_a_field_that_there_is_not_ends_with_2(call: Call, instead: Instead) -> None:
+    run = instead("deft.runner.run.run", None)
+    code, out, err = call("run", "cam", "--data", "demo:", "--out", "x", "--set", "sead=3")
+    assert (code, out) == (2, "") and err.startswith("deft: ") and "did you mean 'seed'" in err
+    assert run.given == []
+
+
+@pytest.mark.parametrize("devices", ["0", "-1"])
+def test_no_device_is_told(devices: str, call: Call) -> None:
+    told = f"deft: expected --devices and --num-nodes of at least 1, got {devices} and 1\n"
+    assert call("run", "cam", "--data", "demo:", "--out", "x", "--devices", devices) == (2, "", told)
+
+
+def test_join_says_how_much_it_made(call: Call, instead: Instead) -> None:
+    join = instead("deft.runner.join.join", 12)
+    assert call("join", "runs/x", "--data", "demo:") == (0, "12 files of runs/x made here; the run is finished\n", "")
+    assert join.given == [(Path("runs/x"), "demo:")]
+
+
+def test_a_study_is_given_seeds_settings_and_rows(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    made: list[StudyRunner] = []
+    failures: tuple[str, ...] = ()
+
+    def study(runner: StudyRunner) -> Outcome:
+        made.append(runner)
+        return Outcome("masks", "Masks", (), failures=failures)
+
+    monkeypatch.setattr("deft.studies.STUDIES", {"masks": study})
+    words = ["study", "masks", "--data", "demo:train=2,val=2,size=64", "--out", tmp_path, "--seeds", 2]
+    words += ["--first-seed", 3, "--systems", "irn", "psa", "--set", "segment=none", "--precision", "32"]
+    assert call(*words) == (0, f"study: {tmp_path / 'masks.md'}\n", "")
+    (runner,) = made
+    assert (runner.seeds, runner.systems, runner.published) == ((3, 4), ("irn", "psa"), False)
+    assert runner.settings == ("segment=none", "precision=32-true")
+    assert f"- command: `{runner.command}`" in (tmp_path / "masks.md").read_text()
+    failures = ("irn, seed 3: no light", "psa, seed 4: no paper")
+    code, out, err = call(*words, "--thresholds", "paper")
+    assert (code, out) == (2, f"study: {tmp_path / 'masks.md'}\n")
+    assert err == "deft: failed: irn, seed 3: no light\ndeft: failed: psa, seed 4: no paper\n"
+    assert made[1].published
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("mask",), "no study 'mask'; did you mean 'masks'? There are: localisation, "),
+        (("masks", "--seeds", "0"), "expected --seeds of at least 1 and --first-seed of at least 0, got 0, 0"),
+        (("masks", "--first-seed", "-1"), "expected --seeds of at least 1 and --first-seed of at least 0, got 3, -1"),
+    ],
+)
+def test_a_study_that_cannot_be_is_told(words: tuple[str, ...], told: str, call: Call, tmp_path: Path) -> None:
+    code, out, err = call("study", *words, "--data", "demo:", "--out", tmp_path / "x")
+    assert (code, out) == (2, "") and err.startswith(f"deft: {told}")
+    assert not (tmp_path / "x").exists()
+
+
+def test_check_counts_faults_and_remarks(call: Call, own_voc: Path) -> None:
+    assert call("check", f"voc:{own_voc}")[:2] == (0, "no faults\n")
+    (own_voc / "SegmentationClass" / "img_01.png").unlink()
+    code, out, _ = call("check", f"voc:{own_voc}")
+    remark, count = out.splitlines()
+    assert (code, count) == (0, "0 faults, 1 remarks")
+    assert "warning: 1 of 4 images have no mask" in remark
+    broken = own_voc / "JPEGImages" / "img_00.jpg"
+    broken.write_bytes(b"no image")
+    code, out, _ = call("check", f"voc:{own_voc}")
+    assert code == 2 and out.splitlines()[-1] == "1 faults, 1 remarks"
+    assert [line.split(": ")[0] for line in out.splitlines() if "img_00" in line] == [str(broken)]
+
+
+@pytest.mark.parametrize(("precision", "word"), [("auto", "auto"), ("32", "32-true"), ("16", "16-mixed")])
+def test_predict_tells_a_folder_from_shards(precision: str, word: str, call: Call, instead: Instead) -> None:
+    folder = instead("deft.predict.masks.predict_folder", 5)
+    shards = instead("deft.predict.masks.predict_shards", Streamed(images=3, shards=1, all_shards=4))
+    said = "5 masks in out/masks, pictures in out/overlays\n"
+    assert call("predict", "run", "photos", "--out", "out", "--precision", precision) == (0, said, "")
+    assert folder.given == [(Path("run"), Path("photos"), Path("out"), None, word)]
+    words = ("--out", "out", "--tags-from", "json", "--overlays", "--precision", precision)
+    said = "masks of 4 shards in out; made by this command: 3 masks\n"
+    assert call("predict", "run", "shards:p-{0..3}.tar", *words) == (0, said, "")
+    assert shards.given == [(Path("run"), "shards:p-{0..3}.tar", Path("out"), None, "json", True, word)]
+
+
+def test_seeds_tells_a_folder_from_shards(call: Call, instead: Instead) -> None:
+    folder = instead("deft.predict.seeds.locate_folder", 5)
+    shards = instead("deft.predict.seeds.locate_shards", Streamed(images=3, shards=1, all_shards=4))
+    assert call("seeds", "run", "photos", "--out", "out", "--tags", "tags.csv") == (0, "5 seeds in out\n", "")
+    assert folder.given == [(Path("run"), Path("photos"), Path("out"), Path("tags.csv"), "auto")]
+    said = "seeds of 4 shards in out; made by this command: 3 images\n"
+    assert call("seeds", "run", "shards:p.tar", "--out", "out") == (0, said, "")
+    assert shards.given == [(Path("run"), "shards:p.tar", Path("out"), None, "", "auto")]
+
+
+@pytest.mark.parametrize("verb", ["predict", "seeds"])
+def test_tags_in_shards_need_shards(verb: str, call: Call) -> None:
+    told = "deft: --tags-from: expected shards:PATTERN, got a folder or a photograph; give a table with --tags\n"
+    assert call(verb, "run", "photos", "--out", "out", "--tags-from", "json") == (2, "", told)
+
+
+def test_report_names_the_page(call: Call, instead: Instead) -> None:
+    rewrite = instead("deft.runner.rewrite.rewrite_report", Path("runs/x/report.html"))
+    assert call("report", "runs/x", "--beside", "runs/y") == (0, "report: runs/x/report.html\n", "")
+    assert rewrite.given == [(Path("runs/x"), [Path("runs/y")])]
+
+
+def test_tune_says_what_was_chosen_and_what_it_may_lose(call: Call, instead: Instead) -> None:
+    found = Tuned({"seeds": 0.4, "refined": 0.25}, ("a", "b", "c"), {"seeds": 0.0123, "refined": 0.0})
+    tune = instead("deft.runner.tune.tune", (found, Path("runs/x/report.html")))
+    code, out, _ = call("tune", "runs/x", "--masks", "drawn", "--most", 3)
+    assert code == 0
+    assert out.splitlines() == [
+        "seeds: threshold 0.40, chosen on 3 masks; such a choice loses 1.2 mIoU in the mean over samples of them",
+        "refined: threshold 0.25, chosen on 3 masks; such a choice loses 0.0 mIoU in the mean over samples of them",
+        "report: runs/x/report.html, scored on the other images",
+    ]
+    assert tune.given == [(Path("runs/x"), Path("drawn"), 3)]
+
+
+def test_labels_are_imported_for_the_classes_that_are_named(call: Call, tmp_path: Path) -> None:
+    table = {"2007_000032": np.array([1, 0], np.float32), "2007_000039": np.array([1, 1], np.float32)}
+    np.save(tmp_path / "cls_labels.npy", table)  # type: ignore[arg-type]
+    (tmp_path / "classes.txt").write_text("cat\ndog\n")
+    out = tmp_path / "labels.csv"
+    words = ("import-labels", tmp_path / "cls_labels.npy", out, "--classes", tmp_path / "classes.txt")
+    assert call(*words) == (0, f"2 images in {out}\n", "")
+    assert out.read_text().splitlines()[1:] == ["2007_000032,cat", "2007_000039,cat;dog"]
+    (tmp_path / "classes.txt").write_text("cat\ncat\n")
+    code, said, err = call(*words)
+    assert (code, said) == (2, "") and "classes.txt:2" in err
+
+
+@pytest.mark.parametrize(("named", "own"), [(True, False), (False, True), (False, False)])
+def test_contexts_are_imported_for_the_classes_there_are(
+    named: bool, own: bool, call: Call, instead: Instead, tmp_path: Path
+) -> None:
+    """Those of ``--classes``, else the folder's own, else VOC's."""
+    imported = instead(
+        "deft.data.importers.pascal_context.import_contexts", ImportedContexts(7, ("sky", "road"), ("cat",), 2)
+    )
+    words: list[object] = ["import-contexts", "masks", "names.txt", tmp_path]
+    (tmp_path / "classes.txt").write_text("cat\ndog\n") if own else None
+    if named:
+        (tmp_path / "named.txt").write_text("horse\n")
+        words += ["--classes", tmp_path / "named.txt"]
+    code, out, _ = call(*words)
+    assert code == 0
+    assert out.splitlines() == [
+        f"2 contexts of 7 images in {tmp_path}",
+        "objects, not contexts: cat",
+        f"left out: 2 masks of images that are not in {tmp_path / 'JPEGImages'}",
+    ]
+    masks, names, folder, classes, _ = imported.given[0]
+    assert (masks, names, folder) == (Path("masks"), Path("names.txt"), tmp_path)
+    assert tuple(classes)[:1] == (("horse",) if named else ("cat",) if own else ("aeroplane",))
+    assert len(classes) == (1 if named else 2 if own else 20)
+
+
+@pytest.mark.parametrize("words", [(), ("runs/x",), ("--out", "a.tgz"), ("runs/x", "--check", "a.tgz")])
+def test_a_submission_is_written_or_checked(words: tuple[str, ...], call: Call) -> None:
+    told = "deft: expected a run and --out ARCHIVE, or --check ARCHIVE; give one of the two\n"
+    assert call("voc-submit", *words) == (2, "", told)
+
+
+def test_a_submission_is_of_the_runs_data_unless_others_are_named(call: Call, instead: Instead, tmp_path: Path) -> None:
+    listed = instead("deft.predict.voc_server.listed_images", ["one", "two"])
+    submit = instead("deft.predict.voc_server.submit", 2)
+    check = instead("deft.predict.voc_server.check_archive", None)
+    code, _, err = call("voc-submit", tmp_path, "--out", "a.tgz")
+    assert code == 2 and "found no run.json in it" in err
+    write_json(tmp_path / "run.json", {"data": {"given": "voc:there"}})
+    assert call("voc-submit", tmp_path, "--out", "a.tgz") == (0, "2 masks in a.tgz\n", "")
+    assert call("voc-submit", tmp_path, "--out", "a.tgz", "--data", "voc:here", "--comp", 5)[0] == 0
+    assert call("voc-submit", "--check", "a.tgz", "--images", "photos", "--ids", "ids.txt") == (
+        0,
+        "a.tgz: 2 masks, nothing the server would refuse\n",
+        "",
+    )
+    assert listed.given == [
+        ("voc:there", None, None),
+        ("voc:here", None, None),
+        ("", Path("photos"), Path("ids.txt")),
+    ]
+    assert [given[2] for given in submit.given] == [6, 5]
+    assert check.given == [(Path("a.tgz"), ["one", "two"], None)]
+
+
+def test_the_demo_runs_both_recipes_and_shows_them_side_by_side(call: Call, instead: Instead) -> None:
+    run = instead("deft.runner.run.run", None)
+    rewrite = instead("deft.runner.rewrite.rewrite_report", Path("out/demo/report.html"))
+    code, out, _ = call("demo", "--out", "out")
+    assert (code, out) == (0, "report: out/demo/report.html\n")
+    assert run.given == [(RECIPES[name](), "demo:", Path("out") / name, name) for name in ("demo_cam", "demo")]
+    assert rewrite.given == [(Path("out/demo"), [Path("out/demo_cam")])]
+
+
+def test_a_fault_of_ours_is_not_taken_for_one_of_the_user(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*given: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("deft.runner.rewrite.rewrite_report", broken)
+    with pytest.raises(OSError, match="Input/output"):
+        call("report", "runs/x")
+
+
+def test_python_dash_m_is_the_command(own_folder: Path) -> None:
+    Image.new("RGB", (4, 4)).save(own_folder / "images" / "img_00.png")
+    words = [sys.executable, "-m", "deft", "check", f"folder:{own_folder}"]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "img_00.png" in done.stdout and "Traceback" not in done.stderr

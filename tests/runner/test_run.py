@@ -1,0 +1,341 @@
+"""Every recipe end to end, tiny; skipping, going on after a kill, sharing stages, refusing other settings."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import deft
+from deft.artifacts import load_mask, load_seeds, read_json, save_mask, write_json
+from deft.contracts import InputError, Splits
+from deft.data import open_data
+from deft.engine import ranks
+from deft.recipes import RECIPES, cam, cda, irn, irn_deft
+from deft.runner import run as runner
+from deft.runner.run import description, needed_bytes, reopen, resolved
+from deft.seedmaps import to_mask, upsample
+from deft.settings import fields_of, plain, restore
+from deft.stages import make
+from deft.thresholds import MapStatistics, choose, choose_refined
+from references import stored_miou
+from short import tiny
+
+FIELDS = fields_of(irn_deft())
+
+
+@pytest.fixture(scope="module")
+def done(folder_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "irn_deft"
+    deft.run(tiny(irn_deft()), f"folder:{folder_data}", out, name="irn_deft")
+    return out
+
+
+def files(out: Path) -> dict[str, tuple[int, bytes]]:
+    return {
+        str(path.relative_to(out)): (path.stat().st_mtime_ns, path.read_bytes())
+        for path in sorted(out.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES.keys() - {"external"}))  # it needs maps: tests/recipes has it
+def test_every_recipe_runs_to_its_page(name: str, folder_data: Path, tmp_path: Path) -> None:
+    out, splits = tmp_path / "run", open_data(f"folder:{folder_data}")
+    page = deft.run(tiny(RECIPES[name]()), f"folder:{folder_data}", out, name=name)
+    assert page == out / "report.html"
+    assert f"<h1><bdi>{name} on folder:{folder_data}</bdi></h1>" in page.read_text(encoding="utf-8")
+    scores = json.loads((out / "scores.json").read_text())
+    assert splits.val is not None
+    assert scores["train"]["masks"]["used"]["miou"] == pytest.approx(stored_miou(out / "masks", splits.train))
+    assert 0 <= scores["val"]["tags"]["map"] <= 1
+    if RECIPES[name]().segment is None:
+        assert "segmentation" not in scores["val"]
+    else:
+        network = stored_miou(out / "predictions" / "val", splits.val)
+        assert scores["val"]["segmentation"]["miou"] == pytest.approx(network)
+
+
+def test_masks_have_the_images_names_sizes_and_only_their_tags(done: Path, folder_data: Path) -> None:
+    train = open_data(f"folder:{folder_data}").train
+    masks = sorted(path.stem for path in (done / "masks").glob("*.png"))
+    assert masks == sorted(train.names)
+    for index, name in enumerate(train.names):
+        mask = load_mask(done / "masks" / f"{name}.png")
+        assert mask.shape == train[index].image.shape[:2]
+        allowed = {0} | {k + 1 for k, present in enumerate(train.labels[index]) if present}
+        assert set(mask.ravel().tolist()) <= allowed
+
+
+def test_the_same_command_again_makes_nothing_again(done: Path, folder_data: Path) -> None:
+    before = files(done)
+    assert "thresholds" in json.loads((done / "run.json").read_text())
+    deft.run(tiny(irn_deft()), f"folder:{folder_data}", done, name="irn_deft")
+    after = files(done)
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed <= {"report.html", "lock"}
+    assert before.keys() == after.keys()
+
+
+def test_other_settings_are_refused(done: Path, folder_data: Path) -> None:
+    with pytest.raises(InputError, match=r"settings\.classifier\.head\.maps: 256 in the folder, 8 now"):
+        deft.run(tiny(irn_deft(), "classifier.head.maps=8"), f"folder:{folder_data}", done, name="irn_deft")
+
+
+def test_stages_of_equal_settings_are_taken_over(done: Path, folder_data: Path, tmp_path: Path) -> None:
+    other = tiny(irn_deft(), "seed_threshold=0.2")
+    deft.run(other, f"folder:{folder_data}", tmp_path / "b", reuse=[done], name="irn_deft")
+    for stage in ("classifier", "seeds", "refine"):
+        assert (tmp_path / "b" / stage / "stage.json").read_text() == (done / stage / "stage.json").read_text()
+
+
+def test_a_number_in_the_place_of_auto_is_other_settings(done: Path, folder_data: Path) -> None:
+    with pytest.raises(InputError, match=r"settings\.seed_threshold: 'auto' in the folder, 0\.2 now"):
+        deft.run(tiny(irn_deft(), "seed_threshold=0.2"), f"folder:{folder_data}", done, name="irn_deft")
+
+
+def test_the_record_says_which_thresholds_were_used_and_how_they_were_chosen(done: Path) -> None:
+    record, scores = (json.loads((done / name).read_text()) for name in ("run.json", "scores.json"))
+    assert record["settings"]["seed_threshold"] == "auto"
+    found = record["thresholds"]
+    assert found == scores["thresholds"]
+    assert found.keys() == {"seeds", "masks"}  # of the labels there is nothing to choose: they are numbers here
+    seeds, refined = (
+        MapStatistics.from_json(read_json(done / stage / "statistics.json")) for stage in ("seeds", "refined")
+    )
+    for name, choice in (("seeds", choose(seeds)), ("masks", choose_refined(refined, seeds))):
+        assert choice is not None
+        assert found[name] == {
+            "threshold": choice.threshold,
+            "chosen": "auto",
+            "auto": choice.threshold,
+            "from": choice.images,
+            "equally good": [choice.low, choice.high],
+        }
+        part = scores["train"][name]
+        assert part["used"] == {"chosen": "auto", **part["auto"]}
+        assert part["used"]["threshold"] == choice.threshold
+        assert "fixed" not in part
+    assert scores["val"]["seeds"]["used"]["threshold"] == found["seeds"]["threshold"]
+
+
+def test_masks_are_cut_at_the_chosen_threshold(done: Path) -> None:
+    cut = json.loads((done / "run.json").read_text())["thresholds"]["masks"]["threshold"]
+    stored = sorted((done / "refined").glob("*.npz"))
+    assert stored
+    for path in stored:
+        seeds = load_seeds(path)
+        expected = to_mask(upsample(seeds), seeds.classes, cut)
+        assert (load_mask(done / "masks" / f"{path.stem}.png") == expected).all()
+
+
+def test_the_truth_changes_no_chosen_threshold(done: Path, folder_data: Path, tmp_path: Path) -> None:
+    """Another truth of the same photographs: other scores, the same masks."""
+    other = tmp_path / "photos"
+    shutil.copytree(folder_data, other)
+    for path in (other / "masks").glob("*.png"):
+        save_mask(path, load_mask(path)[::-1].copy())
+    out = tmp_path / "run"
+    deft.run(tiny(irn_deft(), "segment=none"), f"folder:{other}", out, name="irn_deft")
+    for path in sorted((done / "masks").glob("*.png")):
+        assert (load_mask(out / "masks" / path.name) == load_mask(path)).all()
+    one, two = (json.loads((folder / "scores.json").read_text()) for folder in (done, out))
+    assert one["thresholds"] == two["thresholds"]
+    assert one["train"]["seeds"]["curve"] != two["train"]["seeds"]["curve"]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "settings", "kinds"),
+    [
+        ("irn", ("refine.labels.fg=auto", "refine.labels.bg=0.01", "refine.background=0.3"), {"fg"}),
+        ("psa", ("refine.labels.alpha_low=auto", "refine.labels.alpha_high=auto"), {"alpha_low", "alpha_high"}),
+    ],
+)
+def test_a_run_on_drawings_chooses_what_is_auto_and_goes_on_in_its_folder(
+    recipe: str, settings: tuple[str, ...], kinds: set[str], tmp_path: Path
+) -> None:
+    pipeline = tiny(RECIPES[recipe](), "segment=none", *settings)
+    out, data = tmp_path / "run", "demo:train=8,val=2,size=64"
+    deft.run(pipeline, data, out, name=recipe)
+    before, record = files(out), json.loads((out / "run.json").read_text())
+    found = record["thresholds"]
+    alpha = {"refine.alpha"} if recipe == "psa" else set()
+    assert found.keys() == {"seeds", "masks", "refine, confident labels"} | alpha
+    assert found["refine, confident labels"].keys() == kinds
+    assert found["masks"]["chosen"] == ("fixed" if recipe == "irn" else "auto")
+    assert recipe != "irn" or found["masks"]["threshold"] == found["masks"]["fixed"] == 0.3
+    assert record["settings"]["seed_threshold"] == "auto"  # the record holds what was asked for, too
+
+    (out / "scores.json").unlink()
+    deft.run(pipeline, data, out, name=recipe)
+    after = files(out)
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed <= {"report.html", "lock", "scores.json", "run.json"}
+    assert json.loads((out / "run.json").read_text()) == record
+    run = reopen(out)
+    try:
+        assert run.pipeline == resolved(pipeline, out)
+        assert run.cuts("refined").used == found["masks"]["threshold"]
+    finally:
+        run.out.close()
+
+
+def test_thresholds_are_chosen_where_all_processes_are_and_not_while_one_scores(
+    folder_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each process makes masks of its own images, and one scores alone: to meet there is to wait for ever."""
+    alone: list[str] = []
+    seen: list[str] = []
+    agreed, scoring, shared = ranks.agreed, runner.evaluate, make.masking
+
+    def meeting(flag: bool) -> bool:
+        assert not alone, alone
+        seen.append("meeting")
+        return agreed(flag)
+
+    def by_itself(what: str, task: Callable[..., Any]) -> Callable[..., Any]:
+        def inner(*given: Any) -> Any:
+            alone.append(what)
+            seen.append(what)
+            try:
+                return task(*given)
+            finally:
+                alone.pop()
+
+        return inner
+
+    def masking(run: Any, stage: Any) -> Any:
+        share = shared(run, stage)
+        return replace(share, work=by_itself("one mask", share.work))
+
+    monkeypatch.setattr(ranks, "agreed", meeting)
+    monkeypatch.setattr(runner, "evaluate", by_itself("scoring", scoring))
+    monkeypatch.setattr(make, "masking", masking)
+    deft.run(tiny(cam(), "segment=none", steps=2), f"folder:{folder_data}", tmp_path / "run")
+    assert (seen.count("one mask"), seen.count("scoring")) == (8, 1)
+    assert seen.index("meeting") < seen.index("one mask") < seen.index("scoring")
+
+
+def test_a_run_is_read_back_as_it_was(done: Path) -> None:
+    run = reopen(done)
+    try:
+        assert run.pipeline.classifier == tiny(irn_deft()).classifier
+        assert run.pipeline.refine == tiny(irn_deft()).refine
+    finally:
+        run.out.close()
+
+
+def test_users_files_are_not_touched(own_folder: Path, tmp_path: Path, tree_state: Callable[[Path], str]) -> None:
+    before = tree_state(own_folder)
+    deft.run(tiny(cam(), "segment=none"), f"folder:{own_folder}", tmp_path / "run")
+    assert tree_state(own_folder) == before
+
+
+def test_without_truth_the_page_says_so(make_folder: Callable[..., Path], tmp_path: Path) -> None:
+    photos = make_folder(tmp_path / "photos", count=6, side=64)
+    shutil.rmtree(photos / "masks")
+    (photos / "val.txt").unlink()
+    page = deft.run(tiny(irn()), f"folder:{photos}", tmp_path / "run")
+    scores = json.loads((tmp_path / "run" / "scores.json").read_text())
+    assert "train" not in scores
+    assert scores["coverage"]["images"] == 6
+    text = page.read_text(encoding="utf-8")
+    assert "Nothing here could be scored" in text
+    assert "no held-out split" in text
+    assert len(list((tmp_path / "run" / "predictions" / "train").glob("*.png"))) == 6
+
+
+def test_faults_are_told_before_training(own_folder: Path, tmp_path: Path) -> None:
+    with (own_folder / "labels.csv").open("a") as file:
+        file.write("missing,cow\n")
+    with pytest.raises(InputError, match=r"labels.csv:8: no image 'missing'"):
+        deft.run(tiny(cam()), f"folder:{own_folder}", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_killed_anywhere_it_ends_at_the_same_masks(done: Path, folder_data: Path, tmp_path: Path) -> None:
+    """SIGKILL as soon as each stage has begun to work, then the same command: all files are the unbroken run's."""
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "deft", "run", "irn_deft", "--data", f"folder:{folder_data}", "--out", str(out)]
+    settings = [(name, value) for name, value in fields_of(tiny(irn_deft())).items() if value != FIELDS[name]]
+    command += [word for name, value in settings for word in ("--set", f"{name}={value}")]
+    for trace in ("classifier/stage.json", "seeds/train/*.npz", "refine/labels/*.png", "segment/stage.json"):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not any(out.glob(trace)) and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL, trace
+    subprocess.run(command, check=True, capture_output=True)
+    products = [
+        path.relative_to(done)
+        for pattern in ("masks/*.png", "predictions/*/*.png", "seeds/*/*.npz", "*/model.safetensors")
+        for path in sorted(done.glob(pattern))
+    ]
+    assert len(products) == 8 + len(list(done.glob("predictions/*/*.png"))) + 12 + 3
+    for product in products:
+        assert (out / product).read_bytes() == (done / product).read_bytes(), product
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, 150e6 + 12 * 60e3),
+        ({"backbone": "resnet50"}, 400e6 + 12 * 60e3),
+        ({"classifier": cda().classifier}, 2 * (150e6 + 12 * 60e3)),
+        ({"classifier": None}, 150e6 + 12 * 60e3),
+    ],
+)
+def test_the_guess_of_bytes_grows_with_images_network_and_rounds(
+    change: dict[str, Any], expected: float, folder_data: Path
+) -> None:
+    splits = open_data(f"folder:{folder_data}")
+    assert needed_bytes(splits, replace(tiny(cam()), **change)) == expected
+
+
+def test_the_precision_is_that_of_the_run_that_was_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "choose", lambda device: "bf16-mixed")
+    assert resolved(cam()).precision == resolved(cam(), tmp_path).precision == "bf16-mixed"
+    write_json(tmp_path / "run.json", {"settings": {"precision": "32-true"}})
+    assert resolved(cam(), tmp_path).precision == "32-true"
+    assert resolved(replace(cam(), precision="16-mixed"), tmp_path).precision == "16-mixed"
+
+
+def test_the_record_holds_what_a_second_run_has_to_agree_with(folder_data: Path) -> None:
+    given, pipeline = f"folder:{folder_data}", tiny(cam())
+    splits = open_data(given)
+    record = description(pipeline, given, splits, "cam")
+    assert (record["recipe"], record["given"]) == ("cam", {"weights": "none"})
+    assert restore({**record["settings"], "weights": "none"}) == pipeline
+    assert splits.val is not None
+    assert record["data"] == {
+        "given": given,
+        "images": 8,
+        "held out": 4,
+        "classes": ["cat", "cow", "dog"],
+        "fingerprint": splits.train.fingerprint(),
+        "fingerprint of held out": splits.val.fingerprint(),
+    }
+    assert record["versions"].keys() >= {"python", "torch", "timm", "lightning", "numpy"}
+    alone = description(pipeline, splits, Splits(splits.train, None), "")["data"]
+    assert (alone["given"], alone["held out"], alone["fingerprint of held out"]) == ("", 0, "")
+
+
+def test_what_is_no_run_cannot_be_opened_again(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"expected a run folder, found no run\.json"):
+        reopen(tmp_path)
+    write_json(tmp_path / "run.json", {"data": {"given": ""}, "settings": {}})
+    with pytest.raises(InputError, match="its data was given in Python and has no name"):
+        reopen(tmp_path)
+    write_json(tmp_path / "run.json", {"data": {"given": "demo:"}, "settings": plain(cam().seeds)})
+    with pytest.raises(InputError, match=r"expected a pipeline in its run\.json"):
+        reopen(tmp_path)
