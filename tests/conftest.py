@@ -1,4 +1,4 @@
-"""Generators of tiny data sets: 64 pixel pictures of coloured shapes, as folder and in VOC layout."""
+"""Generators of tiny datasets: 64 pixel pictures of coloured shapes, as folder and in VOC layout."""
 
 from __future__ import annotations
 
@@ -86,37 +86,37 @@ def write_voc(root: Path, count: int = 12, side: int = 64) -> Path:
 
 @pytest.fixture(scope="session")
 def folder_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A ``folder:`` data set of 12 images (8 train, 4 val), 3 classes, with masks; read only."""
+    """A ``folder:`` dataset of 12 images (8 train, 4 val), 3 classes, with masks; read only."""
     return write_folder(tmp_path_factory.mktemp("data") / "folder")
 
 
 @pytest.fixture(scope="session")
 def voc_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A ``voc:`` data set of 12 images (8 train, 4 val), 3 classes, 2 contexts, with masks; read only."""
+    """A ``voc:`` dataset of 12 images (8 train, 4 val), 3 classes, 2 contexts, with masks; read only."""
     return write_voc(tmp_path_factory.mktemp("data") / "voc")
 
 
 @pytest.fixture
 def own_folder(tmp_path: Path) -> Path:
-    """A ``folder:`` data set to spoil."""
+    """A ``folder:`` dataset to spoil."""
     return write_folder(tmp_path / "folder", count=6, side=16)
 
 
 @pytest.fixture
 def own_voc(tmp_path: Path) -> Path:
-    """A ``voc:`` data set to spoil."""
+    """A ``voc:`` dataset to spoil."""
     return write_voc(tmp_path / "voc", count=6, side=16)
 
 
 @pytest.fixture(scope="session")
 def make_folder() -> Callable[..., Path]:
-    """``make_folder(root, count=12, side=64)`` writes a ``folder:`` data set."""
+    """``make_folder(root, count=12, side=64)`` writes a ``folder:`` dataset."""
     return write_folder
 
 
 @pytest.fixture(scope="session")
 def make_voc() -> Callable[..., Path]:
-    """``make_voc(root, count=12, side=64)`` writes a ``voc:`` data set."""
+    """``make_voc(root, count=12, side=64)`` writes a ``voc:`` dataset."""
     return write_voc
 
 

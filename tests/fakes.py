@@ -1,6 +1,6 @@
 """What several tests stand on in place of the real thing: networks, scenes, contexts of methods.
 
-Data sets on the disk are fixtures of ``conftest.py``; beside this module stand ``short`` (settings of short runs),
+Datasets on the disk are fixtures of ``conftest.py``; beside this module stand ``short`` (settings of short runs),
 ``references`` (slow computations), ``userfiles`` and ``processes``. pytest finds them by ``pythonpath`` in
 ``pyproject.toml``.
 """
@@ -90,9 +90,9 @@ def scene(height: int, width: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Scenes:
-    """As much of a data set as a method looks at: four scenes of different sizes, each with the first of two classes.
+    """As much of a dataset as a method looks at: four scenes of different sizes, each with the first of two classes.
 
-    The data set protocol's other attributes are left out, so that a method that asks for more is found out.
+    The dataset protocol's other attributes are left out, so that a method that asks for more is found out.
     """
 
     classes = ("square", "nothing")

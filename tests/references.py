@@ -68,6 +68,6 @@ def slow_miou(masks: Sequence[np.ndarray], truths: Sequence[np.ndarray | None], 
 
 
 def stored_miou(folder: Path, data: Dataset) -> float:
-    """:func:`slow_miou` of the PNGs in a folder that are named after the images of a data set."""
+    """:func:`slow_miou` of the PNGs in a folder that are named after the images of a dataset."""
     masks = [load_mask(folder / f"{file_stem(name)}.png") for name in data.names]
     return slow_miou(masks, [data[index].mask for index in range(len(data))], len(data.classes) + 1)

@@ -1,4 +1,4 @@
-"""Every data set and every head of the package keeps what the contracts promise."""
+"""Every dataset and every head of the package keeps what the contracts promise."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CHANNELS = (4, 6, 8)
 def spec(
     request: pytest.FixtureRequest, folder_data: Path, voc_data: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> str:
-    """One data set of each kind, as the command line names it."""
+    """One dataset of each kind, as the command line names it."""
     match request.param:
         case "folder":
             return f"folder:{folder_data}"

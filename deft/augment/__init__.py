@@ -1,4 +1,4 @@
-"""Augmentations of a batch of images or features: what the classifier learns from, changed on the way."""
+"""Augmentations of the classifier's training batches, of images or features, and of whole images."""
 
 from deft.augment.cda import Cda
 from deft.augment.cutmix import CutMix

@@ -1,13 +1,13 @@
-"""CDA: paste objects into scenes they are not usually seen in (Su et al., ICCV 2021, arXiv:2103.01795).
+"""CDA: paste objects into scenes in which they are rarely seen (Su et al., ICCV 2021, arXiv:2103.01795).
 
-A classifier that sees trains on rails only takes the rails for the train. An earlier round of the pipeline has made
-pseudo-masks; where one shows a single class, at a size that can be trusted, its object is cut out along the mask and
-kept in a bank. While the classifier learns anew, half of each batch are images as they are and the other half the same
-images with an object pasted in, of a class they do not hold, and the class added to their tags.
+A classifier that only sees trains on rails mistakes the rails for the train. A previous round of the pipeline has made
+pseudo-masks; from each mask that shows a single class, at a plausible size, the object is cut out and put into a bank.
+When the classifier is retrained, half of each batch are original images and the other half are the same images with a
+pasted object of a class they do not contain, which is added to their tags.
 
-Differs from the paper's code: an object is turned and shrunk in premultiplied colours and without overshoot, so that
-its edge takes neither a fringe from beyond the mask nor a bright rim; and where the code makes one round, a bank and a
-retraining, ``rounds`` can ask for more.
+Differs from the paper's code: objects are rotated and shrunk in premultiplied colours and without overshoot, so that
+their edges have neither a fringe of the old background nor a bright rim; and ``rounds`` can be more than one, whereas
+the code builds the bank and retrains once.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from deft.contracts import BACKGROUND, IGNORE, Dataset, InputError, Sample
 
 @dataclass(frozen=True)
 class Instance:
-    """Where one object is to be cut from."""
+    """Position of an object to cut out."""
 
     index: int
-    """Of the image it is in."""
+    """Index of its image."""
     box: tuple[int, int, int, int]
-    """The tight box around it: top, left, bottom, right, in pixels; the last two are not inside."""
+    """Tight bounding box: top, left, bottom, right, in pixels; the last two are exclusive."""
 
 
 @dataclass(frozen=True)
@@ -37,43 +37,43 @@ class Cda:
     """Settings of CDA; the defaults are the paper's code."""
 
     rounds: int = 1
-    """How often the pipeline is run for its masks before the classifier that counts: the first time as it is without
-    CDA, then each time with objects from the masks before."""
+    """How often the pipeline is run for its masks before the final classifier is trained: the first time without CDA,
+    then each time with objects from the previous masks."""
     share: tuple[float, float] = (0.1, 0.7)
-    """A mask is cut from where its object covers this share of the image."""
+    """An object is used if it covers a share of its image in this range."""
     rotate: float = 90.0
-    """An object is turned by up to this angle either way, in degrees."""
+    """Objects are rotated by up to this angle in either direction, in degrees."""
     scale: tuple[float, float] = (1.0, 1.0)
-    """Range of the factor by which an object is resized; a variant in the paper's code takes (0.8, 1.2)."""
+    """Range of the factor by which an object is resized; a variant in the paper's code uses (0.8, 1.2)."""
     largest: float = 0.7
-    """An object is then shrunk to at most this share of the sides of the image that it is pasted into."""
+    """Objects are then shrunk to at most this share of the sides of the image they are pasted into."""
     blur: float = 0.0
     """An object's edge fades inwards over about this many pixels; a variant in the paper's code blurs it."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be pasted."""
+        """Refuse values out of range."""
         if self.rounds < 1 or not 0 < self.share[0] <= self.share[1] <= 1 or not 0 < self.largest <= 1:
             raise InputError(
-                "expected classifier.augment.rounds of at least 1, classifier.augment.share as two rising shares and "
+                "expected classifier.augment.rounds above 0, classifier.augment.share as two ascending shares and "
                 f"classifier.augment.largest in 0 to 1, got {self.rounds}, {self.share} and {self.largest}"
             )
         if not 0 < self.scale[0] <= self.scale[1] or not 0 <= self.rotate <= 180 or self.blur < 0:
             raise InputError(
-                "expected classifier.augment.scale as two rising positive factors, classifier.augment.rotate in 0 to "
+                "expected classifier.augment.scale as two ascending factors above 0, classifier.augment.rotate in 0 to "
                 f"180 and classifier.augment.blur of at least 0, got {self.scale}, {self.rotate} and {self.blur}"
             )
 
     @property
     def earlier(self) -> Cda | None:
-        """What the round before this one trains with; None for the first, which pastes nothing."""
+        """Augmentation of the previous round; None for the first round, which pastes nothing."""
         return replace(self, rounds=self.rounds - 1) if self.rounds > 1 else None
 
     def prepare(self, data: Dataset, masks: Callable[[int], NDArray[np.uint8]]) -> Bank:
-        """Look through the masks for objects to cut out.
+        """Search the masks for objects to cut out.
 
         Args:
             data: the training images.
-            masks: pseudo-mask (H, W) of image ``i``; asked for again whenever an object is cut.
+            masks: function that returns the pseudo-mask (H, W) of image ``i``; called again whenever an object is cut.
 
         Raises:
             InputError: no mask shows a single class at a size within ``share``.
@@ -85,18 +85,18 @@ class Cda:
         if not any(found.values()):
             raise InputError(
                 f"expected pseudo-masks with one class that covers {self.share[0]:g} to {self.share[1]:g} of the "
-                f"image, found none among {len(data)}: there is nothing to paste. Look at the masks of the round "
-                "before (folder round-0 in the run), widen classifier.augment.share, or change what makes the masks"
+                f"image, found none among {len(data)}, so there is nothing to paste; look at the masks of the previous "
+                "round (folder round-0 in the run), widen classifier.augment.share, or change the settings of the masks"
             )
         return Bank(self, data, masks, {k: tuple(instances) for k, instances in found.items()})
 
 
 def find_instance(mask: NDArray[np.uint8], share: tuple[float, float]) -> tuple[int, tuple[int, int, int, int]] | None:
-    """Class and tight box of the object in a mask that holds one class only, at a size within ``share``; else None.
+    """Class and bounding box of the object in a mask with one class only, of a size within ``share``; else None.
 
     Args:
         mask: (H, W): 0 background, k + 1 for class k, 255 ignore.
-        share: smallest and greatest share of the image that the object covers, both allowed.
+        share: range of the share of the image that the object covers, inclusive.
     """
     values = [int(value) for value in np.unique(mask) if value not in (BACKGROUND, IGNORE)]
     if len(values) != 1:
@@ -110,24 +110,24 @@ def find_instance(mask: NDArray[np.uint8], share: tuple[float, float]) -> tuple[
 
 @dataclass(frozen=True)
 class Bank:
-    """Objects to paste: where they are, not their pixels, which are read when one is pasted."""
+    """Objects to paste: only their positions are stored; pixels are read when an object is pasted."""
 
     settings: Cda
     data: Dataset
     masks: Callable[[int], NDArray[np.uint8]]
     instances: Mapping[int, tuple[Instance, ...]]
-    """Per class index; empty for a class that no mask shows alone."""
+    """Objects by class index; empty for a class that is never alone in a mask."""
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many objects there are of each class."""
+        """Number of objects of each class."""
         return {name: len(self.instances[k]) for k, name in enumerate(self.data.classes)}
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """The image with an object of a class that it is not tagged with, and the tag; itself where none is left.
+        """Paste an object of a class that the image is not tagged with, and add the tag; no change if there is none.
 
-        The class is uniform among those that have an object, the object among the class's, its angle, scale and place
-        within their ranges. What was true of the image's pixels no longer is: ``mask`` and ``context`` become None.
+        The class is uniform among the absent classes with objects, the object among those of the class, and its angle,
+        scale and position within their ranges. ``mask`` and ``context`` become None, since they no longer apply.
         """
         absent = [k for k, instances in self.instances.items() if instances and not sample.labels[k]]
         if not absent:
@@ -148,7 +148,7 @@ class Bank:
         return replace(sample, image=np.array(canvas), labels=labels, mask=None, context=None)
 
     def cut(self, k: int, instance: Instance) -> Image.Image:
-        """The object as RGBA, opaque where the mask says class ``k``."""
+        """The object as RGBA, opaque where the mask is class ``k``."""
         top, left, bottom, right = instance.box
         colours = self.data[instance.index].image[top:bottom, left:right]
         inside = self.masks(instance.index)[top:bottom, left:right] == k + 1
@@ -156,20 +156,20 @@ class Bank:
 
 
 def turned(cutting: Image.Image, angle: float) -> Image.Image:
-    """An RGBA object turned counter-clockwise by ``angle`` degrees, on the larger canvas that holds its turned box."""
+    """Rotate an RGBA object counter-clockwise by ``angle`` degrees, on a canvas enlarged to its rotated box."""
     return cutting.rotate(angle, Image.Resampling.BILINEAR, expand=True)
 
 
 def tight(cutting: Image.Image) -> Image.Image:
-    """The tight box around an RGBA object."""
+    """Crop an RGBA object to its tight bounding box."""
     return cutting.crop(cutting.getchannel("A").getbbox())
 
 
 def resized(cutting: Image.Image, factor: float, size: tuple[int, int], largest: float) -> Image.Image:
-    """An RGBA canvas resized by ``factor``, or less where it would exceed ``largest`` times the sides (H, W).
+    """Resize an RGBA canvas by ``factor``, or by less if it would exceed ``largest`` times the sides (H, W).
 
-    As in the published code the limit is on the canvas of the turned object, not on the object: a disc 200 pixels wide,
-    turned by 45 degrees, comes out 148 wide on an image of 300 x 300.
+    As in the published code, the limit applies to the canvas of the rotated object, not to the object itself: a disc
+    200 pixels wide, rotated by 45 degrees, becomes 148 wide on an image of 300 x 300.
     """
     width, height = cutting.size
     factor = min(factor, largest * size[0] / height, largest * size[1] / width)
@@ -178,7 +178,7 @@ def resized(cutting: Image.Image, factor: float, size: tuple[int, int], largest:
 
 
 def faded(cutting: Image.Image, blur: float) -> Image.Image:
-    """An RGBA object whose edge fades inwards over about ``blur`` pixels: nothing beyond its mask is ever shown."""
+    """Fade the edge of an RGBA object inwards over about ``blur`` pixels; pixels outside its mask stay transparent."""
     if blur == 0:
         return cutting
     border = int(np.ceil(3 * blur))

@@ -1,8 +1,8 @@
 """Two-way feature swapping (DEFT, Sec. 3.2, Eq. 4-6): break the tie between an object and its usual scene.
 
-An image is described by two vectors, one of its objects and one of its background. Within a batch each vector is given
-a partner from another image. Whatever the background, the labels follow the object. Backgrounds are always detached:
-the swap loss must teach the classifier to ignore them, not to rewrite them.
+An image is described by two vectors, one of its objects and one of its background. Within a batch each vector is paired
+with a vector of another image; labels always follow the object. Backgrounds are always detached: the swap loss must
+teach the classifier to ignore them, not change them.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ def swap_background(z_fg: Tensor, z_bg: Tensor, perm: Tensor) -> Tensor:
 def swap_object(z_fg: Tensor, z_bg: Tensor, perm: Tensor) -> Tensor:
     """Give every background the object of another image; the labels move with the object.
 
-    The paper detaches "z_bg and z_swap_bg"; detaching the whole swapped pair would leave nothing but f_swap to train,
-    so the object vectors keep their gradient.
+    The paper detaches "z_bg and z_swap_bg". Detaching the whole swapped pair would train only f_swap, so the object
+    vectors keep their gradient.
 
     Args:
         z_fg: object vectors, (N, C).

@@ -1,9 +1,9 @@
 """Manifold Mixup (Verma et al., 2019, arXiv:1806.05236): Mixup of the images or of a layer's features, drawn per batch.
 
 The paper draws among the input and the first two residual blocks, with Beta(2, 2). Which layers make sense depends on
-where training begins: the recipe of IRN trains nothing up to stride 8, the third feature map of a ResNet or a
-MobileNetV2. Blending there or before is a blend of fixed features; it teaches all that comes behind, and nothing
-earlier. Blending the last map teaches the head alone, and for the head of plain CAM it is a blend of scores.
+which are trained: the recipe of IRN freezes everything up to stride 8, the third feature map of a ResNet or a
+MobileNetV2. Blending there or earlier blends fixed features, and affects the training of all later layers. Blending the
+last map affects only the head, and for the head of plain CAM it is a blend of scores.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ class ManifoldMixup:
     alpha: float = 2.0
     """The weight is drawn from Beta(alpha, alpha); 2, the paper's, blends more strongly than Mixup's 0.2."""
     layers: tuple[int, ...] = (0, 2, 3)
-    """Where a batch may be blended, each equally often: 0 the images, k the k-th feature map. A ResNet has five, the
-    stem and layer1 to layer4: (0, 2, 3) is input, layer1 and layer2, the paper's. 4, layer3, can be added."""
+    """Layers at which a batch may be blended, equally likely: 0 the images, k the k-th feature map. A ResNet has five,
+    the stem and layer1 to layer4: (0, 2, 3) is input, layer1 and layer2, as in the paper. 4, layer3, can be added."""
 
     def __post_init__(self) -> None:
-        """Refuse what can be drawn from in no network."""
+        """Refuse values that are invalid for every network."""
         check_alpha("ManifoldMixup", self.alpha)
         if not self.layers or min(self.layers) < 0:
             raise InputError(
-                f"ManifoldMixup expects layers as numbers from 0 (the images) on, as in (0, 2, 3), got {self.layers}"
+                f"ManifoldMixup expects layers as numbers from 0 (the images), as in (0, 2, 3), got {self.layers}"
             )
 
     def layer(self, layers: int, rng: torch.Generator) -> int:
-        """One of the layers, for a network with that many feature maps.
+        """Draw one of the layers, for a network with ``layers`` feature maps.
 
         Raises:
-            InputError: the network has fewer maps than one of the layers asks for.
+            InputError: the network has fewer feature maps than one of the layers needs.
         """
         if max(self.layers) > layers:
             raise InputError(

@@ -1,8 +1,8 @@
 """Mixup (Zhang et al., 2018, arXiv:1710.09412): train on blends of two images and of their labels.
 
-As in the authors' experiments one weight and one permutation serve a whole batch. With several labels an image the
-blended labels ``l * y_a + (1 - l) * y_b`` go to the loss as they are: sigmoid cross-entropy is linear in its targets,
-so this equals the same blend of the two losses.
+As in the authors' experiments, one weight and one permutation are used for a whole batch. With several labels per image
+the loss takes the blended labels ``l * y_a + (1 - l) * y_b`` as targets: sigmoid cross-entropy is linear in its
+targets, so this equals the same blend of the two losses.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from deft.contracts import InputError
 
 @dataclass(frozen=True)
 class Mixup:
-    """Blend each image of a batch with another one of it."""
+    """Blend each image of a batch with another image of the batch."""
 
     alpha: float = 0.2
-    """The weight is drawn from Beta(alpha, alpha): near 0 or 1 for small values, anything alike for 1. The paper has
-    0.2 on ImageNet, where the networks of this toolkit come from, and 1 on CIFAR."""
+    """The weight is drawn from Beta(alpha, alpha): near 0 or 1 for small values, uniform for 1. The paper uses 0.2 on
+    ImageNet, where the networks of this toolkit are pretrained, and 1 on CIFAR."""
 
     def __post_init__(self) -> None:
-        """Refuse what is no parameter of a Beta distribution."""
+        """Refuse an invalid parameter of the Beta distribution."""
         check_alpha("Mixup", self.alpha)
 
     def __call__(self, x: Tensor, labels: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -42,12 +42,12 @@ def blend(x: Tensor, labels: Tensor, alpha: float, rng: torch.Generator) -> tupl
 
 
 def beta(alpha: float, rng: torch.Generator) -> float:
-    """A number in [0, 1] from Beta(alpha, alpha), by NumPy: torch has no such draw that takes a generator."""
+    """A number in [0, 1] from Beta(alpha, alpha), drawn by NumPy: torch's Beta takes no generator."""
     seed = int(torch.randint(2**62, (), generator=rng))
     return float(np.random.default_rng(seed).beta(alpha, alpha))
 
 
 def check_alpha(name: str, alpha: float) -> None:
-    """Refuse what is no parameter of a Beta distribution."""
+    """Raise InputError for an invalid parameter of the Beta distribution."""
     if not 0 < alpha < math.inf:
         raise InputError(f"{name} expects alpha above 0 (0.2 to 2 are usual), got {alpha}")

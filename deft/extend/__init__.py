@@ -1,1 +1,1 @@
-"""Code that is not of this package: read from a user's file, and checked before anything is trained with it."""
+"""Code from outside this package: imported from a user's file, and checked before anything is trained with it."""

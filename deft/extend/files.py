@@ -1,4 +1,4 @@
-"""A Python file of the user as a module."""
+"""Import of a user's Python file as a module."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from deft.contracts import InputError
 
 
 def load_file(path: Path, kind: str) -> ModuleType:
-    """Import a file; its code runs, and what goes wrong in it is raised as it is.
+    """Import a file; its code is executed, and its exceptions are not caught.
 
     Args:
-        path: of the file.
-        kind: what the file is taken for, ``recipe`` or ``data``. It is a part of the module's name, so that a file
-            called json.py does not become everybody's json.
+        path: path of the file.
+        kind: purpose of the file, ``recipe`` or ``data``. It is part of the module's name, so that a file named
+            json.py does not replace the standard json module.
 
     Raises:
         InputError: there is no such file.
@@ -30,7 +30,7 @@ def load_file(path: Path, kind: str) -> ModuleType:
     name = f"deft_{kind}_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise InputError(f"{path}: expected a Python file, whose name ends in .py")
+        raise InputError(f"{path}: expected a Python file with a name that ends in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -45,7 +45,7 @@ def named(module: ModuleType, name: str) -> Callable[..., Any]:
     """A class or function of a module.
 
     Raises:
-        InputError: it has none of that name; the message lists those that are defined in it.
+        InputError: there is none with this name; the message lists those that the module defines.
     """
     found: Callable[..., Any] | None = getattr(module, name, None)
     if callable(found):
@@ -60,7 +60,7 @@ def named(module: ModuleType, name: str) -> Callable[..., Any]:
 
 
 def code_digest(path: Path) -> str:
-    """Twelve hex digits that change when the file does."""
+    """Twelve hex digits of a hash of the file's content."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
 
 

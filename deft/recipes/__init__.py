@@ -1,4 +1,4 @@
-"""Recipes: functions that return a :class:`deft.pipeline.Pipeline`, one per system; a variant changes two fields."""
+"""Recipes: functions that return a :class:`deft.pipeline.Pipeline`, one per system; variants change a few fields."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ RECIPES: dict[str, Callable[[], Pipeline]] = {
     "demo_cam": demo_cam,
     "demo": demo,
 }
-"""What ``deft run`` knows by name."""
+"""This package's recipes for ``deft run``, by name."""
 
 __all__ = [
     "RECIPES",

@@ -11,14 +11,14 @@ from deft.seeds.advcam import AdvCam
 
 
 def advcam() -> Pipeline:
-    """AdvCAM: class activation maps summed while the image climbs; IRN refines them.
+    """AdvCAM: class activation maps summed over steps of gradient ascent on the image; refined by IRN.
 
     Paper: Lee et al., 2021, arXiv:2103.08896.
     """
     plain = cam()
     return replace(
         plain,
-        # As IRN's, except that gradients go through layer2: the whole network but its first convolution is trained.
+        # As in IRN, except that gradients pass through layer2: all of the network except the stem is trained.
         classifier=replace(plain.own_classifier, freeze_stride=2),
         seeds=AdvCam(),
         refine=Irn(power=1.5),
@@ -26,7 +26,7 @@ def advcam() -> Pipeline:
 
 
 def advcam_deft() -> Pipeline:
-    """AdvCAM on a DEFT classifier: the image climbs f_fg(z_fg), the score pooled by attention.
+    """AdvCAM on a DEFT classifier: the image ascends f_fg(z_fg), the score pooled by attention.
 
     Paper: Lee et al., 2021, arXiv:2103.08896; DEFT, see irn_deft.
     """

@@ -12,7 +12,7 @@ from deft.seeds.amn import Amn
 
 
 def amn() -> Pipeline:
-    """AMN: a pixel classifier, told the tags, learns from confident labels; IRN refines its maps.
+    """AMN: a pixel classifier conditioned on the tags is trained on confident labels; IRN refines its maps.
 
     Paper: Lee et al., 2022, arXiv:2204.01372.
     """
@@ -24,7 +24,7 @@ def amn() -> Pipeline:
 
 
 def amn_deft() -> Pipeline:
-    """AMN on DEFT's maps: the first labels are read off them, and nothing else of AMN changes.
+    """AMN on DEFT's maps: the confident labels come from them, and nothing else of AMN changes.
 
     Paper: Lee et al., 2022, arXiv:2204.01372; DEFT, see irn_deft.
     """

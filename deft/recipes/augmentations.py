@@ -1,8 +1,8 @@
-"""IRN on a classifier that learns from changed images, one recipe per augmentation (DEFT, Table 1b), and with DEFT.
+"""IRN with an augmented classifier, one recipe per augmentation (DEFT, Table 1b), without and with DEFT.
 
-The paper gives no setting and no length of training for its rows. Here each has all else of ``irn``, 5 epochs among
-it, so that the augmentation is the only difference; DEFT's twins have the 10 epochs of ``irn_deft``. To give an
-augmentation the 10 epochs too, set ``classifier.plan.epochs``.
+The paper gives neither settings nor the length of training for its rows. Here everything else is as in ``irn``,
+including its 5 epochs, so that the augmentation is the only difference; the variants with DEFT have the 10 epochs of
+``irn_deft``. To train an augmentation for 10 epochs too, set ``classifier.plan.epochs``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from deft.recipes.irn import irn, irn_deft
 
 
 def augmented(pipeline: Pipeline, augment: Augmentation) -> Pipeline:
-    """The same system on a classifier that learns from changed batches."""
+    """The same system with a classifier trained on augmented batches."""
     return replace(pipeline, classifier=replace(pipeline.own_classifier, augment=augment))
 
 

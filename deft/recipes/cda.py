@@ -10,7 +10,7 @@ from deft.recipes.irn import irn, irn_deft
 
 
 def cda() -> Pipeline:
-    """CDA: objects cut out by IRN's masks are pasted into other scenes while the classifier is trained again.
+    """CDA: objects cut out along IRN's masks are pasted into other scenes while the classifier is retrained.
 
     Paper: Su et al., 2021, arXiv:2103.01795.
     """

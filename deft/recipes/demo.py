@@ -1,6 +1,6 @@
-"""The embedded data set's recipes: a small network from nothing, in minutes.
+"""Recipes for the embedded dataset: a small network trained from scratch, in minutes.
 
-Settings were chosen on a plain classifier (rate, steps, stride) and one seed; the two recipes share all of them.
+Settings (rate, steps, stride) were chosen for a plain classifier, with one seed; both recipes share them.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from deft.segment.deeplab import DeepLab
 
 
 def demo_cam() -> Pipeline:
-    """Plain CAM on the embedded data set, up to the masks its seeds give.
+    """Plain CAM on the embedded dataset, up to the masks from its seeds.
 
     Paper: Zhou et al., 2016, arXiv:1512.04150.
     """
     plan = Plan(epochs=10, min_steps=1200, batch=16, optimiser=AdamW(lr=4e-3))
-    head = LinearHead(learning_rate=1.0)  # nothing is trained beforehand, so no layer is newer than another
+    head = LinearHead(learning_rate=1.0)  # the backbone is not pretrained, so the head needs no higher rate
     return Pipeline(
         classifier=Classifier(head=head, plan=plan, crop=0.75, long_side=(0.65, 0.95)),
-        seeds=Cam(scales=(0.5, 1.0, 1.5)),  # at twice its size an image of 128 pixels costs most and shows nothing more
+        seeds=Cam(scales=(0.5, 1.0, 1.5)),  # scale 2 costs most and reveals nothing more in images of 128 pixels
         segment=None,
         backbone="test_resnet",
         weights="none",
@@ -37,16 +37,16 @@ def demo_cam() -> Pipeline:
 
 
 def demo() -> Pipeline:
-    """DEFT and IRN on the embedded data set, up to the segmentation network.
+    """DEFT and IRN on the embedded dataset, up to the segmentation network.
 
     Paper: DEFT, see irn_deft.
     """
     base = demo_cam()
     # From random weights f_bg learns the scene before the objects: its half of Eq. 7 is the worse one here. Weights
-    # and M are those that the demo's figures were measured with; no others were tried on drawings.
+    # and M are those used for the demo's published numbers; no others were tried on rendered images.
     equal = DeftHead(maps=64, object_as_background=1.0, background_as_object=1.0, background_weight=1.0)
     head = replace(equal, classifier_rate=1.0, swap_rate=1.0, map=ObjectMap())
-    # Random weights are no beginning for a segmentation network; the classifier's are the best there are.
-    # So few steps because this is a demonstration: the network goes on getting better for ten times as many.
+    # A segmentation network cannot start from random weights; the classifier's are the best available.
+    # Few steps, because this is a demonstration: the network keeps improving for ten times as many.
     segment = replace(DeepLab(), from_classifier=True, stride=8, plan=replace(DeepLab().plan, epochs=1, min_steps=120))
     return replace(base, classifier=replace(base.own_classifier, head=head), refine=Irn(), segment=segment)

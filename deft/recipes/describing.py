@@ -1,4 +1,4 @@
-"""What is said of a recipe: the first line and the paper in its docstring, and how it differs from ``irn``."""
+"""Description of a recipe: the first line and the paper in its docstring, and its differences from ``irn``."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from deft.recipes.finding import Function, installed, only
 
 @dataclass(frozen=True)
 class Described:
-    """A recipe's docstring, taken apart."""
+    """A recipe's parsed docstring."""
 
     name: str
     line: str
-    """Its first line; empty where it says nothing."""
+    """Its first line; empty if there is no docstring."""
     paper: str
-    """What stands behind ``Paper:``, without the full stop."""
+    """The text after ``Paper:``, without the full stop."""
 
 
 def describe(name: str, recipe: Function) -> Described:
-    """Take a recipe's docstring apart."""
+    """Parse a recipe's docstring."""
     text = inspect.getdoc(recipe) or ""
     line, _, rest = text.partition("\n")
     paper = re.search(r"^Paper:\s*(.+?)(?:\n\s*\n|\Z)", rest, re.MULTILINE | re.DOTALL)
@@ -34,7 +34,7 @@ def describe(name: str, recipe: Function) -> Described:
 
 
 def describe_all() -> list[Described]:
-    """Every recipe, first this package's; one that cannot be imported says why in its line."""
+    """All recipes, this package's first; for one that cannot be imported, the line gives the reason."""
     found = [describe(name, recipe) for name, recipe in RECIPES.items()]
     for name, offers in installed().items():
         try:
@@ -49,8 +49,8 @@ def describe_all() -> list[Described]:
 def differences(settings: Any, base: Any, prefix: str = "") -> Iterator[tuple[str, str, str]]:
     """Fields in which nested settings differ from others: the field, its value, and the other value.
 
-    Where one group of fields has taken the place of another, the group's class is named, and then all its fields, whose
-    other value is empty.
+    If a group of fields was replaced by another, its class is listed, followed by all its fields with empty other
+    values.
     """
     for field in dataclasses.fields(settings):
         own, other = getattr(settings, field.name), getattr(base, field.name, None)

@@ -1,4 +1,4 @@
-"""Maps that another tool made, refined, and a segmentation network trained on them; no classifier."""
+"""Maps of another tool, refined, and a segmentation network trained on them; no classifier."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from deft.seeds.external import External
 
 
 def external() -> Pipeline:
-    """Maps of another tool in the place of class activation maps; --set seeds.folder=MAPS names them.
+    """Maps of another tool instead of class activation maps; --set seeds.folder=MAPS names their folder.
 
-    Paper: that of the tool which made the maps.
+    Paper: that of the tool that made the maps.
     """
     return Pipeline(classifier=None, seeds=External(), refine=Irn())

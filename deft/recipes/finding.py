@@ -1,12 +1,12 @@
-"""Every recipe that ``deft run`` takes: those of this package, those of installed packages, and a user's file.
+"""Lookup of recipes for ``deft run``: those of this package, of installed packages, and of a user's file.
 
 An installed package offers recipes in the entry point group ``deft.recipes``::
 
     [project.entry-points."deft.recipes"]
     theirs = "their_package.recipes:theirs"
 
-A name of this package always means this package's recipe. A name that two other packages offer means neither. Nothing
-of another package is imported before its recipe is asked for, or all are listed.
+This package's names take precedence. A name that two other packages offer is an error. Other packages are imported only
+when their recipe is requested, or all recipes are listed.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ GROUP = "deft.recipes"
 
 
 Function = Callable[[], Any]
-"""A recipe; what it returns has not been looked at."""
+"""A recipe whose result has not been checked."""
 
 
 @dataclass(frozen=True)
 class Installed:
-    """A recipe that another package offers; nothing of it is imported yet."""
+    """A recipe of another package, not imported yet."""
 
     package: str
     """Name and version of the distribution."""
@@ -78,22 +78,22 @@ def find_recipe(name: str) -> tuple[str, Pipeline]:
     """The pipeline of a recipe.
 
     Args:
-        name: of a recipe, or a Python file with a function ``recipe()``, which is run.
+        name: name of a recipe, or a Python file with a function ``recipe()``, which is executed.
 
     Returns:
-        The name for the record of a run, which of a file holds a digest, and the pipeline.
+        The name for the record of a run, with a digest if it is a file, and the pipeline.
 
     Raises:
         InputError: there is no such recipe, or it cannot be made.
     """
     made: Any = recipe_function(name)()
     if not isinstance(made, Pipeline):
-        raise InputError(f"{name}: recipe() must return a deft.Pipeline, got {type(made).__name__}")
+        raise InputError(f"{name}: expected recipe() to return a deft.Pipeline, got {type(made).__name__}")
     return f"{Path(name).stem} ({code_digest(Path(name))})" if name.endswith(".py") else name, made
 
 
 def recipe_function(name: str) -> Function:
-    """The function of a recipe; arguments and errors as for :func:`find_recipe`."""
+    """The function of a recipe; for arguments and errors see :func:`find_recipe`."""
     if name.endswith(".py"):
         function = getattr(load_file(Path(name), "recipe"), "recipe", None)
         if not callable(function):
@@ -112,10 +112,10 @@ def recipe_function(name: str) -> Function:
 
 
 def only(name: str, offers: list[Installed]) -> Installed:
-    """The one package that offers a recipe.
+    """The only package that offers a recipe.
 
     Raises:
-        InputError: several do.
+        InputError: several packages offer it.
     """
     if len(offers) > 1:
         packages = " and ".join(one.package for one in offers)
@@ -124,9 +124,9 @@ def only(name: str, offers: list[Installed]) -> Installed:
 
 
 def installed() -> dict[str, list[Installed]]:
-    """Recipes of other packages by name, in order; nothing of them is imported.
+    """Recipes of other packages, sorted by name; nothing is imported.
 
-    Names of this package's recipes are left out: they mean this package's.
+    Names of this package's recipes are left out, because those take precedence.
     """
     found: dict[str, list[Installed]] = {}
     seen: set[str] = set()
@@ -134,7 +134,7 @@ def installed() -> dict[str, list[Installed]]:
         try:
             package, points = distribution.name, distribution.entry_points
             label = f"{package} {distribution.version}"
-        except Exception:  # an installation that is damaged is not for us to mend
+        except Exception:  # a damaged installation of another package must not break this one
             continue
         normal = re.sub(r"[-_.]+", "-", package or "").lower()
         if normal in seen:

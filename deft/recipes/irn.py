@@ -13,7 +13,7 @@ from deft.refine.irn import Irn
 
 
 def cam() -> Pipeline:
-    """Class activation maps as they are, thresholded; no refinement.
+    """Thresholded class activation maps, without refinement.
 
     Paper: Zhou et al., 2016, arXiv:1512.04150.
     """
@@ -21,7 +21,7 @@ def cam() -> Pipeline:
 
 
 def irn() -> Pipeline:
-    """IRN: class activation maps, walked along learned affinities up to learned boundaries.
+    """IRN: class activation maps, spread by a random walk along learned affinities up to learned boundaries.
 
     Paper: Ahn et al., 2019, arXiv:1904.05044.
     """
@@ -29,13 +29,13 @@ def irn() -> Pipeline:
 
 
 def with_deft(pipeline: Pipeline) -> Pipeline:
-    """The same system on a classifier with DEFT's head, trained for the paper's 10 epochs (swapping from the sixth)."""
+    """The same system with DEFT's head, trained for the paper's 10 epochs (swapping from the sixth)."""
     plan = replace(pipeline.own_classifier.plan, epochs=10)
     return replace(pipeline, classifier=replace(pipeline.own_classifier, head=DeftHead(), plan=plan))
 
 
 def irn_sma() -> Pipeline:
-    """IRN on the maps of SMA, DEFT's follow-up: a background read from all stages, more losses on the pairs.
+    """IRN on the maps of SMA, DEFT's follow-up: a background from all stages, more losses on swapped pairs.
 
     Paper: Kwon et al., 2024, arXiv:2405.18148.
     """
@@ -44,7 +44,7 @@ def irn_sma() -> Pipeline:
 
 
 def irn_deft() -> Pipeline:
-    """IRN on DEFT's maps: object and background disentangled, and swapped between images.
+    """IRN on DEFT's maps: object and background features disentangled, and swapped between images.
 
     Paper: DEFT, submitted to ICLR 2023; its follow-up is Kwon et al., 2024, arXiv:2405.18148.
     """

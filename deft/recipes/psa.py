@@ -12,7 +12,7 @@ from deft.refine.psa import Psa
 
 
 def psa() -> Pipeline:
-    """PSA: class activation maps and a background, walked along learned affinities between cells.
+    """PSA: class activation maps and a background map, spread by a random walk along learned affinities.
 
     Paper: Ahn and Kwak, 2018, arXiv:1803.10464.
     """
@@ -30,7 +30,7 @@ def psa() -> Pipeline:
 
 
 def psa_deft() -> Pipeline:
-    """PSA on DEFT's maps: object and background disentangled, and swapped between images.
+    """PSA on DEFT's maps: object and background features disentangled, and swapped between images.
 
     Paper: Ahn and Kwak, 2018, arXiv:1803.10464; DEFT, see irn_deft.
     """

@@ -1,6 +1,6 @@
-"""The thresholds that papers print or their code has, in the place of those that are chosen from the maps.
+"""Published thresholds, from papers or their code, instead of thresholds chosen from the maps.
 
-They were made for VOC and a ResNet-50 (or ResNet-38): use them to repeat the papers, not on photographs of your own.
+They were tuned for VOC and a ResNet-50 (or ResNet-38): use them to reproduce the papers, not on your own photographs.
 """
 
 from __future__ import annotations
@@ -20,18 +20,19 @@ from deft.seeds.cam import Cam
 def published(pipeline: Pipeline) -> Pipeline:
     """The same pipeline with the published thresholds of its seed method and its refiner.
 
-    DEFT prints no threshold; on its maps each system keeps its own (the released code scores seeds at IRN's 0.15).
+    DEFT's paper gives no thresholds; on its maps each system keeps its own (the released code scores seeds at IRN's
+    0.15).
 
     Raises:
         InputError: no threshold was published for its seeds or its refiner.
     """
     seeds, refine = pipeline.seeds, pipeline.refine
     if isinstance(seeds, Amn) and isinstance(seeds.labels, ConfidentLabels):
-        # Stage 0 is IRN's; IRN behind it has thresholds of its own, as released.
+        # Stage 0 is IRN's; the IRN that refines AMN's maps has its own thresholds, as released.
         pipeline = replace(pipeline, seeds=replace(seeds, labels=replace(seeds.labels, fg=0.30, bg=0.05)))
         threshold, labels = 0.25, (0.45, 0.15)
     elif isinstance(seeds, AdvCam):
-        # The paper takes the best of 0.15 to 0.34 on the ground truth. 0.15 is the released code's default and IRN's.
+        # The paper takes the best of 0.15 to 0.34 on ground truth. 0.15 is the default of the released code and of IRN.
         threshold, labels = 0.15, (0.35, 0.15)
     elif isinstance(seeds, Cam):
         threshold, labels = 0.15, (0.30, 0.05)

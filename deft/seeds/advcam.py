@@ -1,21 +1,21 @@
-"""AdvCAM: maps that grow while the image climbs (Lee, Kim and Yoon, 2021, arXiv:2103.08896).
+"""AdvCAM: class maps summed over gradient ascent on the image (Lee, Kim and Yoon, 2021, arXiv:2103.08896).
 
-The image is changed step by step so that the score of one class rises, the reverse of an adversarial attack, and its
-class map is summed on the way: parts of the object that said little at first join in. A regularisation holds the map
-where it is strong already, so that the rest catches up.
+The image is changed step by step so that the score of one class rises, the reverse of an adversarial attack, and the
+class maps of all steps are summed: less discriminative parts of the object become active. A regularisation keeps the
+map from changing where it is already strong, so that weak regions catch up.
 
-Sizes of steps and terms are those of the released code. It climbs one class at a time; here each class of an image has
-its own copy of image and mirror image, and the copies go through the network as one batch. They share nothing but the
-weights, since batch norm is in eval mode, so their gradients come apart and the maps are the same. What else differs:
+Step sizes and loss terms are those of the released code, which processes one class at a time; here each class of an
+image has its own copy of image and mirror image, and the copies form one batch. They share only the weights, since
+batch norm is in eval mode, so their gradients are independent and the maps are the same. Other differences:
 
-* At scales below 1 the released code takes half the iterations and doubles their weight, but never sets the weight
-  back, so that every scale is doubled and the small one counts half. ``small_weight=1`` is what it does.
+* At scales below 1 the released code halves the iterations and doubles the weight of their maps, but never resets the
+  weight, so that all scales are doubled and the small one counts half. ``small_weight=1`` reproduces this.
 * Its map is Grad-CAM's, ``relu(sum_k a_k z_k)`` with a_k the gradient of the summed map of the class by feature k,
-  summed over the cells of a view and divided by the number of positive gradients in both views. Under a linear head
+  summed over the cells of a view and divided by the number of positive gradients in both views. With a linear head
   the gradient is w_k on the s_v cells where the map of view v is positive and 0 elsewhere, so that
   a_k = w_k s_v / (S C+), with S the sum of s_v over the views and C+ the number of positive w_k. The map therefore
-  *is* the head's own activation, ``relu(w . z)``, times a number, and it is computed as such: other heads can be
-  climbed too. The factor 1 / C+ scales the regularisation and is kept there; the share s_v / S of a view weighs all
+  *is* the head's own activation, ``relu(w . z)``, times a number, and it is computed as such, which also works for
+  other heads. The factor 1 / C+ scales the regularisation and is kept there; the share s_v / S of a view weights all
   branches of its activation.
 * Views are resized as for :class:`deft.seeds.cam.Cam`.
 """
@@ -42,7 +42,7 @@ from deft.seeds.views import on_grid, pixels, resize
 
 @dataclass
 class Fused:
-    """A classifier whose backbone was made faster; see :func:`deft.engine.fused.fused`."""
+    """A classifier with a faster backbone, see :func:`deft.engine.fused.fused`."""
 
     backbone: Backbone
     head: HeadModule
@@ -53,30 +53,30 @@ class AdvCam:
     """Settings of anti-adversarial climbing; the defaults are the released code's."""
 
     scales: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0)
-    """As for ``Cam``: the image is resized, and climbs at each scale from its beginning."""
+    """Factors by which the image is resized; the ascent starts from the original image at each scale."""
     flip: bool = True
-    """The mirror image climbs beside the image."""
+    """Also process the mirror image."""
     iterations: int = 27
-    """Maps that are summed, the first of which is the plain one; half as many at scales below 1."""
+    """Number of maps to sum, the first of which is the plain CAM; half as many at scales below 1."""
     small_weight: float = 2.0
     """Weight of the maps at scales below 1, of which there are half as many."""
     step: float = 0.08
     """Largest change of a pixel in one step, in units of the normalised image (standard deviations)."""
     threshold: float = 0.5
-    """The map is held where it is above this share of its maximum."""
+    """The map is regularised where it is above this share of its maximum."""
     coefficient: float = 7.0
-    """Weight of the change of the map where it is held; 0 climbs freely."""
+    """Weight of the regularisation; 0 switches it off."""
     rectified: bool = True
-    """Climb the mean of the rectified class map, as the released code does. False climbs the head's logit, as the
-    paper writes it: for a DEFT head f_fg(z_fg), pooled by attention."""
+    """Maximise the mean of the rectified class map, as the released code does. False maximises the head's logit, as in
+    the paper: for a DEFT head f_fg(z_fg), pooled by attention."""
     batch: int = 8
-    """Views of the image's own size through the network at once, at scale s 1 / s^2 of that, but at least those of one
-    class: memory does not grow with the scale."""
+    """Number of views per batch at scale 1, and 1 / s^2 times that at scale s, so that memory does not grow with the
+    scale; at least the views of one class."""
     present: float = 0.5
-    """On images without tags, a class is present when its probability is above this."""
+    """On images without tags, a class is present if its probability is above this."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be climbed."""
+        """Refuse values out of range."""
         if not self.scales or min(self.scales) <= 0:
             raise InputError(f"expected seeds.scales as one or more positive factors, got {self.scales}")
         if self.iterations < 1 or self.batch < 1:
@@ -92,10 +92,10 @@ class AdvCam:
 
     @property
     def learning(self) -> None:
-        """Nothing is trained beyond the classifier."""
+        """None: only the classifier is trained."""
 
     def prepare(self, context: MethodContext) -> Callable[[Sample], SeedMaps]:
-        """The maps of one image for its own tags."""
+        """Function that returns the maps of an image for its tags."""
         network = context.classifier.to(device())
         faster = Fused(fused(network.backbone).requires_grad_(False), network.head)  # only images get gradients
         return lambda sample: self(faster, sample.image, sample.labels)
@@ -108,7 +108,7 @@ class AdvCam:
         Args:
             network: a trained classifier, in eval mode.
             image: RGB (H, W, 3).
-            labels: multi-hot (K,); None takes the classes that the classifier finds.
+            labels: multi-hot (K,); None takes the classes that the classifier predicts.
 
         Returns:
             Maps in [0, 1] on the strided grid, and the classifier's probability of every class.
@@ -122,12 +122,12 @@ class AdvCam:
         images: Sequence[NDArray[np.uint8]],
         labels: Sequence[NDArray[np.bool_] | None],
     ) -> list[SeedMaps]:
-        """Maps of several images of one size, whose classes all climb in common batches: what a GPU needs to be busy.
+        """Maps of several images of one size, whose classes share batches, so that a GPU is fully used.
 
         Args:
             network: a trained classifier, in eval mode.
             images: RGB (H, W, 3), one or more.
-            labels: of each image, multi-hot (K,) or None, as for one image.
+            labels: for each image, multi-hot (K,) or None, as for one image.
 
         Raises:
             ValueError: the images differ in size.
@@ -138,7 +138,7 @@ class AdvCam:
         head, device = network.head, next(network.backbone.parameters()).device
         whole = torch.cat([pixels(image, device) for image in images])
         views = self._views(network, whole, 1.0)
-        # Row by row, because a batch of several images could be more than memory holds.
+        # Row by row, because a batch of several images might not fit into memory.
         scores = [head.logits(network.backbone.features(view)[-1]).float().mean(0) for view in views]
         probability = torch.stack(scores).sigmoid().cpu()
         chosen = [
@@ -155,12 +155,12 @@ class AdvCam:
         ]
 
     def _views(self, network: Localiser, whole: Tensor, scale: float) -> Tensor:
-        """Normalised images (I, 3, H, W) at a scale and, where asked for, their mirror images: (I, V, 3, H', W')."""
+        """Normalised images (I, 3, H, W) at a scale and, with ``flip``, their mirror images: (I, V, 3, H', W')."""
         view = network.backbone.normalise(resize(whole, scale, network.backbone.stride))
         return torch.stack([view, view.flip(-1)], dim=1) if self.flip else view[:, None]
 
     def _at_scale(self, network: Localiser, whole: Tensor, at: Tensor, classes: Tensor, scale: float) -> Tensor:
-        """Summed activation (R, B, gh, gw) of ``classes`` (R,), each climbed in the image ``at`` (R,) its place."""
+        """Summed activation (R, B, gh, gw) at a scale; row r is for class ``classes[r]`` in image ``at[r]``."""
         views = self._views(network, whole, scale)
         iterations, weight = (max(1, self.iterations // 2), self.small_weight) if scale < 1 else (self.iterations, 1.0)
         rows = max(1, int(self.batch / scale**2) // views.shape[1])
@@ -173,17 +173,17 @@ class AdvCam:
         )
 
     def climb(self, network: Localiser, views: Tensor, classes: Tensor, iterations: int) -> Tensor:
-        """Climb with all rows as one batch, each for itself: classes of one image, or of several images of one size.
+        """Gradient ascent on a batch of independent rows: classes of one image, or of several images of one size.
 
         Args:
             network: a trained classifier, in eval mode.
-            views: normalised images, (R, V, 3, H, W): V is 1, or 2 where the second is the mirror image of the first.
-            classes: the class that each row climbs, int64 (R,).
-            iterations: maps that are summed, at least 1.
+            views: normalised images, (R, V, 3, H, W): V is 1, or 2 if the second is the mirror image of the first.
+            classes: the class of each row, int64 (R,).
+            iterations: number of maps to sum, at least 1.
 
         Returns:
             The head's activation of the row's class, summed over iterations and over views weighted by their shares,
-            that of the mirror image mirrored back: (R, B, h, w).
+            with the mirror image mirrored back: (R, B, h, w).
         """
         head = network.head
         x, whole = views, (1, 2, 3, 4)
@@ -213,20 +213,20 @@ class AdvCam:
 
 
 def _of_class(values: Tensor, classes: Tensor, views: int) -> Tensor:
-    """Of values (R V, K, ...) those of each row's class, (R, V, ...)."""
+    """Select from values (R V, K, ...) those of each row's class, (R, V, ...)."""
     rows = torch.arange(len(classes), device=values.device)
     return values.reshape(len(classes), views, *values.shape[1:])[rows, :, classes]
 
 
 def _merge(own: Tensor, on: Tensor) -> Tensor:
-    """Sum over views of (R, V, B, h, w), weighted by their shares of the cells that are ``on`` (R, V): (R, B, h, w)."""
+    """Sum (R, V, B, h, w) over views, weighted by their shares of the active cells ``on`` (R, V): (R, B, h, w)."""
     share = (on + 1e-6) / (on + 1e-6).sum(1, keepdim=True)
     weighted = own * share.to(own)[:, :, None, None, None]
     return weighted[:, 0] + weighted[:, 1].flip(-1) if own.shape[1] == 2 else weighted[:, 0]
 
 
 def _grad_cam_factor(own: Tensor, on: Tensor, features: Tensor) -> Tensor:
-    """What makes Grad-CAM's map of an activation, 1 / C+ under a linear head: (R, 1, 1)."""
+    """Factor that turns an activation into Grad-CAM's map, 1 / C+ for a linear head: (R, 1, 1)."""
     (gradient,) = torch.autograd.grad(own.sum(), features, retain_graph=True)
     positive = (gradient > 0).reshape(len(own), -1).sum(1)
     factor = on.sum(1) / positive.clamp(min=1)
@@ -234,20 +234,20 @@ def _grad_cam_factor(own: Tensor, on: Tensor, features: Tensor) -> Tensor:
 
 
 def _ascended(scores: Tensor, classes: Tensor) -> Tensor:
-    """Sum over rows and views of y_c - sum of y_k over the other classes, from scores (R V, K).
+    """Objective of the ascent: y_c minus the sum of y_k over other classes, summed over rows and views, of (R V, K).
 
-    Others count as far as they are positive: rectified scores are so anyway, and pushing a class that is not seen
-    further down would outweigh everything else.
+    Other classes count only where they are positive: rectified scores always are, and pushing the logits of absent
+    classes further down would outweigh everything else.
     """
     own = _of_class(scores, classes, len(scores) // len(classes))
     return (own + own.relu()).sum() - scores.relu().sum()
 
 
 def _combined(head: HeadModule, total: Tensor, classes: NDArray[np.intp], count: int) -> Tensor:
-    """One image's maps (P, h, w) in [0, 1] of its classes, of ``count``, from their sums (P, B, h, w)."""
+    """Maps (P, h, w) in [0, 1] of one image's P of ``count`` classes, from their sums (P, B, h, w)."""
     if not len(classes):
         return total.new_zeros(0, *total.shape[-2:]).float().cpu()
-    # A head combines all classes at once, each by itself; those that are absent are not read.
+    # A head combines all classes at once but independently; those that are absent are not used.
     every = total.new_zeros(total.shape[1], count, *total.shape[-2:])
     every[:, classes] = total.transpose(0, 1)
     return head.combine(every)[classes].float().clamp(0, 1).cpu()

@@ -1,11 +1,10 @@
-"""AMN: maps that one threshold suits (Lee, Kim and Shim, 2022, arXiv:2204.01372, "Threshold Matters in WSSS").
+"""AMN: maps that suit a single threshold (Lee, Kim and Shim, 2022, arXiv:2204.01372, "Threshold Matters in WSSS").
 
-The maps of a classifier become confident labels, and a network that scores every pixel, told the image's tags, learns
-from them with a loss that keeps it from certainty. Its class probabilities are the maps.
+The maps of a classifier become confident labels, on which a network that classifies every pixel, conditioned on the
+image's tags, is trained with a loss that discourages overconfidence. Its class probabilities are the maps.
 
-Differs from the published code: dropout is off while maps are read (see :mod:`deft.seeds.amn_network`), and maps hold
-no plane of background. Chosen here: the network begins from the trained classifier's backbone, and Adam's rate stays
-constant.
+Differs from the published code: dropout is off at inference (see :mod:`deft.seeds.amn_network`), and maps have no
+background plane. Chosen here: the network starts from the trained classifier's backbone, and Adam's rate is constant.
 """
 
 from __future__ import annotations
@@ -38,14 +37,14 @@ from deft.seeds.cam import Cam
 
 
 class Base(Protocol):
-    """A seed method that trains nothing: where another begins."""
+    """A seed method that trains nothing, on whose maps another one builds."""
 
     @property
     def learning(self) -> object:
         """None."""
 
     def prepare(self, context: Any) -> Callable[[Sample], SeedMaps]:
-        """The function of one image and its tags."""
+        """Function that returns the maps of an image for its tags."""
 
 
 @dataclass(frozen=True)
@@ -53,45 +52,45 @@ class Amn:
     """Settings of AMN; the defaults are the paper's code."""
 
     labels: Labels
-    """What the network learns from; the recipe hands them over, because they are a refiner's."""
+    """Confident labels to train on; passed in by the recipe, because they belong to a refiner."""
     base: Base = field(default_factory=Cam)
-    """The maps that these labels are read off."""
+    """The maps from which these labels are made."""
     plan: Plan = field(
         default_factory=lambda: Plan(epochs=5, min_steps=360, batch=16, optimiser=Adam(lr=5e-6, decay=1e-4))
     )
-    """Training of the network; the published rate goes with VOC's 3,310 steps."""
+    """Training of the network; the published rate is for VOC's 3,310 steps."""
     crop: float = 1.0
     """Side of the training crop as a multiple of the images' typical long side (512 for VOC's 500 pixels)."""
     scale: tuple[float, float] = (0.5, 1.5)
     """Range of the factor by which training images are resized."""
     flip: bool = True
-    """Mirror every other training image."""
+    """Mirror a training image with probability 0.5."""
     dropout: float = 0.1
     """Share of the features dropped while training."""
     smoothing: float = 0.4
     """Share of each pixel's target spread over the other classes."""
     head_lr: float = 20.0
-    """Multiple of the base rate for new layers: 1e-4 against 5e-6."""
+    """Learning rate of new layers as a multiple of the base rate: 1e-4 with a base rate of 5e-6."""
     scales: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0)
-    """Sizes of the image at which maps are read."""
+    """Factors by which the image is resized at inference."""
     mirror: bool = True
-    """Read them off the mirrored image as well."""
+    """Average with the mirror image at inference."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be trained or read."""
+        """Refuse values out of range."""
         if self.base.learning is not None:
             raise InputError(
-                "expected seeds.base to be a method that trains nothing of its own, such as Cam, got "
+                "expected seeds.base to be a method that trains nothing itself, such as Cam, got "
                 f"{type(self.base).__name__}"
             )
         if not 0 < self.scale[0] <= self.scale[1] or self.crop <= 0 or self.head_lr <= 0:
             raise InputError(
-                "expected seeds.crop and seeds.head_lr above 0 and seeds.scale as two rising positive factors, got "
+                "expected seeds.crop and seeds.head_lr above 0 and seeds.scale as two ascending factors above 0, got "
                 f"{self.crop}, {self.head_lr} and {self.scale}"
             )
         if not (0 <= self.dropout < 1 and 0 <= self.smoothing < 1):
             raise InputError(
-                f"expected seeds.dropout and seeds.smoothing in 0 to 1, 1 left out, got {self.dropout} and "
+                f"expected seeds.dropout and seeds.smoothing in 0 to 1, 1 excluded, got {self.dropout} and "
                 f"{self.smoothing}"
             )
         if not self.scales or min(self.scales) <= 0:
@@ -99,31 +98,31 @@ class Amn:
 
     @property
     def learning(self) -> tuple[object, ...]:
-        """The settings that training depends on; with other scales the same network is read again."""
+        """The settings that training depends on; scales are not among them and can be changed without retraining."""
         return (
             *(self.labels, self.base, self.plan, self.crop, self.scale, self.flip),
             *(self.dropout, self.smoothing, self.head_lr),
         )
 
     def check(self, splits: Splits) -> None:
-        """Look at the files of a base that reads files, before anything is made."""
+        """Check the files of a base that reads files, before the run starts."""
         if isinstance(self.base, ReadsFiles):
             self.base.check(splits)
 
     def fingerprint(self) -> str:
-        """Of these files; empty where the base reads none."""
+        """Digest of these files; empty if the base reads none."""
         return self.base.fingerprint() if isinstance(self.base, ReadsFiles) else ""
 
     def prepare(self, context: MethodContext) -> Callable[[Sample], SeedMaps]:
-        """Make first maps and confident labels and train the network, as far as that is not done.
+        """Make first maps and confident labels and train the network, unless that is done already.
 
         Raises:
-            InputError: the confident labels hold no object at all.
+            InputError: there is no object in any of the confident labels.
         """
         base = self.base.prepare(context)
         torch.manual_seed(context.seed)
         network = AmnNetwork(
-            copy.deepcopy(context.backbone),  # the first maps go on being read off the classifier's own
+            copy.deepcopy(context.backbone),  # the first maps are still made with the classifier's backbone
             len(context.data.classes),
             dropout=self.dropout,
             smoothing=self.smoothing,
@@ -149,7 +148,7 @@ class Amn:
         todo = WorkList(context.folder / "claims-maps", maps, context.made_by)
         for_each(context.data, todo, localise, title="first maps")
         ranks.barrier()  # thresholds are chosen from all maps
-        masks = make_labels(context, self.labels, _stored(context))  # all processes meet here
+        masks = make_labels(context, self.labels, _stored(context))  # all processes synchronise here
         if ranks.first():
             todo.clear()
         useful = confident_indices(masks, "lower seeds.labels.fg")
@@ -166,14 +165,14 @@ class Amn:
         """The maps of one image.
 
         Args:
-            network: trained, in eval mode; its device does the work.
+            network: trained, in eval mode; its device is used.
             sample: image and tags.
             labels: its confident labels, (H, W).
-            scores: the classifier's, passed on.
-            precision: of the network.
+            scores: the classifier's probabilities, which are passed on.
+            precision: numerical precision of the network.
 
         Returns:
-            Maps of the tags on the stride-4 grid, every one from 0 to 1 except where the background is sure.
+            Maps of the tags on the stride-4 grid, each stretched to 0..1 except on confident background.
         """
         size = (sample.image.shape[0], sample.image.shape[1])
         classes = tuple(int(index) for index in np.flatnonzero(sample.labels))
@@ -185,14 +184,14 @@ class Amn:
 
 
 def stretch(probability: Tensor, background: Tensor) -> Tensor:
-    """Each map stretched over the whole range, its least value to 0 and its largest to 1, but for the sure background.
+    """Stretch each map to the range 0..1, from its minimum to its maximum, except on confident background.
 
     Args:
         probability: maps of the classes present, (P, h, w) in [0, 1].
         background: bool (h, w), the cells that keep their probability.
 
     Returns:
-        (P, h, w) in [0, 1]; a map of one value is 0 where the background is not sure.
+        (P, h, w) in [0, 1]; a constant map becomes 0 outside the confident background.
     """
     least, most = probability.amin(dim=(1, 2), keepdim=True), probability.amax(dim=(1, 2), keepdim=True)
     span = most - least
@@ -203,13 +202,13 @@ def stretch(probability: Tensor, background: Tensor) -> Tensor:
 def _first_of(
     base: Callable[[Sample], SeedMaps], labels: Labels, context: MethodContext
 ) -> Callable[[Sample], tuple[SeedMaps, NDArray[np.uint8]]]:
-    """First maps and confident labels of one image: those stored where it is a training image, else made."""
+    """First maps and confident labels of one image: loaded if it is a training image, else computed."""
     maps, masks = _files(context)
     places = {name: index for index, name in enumerate(context.data.names)}
 
     def first(sample: Sample) -> tuple[SeedMaps, NDArray[np.uint8]]:
         index = places.get(sample.name)
-        if index is not None and _equal(sample, context.data[index]):  # names are unique in one split only
+        if index is not None and _equal(sample, context.data[index]):  # names are unique only within a split
             return load_seeds(maps[index]), load_mask(masks[index])
         seeds = base(sample)
         return seeds, labels(sample.image, seeds)
@@ -228,7 +227,7 @@ def _stored(context: MethodContext) -> Callable[[int], SeedMaps]:
 
 
 def _files(context: MethodContext) -> tuple[list[Path], list[Path]]:
-    """Of every training image, where its first maps and its confident labels are kept."""
+    """Paths of the first maps and of the confident labels of all training images."""
     stems = [file_stem(name) for name in context.data.names]
     return [context.folder / "base" / f"{stem}.npz" for stem in stems], [
         context.folder / "labels" / f"{stem}.png" for stem in stems

@@ -1,8 +1,8 @@
 """The balanced, smoothed loss of AMN (Lee, Kim and Shim, 2022, arXiv:2204.01372).
 
-Plain cross entropy pushes the few sure pixels to certainty, and then one threshold cuts every object differently. A
-smoothed target leaves room between certain and unsure, and background and objects weigh the same however many pixels
-each has.
+Plain cross entropy makes the network overconfident on the few labelled pixels, and then no single threshold fits all
+objects. Smoothed targets prevent this, and background and objects have equal weight regardless of their numbers of
+pixels.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def smoothed_cross_entropy(logits: Tensor, mask: Tensor, smoothing: float) -> Te
     Args:
         logits: (N, K + 1, h, w), background first.
         mask: int64 (N, h, w), 0 to K, or 255.
-        smoothing: share of the target that is spread, in [0, 1).
+        smoothing: share of the target that is spread over the other classes, in [0, 1).
 
     Returns:
         (N, h, w), 0 where the mask is 255.
@@ -33,14 +33,14 @@ def smoothed_cross_entropy(logits: Tensor, mask: Tensor, smoothing: float) -> Te
 
 
 def balanced_losses(logits: Tensor, mask: Tensor, smoothing: float) -> dict[str, Tensor]:
-    """Half the mean over the sure background and half the mean over the sure objects, to be summed.
+    """Half the mean over labelled background cells and half the mean over labelled object cells, to be summed.
 
-    A kind of which the batch has no cell adds 0. Of several processes each divides by their mean count, which makes the
-    mean of their losses that of the global batch.
+    A term without cells in the batch is 0. With several processes, each divides by their mean count, so that the mean
+    of their losses is that of the global batch.
 
     Args:
         logits: (N, K + 1, h, w), background first.
-        mask: int64 (N, h, w), 0 to K, or 255, which counts nowhere.
+        mask: int64 (N, h, w), 0 to K, or 255, which is ignored.
         smoothing: share of the target that is spread over the other classes, in [0, 1).
     """
     losses = smoothed_cross_entropy(logits, mask, smoothing)

@@ -1,9 +1,9 @@
-"""The network of AMN: which class each pixel is of, told which classes there are (Lee et al., 2022, arXiv:2204.01372).
+"""The network of AMN: a pixel classifier conditioned on the image's tags (Lee et al., 2022, arXiv:2204.01372).
 
-The image's tags weigh the channels of the last feature map, so that classes the image does not have need not be told
-apart, and four dilated convolutions, summed, score each cell. Differs from the authors' code in that dropout is off
-while maps are read; there it stays on, by an oversight, and two readings of one image differ. Batch norms keep their
-statistics, as there.
+The tags weight the channels of the last feature map, so that classes absent from the image need not be distinguished,
+and the sum of four dilated convolutions scores each cell. Differs from the authors' code in that dropout is off at
+inference; there it stays on by mistake, and repeated inference on an image gives different maps. As there, batch norms
+keep their statistics.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from deft.seeds.amn_loss import balanced_losses
 from deft.seeds.views import on_grid, pixels, resize
 
 RATES = (6, 12, 18, 24)
-"""Dilations of the head at stride 16; at another stride they reach as far in pixels."""
+"""Dilations of the head at stride 16; at other strides they are scaled to the same reach in pixels."""
 
 
 class AmnNetwork(nn.Module):
     """Backbone, conditioning on the tags, and head; a :class:`deft.engine.plan.Trainee`.
 
     Args:
-        backbone: trained further, its batch statistics kept.
+        backbone: fine-tuned, with fixed batch statistics.
         classes: K, without background.
         dropout: share of the conditioned features dropped while training, in [0, 1).
         smoothing: share of each target spread over the other classes, in [0, 1).
-        head_lr: multiple of the base rate for conditioning and head.
+        head_lr: learning rate of conditioning and head as a multiple of the base rate.
     """
 
     parts: int = 1
-    """Parts that a batch is computed in, see :mod:`deft.engine.parts`."""
+    """Number of parts in which a batch is computed, see :mod:`deft.engine.parts`."""
 
     def __init__(
         self, backbone: Backbone, classes: int, *, dropout: float = 0.1, smoothing: float = 0.4, head_lr: float = 20.0
@@ -71,9 +71,9 @@ class AmnNetwork(nn.Module):
         return torch.stack([convolution(weighed).float() for convolution in self.head]).sum(dim=0)
 
     def terms(self, batch: dict[str, Tensor], epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
-        """Loss terms of ``image`` uint8 (N, 3, H, W), ``labels`` float (N, K), ``mask`` int64 (N, H, W), 255 unsure.
+        """Loss terms of ``image`` uint8 (N, 3, H, W), ``labels`` float (N, K), ``mask`` int64 (N, H, W), 255 ignored.
 
-        The target of cell i is the pixel i * stride, where the cell is centred on crops of k * stride + 1 pixels.
+        The target of cell i is the pixel i * stride, on which the cell is centred in crops of k * stride + 1 pixels.
         """
         logits = in_parts(self, batch["image"], self.parts, batch["labels"]).float()
         stride = self.backbone.reductions[-1]
@@ -93,17 +93,17 @@ class AmnNetwork(nn.Module):
         mirror: bool,
         precision: str = EXACT,
     ) -> Tensor:
-        """Probability of background and classes, logits averaged over views of one image; call it in eval mode.
+        """Probability of background and classes, from logits averaged over views of one image; call it in eval mode.
 
         Args:
             image: RGB, (H, W, 3), any size.
             labels: multi-hot, (K,).
             scales: factors by which the image is resized.
-            mirror: whether it is seen mirrored as well.
-            precision: of the network; logits are averaged in float32.
+            mirror: whether to average with the mirror image.
+            precision: numerical precision of the network; logits are averaged in float32.
 
         Returns:
-            (K + 1, h, w) in [0, 1] on the stride-4 grid, with a sum of 1 at each cell.
+            (K + 1, h, w) in [0, 1] on the stride-4 grid, which sums to 1 at each cell.
         """
         device = self.condition.weight.device
         whole = pixels(image, device)

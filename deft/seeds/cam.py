@@ -1,6 +1,6 @@
 """Class activation maps over scales and flips (Zhou et al., 2016, arXiv:1512.04150; as used by IRN, arXiv:1904.05044).
 
-Serves any head: a head says what its maps are and how a sum over scales becomes maps in [0, 1].
+Works with any head: a head defines its activation, and how a sum over scales becomes maps in [0, 1].
 """
 
 from __future__ import annotations
@@ -26,24 +26,24 @@ class Cam:
     """Multi-scale, flipped class activation maps."""
 
     scales: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0)
-    """IRN's. The image is resized, not the features."""
+    """Factors by which the image is resized, IRN's."""
     flip: bool = True
     present: float = 0.5
-    """On images without tags, a class is present when its probability is above this."""
+    """On images without tags, a class is present if its probability is above this."""
 
     def __post_init__(self) -> None:
-        """Refuse scales that cannot be read."""
+        """Refuse scales that are not positive or lack 1.0."""
         if 1.0 not in self.scales or min(self.scales) <= 0:
             raise InputError(
-                f"seeds.scales must be positive and hold 1.0, at which classes are scored, got {self.scales}"
+                f"expected seeds.scales above 0, including 1.0, at which classes are scored, got {self.scales}"
             )
 
     @property
     def learning(self) -> None:
-        """Nothing is trained beyond the classifier."""
+        """None: only the classifier is trained."""
 
     def prepare(self, context: MethodContext) -> Callable[[Sample], SeedMaps]:
-        """The maps of one image for its own tags."""
+        """Function that returns the maps of an image for its tags."""
         network = context.classifier.to(device())
         return lambda sample: self(network, sample.image, sample.labels, context.precision)
 
@@ -60,8 +60,8 @@ class Cam:
         Args:
             network: a trained classifier, in eval mode.
             image: RGB (H, W, 3).
-            labels: multi-hot (K,); None takes the classes that the classifier finds.
-            precision: of the backbone, see :mod:`deft.engine.precision`; the head and all sums are float32.
+            labels: multi-hot (K,); None takes the classes that the classifier predicts.
+            precision: precision of the backbone, see :mod:`deft.engine.precision`; the head and all sums are float32.
 
         Returns:
             Maps in [0, 1] on the strided grid, and the classifier's probability of every class.
@@ -72,7 +72,7 @@ class Cam:
         head = network.head
         total: Tensor | None = None
         logits: list[Tensor] = []
-        with autocast(precision, device):  # one for all scales: weights are rounded once an image
+        with autocast(precision, device):  # one for all scales: weights are rounded once per image
             for scale in self.scales:
                 view = resize(whole, scale, network.backbone.stride)
                 batch = torch.cat([view, view.flip(-1)]) if self.flip else view

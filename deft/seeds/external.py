@@ -1,12 +1,13 @@
-"""Maps that another tool made, in the place of seeds of our own: CLIP-ES, boxes or points given to SAM, anything.
+"""Maps of another tool as seeds: CLIP-ES, SAM prompted with boxes or points, or any other.
 
-A folder holds, for each image with tags, one NumPy archive or one folder of pictures::
+A folder has, for each image with tags, one NumPy archive or one folder of PNGs::
 
     FOLDER/NAME.npz          classes (P,): names, or indices from 0 without background; maps (P, h, w): float or uint8
-    FOLDER/NAME/CLASS.png    8-bit grey, 255 where the class is for sure
+    FOLDER/NAME/CLASS.png    8-bit grey, 255 where the class is certain
 
-NAME is the image's name in the data set and CLASS the class's; characters that file systems refuse are written as in
-:func:`deft.artifacts.file_stem`. Maps cover the whole image and may have any resolution. Nothing in a file is executed.
+NAME is the image's name in the dataset and CLASS the name of the class; characters that file systems do not allow are
+written as in :func:`deft.artifacts.file_stem`. Maps cover the whole image at any resolution. No code in a file is
+executed.
 """
 
 from __future__ import annotations
@@ -33,9 +34,9 @@ from deft.engine.method import MethodContext
 from deft.seedmaps import STRIDE, grid
 
 SHOWN = 5
-"""Faults that a message spells out."""
+"""Number of faults that a message lists."""
 _BROKEN = (OSError, ValueError, KeyError, IndexError, TypeError, SyntaxError, EOFError, zipfile.BadZipFile, zlib.error)
-"""What numpy and Pillow raise of files that are not what their names say."""
+"""Exceptions of numpy and Pillow for broken files."""
 
 
 @dataclass(frozen=True)
@@ -43,21 +44,21 @@ class External:
     """Maps from a folder; a seed method, and a :class:`deft.contracts.ReadsFiles`."""
 
     folder: str = ""
-    """Where the maps are; never written to."""
+    """Folder of the maps; never written to."""
     normalise: bool = True
-    """Take values below 0 for 0 and divide each map by its largest value; without it maps must lie in [0, 1]."""
+    """Set values below 0 to 0 and divide each map by its maximum; without it maps must be in [0, 1]."""
 
     @property
     def learning(self) -> None:
-        """Nothing is trained."""
+        """None: nothing is trained."""
 
     def check(self, splits: Splits) -> None:
-        """Look at every file's header, and that each tag of each image has a map.
+        """Check the header of every file, and that there is a map for each tag of each image.
 
-        A held-out split of which no image has maps is left alone: its seeds are not scored.
+        A held-out split without any maps is skipped: its seeds are not scored.
 
         Raises:
-            InputError: names the first files that cannot be used.
+            InputError: files are missing or cannot be used; the message lists the first ones.
         """
         root = self._root()
         faults = [fault for name, tags in _tagged(splits.train) for fault in _faults(root, name, tags, splits.train)]
@@ -69,7 +70,7 @@ class External:
             raise InputError("\n".join([*faults[:SHOWN], *more]))
 
     def fingerprint(self) -> str:
-        """Digest of name, size and time of every archive and picture below the folder."""
+        """Digest of name, size and time of every archive and PNG below the folder."""
         root = self._root()
         digest = hashlib.sha256()
         for path in sorted(root.rglob("*")):
@@ -80,7 +81,7 @@ class External:
         return digest.hexdigest()
 
     def prepare(self, context: MethodContext) -> Callable[[Sample], SeedMaps | None]:
-        """The maps of one image for its own tags; None for a held-out image that has none."""
+        """Function that returns the maps of an image for its tags; None for a held-out image without maps."""
         root, classes, needed = self._root(), context.data.classes, frozenset(context.data.names)
 
         def read(sample: Sample) -> SeedMaps | None:
@@ -92,10 +93,10 @@ class External:
         return read
 
     def __call__(self, sample: Sample, classes: tuple[str, ...]) -> SeedMaps:
-        """Maps in [0, 1] of the classes that the image's labels name, on the strided grid.
+        """Maps in [0, 1] of the image's labels, on the strided grid.
 
         Raises:
-            InputError: a map is missing, broken, holds no number, or leaves [0, 1] with ``normalise`` off.
+            InputError: a map is missing, broken, not finite, or outside [0, 1] with ``normalise`` off.
         """
         size = (sample.image.shape[0], sample.image.shape[1])
         present = tuple(int(index) for index in np.flatnonzero(sample.labels))
@@ -111,7 +112,7 @@ class External:
             return values.clamp(min=0) / (high if high > 0 else 1.0)
         if low < 0 or high > 1:
             raise InputError(
-                f"{path}: expected maps in 0 to 1, these hold {low:g} to {high:g}; scale them, or set seeds.normalise"
+                f"{path}: expected maps in 0 to 1, got {low:g} to {high:g}; scale them, or set seeds.normalise"
             )
         return values
 
@@ -119,7 +120,7 @@ class External:
         root = Path(self.folder).expanduser()
         if not self.folder or not root.is_dir():
             raise InputError(
-                f"seeds.folder: expected the folder of the maps, got {self.folder!r}; write --set seeds.folder=MAPS"
+                f"seeds.folder: expected the folder of the maps, got {self.folder!r}; give --set seeds.folder=MAPS"
             )
         return root
 
@@ -134,7 +135,7 @@ def _tagged(data: Dataset) -> list[tuple[str, tuple[int, ...]]]:
 
 
 def _source(root: Path, name: str) -> Path | None:
-    """The archive of an image, or its folder of pictures; None where there is neither."""
+    """The archive of an image, or its folder of PNGs; None if there is neither."""
     stem = file_stem(name)
     archive, pictures = root / f"{stem}.npz", root / stem
     return archive if archive.is_file() else pictures if pictures.is_dir() else None
@@ -145,14 +146,14 @@ def _picture(folder: Path, name: str) -> Path:
 
 
 def _faults(root: Path, name: str, tags: tuple[int, ...], data: Dataset) -> list[str]:
-    """What is wrong with the maps of one image, as far as headers tell."""
+    """Faults of the maps of one image that their headers reveal."""
     source = _source(root, name)
     if source is None:
-        return [f"{root}: no maps of image {name!r}; expected {file_stem(name)}.npz or a folder of that name"]
+        return [f"{root}: no maps of image {name!r}; expected {file_stem(name)}.npz or a folder {file_stem(name)}"]
     if source.is_dir():
         return [fault for k in tags if (fault := _picture_fault(_picture(source, data.classes[k]), name))]
     if (root / file_stem(name)).is_dir() and any((root / file_stem(name)).glob("*.png")):
-        return [f"{source}: image {name!r} has an archive and a folder of pictures; remove one of the two"]
+        return [f"{source}: image {name!r} has an archive and a folder of PNGs; remove one of the two"]
     try:
         with np.load(source, allow_pickle=False) as file:
             indices = _indices(file["classes"], data.classes)
@@ -163,16 +164,16 @@ def _faults(root: Path, name: str, tags: tuple[int, ...], data: Dataset) -> list
     except _BROKEN as error:
         return [f"{source}: expected arrays classes and maps, got {error}; write the file again"]
     if len(shape) != 3 or shape[0] != len(indices) or 0 in shape[1:]:
-        return [f"{source}: expected maps ({len(indices)}, h, w), one for each of classes, got {tuple(shape)}"]
+        return [f"{source}: expected maps ({len(indices)}, h, w), one for each class, got {tuple(shape)}"]
     if dtype.kind != "f" and dtype != np.uint8:
         return [f"{source}: expected maps of float or uint8, got {dtype}; convert them"]
     missing = [data.classes[k] for k in tags if k not in indices]
-    return [f"{source}: image {name!r} is tagged {cls!r} and has no map of it; add one" for cls in missing]
+    return [f"{source}: image {name!r} is tagged {cls!r} but has no map for it; add one" for cls in missing]
 
 
 def _picture_fault(path: Path, name: str) -> str:
     if not path.is_file():
-        return f"{path}: image {name!r} is tagged {path.stem!r} and has no map of it; add one"
+        return f"{path}: image {name!r} is tagged {path.stem!r} but has no map for it; add one"
     try:
         with Image.open(path, formats=("PNG",)) as picture:
             return "" if picture.mode == "L" else f"{path}: expected 8-bit grey, got mode {picture.mode}; convert it"
@@ -181,7 +182,7 @@ def _picture_fault(path: Path, name: str) -> str:
 
 
 def _indices(written: NDArray[np.generic], classes: tuple[str, ...]) -> list[int]:
-    """Class indices of names or indices."""
+    """Class indices from an array of names or indices."""
     if written.ndim != 1 or written.dtype.kind not in "iuU":
         raise ValueError(f"classes of shape {written.shape} and type {written.dtype}, not a list of names or indices")
     if written.dtype.kind == "U":
@@ -219,17 +220,17 @@ def _read(
 
 
 def _values(array: NDArray[np.generic], path: Path) -> Tensor:
-    """Floats (h, w); bytes become 0 to 1."""
+    """Convert a map to floats (h, w); uint8 is scaled to 0..1."""
     if array.ndim != 2 or 0 in array.shape:
-        raise InputError(f"{path}: expected maps of rows and columns, got shape {array.shape}; write them again")
+        raise InputError(f"{path}: expected maps (h, w), got shape {array.shape}; write them again")
     values = torch.from_numpy(array.astype(np.float32))
     if not bool(values.isfinite().all()):
-        raise InputError(f"{path}: its maps hold values that are no numbers (nan or infinite); write them again")
+        raise InputError(f"{path}: expected finite values, got nan or infinity; write its maps again")
     return values / 255 if array.dtype == np.uint8 else values
 
 
 def _on_grid(values: Tensor, size: tuple[int, int]) -> Tensor:
-    """A map (h, w) of a whole image on its strided grid; one that is on that grid already stays as it is."""
+    """Resample a map (h, w) of a whole image to its strided grid; a map of that size is not changed."""
     if tuple(values.shape) == grid(size):
         return values
     full = F.interpolate(values[None, None], size=size, mode="bilinear", align_corners=False, antialias=True)

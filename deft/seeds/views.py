@@ -1,4 +1,4 @@
-"""Views of an image for a network, and its cells read back on the grid that seeds are kept on."""
+"""Views of an image for a network, and resampling of feature cells to the grid on which seeds are stored."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def pixels(image: NDArray[np.uint8], device: torch.device) -> Tensor:
 def resize(pixels: Tensor, scale: float, stride: int) -> Tensor:
     """Resize images (N, 3, H, W) to about ``scale``, with sides of k * stride + 1.
 
-    At such sizes cell j of a convolutional network is centred on pixel j * stride whether it pads like torch or like
-    TensorFlow, and the cells of the mirrored view lie on those of the straight one; at other sizes the two are up to
-    a cell apart, and their sum is blurred by that.
+    At such sizes cell j of a convolutional network is centred on pixel j * stride, whether it pads like torch or like
+    TensorFlow, and the cells of the mirrored view coincide with those of the original view; at other sizes they are up
+    to a cell apart, which blurs their sum.
     """
     size = [max(1, round(side * scale / stride)) * stride + 1 for side in pixels.shape[-2:]]
     return F.interpolate(pixels, size=size, mode="bicubic", align_corners=False, antialias=True).clamp(0, 255)
 
 
 def on_grid(maps: Tensor, seen: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """Maps (..., h, w) of a view of ``seen`` pixels on the grid of its image of ``size`` pixels."""
+    """Resample maps (..., h, w) of a view of ``seen`` pixels (H', W') to the grid of its image of ``size`` pixels."""
     rows, columns = (
         sampling(cells, view, side, STRIDE).to(maps)
         for cells, view, side in zip(maps.shape[-2:], seen, size, strict=True)
@@ -37,13 +37,13 @@ def on_grid(maps: Tensor, seen: tuple[int, int], size: tuple[int, int]) -> Tenso
 
 
 def sampling(cells: int, seen: int, side: int, stride: int) -> Tensor:
-    """Weights (g, cells) that read a row of cells at every ``stride``-th of ``side`` pixels, linear between cells.
+    """Weights (g, cells) that interpolate a row of cells linearly at every ``stride``-th of ``side`` pixels.
 
     Args:
-        cells: of the feature map; the first and last lie on the first and last of the pixels seen.
+        cells: number of cells of the feature map; the first and last are centred on the first and last pixel seen.
         seen: pixels of the resized view.
         side: pixels of the image.
-        stride: of the points read, in pixels of the image.
+        stride: distance of the sampling points, in pixels of the image.
     """
     pixel = torch.arange(0, side, stride)
     place = ((pixel + 0.5) * seen / side - 0.5) * (cells - 1) / (seen - 1)

@@ -1,1 +1,1 @@
-"""The network that makes masks of photographs nobody has tagged (``deeplab``) and its inference (``inference``)."""
+"""The segmentation network, which needs no tags to make masks (``deeplab``), and its inference (``inference``)."""

@@ -1,9 +1,9 @@
 """The segmentation network: DeepLabV3+ (Chen et al., 2018, arXiv:1802.02611) trained on pseudo-masks.
 
-The decoder is the one of segmentation_models_pytorch (Iakubovskii, 2019), of which this module is the only door, on our
-own backbone. Two things differ: its parts are joined by sizes and not by a factor of 4, so that any backbone will do
-(a transformer has no map of stride 4); and the global pooling branch is normalised over channels (group norm), because
-statistics over one pooled cell of each of a few images are noise, and impossible with one.
+The decoder is that of segmentation_models_pytorch (Iakubovskii, 2019), which only this module imports, on our own
+backbone. Two things differ: its parts are resized to each other instead of by a factor of 4, so that any backbone works
+(a transformer has no map of stride 4); and the global pooling branch uses group norm, because batch statistics of one
+pooled cell per image are noisy for a few images, and undefined for one.
 
 Shapes: images (N, 3, H, W), logits (N, K + 1, H, W), background first.
 """
@@ -29,9 +29,9 @@ from deft.engine.ranks import mean_over_ranks, world
 
 KIND = "deft segmentation network"
 FORMAT = 1
-"""Raised when the content of a network's file changes meaning."""
+"""Increased when the content of a network's file changes meaning."""
 _GROUP = 8
-"""Channels normalised together in the global pooling branch."""
+"""Channels per group of the group norm in the global pooling branch."""
 
 
 @dataclass(frozen=True)
@@ -45,15 +45,15 @@ class DeepLab:
     plan: Plan = field(
         default_factory=lambda: Plan(epochs=12, min_steps=400, batch=8, optimiser=AdamW(lr=2e-4), clip=5.0)
     )
-    """AdamW and not the paper's SGD: it did better in short trials of a few hundred steps, one seed each."""
+    """AdamW instead of the paper's SGD: it was better in short trials of a few hundred steps, one seed each."""
     stride: int = 16
     """Pixels per cell of the backbone's last map."""
     from_classifier: bool = False
-    """Begin from the trained classifier's backbone instead of the weights the classifier began from."""
+    """Start from the trained classifier's backbone instead of the weights the classifier started from."""
     freeze_stride: int = 4
-    """Trained weights up to this stride are kept, a third of the time of a step; 0 trains all. Random ones are trained.
+    """Pretrained layers up to this stride are frozen, which saves a third of a step's time; 0 trains all.
 
-    The statistics of the backbone's batch norms are kept too, at every stride: a small batch would spoil them.
+    The statistics of the backbone's batch norms are frozen at every stride: those of a small batch are too noisy.
     """
     crop: float = 0.7
     """Side of the training crop."""
@@ -75,12 +75,12 @@ class DeepLab:
         if self.channels < _GROUP or self.channels % _GROUP:
             raise InputError(f"segment.channels must be a multiple of {_GROUP}, got {self.channels}")
         if not 0 < self.long_side[0] <= self.long_side[1]:
-            raise InputError(f"segment.long_side must be two rising positive numbers, got {self.long_side}")
+            raise InputError(f"segment.long_side must be two ascending numbers above 0, got {self.long_side}")
         if self.crop <= 0:
             raise InputError(f"segment.crop must be positive, a multiple of the images' long side, got {self.crop}")
 
     def pixels(self, side: int) -> tuple[int, tuple[int, int]]:
-        """The training crop, a multiple of 32, and the range of long sides, in pixels, for images of that long side."""
+        """The training crop, a multiple of 32, and the range of long sides, in pixels, for a typical long side."""
         crop = max(64, 32 * round(self.crop * side / 32))
         return crop, (max(1, round(self.long_side[0] * side)), max(1, round(self.long_side[1] * side)))
 
@@ -89,14 +89,14 @@ class SegmentationNetwork(nn.Module):
     """Backbone, decoder and head; a :class:`deft.engine.plan.Trainee`.
 
     Args:
-        backbone: trained further; where it has trained weights, early stages and batch statistics are frozen.
+        backbone: fine-tuned; if it is pretrained, early stages and batch statistics are frozen.
         classes: K, without background.
-        settings: of decoder and training.
-        side: long side, in pixels, that objects are seen at; inference resizes to it.
+        settings: settings of decoder and training.
+        side: typical long side of the training images, in pixels; inference resizes to it.
     """
 
     parts: int = 1
-    """Parts that a batch is computed in, see :mod:`deft.engine.parts`; the decoder's batch norms then see parts."""
+    """Number of parts in which a batch is computed, see :mod:`deft.engine.parts`; decoder batch norms see one part."""
 
     def __init__(self, backbone: Backbone, classes: int, settings: DeepLab, side: int = 512) -> None:
         super().__init__()
@@ -134,10 +134,10 @@ class SegmentationNetwork(nn.Module):
         return logits[..., :height, :width]
 
     def coarse(self, images: Tensor) -> Tensor:
-        """Logits (N, K + 1, h, w) on the decoder's own grid, of stride 4 where the backbone has a map that fine.
+        """Logits (N, K + 1, h, w) on the decoder's own grid, of stride 4 if the backbone has a map that fine.
 
-        The sides of the images should be multiples of the backbone's stride, at least two of them: grid and image
-        then cover each other exactly.
+        The sides of the images should be multiples of the backbone's stride, at least twice the stride: the grid then
+        covers the image exactly.
         """
         features = self.backbone(images)
         fine = self.decoder.block1(features[self._fine])
@@ -147,10 +147,10 @@ class SegmentationNetwork(nn.Module):
         return logits
 
     def terms(self, batch: dict[str, Tensor], epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
-        """Cross entropy averaged over the pixels that are not 255; 0 where there are none.
+        """Cross entropy averaged over the pixels that are not 255; 0 if there are none.
 
-        Of several processes each divides by their mean count of pixels, which makes the mean of their losses that of
-        the global batch. ``batch`` holds ``image`` uint8 (N, 3, h, w) and ``mask`` int64 (N, h, w).
+        With several processes, each divides by their mean count of pixels, so that the mean of their losses is that of
+        the global batch. ``batch`` has ``image`` uint8 (N, 3, h, w) and ``mask`` int64 (N, h, w).
         """
         mask = batch["mask"]
         total = in_parts(self._cost, batch["image"], self.parts, mask).sum()
@@ -167,7 +167,7 @@ class SegmentationNetwork(nn.Module):
         return [ParamGroup(list(self.backbone.parameters())), ParamGroup(new, self.settings.head_rate)]
 
     def _pad(self, images: Tensor) -> Tensor:
-        """Pad below and to the right with the mean colour, to multiples of the stride and at least two of them."""
+        """Pad below and to the right with the mean colour, to multiples of the stride, at least twice the stride."""
         stride = self.backbone.reductions[-1]
         height, width = images.shape[-2:]
         down, right = (max(2 * stride, -(-side // stride) * stride) - side for side in (height, width))
@@ -180,7 +180,7 @@ class SegmentationNetwork(nn.Module):
 
 
 def save_network(path: Path, network: SegmentationNetwork, classes: tuple[str, ...], made_by: str = "") -> None:
-    """Write weights, and in the header what :func:`load_network` needs to build the network again."""
+    """Write weights, with a header from which :func:`load_network` rebuilds the network."""
     header = {
         "kind": KIND,
         "format": FORMAT,
@@ -194,21 +194,19 @@ def save_network(path: Path, network: SegmentationNetwork, classes: tuple[str, .
 
 
 def load_network(path: Path) -> tuple[SegmentationNetwork, tuple[str, ...]]:
-    """A trained network in eval mode, and the names of its K classes; needs nothing but the file.
+    """Load a trained network, in eval mode, and the names of its K classes; needs only the file.
 
     Raises:
-        InputError: the file is missing, broken, or not a segmentation network of ours.
+        InputError: the file is missing, broken, or not a segmentation network of this package.
     """
     tensors, header = load_tensors(path)
     if header.get("kind") != KIND:
         raise InputError(
-            f"{path} is not a segmentation network of deft: its header says {header.get('kind')!r}, expected {KIND!r}; "
-            "give segment/model.safetensors of a run folder"
+            f"{path} is not a segmentation network of deft: expected {KIND!r} in its header, got "
+            f"{header.get('kind')!r}; give segment/model.safetensors of a run folder"
         )
     if header.get("format") != FORMAT:
-        raise InputError(
-            f"{path} has format {header.get('format')!r} and this version reads {FORMAT}; update deft, or train again"
-        )
+        raise InputError(f"{path}: expected format {FORMAT}, got {header.get('format')!r}; update deft, or train again")
     try:
         classes = tuple(str(name) for name in header["classes"])
         settings = DeepLab(channels=int(header["channels"]))

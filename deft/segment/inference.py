@@ -1,7 +1,7 @@
 """Masks of whole photographs: the network at several scales and mirrored, averaged, as in DeepLabV3+.
 
-Photographs are seen at the size the network was trained at and the answer is enlarged band by band, so that memory does
-not grow with the photograph: 4000 x 3000 pixels and 1 x 1 go the same way.
+Photographs are resized to the size the network was trained at, and probabilities are enlarged band by band, so that
+memory does not grow with the photograph: 4000 x 3000 pixels and 1 x 1 are processed alike.
 
 Shapes: image (H, W, 3), probabilities (K + 1, h, w), background first.
 """
@@ -23,19 +23,19 @@ from deft.engine.precision import EXACT, autocast
 from deft.segment.deeplab import SegmentationNetwork
 
 _BAND = 8_000_000
-"""Numbers held at once while the answer is enlarged (32 MB)."""
+"""Floats in memory at once while probabilities are enlarged (32 MB)."""
 
 
 @dataclass(frozen=True)
 class Inference:
-    """How a trained network looks at a photograph."""
+    """Settings of inference with a trained network."""
 
     scales: tuple[float, ...] = (0.75, 1.0, 1.25)
-    """Long sides, as multiples of the one the network was trained at; the probabilities are averaged."""
+    """Long sides, as multiples of the training images' long side; probabilities are averaged over them."""
     flip: bool = True
     """Average with the mirrored photograph."""
     max_side: int = 2048
-    """No scale makes a side longer than this, in pixels; bounds the memory."""
+    """Upper limit of the long side at any scale, in pixels; limits memory."""
 
     def __post_init__(self) -> None:
         if not self.scales or min(self.scales) <= 0:
@@ -57,8 +57,8 @@ class Inference:
             network: in eval mode, on any device.
             image: RGB uint8 (H, W, 3), of any size.
             classes: names of the network's K classes.
-            allowed: indices of the classes that may be found beside background; None allows all.
-            precision: of the network, see :mod:`deft.engine.precision`; probabilities are float32.
+            allowed: indices of the classes that are allowed besides background; None allows all.
+            precision: precision of the network, see :mod:`deft.engine.precision`; probabilities are float32.
 
         Returns:
             The mask (H, W), and the mean probability of each class over its pixels.
@@ -87,16 +87,16 @@ class Inference:
         allowed: Collection[int] | None = None,
         precision: str = EXACT,
     ) -> Tensor:
-        """Probability of background and of each class, on the grid that covers the whole photograph.
+        """Probability of background and of each class, on a grid that covers the whole photograph.
 
         Returns:
-            float32 (K + 1, h, w) on the network's device; sums to 1 over the first axis. h and w follow from the
-            network's side and stride and not from H and W.
+            float32 (K + 1, h, w) on the network's device; sums to 1 over the first axis. h and w depend on the
+            network's side and stride and on the aspect ratio, but not on H and W.
         """
         network_device = next(network.parameters()).device
         absent = _absent(network.classes, allowed).to(network_device)
         sizes = [self._size(network, (image.shape[0], image.shape[1]), scale) for scale in self.scales]
-        # The answer's grid is that of the middle scale, so that an extreme one costs only its own pass.
+        # The result has the grid of the middle scale, so that an extreme scale costs only its own pass.
         middle = sorted(sizes)[len(sizes) // 2]
         grid: tuple[int, ...] | None = None
         total: Tensor | None = None
@@ -116,14 +116,14 @@ class Inference:
         return total / total.sum(dim=0)
 
     def _size(self, network: SegmentationNetwork, size: tuple[int, int], scale: float) -> tuple[int, int]:
-        """(H, W) to resize to: multiples of the stride, so that the network's grid covers exactly the photograph."""
+        """(H, W) to resize to: multiples of the stride, so that the network's grid covers the photograph exactly."""
         stride = network.backbone.reductions[-1]
         factor = min(network.side * scale, self.max_side) / max(size)
         height, width = (max(2, round(side * factor / stride)) * stride for side in size)
         return height, width
 
     def _logits(self, network: SegmentationNetwork, image: NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
-        """Logits (1 or 2, K + 1, h, w) at one scale; the second is of the mirrored photograph, still mirrored."""
+        """Logits (1 or 2, K + 1, h, w) at one scale; the second is of the mirrored photograph, not mirrored back."""
         small = np.asarray(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BICUBIC))
         pixels = torch.from_numpy(small.transpose(2, 0, 1).copy())
         batch = torch.stack([pixels, pixels.flip(-1)]) if self.flip else pixels[None]
@@ -132,7 +132,7 @@ class Inference:
 
 
 def _absent(classes: int, allowed: Collection[int] | None) -> Tensor:
-    """Bool (K + 1,): planes that may not be found."""
+    """Bool (K + 1,): classes that are not allowed."""
     absent = torch.zeros(classes + 1, dtype=torch.bool)
     if allowed is not None:
         unknown = [index for index in allowed if not 0 <= index < classes]
@@ -144,7 +144,7 @@ def _absent(classes: int, allowed: Collection[int] | None) -> Tensor:
 
 
 def _bands(maps: Tensor, size: tuple[int, int]) -> Iterator[tuple[slice, Tensor]]:
-    """Enlarge maps (P, h, w) bilinearly to (P, H, W), a few rows at a time; yields rows and (P, rows, W)."""
+    """Enlarge maps (P, h, w) bilinearly to (P, H, W), a band of rows at a time; yields rows and (P, rows, W)."""
     height, width = size
     planes, h, _ = maps.shape
     step = max(1, _BAND // (planes * width))

@@ -1,4 +1,4 @@
-"""Data sets that a Python file of the user makes, by their name on the command line."""
+"""Datasets that a Python file of the user makes, by their name on the command line."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def test_what_is_named_is_opened(ending: str, train: int, val: int | None, file:
         (":needs?root=here", "here is empty"),
         (":nothing", "expected it to return a dataset, deft.Splits, or (train, val), got NoneType"),
         (":crowd", "expected it to return a dataset, deft.Splits, or (train, val), got list"),
-        (":wrong", "train: expected a data set, and int has no classes"),
+        (":wrong", "train: expected a dataset, but int has no classes"),
     ],
 )
 def test_what_is_wrong_is_one_message(

@@ -18,7 +18,7 @@ def data(classes: tuple[str, ...] = ("cat", "cow")) -> ImageDataset:
 
 
 class Changed:
-    """A data set of which some samples are changed."""
+    """A dataset of which some samples are changed."""
 
     def __init__(self, inner: ImageDataset, changes: dict[int, dict[str, Any]], **members: Any) -> None:
         self.inner, self.changes = inner, changes
@@ -48,7 +48,7 @@ def test_splits_are_splits_of_the_same_classes() -> None:
         check_splits(data())  # type: ignore[arg-type]
     with pytest.raises(InputError, match="expected both splits to have the same classes in the same order"):
         check_splits(Splits(data(), data(("cow", "cat"))))
-    with pytest.raises(InputError, match=r"data, val: expected a data set, and int has no classes"):
+    with pytest.raises(InputError, match=r"data, val: expected a dataset, but int has no classes"):
         check_splits(Splits(data(), 3))  # type: ignore[arg-type]
 
 

@@ -16,7 +16,7 @@ from deft.engine.worklist import WorkList
 
 
 class Counted:
-    """A data set that knows how many of its samples are held and how many were read."""
+    """A dataset that knows how many of its samples are held and how many were read."""
 
     classes = ("a",)
 

@@ -40,7 +40,7 @@ PIPELINE = Pipeline(
 
 
 class Unseen:
-    """A data set whose truth nobody knows."""
+    """A dataset whose truth nobody knows."""
 
     def __init__(self, data: Dataset) -> None:
         self.data, self.scored = data, np.zeros(len(data), dtype=bool)

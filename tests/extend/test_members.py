@@ -110,8 +110,8 @@ def test_a_method_with_other_arguments_is_refused(
     members = PARTS[where][1] | {name: f"def {name}(self): ..."}
     file = write(tmp_path / "mine.py", where, members)
     told = refused(capsys, tmp_path / "run", str(file), "--data", "demo:")
-    assert f"Own.{name} is called with " in told
-    assert f"is defined as {name}()" in told
+    assert f"expected Own.{name} to take " in told
+    assert f"got {name}()" in told
 
 
 @pytest.mark.parametrize("name", DATASET)
@@ -139,7 +139,7 @@ def test_a_data_set_that_has_all_members_is_taken(tmp_path: Path, capsys: pytest
         ("replace(recipes.cam(), seeds=None)", "NoneType has no prepare"),
         ("with_augment(3)", "int has no __call__"),
         ("replace(recipes.cam(), seeds=Plain())", "expected a seed method that is a dataclass, got Plain"),
-        ("replace(recipes.cam(), seeds=Number())", "Number.prepare is 3 and cannot be called"),
+        ("replace(recipes.cam(), seeds=Number())", "Number.prepare is 3, which cannot be called"),
     ],
 )
 def test_other_mistakes_are_told_as_what_they_are(

@@ -129,7 +129,7 @@ def test_of_two_versions_on_the_path_the_first_counts(install: Callable[..., Non
         ("deft_theirs:gone", "cannot be imported (AttributeError"),
         ("deft_theirs:number", "expected deft_theirs:number to be a function that returns a deft.Pipeline, got int"),
         ("deft_theirs:failing", "cannot be made (RuntimeError: no weights here)"),
-        ("deft_theirs:other", "must return a deft.Pipeline, got int"),
+        ("deft_theirs:other", "expected recipe() to return a deft.Pipeline, got int"),
         ("deft_theirs:refused", "seed_threshold"),
     ],
 )
@@ -190,7 +190,7 @@ def test_a_file_is_a_recipe_with_its_digest(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"expected a function recipe\(\)"):
         find_recipe(str(file))
     file.write_text("def recipe():\n    return 3\n")
-    with pytest.raises(InputError, match=r"recipe\(\) must return a deft\.Pipeline, got int"):
+    with pytest.raises(InputError, match=r"expected recipe\(\) to return a deft\.Pipeline, got int"):
         find_recipe(str(file))
     file.write_text("from deft.recipes import cam as recipe\n")
     name, pipeline = find_recipe(str(file))

@@ -1,4 +1,4 @@
-"""A data set of a user's file, through every verb that takes data, without a Python session."""
+"""A dataset of a user's file, through every verb that takes data, without a Python session."""
 
 from __future__ import annotations
 

@@ -123,5 +123,5 @@ def test_seeds_are_read_in_the_precision_of_the_run(network: ClassifierNetwork, 
 
 
 def test_scales_must_hold_one() -> None:
-    with pytest.raises(InputError, match=r"hold 1\.0"):
+    with pytest.raises(InputError, match=r"including 1\.0"):
         Cam(scales=(0.5, 2.0))

@@ -1,4 +1,4 @@
-"""The drawn data set: what it promises about bias, halves, labels and repeatability."""
+"""The drawn dataset: what it promises about bias, halves, labels and repeatability."""
 
 from __future__ import annotations
 
