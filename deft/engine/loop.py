@@ -30,7 +30,7 @@ from deft.engine.launch import processes_of_this_machine
 from deft.engine.optimise import built
 from deft.engine.plan import History, Plan, Trainee, TrainingError, Watch
 from deft.engine.precision import EXACT
-from deft.engine.reading import Examples, reader
+from deft.engine.reading import Examples, batches_of, reader
 
 PARTS = "parts.json"
 """File beside the checkpoint: the number of parts of a batch, after one of several processes ran out of memory."""
@@ -84,11 +84,11 @@ class Loop:
                 mininterval=1.0,
                 disable=not ranks.first(),
             ) as bar,
+            batches_of(reader(self.examples, self.plan, self.seed, range(self.start, self.steps))) as batches,
         ):
             saved = time.monotonic()
             if self.start == 0:
                 self.watch(0, self.trainee)
-            batches = reader(self.examples, self.plan, self.seed, range(self.start, self.steps))
             for step, batch in enumerate(batches, self.start):
                 terms = self._step(step, self.fabric.to_device(batch))
                 # One step late, so that a GPU need not wait for the answer before it goes on.
