@@ -13,7 +13,7 @@ from deft.cli.main import main
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
-TABLE = PAGE.partition("## What can be exchanged")[2].partition("###")[0]
+TABLE = PAGE.partition("## What can be replaced")[2].partition("###")[0]
 IMPORTS = "from dataclasses import dataclass, replace\nimport numpy as np\nimport torch\nfrom deft import *\n"
 WRITTEN = {
     "seed method": '''
@@ -159,8 +159,8 @@ def test_what_has_the_members_of_the_table_and_no_other_runs(kind: str, folder_d
     assert 0 < scores["train"]["masks"]["used"]["miou"] <= 1
 
 
-def test_a_data_set_of_the_tables_members_runs(tmp_path: Path) -> None:
-    assert members("data set") == ["classes", "labels", "image", "files", "version", "ImageDataset"]
+def test_a_dataset_of_the_tables_members_runs(tmp_path: Path) -> None:
+    assert members("dataset") == ["classes", "labels", "image", "files", "version", "ImageDataset"]
     file = tmp_path / "mine.py"
     file.write_text(IMPORTS + DATA)
     run(tmp_path / "run", "cam", f"{file}:own?count=6", "seeds.scales=(1.0,)", "seed_threshold=0.3")
@@ -171,11 +171,11 @@ def test_every_row_of_the_table_has_an_example_that_is_named_on_the_page() -> No
     for path in (ROOT / "examples").glob("*.py"):
         text = path.read_text(encoding="utf-8")
         assert f"`examples/{path.name}`" in TABLE or "def main(" in text, path.name
-    kinds = ("classifier head", "augmentation", "seed method", "refiner", "optimiser", "data set")
+    kinds = ("classifier head", "augmentation", "seed method", "refiner", "optimiser", "dataset")
     for kind in kinds:
         assert re.fullmatch(r"`examples/\w+\.py`", row(kind)[4]), kind
 
 
 def test_the_page_names_all_public_names_and_no_other() -> None:
-    (paragraph,) = [part for part in PAGE.split("\n\n") if part.startswith("From `deft` itself come")]
+    (paragraph,) = [part for part in PAGE.split("\n\n") if part.startswith("`deft` itself offers")]
     assert set(re.findall(r"`(\w+)`", paragraph)) - {"deft"} == set(deft.__all__)

@@ -30,7 +30,7 @@ class DemoSettings:
     """Options of ``demo:``, as in ``demo:bias=0.9,size=160``."""
 
     bias: float = 0.8
-    """Share of the objects of ``train`` in their usual context, 0 to 1; 1/3 is no bias."""
+    """Share of the objects of ``train`` in their usual context, 0 to 1; 0.33 is no bias."""
     train: int = 600
     """Number of training images."""
     val: int = 200
