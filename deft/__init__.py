@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from deft import recipes
     from deft.contracts import Dataset, InputError, LabelMap, Sample, SeedMaps, Splits
     from deft.data import ImageDataset, check, multi_hot, open_data
+    from deft.engine.head import HeadModule
     from deft.engine.method import MethodContext
     from deft.pipeline import Pipeline
     from deft.predict.masks import Predictor, load
@@ -37,6 +38,7 @@ _HOME = {
     "open_data": "deft.data",
     "check": "deft.data",
     "multi_hot": "deft.data",
+    "HeadModule": "deft.engine.head",
     "MethodContext": "deft.engine.method",
     "Pipeline": "deft.pipeline",
     "recipes": "deft.recipes",
@@ -49,6 +51,7 @@ _HOME = {
 
 __all__ = [
     "Dataset",
+    "HeadModule",
     "ImageDataset",
     "InputError",
     "LabelMap",

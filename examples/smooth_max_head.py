@@ -13,8 +13,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from deft import recipes
-from deft.engine.head import HeadModule
+from deft import HeadModule, recipes
 from deft.pipeline import Pipeline
 
 

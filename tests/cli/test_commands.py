@@ -199,20 +199,21 @@ def test_tags_in_shards_need_shards(verb: str, call: Call) -> None:
 def test_report_names_the_page(call: Call, instead: Instead) -> None:
     rewrite = instead("deft.runner.rewrite.rewrite_report", Path("runs/x/report.html"))
     assert call("report", "runs/x", "--beside", "runs/y") == (0, "report: runs/x/report.html\n", "")
-    assert rewrite.given == [(Path("runs/x"), [Path("runs/y")])]
+    assert call("report", "runs/x", "--data", "own.py:Birds")[0] == 0
+    assert rewrite.given == [(Path("runs/x"), [Path("runs/y")], None), (Path("runs/x"), [], "own.py:Birds")]
 
 
 def test_tune_says_what_was_chosen_and_what_it_may_lose(call: Call, instead: Instead) -> None:
     found = Tuned({"seeds": 0.4, "refined": 0.25}, ("a", "b", "c"), {"seeds": 0.0123, "refined": 0.0})
     tune = instead("deft.runner.tune.tune", (found, Path("runs/x/report.html")))
-    code, out, _ = call("tune", "runs/x", "--masks", "drawn", "--most", 3)
+    code, out, _ = call("tune", "runs/x", "--masks", "drawn", "--most", 3, "--data", "own.py:Birds")
     assert code == 0
     assert out.splitlines() == [
         "seeds: threshold 0.40, chosen on 3 masks; such a choice loses 1.2 mIoU in the mean over samples of them",
         "refined: threshold 0.25, chosen on 3 masks; such a choice loses 0.0 mIoU in the mean over samples of them",
         "report: runs/x/report.html, scored on the other images",
     ]
-    assert tune.given == [(Path("runs/x"), Path("drawn"), 3)]
+    assert tune.given == [(Path("runs/x"), Path("drawn"), 3, "own.py:Birds")]
 
 
 def test_labels_are_imported_for_the_classes_that_are_named(call: Call, tmp_path: Path) -> None:
