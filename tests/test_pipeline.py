@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError, dataclass, replace
 from typing import Any
 
 import pytest
@@ -45,8 +45,9 @@ def test_settings_that_would_end_a_run_are_refused_before_it(change: dict[str, A
 
 
 def test_a_refiner_from_elsewhere_needs_a_threshold_that_can_be_cut_at() -> None:
+    @dataclass(frozen=True)
     class Own:
-        background = 1.5
+        background: float = 1.5
 
         def prepare(self, context: object) -> object:
             return context

@@ -30,7 +30,7 @@ from deft.engine.launch import processes_of_this_machine
 from deft.engine.optimise import built
 from deft.engine.plan import History, Plan, Trainee, TrainingError, Watch
 from deft.engine.precision import EXACT
-from deft.engine.reading import Examples, reader
+from deft.engine.reading import Examples, batches_of, reader
 
 PARTS = "parts.json"
 """File beside the checkpoint: the number of parts of a batch, after one of several processes ran out of memory."""
@@ -84,11 +84,11 @@ class Loop:
                 mininterval=1.0,
                 disable=not ranks.first(),
             ) as bar,
+            batches_of(reader(self.examples, self.plan, self.seed, range(self.start, self.steps))) as batches,
         ):
             saved = time.monotonic()
             if self.start == 0:
                 self.watch(0, self.trainee)
-            batches = reader(self.examples, self.plan, self.seed, range(self.start, self.steps))
             for step, batch in enumerate(batches, self.start):
                 terms = self._step(step, self.fabric.to_device(batch))
                 # One step late, so that a GPU need not wait for the answer before it goes on.
@@ -151,11 +151,11 @@ class Loop:
             # The others wait in an exchange of gradients that this process cannot enter a second time.
             write_json(self.checkpoint.parent / PARTS, self.trainee.parts)
             raise TrainingError(
-                f"{self.title}: out of memory ({reason}); give the same command to go on with {size} of {images} "
+                f"{self.title}: out of memory ({reason}); repeat the same command to continue with {size} of {images} "
                 "images at a time, to the same result"
             )
         print(
-            f"\n{self.title}: out of memory; goes on with {size} of {images} images at a time, and the same batch of "
+            f"\n{self.title}: out of memory; continues with {size} of {images} images at a time, and the same batch of "
             f"{images} for each step",
             file=sys.stderr,
         )

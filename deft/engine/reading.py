@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from deft.engine import ranks
+from deft.engine import ranks, stop
 from deft.engine.cores import cores
 from deft.engine.plan import Plan
 
@@ -43,6 +44,23 @@ def reader(examples: Examples, plan: Plan, seed: int, steps: range) -> DataLoade
             multiprocessing_context="fork" if workers and sys.platform == "linux" else None,
             pin_memory=torch.cuda.is_available(),
         )
+
+
+@contextmanager
+def batches_of(loader: DataLoader[dict[str, Tensor]]) -> Iterator[Iterator[dict[str, Tensor]]]:
+    """Start the reading processes of a loader, and end them when the block is left, by an error too.
+
+    torch ends them once nothing refers to the iterator, which the traceback of an error may do for long.
+    """
+    batches = None
+    try:
+        with stop.interrupts_held():
+            batches = iter(loader)
+        yield batches
+    finally:
+        end = getattr(batches, "_shutdown_workers", None)  # only where there are processes
+        if end is not None:
+            end()
 
 
 def reading_processes(workers: int | None) -> int:

@@ -53,6 +53,25 @@ def between_steps() -> Iterator[None]:
 
 
 @contextmanager
+def interrupts_held() -> Iterator[None]:
+    """Within, Ctrl-C is noted, to be raised at the end; processes forked within ignore it for good.
+
+    Python loses a ``KeyboardInterrupt`` that is raised while it forks.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    noted: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: noted.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if noted:
+            signal.raise_signal(signal.SIGINT)
+
+
+@contextmanager
 def ending_on_sigterm(last_words: Callable[[], None]) -> Iterator[None]:
     """Within, SIGTERM raises :class:`Stopped`, at once or between two training steps.
 

@@ -222,7 +222,7 @@ def test_claims_are_kept_fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         end = time.monotonic() + 20
         while claim.stat().st_mtime == 0 and time.monotonic() < end:
             time.sleep(0.01)
-        assert claim.stat().st_mtime > 0
+        assert abs(time.time() - claim.stat().st_mtime) < 20
 
 
 def test_who_leaves_early_lets_go(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from safetensors.torch import load_file, save_file
 from deft.backbone import build_backbone
 from deft.contracts import InputError
 from deft.engine.launch import launched, start
+from processes import LOOPBACK, PATIENCE
 
-PLANS = {"classifier": ("min_steps=50", "batch=4"), "refine": ("min_steps=4", "batch=2"), "segment": ("min_steps=4",)}
+PLANS = {"classifier": ("min_steps=12", "batch=4"), "refine": ("min_steps=4", "batch=2"), "segment": ("min_steps=4",)}
 
 
 def command(data: Path, out: Path, weights: Path, *more: str) -> list[str]:
@@ -36,9 +37,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-ALONE = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo0" if sys.platform == "darwin" else "lo"}
-PATIENCE = 900
-"""Seconds; a busy machine takes minutes to import torch."""
+ALONE = {**os.environ, "OMP_NUM_THREADS": "1", **LOOPBACK}
 
 
 @pytest.mark.slow
@@ -73,7 +72,7 @@ def test_a_killed_process_ends_the_run_and_is_named(folder_data: Path, weights: 
     assert time.monotonic() - killed < 300  # the others would wait for it for two hours
     assert run.returncode == 128 + signal.SIGKILL
     assert "was killed by signal 9" in said
-    assert "Give the same command to go on" in said
+    assert "Repeat the same command to resume" in said
 
 
 def test_who_started_this_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,10 +5,7 @@ Run as a program this file is one of two processes: ``test_loop.py FOLDER ROOM``
 
 from __future__ import annotations
 
-import os
 import signal
-import socket
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +24,7 @@ from deft.engine.fit import fit
 from deft.engine.loop import PARTS, Loop, Mixed, _restore
 from deft.engine.optimise import ParamGroup, Sgd
 from deft.engine.plan import Plan, TrainingError
+from processes import free_port, run_together
 
 PLAN = Plan(epochs=1, min_steps=3, batch=4, optimiser=Sgd(lr=0.01, momentum=0.9), workers=0)
 
@@ -79,7 +77,7 @@ def test_parts_that_another_start_needed_are_used_from_the_first_step(tmp_path: 
 def test_a_process_among_several_leaves_word_and_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loop = Loop(Filter(), PLAN, Images(), 0, tmp_path / "checkpoint.safetensors", "training", None)
     monkeypatch.setattr(ranks, "world", lambda: 2)
-    with pytest.raises(TrainingError, match="same command to go on with 1 of 2 images at a time"):
+    with pytest.raises(TrainingError, match="same command to continue with 1 of 2 images at a time"):
         loop._halve("of 2 GiB")
     assert (tmp_path / PARTS).read_text().strip() == "2"
 
@@ -201,24 +199,18 @@ class Crowded(Filter):
 def both(starter: str, folder: Path, room: int) -> list[tuple[int, str]]:
     """Exit codes and errors of two processes that train together."""
     folder.mkdir(exist_ok=True)
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = str(free.getsockname()[1])
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "TORCHELASTIC_"))}
-    clean |= {"MASTER_ADDR": "localhost", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
-    running = []
-    for place in ("0", "1"):
+    meeting = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(free_port())}
+
+    def environment(rank: int) -> dict[str, str]:
+        place = str(rank)
         if starter == "torchrun":
             own = {"RANK": place, "LOCAL_RANK": place, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-            own["TORCHELASTIC_RUN_ID"] = "test"
-        else:
-            own = {"STEP_NUM_TASKS": "2", "STEP_NUM_NODES": "1", "NTASKS": "2", "NTASKS_PER_NODE": "2", "NODEID": "0"}
-            own |= {"PROCID": place, "LOCALID": place, "JOB_ID": "7", "JOB_NAME": "train"}
-            own = {f"SLURM_{name}": value for name, value in own.items()}
-        words = [sys.executable, __file__, str(folder), str(room)]
-        running.append(subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=clean | own))
-    faults = [process.communicate(timeout=300)[1] for process in running]
-    return [(process.returncode, fault) for process, fault in zip(running, faults, strict=True)]
+            return meeting | own | {"TORCHELASTIC_RUN_ID": "test"}
+        own = {"STEP_NUM_TASKS": "2", "STEP_NUM_NODES": "1", "NTASKS": "2", "NTASKS_PER_NODE": "2", "NODEID": "0"}
+        own |= {"PROCID": place, "LOCALID": place, "JOB_ID": "7", "JOB_NAME": "train"}
+        return meeting | {f"SLURM_{name}": value for name, value in own.items()}
+
+    return run_together(Path(__file__), folder, room, environment=environment)
 
 
 @pytest.mark.slow
@@ -236,7 +228,7 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path, starter: str) -> No
 def test_where_one_of_two_runs_out_of_memory_the_next_start_takes_parts(tmp_path: Path) -> None:
     (_, _), (code, fault) = both("torchrun", tmp_path / "two", room=1)
     assert code == 1
-    assert "same command to go on with 1 of 2 images at a time, to the same result" in fault
+    assert "same command to continue with 1 of 2 images at a time, to the same result" in fault
     done = both("torchrun", tmp_path / "two", room=1)
     assert [code for code, _ in done] == [0, 0], done
     alone = trained(new(), tmp_path / "one").state_dict()

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import multiprocessing
 import os
 
+import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
-from deft.engine.reading import Batches, reading_processes
+from deft.engine.plan import Plan
+from deft.engine.reading import Batches, batches_of, reader, reading_processes
 
 
 def test_each_rank_takes_its_cards_of_the_same_deal() -> None:
@@ -24,3 +29,28 @@ def test_a_number_of_workers_is_obeyed_and_none_leaves_two_cores(monkeypatch: py
         assert reading_processes(None) == spare
         assert reading_processes(7) == 7
         assert reading_processes(0) == 0
+
+
+class Numbers:
+    def __len__(self) -> int:
+        return 6
+
+    def example(self, index: int, rng: np.random.Generator) -> dict[str, Tensor]:
+        return {"x": torch.tensor(index / 6)}
+
+    def name(self, index: int) -> str:
+        return str(index)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_readers_are_ended_even_while_an_error_is_looked_at(workers: int) -> None:
+    before = set(multiprocessing.active_children())
+    loader = reader(Numbers(), Plan(epochs=1, min_steps=50, batch=2, workers=workers), 0, range(50))
+    with pytest.raises(ValueError, match="third") as found, batches_of(loader) as batches:
+        for number, batch in enumerate(batches):
+            assert torch.equal(batch["x"], batch["index"] / 6)
+            assert len(set(multiprocessing.active_children()) - before) == workers
+            if number == 2:
+                raise ValueError("third")
+    assert found.value.__traceback__ is not None
+    assert set(multiprocessing.active_children()) == before

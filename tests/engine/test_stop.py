@@ -10,7 +10,7 @@ import time
 import pytest
 
 from deft.engine import stop
-from deft.engine.stop import Stopped, between_steps, ending_on_sigterm
+from deft.engine.stop import Stopped, between_steps, ending_on_sigterm, interrupts_held
 
 
 def nothing() -> None:
@@ -43,6 +43,32 @@ def test_an_error_after_sigterm_is_its_consequence_and_one_before_is_not() -> No
     assert str(found.value.__cause__) == "a reader has ended"
     with pytest.raises(RuntimeError, match="of its own"), ending_on_sigterm(nothing), between_steps():
         raise RuntimeError("of its own")
+
+
+def test_ctrl_c_is_held_and_comes_at_the_end() -> None:
+    inside = False
+    with pytest.raises(KeyboardInterrupt), interrupts_held():
+        signal.raise_signal(signal.SIGINT)
+        inside = True
+    assert inside
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    with interrupts_held():
+        pass  # without a signal nothing comes
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+def test_a_forked_process_does_not_hold_the_end_up() -> None:
+    start = time.monotonic()
+    with interrupts_held(), ending_on_sigterm(nothing):
+        child = os.fork()
+        if child == 0:
+            time.sleep(60)
+            os._exit(0)
+        os.kill(child, signal.SIGINT)
+    assert time.monotonic() - start < 30
+    assert os.waitpid(child, os.WNOHANG) == (0, 0)  # it runs, and has ignored Ctrl-C
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
 
 
 def test_a_step_that_does_not_end_is_ended() -> None:

@@ -25,7 +25,7 @@ def test_every_measure_is_a_column_and_every_run_a_row() -> None:
     assert table.columns == (
         "tags, val (mAP)",
         "seeds, train, the run's threshold",
-        "seeds, train, best threshold (chosen on the truth)",
+        "seeds, train, best threshold (chosen on the ground truth)",
         "pseudo-masks, train, the run's threshold",
         "seeds, val, train's best threshold",
         "network, val",

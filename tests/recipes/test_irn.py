@@ -2,11 +2,9 @@ from __future__ import annotations
 
 import dataclasses
 
-import pytest
-
 from deft.classify.deft import DeftHead
 from deft.classify.linear import LinearHead
-from deft.recipes import RECIPES, cam, irn, irn_deft, published
+from deft.recipes import cam, irn, irn_deft, published
 from deft.refine.irn import Irn
 
 
@@ -35,8 +33,3 @@ def test_variants_change_what_they_say() -> None:
     assert cam().refine is None
     assert isinstance(irn_deft().classifier.head, DeftHead)
     assert dataclasses.replace(irn_deft(), classifier=irn().classifier) == irn()
-
-
-@pytest.mark.parametrize("name", sorted(RECIPES))
-def test_every_recipe_has_words(name: str) -> None:
-    assert RECIPES[name].__doc__
