@@ -1,8 +1,8 @@
-"""Seed maps: the grid that they are kept on, enlarging them to the pixels of the image, and thresholding them to masks.
+"""Seed maps: their grid, enlarging them to the pixels of the image, and thresholding them to masks.
 
-Cell i of the grid lies on pixel ``i * STRIDE``, in both directions. A pixel of a mask has its strongest class, the
-first of equals, where the score of that class is above the threshold, and is background elsewhere. Scores and threshold
-are compared in float32 and strictly: a score that equals the threshold is background.
+Cell i of the grid is centred on pixel ``i * STRIDE``, in both directions. A mask pixel has its strongest class, the
+first one in a tie, if the score of that class is above the threshold, and is background otherwise. Scores and threshold
+are compared in float32 and strictly: a score equal to the threshold is background.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 STRIDE = 4
-"""Pixels from cell to cell of the grid that seed maps are kept on."""
+"""Pixels per cell of the grid of seed maps."""
 
 
 def grid(size: tuple[int, int], stride: int = STRIDE) -> tuple[int, int]:
@@ -28,11 +28,11 @@ def grid(size: tuple[int, int], stride: int = STRIDE) -> tuple[int, int]:
 
 
 def upsample(seeds: SeedMaps, stride: int = STRIDE) -> Tensor:
-    """Maps of every pixel, bilinear between cells and constant beyond the last.
+    """Enlarge maps to pixels, bilinear between cells and constant beyond the last.
 
     Args:
         seeds: maps (P, h, w) of an image (H, W), on the grid of the stride.
-        stride: pixels from cell to cell.
+        stride: pixels per cell.
 
     Returns:
         float32 (P, H, W), in the range of the maps, on their device.
@@ -45,8 +45,8 @@ def upsample(seeds: SeedMaps, stride: int = STRIDE) -> Tensor:
     (height, width), (rows, columns) = seeds.size, grid(seeds.size, stride)
     if seeds.maps.ndim != 3 or seeds.maps.shape[1:] != (rows, columns):
         raise ValueError(
-            f"seeds of an image of {height} x {width} at stride {stride} must be (P, {rows}, {columns}), got "
-            f"{tuple(seeds.maps.shape)}; make them on the grid that deft.seedmaps.grid({height, width}) gives"
+            f"expected seeds (P, {rows}, {columns}) for an image of {height} x {width} at stride {stride}, got "
+            f"{tuple(seeds.maps.shape)}; make them on the grid of deft.seedmaps.grid({height, width})"
         )
     if len(seeds.maps) == 0:
         return seeds.maps.new_zeros((0, height, width))
@@ -56,16 +56,16 @@ def upsample(seeds: SeedMaps, stride: int = STRIDE) -> Tensor:
 
 
 def strongest(maps: Tensor | NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Place of the highest of P maps at each pixel, the first of equals, and its score.
+    """Index of the strongest of P maps at each pixel, the first one in a tie, and its score.
 
     Args:
         maps: float (P, H, W), an array or a tensor on any device; P is at most 254.
 
     Returns:
-        uint8 (H, W) in [0, P) and float32 (H, W); both 0 everywhere where there is no map.
+        uint8 (H, W) in [0, P) and float32 (H, W); both all 0 if there are no maps.
 
     Raises:
-        ValueError: the maps have another shape, or hold nan.
+        ValueError: the maps have another shape, or contain nan.
     """
     if maps.ndim != 3 or len(maps) > MAX_CLASSES:
         raise ValueError(f"expected maps (P, H, W) of at most {MAX_CLASSES} classes, got {tuple(maps.shape)}")
@@ -84,7 +84,7 @@ def to_mask(maps: Tensor | NDArray[np.float32], classes: Sequence[int], threshol
         uint8 (H, W): 0 background, k + 1 for class k.
 
     Raises:
-        ValueError: the maps do not fit the classes, or hold nan.
+        ValueError: the maps do not fit the classes, or contain nan.
     """
     check_maps(maps, classes)
     mask, score = _strongest(maps, mask_values(classes)[1:])
@@ -93,10 +93,10 @@ def to_mask(maps: Tensor | NDArray[np.float32], classes: Sequence[int], threshol
 
 
 def mask_values(classes: Sequence[int]) -> NDArray[np.uint8]:
-    """What stands in a mask for the background and for each of P classes, uint8 (P + 1,).
+    """Mask values of the background and of each of P classes, uint8 (P + 1,).
 
-    It turns what is chosen at each pixel, 0 for the background and p + 1 for the p-th class, into a mask:
-    ``mask_values(classes)[chosen]``.
+    ``mask_values(classes)[chosen]`` turns the choice at each pixel, 0 for background and p + 1 for the p-th class, into
+    a mask.
     """
     return np.array([BACKGROUND, *(index + 1 for index in classes)], dtype=np.uint8)
 
@@ -105,7 +105,7 @@ def check_maps(maps: Tensor | NDArray[np.float32], classes: Sequence[int], num_c
     """Refuse maps that are not (P, H, W) for P classes.
 
     Raises:
-        ValueError: there is not one map for each class, or a class is named twice or not in ``range(num_classes)``.
+        ValueError: there is not one map per class, or a class is repeated or not in ``range(num_classes)``.
     """
     if maps.ndim != 3 or len(maps) != len(classes):
         raise ValueError(
@@ -118,9 +118,9 @@ def check_maps(maps: Tensor | NDArray[np.float32], classes: Sequence[int], num_c
 def _strongest(
     maps: Tensor | NDArray[np.float32], values: NDArray[np.uint8]
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Which of P values belongs to the highest map at each pixel, and the score of that map; both (H, W).
+    """The one of P values that belongs to the strongest map at each pixel, and the score of that map; both (H, W).
 
-    Values are written as the maps are compared: looking them up afterwards takes as long as the comparison.
+    Values are written during the comparison: looking them up afterwards takes as long as the comparison itself.
     """
     planes = maps if isinstance(maps, np.ndarray) else maps.numpy(force=True)
     planes = planes.astype(np.float32, copy=False)
@@ -133,6 +133,6 @@ def _strongest(
         np.maximum(score, plane, out=score)
     if np.isnan(score).any():  # the maximum keeps it
         raise ValueError(
-            "a map holds nan: the network that made it diverged; lower its learning rate or clip gradients"
+            "a map contains nan: the network that made it diverged; lower its learning rate or clip gradients"
         )
     return winner, score

@@ -82,7 +82,7 @@ def test_maps_of_no_class_are_upsampled_to_none() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 2, 3), (1, 8, 10), (0, 2, 2), (8, 11)])
 def test_maps_on_another_grid_are_refused(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"30 x 41 at stride 4 must be \(P, 8, 11\), got .*grid\(\(30, 41\)\) gives"):
+    with pytest.raises(ValueError, match=r"seeds \(P, 8, 11\) for .* 30 x 41 at stride 4, got .*grid\(\(30, 41\)\)"):
         upsample(SeedMaps((0,), torch.zeros(shape), (30, 41)))
 
 
@@ -175,9 +175,9 @@ def test_nan_is_refused_wherever_it_is(place: int) -> None:
     maps[1 - place] = 0.9
     maps[place, 1, 2] = np.nan
     for given in (maps, torch.from_numpy(maps)):
-        with pytest.raises(ValueError, match="a map holds nan: the network that made it diverged"):
+        with pytest.raises(ValueError, match="a map contains nan: the network that made it diverged"):
             to_mask(given, (0, 1), 0.5)
-        with pytest.raises(ValueError, match="a map holds nan"):
+        with pytest.raises(ValueError, match="a map contains nan"):
             strongest(given)
 
 

@@ -85,7 +85,7 @@ def _flag(flag: str, value: Any) -> str:
 
 
 def recipes(given: argparse.Namespace) -> int:
-    """List recipes, or say what one of them is."""
+    """List recipes, or describe one of them."""
     from deft.recipes import irn
     from deft.recipes.describing import describe, describe_all, differences
     from deft.recipes.finding import find_recipe, recipe_function
@@ -107,7 +107,7 @@ def recipes(given: argparse.Namespace) -> int:
 
 
 def check(given: argparse.Namespace) -> int:
-    """Name every fault of a dataset."""
+    """List every fault of a dataset."""
     from deft.data import check
 
     with _bar("reading") as progress:
@@ -115,7 +115,7 @@ def check(given: argparse.Namespace) -> int:
     for fault in faults:
         print(fault)
     fatal = sum(not fault.warning for fault in faults)
-    print(f"{fatal} faults, {len(faults) - fatal} remarks" if faults else "no faults")
+    print(f"{fatal} faults, {len(faults) - fatal} warnings" if faults else "no faults")
     return 2 if fatal else 0
 
 
@@ -206,7 +206,7 @@ def _in_shards(given: argparse.Namespace) -> bool:
 
 
 def report(given: argparse.Namespace) -> int:
-    """Write the page of a run again."""
+    """Rewrite the page of a run."""
     from deft.runner.rewrite import rewrite_report
 
     print(f"report: {rewrite_report(given.run, given.beside, given.data)}")
@@ -221,7 +221,7 @@ def tune(given: argparse.Namespace) -> int:
     for stage, threshold in found.thresholds.items():
         print(
             f"{stage}: threshold {threshold:.2f}, chosen on {len(found.images)} masks; such a choice loses "
-            f"{100 * found.off[stage]:.1f} mIoU in the mean over samples of them"
+            f"{100 * found.off[stage]:.1f} mIoU on average over bootstrap samples of them"
         )
     print(f"report: {page}, scored on the other images")
     return 0

@@ -18,14 +18,14 @@ from deft.contracts import InputError
 from deft.engine.memory import keep_freed
 from deft.engine.stop import EXIT_CODE, Stopped, ending_on_sigterm
 
-DATA_HELP = """KIND:PATH. folder:PATH  images/ with labels.csv or labels.json, or one folder a tag; masks/ optional.
+DATA_HELP = """KIND:PATH. folder:PATH  images/ with labels.csv or labels.json, or one folder per tag; masks/ optional.
 voc:PATH  the layout of PASCAL VOC.  coco:PATH  COCO 2014 or 2017 (coco:PATH?empty=drop).
 demo:  the embedded dataset (demo:bias=0.9,train=600).
 FILE.py:NAME?OPTIONS  a class or function of a Python file of yours ('my_data.py:Birds?root=photos')."""
 WEIGHTS_HELP = "hub, none, a .safetensors or .pth file, or package: pip's (for tf_efficientnet_lite0, lite1 and lite2)"
-PRECISION_HELP = "of networks (default auto: bf16 where the machine computes it faster, else 32)"
+PRECISION_HELP = "precision of the networks (default auto: bf16 if the machine computes it faster, else 32)"
 THRESHOLDS_HELP = "auto: chosen from maps and photographs, without masks (default); paper: each system's published ones"
-RUN_DATA_HELP = "KIND:PATH of the run's data; needed where that is a Python file, which is run"
+RUN_DATA_HELP = "KIND:PATH of the run's data; required if that is a Python file, which is executed"
 STUDIES_HELP = """localisation, augmentations, masks, segmentation, ablation, context, activation, manifold, bias or
 thresholds."""
 
@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
     """The parser of the command line."""
     top = argparse.ArgumentParser(
         prog="deft",
-        description="Masks from photographs and the names of what is in them.",
+        description="Masks from photographs and the names of what they show.",
         epilog="Start with: deft check folder:PHOTOS, then deft run irn_deft --data folder:PHOTOS --out runs/mine",
     )
     top.add_argument("--version", action="version", version=f"deft {__version__}")
@@ -45,48 +45,48 @@ def parser() -> argparse.ArgumentParser:
         "recipe", help="cam, irn, irn_deft, ... (deft recipes lists all), or a .py file with a function recipe()"
     )
     run.add_argument("--data", required=True, help=DATA_HELP)
-    run.add_argument("--out", required=True, type=Path, help="the run folder; the same command goes on in it")
+    run.add_argument("--out", required=True, type=Path, help="the run folder; the same command resumes the run")
     run.add_argument("--backbone", help="any timm model with feature maps (default: the recipe's, resnet50)")
     run.add_argument("--weights", help=WEIGHTS_HELP)
     run.add_argument("--thresholds", choices=["auto", "paper"], default="auto", help=THRESHOLDS_HELP)
     run.add_argument("--precision", choices=commands.PRECISIONS, help=PRECISION_HELP)
-    run.add_argument("--devices", type=int, default=1, metavar="N", help="GPUs or processes a machine (default 1)")
+    run.add_argument("--devices", type=int, default=1, metavar="N", help="GPUs or processes per machine (default 1)")
     run.add_argument("--num-nodes", type=int, default=1, metavar="N", help="machines; see docs/scale.md (default 1)")
-    run.add_argument("--seed", type=int, help="of everything random (default 0)")
+    run.add_argument("--seed", type=int, help="random seed (default 0)")
     run.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="any field; see --show")
     run.add_argument(
-        "--reuse", action="append", default=[], type=Path, metavar="RUN", help="copy equal stages from RUN"
+        "--reuse", action="append", default=[], type=Path, metavar="RUN", help="take over equal stages from RUN"
     )
     run.add_argument("--show", action="store_true", help="print every field with its value and stop")
     run.set_defaults(act=commands.run)
 
     join = known.add_parser("join", help="help a run that another machine holds", allow_abbrev=False)
     join.add_argument("run", type=Path, help="its folder, on storage that both machines see")
-    join.add_argument("--data", help="KIND:PATH of its data, where that is at another place on this machine")
+    join.add_argument("--data", help="KIND:PATH of its data, if that has another path on this machine")
     join.set_defaults(act=commands.join)
 
-    check = known.add_parser("check", help="read a whole dataset and name every fault", allow_abbrev=False)
+    check = known.add_parser("check", help="read a whole dataset and list every fault", allow_abbrev=False)
     check.add_argument("data", help=DATA_HELP)
     check.set_defaults(act=commands.check)
 
-    recipes = known.add_parser("recipes", help="list all recipes, or say what one of them is", allow_abbrev=False)
-    recipes.add_argument("recipe", nargs="?", help="one of them: its paper, and the fields that differ from irn's")
+    recipes = known.add_parser("recipes", help="list all recipes, or describe one of them", allow_abbrev=False)
+    recipes.add_argument("recipe", nargs="?", help="print its paper, and the fields that differ from irn's")
     recipes.set_defaults(act=commands.recipes)
 
     predict = known.add_parser("predict", help="masks and overlays of new photographs", allow_abbrev=False)
     predict.add_argument("run", type=Path, help="a run folder, or a saved network (.safetensors)")
     _photographs(predict)
-    predict.add_argument("--out", required=True, type=Path, help="where masks/ and overlays/, or shards of masks, go")
+    predict.add_argument("--out", required=True, type=Path, help="folder for masks/ and overlays/, or shards of masks")
     predict.add_argument("--overlays", action="store_true", help="pictures in shards too (a folder always gets them)")
     predict.set_defaults(act=commands.predict)
 
     seeds = known.add_parser("seeds", help="class maps of new photographs", allow_abbrev=False)
     seeds.add_argument("run", type=Path, help="a run folder with a trained classifier")
     _photographs(seeds)
-    seeds.add_argument("--out", required=True, type=Path, help="where NAME.npz, or shards of them, go")
+    seeds.add_argument("--out", required=True, type=Path, help="folder for NAME.npz, or shards of them")
     seeds.set_defaults(act=commands.seeds)
 
-    report = known.add_parser("report", help="write a run's page again, beside other runs", allow_abbrev=False)
+    report = known.add_parser("report", help="rewrite a run's page, compared with other runs", allow_abbrev=False)
     report.add_argument("run", type=Path, help="a finished run folder")
     report.add_argument("--beside", action="append", default=[], type=Path, metavar="RUN", help="a run to compare with")
     report.add_argument("--data", help=RUN_DATA_HELP)
@@ -102,8 +102,8 @@ def parser() -> argparse.ArgumentParser:
     study = known.add_parser("study", help="make a table or figure of the paper on any data", allow_abbrev=False)
     study.add_argument("study", metavar="NAME", help=STUDIES_HELP)
     study.add_argument("--data", required=True, help=DATA_HELP)
-    study.add_argument("--out", required=True, type=Path, help="folder of NAME.md and runs/; the command goes on in it")
-    study.add_argument("--seeds", type=int, default=3, metavar="N", help="how many seeds (default 3)")
+    study.add_argument("--out", required=True, type=Path, help="folder of NAME.md and runs/; the command resumes there")
+    study.add_argument("--seeds", type=int, default=3, metavar="N", help="number of random seeds (default 3)")
     study.add_argument("--first-seed", type=int, default=0, metavar="SEED", help="the first of them (default 0)")
     study.add_argument("--systems", nargs="+", default=[], metavar="NAME", help="rows to make (default: the paper's)")
     study.add_argument("--backbone", help="any timm model with feature maps (default: the recipes', resnet50)")
@@ -115,32 +115,32 @@ def parser() -> argparse.ArgumentParser:
     )
     study.set_defaults(act=commands.study)
 
-    submit = known.add_parser("voc-submit", help="the archive that VOC 2012's test server takes", allow_abbrev=False)
+    submit = known.add_parser("voc-submit", help="write the archive for VOC 2012's test server", allow_abbrev=False)
     submit.add_argument("run", type=Path, nargs="?", help="a finished run on voc: (not with --check)")
     submit.add_argument("--out", type=Path, help="the archive to write, .tar.gz or .tgz")
-    submit.add_argument("--comp", type=int, choices=[5, 6], help="5: images of VOC alone, 6: any (default)")
+    submit.add_argument("--comp", type=int, choices=[5, 6], help="5: trained on images of VOC only, 6: any (default)")
     submit.add_argument("--data", help="voc:PATH with the test images (default: the run's)")
     submit.add_argument("--images", type=Path, help="a folder of test images instead, with --ids")
-    submit.add_argument("--ids", type=Path, help="their names, one a line")
+    submit.add_argument("--ids", type=Path, help="their names, one per line")
     submit.add_argument(
-        "--check", type=Path, metavar="ARCHIVE", help="only say what the server would refuse in ARCHIVE"
+        "--check", type=Path, metavar="ARCHIVE", help="only list what the server would refuse in ARCHIVE"
     )
     submit.set_defaults(act=commands.voc_submit)
 
-    labels = known.add_parser("import-labels", help="cls_labels.npy to a table of labels; runs no code in the file")
-    labels.add_argument("source", type=Path, help="cls_labels.npy, as other tools keep VOC's labels")
+    labels = known.add_parser("import-labels", help="convert cls_labels.npy to a table; executes no code in the file")
+    labels.add_argument("source", type=Path, help="cls_labels.npy, in which other tools store VOC's labels")
     labels.add_argument("table", type=Path, help="the CSV file to write, header image,labels")
-    labels.add_argument("--classes", type=Path, help="class names, one a line (default: VOC's 20)")
+    labels.add_argument("--classes", type=Path, help="class names, one per line (default: VOC's 20)")
     labels.set_defaults(act=commands.import_labels)
 
-    contexts = known.add_parser("import-contexts", help="masks of PASCAL-Context to the contexts of voc: data")
+    contexts = known.add_parser("import-contexts", help="convert PASCAL-Context's masks to contexts of voc: data")
     contexts.add_argument("masks", type=Path, help="folder of PNGs named after the images")
-    contexts.add_argument("names", type=Path, help="names of their values, one a line: 1: aeroplane")
-    contexts.add_argument("out", type=Path, help="where to write; the VOC folder itself, for one")
+    contexts.add_argument("names", type=Path, help="names of their values, one per line: 1: aeroplane")
+    contexts.add_argument("out", type=Path, help="folder to write into, for example the VOC folder")
     contexts.add_argument("--classes", type=Path, help="object classes (default: OUT/classes.txt, else VOC's 20)")
     contexts.set_defaults(act=commands.import_contexts)
 
-    demo = known.add_parser("demo", help="the whole job on an embedded dataset", allow_abbrev=False)
+    demo = known.add_parser("demo", help="run all stages on an embedded dataset", allow_abbrev=False)
     demo.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder of the demo's runs")
     demo.set_defaults(act=commands.demo)
     return top
@@ -148,9 +148,9 @@ def parser() -> argparse.ArgumentParser:
 
 def _photographs(verb: argparse.ArgumentParser) -> None:
     """Arguments for new photographs and their tags."""
-    verb.add_argument("images", help="a folder of photographs, one, or 'shards:PATTERN' (docs/data.md)")
-    verb.add_argument("--tags", type=Path, help="table image,labels (CSV or JSON): the classes there are in an image")
-    verb.add_argument("--tags-from", default="", metavar="SUFFIX", help="of the shards' members with tags, as in json")
+    verb.add_argument("images", help="a folder of photographs, a photograph, or 'shards:PATTERN' (docs/data.md)")
+    verb.add_argument("--tags", type=Path, help="table image,labels (CSV or JSON) with the classes of each image")
+    verb.add_argument("--tags-from", default="", metavar="SUFFIX", help="suffix of shard members with tags: json, ...")
     verb.add_argument("--precision", choices=commands.PRECISIONS, default="auto", help=PRECISION_HELP)
 
 
@@ -161,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     given = parser().parse_args(words)
     given.command = shlex.join(["deft", *words])
-    again = f"\nstopped; what is done is kept. To go on, give the same command:\n  {given.command}"
+    again = f"\nstopped; finished work is kept. To resume, repeat the same command:\n  {given.command}"
 
     def last_words() -> None:
         if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes one is enough
@@ -183,8 +183,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         print(
-            f"deft: no space left on the disk ({error.filename or 'while writing'}); what is done is kept. "
-            "Make room, then give the same command to go on",
+            f"deft: no space left on the disk ({error.filename or 'while writing'}); finished work is kept. "
+            "Make room, then repeat the same command to resume",
             file=sys.stderr,
         )
         return 2
@@ -208,7 +208,7 @@ def _act(given: argparse.Namespace, words: Sequence[str]) -> int:
         code = act(given)
     except Exception:
         if not ranks.first():
-            time.sleep(3)  # where the first process failed too it says why, and this one is ended meanwhile
+            time.sleep(3)  # if the first process failed too, it reports the reason, and this one is ended meanwhile
         raise
     launch.leave()
     return code

@@ -1,6 +1,6 @@
-"""Classifier heads: what a head is, and what every head can leave as it is.
+"""Classifier heads: the base class of their modules, with defaults, and the protocol of their settings.
 
-A head is two things: settings, a frozen dataclass with :meth:`Head.build`, and weights, a :class:`HeadModule`.
+A head consists of settings, a frozen dataclass with :meth:`Head.build`, and of a trainable :class:`HeadModule`.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from deft.contracts import InputError
 
 
 class HeadModule(nn.Module):
-    """The weights of a classifier head, and what is done with them.
+    """The trainable part of a classifier head.
 
-    A head defines :meth:`logits` and :meth:`activation`; the other methods suit most heads as they are. Features come
-    in the precision that training computes in, 16 bits where it is mixed.
+    A head defines :meth:`logits` and :meth:`activation`; the defaults of the other methods suit most heads. Features
+    have the precision of training: 16-bit if it is mixed.
     """
 
     all_maps = False
-    """Whether the head learns from all feature maps, see :meth:`loss_of_maps`; scores and maps need the last alone."""
+    """Whether the head is trained on all feature maps, see :meth:`loss_of_maps`; scores and class maps use the last."""
 
     def logits(self, features: Tensor) -> Tensor:
-        """Class scores before the sigmoid, (N, K), of features (N, C, h, w)."""
+        """Class scores before the sigmoid, (N, K), from features (N, C, h, w)."""
         raise NotImplementedError
 
     def activation(self, features: Tensor) -> Tensor:
@@ -34,31 +34,31 @@ class HeadModule(nn.Module):
         raise NotImplementedError
 
     def loss(self, features: Tensor, labels: Tensor, epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
-        """Weighted terms to be summed, by name; each is drawn as a curve. Here the soft margin loss, ``classify``.
+        """Weighted loss terms by name, to be summed; each is plotted as a curve. Default: soft margin loss.
 
         Args:
             features: (N, C, h, w).
             labels: float multi-hot, (N, K).
             epoch: 1-based.
-            rng: the only source of chance, on the CPU.
+            rng: the only source of randomness, on the CPU.
         """
         return {"classify": soft_margin(self.logits(features), labels)}
 
     def loss_of_maps(
         self, maps: Sequence[Tensor], labels: Tensor, epoch: int, rng: torch.Generator
     ) -> dict[str, Tensor]:
-        """As :meth:`loss`, of maps (N, C_i, ., .), shallow to deep; the last alone unless :attr:`all_maps`."""
+        """Like :meth:`loss`, on maps (N, C_i, h_i, w_i), shallow to deep; only the last unless :attr:`all_maps`."""
         return self.loss(maps[-1], labels, epoch, rng)
 
     def combine(self, activation: Tensor) -> Tensor:
-        """Maps in [0, 1], (K, h, w), of one image's summed activation (B, K, h, w).
+        """Maps in [0, 1], (K, h, w), from one image's summed activation (B, K, h, w).
 
-        Here each class of the first branch divided by its maximum.
+        Default: each class of the first branch, divided by its maximum.
         """
         return normalise(activation[0])
 
     def groups(self) -> list[tuple[list[nn.Parameter], float]]:
-        """Parameters with the multiple of the base learning rate they are trained at. Here 10 for all, as in IRN."""
+        """Parameter groups, each with its multiple of the base learning rate. Default: 10 for all, as in IRN."""
         return [(list(self.parameters()), 10.0)]
 
 
@@ -66,22 +66,22 @@ class Head(Protocol):
     """Settings of a classifier head; a frozen dataclass."""
 
     def build(self, channels: int, classes: int) -> HeadModule:
-        """The weights, for features of ``channels`` channels and ``classes`` classes without background."""
+        """The module for features of ``channels`` channels and ``classes`` classes without background."""
 
 
 @runtime_checkable
 class AllMapsHead(Head, Protocol):
-    """Settings of a head that learns from all feature maps."""
+    """Settings of a head that is trained on all feature maps."""
 
     def build_on(self, channels: Sequence[int], classes: int) -> HeadModule:
-        """The weights, with ``all_maps``, for feature maps of so many channels, shallow to deep."""
+        """The module, with ``all_maps``, for feature maps with these numbers of channels, shallow to deep."""
 
 
 def checked(built: object) -> HeadModule:
-    """What the settings of a head built, if it can be trained and read.
+    """Check what the settings of a head have built, and return it.
 
     Raises:
-        InputError: it is no :class:`HeadModule`, or lacks a method that every head needs.
+        InputError: it is not a :class:`HeadModule`, or lacks a method that every head needs.
     """
     kind = type(built)
     if not isinstance(built, HeadModule):

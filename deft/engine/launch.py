@@ -111,7 +111,7 @@ def start(words: Sequence[str], devices: int, nodes: int) -> int:
         if first.exitcode < 0:
             print(
                 f"deft: process {first.local_rank} of {devices} was killed by signal {-first.exitcode}, and the others "
-                "were stopped; what is done is kept. Give the same command to go on",
+                "were stopped; finished work is kept. Repeat the same command to resume",
                 file=sys.stderr,
             )
             return 128 - first.exitcode

@@ -151,11 +151,11 @@ class Loop:
             # The others wait in an exchange of gradients that this process cannot enter a second time.
             write_json(self.checkpoint.parent / PARTS, self.trainee.parts)
             raise TrainingError(
-                f"{self.title}: out of memory ({reason}); give the same command to go on with {size} of {images} "
+                f"{self.title}: out of memory ({reason}); repeat the same command to continue with {size} of {images} "
                 "images at a time, to the same result"
             )
         print(
-            f"\n{self.title}: out of memory; goes on with {size} of {images} images at a time, and the same batch of "
+            f"\n{self.title}: out of memory; continues with {size} of {images} images at a time, and the same batch of "
             f"{images} for each step",
             file=sys.stderr,
         )

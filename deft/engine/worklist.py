@@ -75,7 +75,7 @@ class WorkList:
         if found != self._record():
             raise InputError(
                 f"{record}: expected a list of these {len(self.paths)} images, got one of {found.get('images')} images "
-                "or of images with other names; open the same data as the process that began it, or, where nobody is "
+                "or of images with other names; open the same data as the process that began it, or, if no process is "
                 f"at work, remove {self.folder}"
             )
         return True
@@ -84,11 +84,11 @@ class WorkList:
         """Remove the list's folder; called by the process that holds the run, after its workers have left."""
         gone = self.folder.parent / f".part-{secrets.token_hex(8)}"
         with suppress(FileNotFoundError):
-            os.replace(self.folder, gone)  # at once, so that nobody finds half a list
+            os.replace(self.folder, gone)  # at once, so that no process finds half a list
             shutil.rmtree(gone, ignore_errors=True)
 
     def open(self) -> bool:
-        """Begin the list if nobody has, unless this one only helps; returns whether there is a list now."""
+        """Begin the list if no process has, unless this one only helps; returns whether there is a list now."""
         if self.is_open():
             return True
         if self.begin:

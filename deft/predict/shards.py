@@ -1,15 +1,15 @@
 """Shards to shards: one shard of results for each shard of photographs, by any number of processes on one folder.
 
-A result has its shard's name and is written whole, so that whoever is killed leaves finished ones and none that is
-half done. Which process makes which is settled by :mod:`deft.engine.claims`; entries of a shard keep their order,
-and equal inputs give equal bytes.
+A result has the name of its shard and is written whole, so that a killed process leaves finished results and no partial
+ones. :mod:`deft.engine.claims` decides which process makes which; entries of a shard keep their order, and equal inputs
+give equal bytes.
 
 The folder of results::
 
     NAME.tar              results of the shard NAME.tar
-    NAME.tar.left-out     its photographs that could not be used, one a line, where there are any
+    NAME.tar.left-out     its photographs that could not be used, one per line, if there are any
     made-from.json        the network and settings of all of them: a command with others is refused
-    work/                 who works on what, while somebody does
+    work/                 claims of the processes at work
 """
 
 from __future__ import annotations
@@ -206,5 +206,5 @@ def _refuse_left_out(results: list[Path], broken: list[str]) -> None:
         return
     head = f"all else is done; {total} shards or photographs cannot be used:"
     more = [f"... and {total - SHOWN} more, in {results[0].parent}/*{LEFT_OUT}"] if total > SHOWN else []
-    way_out = f"mend them, remove the shard's result from {results[0].parent} and give the same command again"
+    way_out = f"fix them, remove the shard's result from {results[0].parent} and repeat the same command"
     raise InputError("\n".join([head, *lines[:SHOWN], *more, way_out]))

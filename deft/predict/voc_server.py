@@ -198,7 +198,7 @@ def listed_images(data: str, folder: Path | None = None, ids: Path | None = None
     Args:
         data: ``voc:PATH``, read where no folder is given.
         folder: of images, with ``ids``.
-        ids: names, one a line.
+        ids: names, one per line.
 
     Raises:
         InputError: a list or an image is missing, or only one of folder and list is given.

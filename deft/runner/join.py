@@ -32,7 +32,7 @@ class Share(Protocol):
         """Work list of the images whose file is missing."""
 
     def take_part(self, begin: bool = True) -> int:
-        """Make files that nobody else has claimed; returns, when all are made, how many this process made."""
+        """Make files that no other process has claimed; returns, when all are made, how many this process made."""
 
 
 LISTS = tuple(f"claims-{part}/{RECORD}" for part in ("train", "val", "all"))

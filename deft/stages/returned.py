@@ -1,4 +1,4 @@
-"""Whether the maps that a seed method or a refiner returns are ones that the later stages can read."""
+"""Checks of the maps that a seed method or a refiner returns, before later stages use them."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from deft.extend.members import can_take
 from deft.seedmaps import STRIDE, grid
 
 SLACK = 1e-2
-"""By how much rounding may take a map out of 0 to 1."""
+"""Tolerance for maps outside 0 to 1 because of rounding."""
 
 
 def check_maps(found: Any, sample: Sample, method: object) -> SeedMaps:
-    """The maps, if they are sound.
+    """Check maps, and return them.
 
     Args:
-        found: what the method returned.
-        sample: the image that they are of.
-        method: whose maps they are, for the message.
+        found: the object that the method returned.
+        sample: the image of the maps.
+        method: the method that made them, for the message.
 
     Raises:
-        InputError: they are of another type, grid or range, or of other classes than a dataset has.
+        InputError: they have another type, grid or range, or classes that the dataset does not have.
     """
     where = f"{type(method).__name__} on image {sample.name!r}"
     if not isinstance(found, SeedMaps):
@@ -31,11 +31,11 @@ def check_maps(found: Any, sample: Sample, method: object) -> SeedMaps:
     if tuple(found.size) != size:
         raise InputError(f"{where}: expected size {size}, (H, W) of the image, got {found.size}")
     if list(classes) != sorted(set(classes)) or any(not 0 <= k < len(sample.labels) for k in classes):
-        raise InputError(f"{where}: expected rising class indices of 0 to {len(sample.labels) - 1}, got {classes}")
+        raise InputError(f"{where}: expected ascending class indices from 0 to {len(sample.labels) - 1}, got {classes}")
     if tuple(found.maps.shape) != shape:
         raise InputError(
-            f"{where}: expected maps {shape}, one a class on a grid of stride {STRIDE}, got {tuple(found.maps.shape)}; "
-            "resize them with torch.nn.functional.interpolate"
+            f"{where}: expected maps {shape}, one per class on a grid of stride {STRIDE}, got "
+            f"{tuple(found.maps.shape)}; resize them with torch.nn.functional.interpolate"
         )
     if found.maps.numel():
         low, high = (float(value) for value in found.maps.detach().aminmax())
@@ -47,17 +47,17 @@ def check_maps(found: Any, sample: Sample, method: object) -> SeedMaps:
 
 
 def check_prepared(found: Any, takes: int, method: object) -> None:
-    """Look at what a method prepared.
+    """Check the function that a method's ``prepare`` returned.
 
     Args:
-        found: what it returned.
-        takes: how many arguments it is going to be called with.
-        method: whose it is, for the message.
+        found: the returned object.
+        takes: number of arguments it will be called with.
+        method: the method, for the message.
 
     Raises:
-        InputError: it is no function of so many arguments.
+        InputError: it is not a function of this number of arguments.
     """
     if not callable(found) or not can_take(found, takes):
         what = "image and its seeds" if takes == 2 else "image"
-        came = f"one of other arguments, {found!r}" if callable(found) else repr(found)
+        came = f"one with other arguments, {found!r}" if callable(found) else repr(found)
         raise InputError(f"{type(method).__name__}.prepare: expected it to return a function of one {what}, got {came}")

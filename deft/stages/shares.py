@@ -47,7 +47,7 @@ class Share:
     """False if the work does not need the pixels."""
 
     def take_part(self, begin: bool = True) -> int:
-        """Make files that nobody else has claimed; returns, when all are made, how many this process made.
+        """Make files that no other process has claimed; returns, when all are made, how many this process made.
 
         Args:
             begin: False helps with a share that another process has begun.

@@ -153,17 +153,17 @@ def test_a_study_that_cannot_be_is_told(words: tuple[str, ...], told: str, call:
     assert not (tmp_path / "x").exists()
 
 
-def test_check_counts_faults_and_remarks(call: Call, own_voc: Path) -> None:
+def test_check_counts_faults_and_warnings(call: Call, own_voc: Path) -> None:
     assert call("check", f"voc:{own_voc}")[:2] == (0, "no faults\n")
     (own_voc / "SegmentationClass" / "img_01.png").unlink()
     code, out, _ = call("check", f"voc:{own_voc}")
     remark, count = out.splitlines()
-    assert (code, count) == (0, "0 faults, 1 remarks")
+    assert (code, count) == (0, "0 faults, 1 warnings")
     assert "warning: 1 of 4 images have no mask" in remark
     broken = own_voc / "JPEGImages" / "img_00.jpg"
     broken.write_bytes(b"no image")
     code, out, _ = call("check", f"voc:{own_voc}")
-    assert code == 2 and out.splitlines()[-1] == "1 faults, 1 remarks"
+    assert code == 2 and out.splitlines()[-1] == "1 faults, 1 warnings"
     assert [line.split(": ")[0] for line in out.splitlines() if "img_00" in line] == [str(broken)]
 
 
@@ -209,8 +209,8 @@ def test_tune_says_what_was_chosen_and_what_it_may_lose(call: Call, instead: Ins
     code, out, _ = call("tune", "runs/x", "--masks", "drawn", "--most", 3, "--data", "own.py:Birds")
     assert code == 0
     assert out.splitlines() == [
-        "seeds: threshold 0.40, chosen on 3 masks; such a choice loses 1.2 mIoU in the mean over samples of them",
-        "refined: threshold 0.25, chosen on 3 masks; such a choice loses 0.0 mIoU in the mean over samples of them",
+        "seeds: threshold 0.40, chosen on 3 masks; such a choice loses 1.2 mIoU on average over bootstrap samples of them",
+        "refined: threshold 0.25, chosen on 3 masks; such a choice loses 0.0 mIoU on average over bootstrap samples of them",
         "report: runs/x/report.html, scored on the other images",
     ]
     assert tune.given == [(Path("runs/x"), Path("drawn"), 3, "own.py:Birds")]

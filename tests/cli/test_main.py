@@ -133,5 +133,5 @@ def test_ctrl_c_in_a_training_leaves_a_run_that_goes_on(folder_data: Path, tmp_p
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=600) == 130
-    assert "To go on, give the same command" in told.read_text()
+    assert "To resume, repeat the same command" in told.read_text()
     assert "Traceback" not in told.read_text()

@@ -161,7 +161,7 @@ def test_out_of_memory_halves_the_batch_and_goes_on(tmp_path: Path, capsys: pyte
         fit(line, Points(), plan, folder=folder)
         results.append(line)
     assert results[1].parts == 4
-    assert "out of memory; goes on with 2 of 8 images at a time, and the same batch of 8" in capsys.readouterr().err
+    assert "out of memory; continues with 2 of 8 images at a time, and the same batch of 8" in capsys.readouterr().err
     assert torch.equal(results[0].layer.weight, results[1].layer.weight)
     assert load_tensors(tmp_path / "2" / "checkpoint.safetensors")[1]["parts"] == 4
 

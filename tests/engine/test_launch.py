@@ -72,7 +72,7 @@ def test_a_killed_process_ends_the_run_and_is_named(folder_data: Path, weights: 
     assert time.monotonic() - killed < 300  # the others would wait for it for two hours
     assert run.returncode == 128 + signal.SIGKILL
     assert "was killed by signal 9" in said
-    assert "Give the same command to go on" in said
+    assert "Repeat the same command to resume" in said
 
 
 def test_who_started_this_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,7 +77,7 @@ def test_parts_that_another_start_needed_are_used_from_the_first_step(tmp_path: 
 def test_a_process_among_several_leaves_word_and_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loop = Loop(Filter(), PLAN, Images(), 0, tmp_path / "checkpoint.safetensors", "training", None)
     monkeypatch.setattr(ranks, "world", lambda: 2)
-    with pytest.raises(TrainingError, match="same command to go on with 1 of 2 images at a time"):
+    with pytest.raises(TrainingError, match="same command to continue with 1 of 2 images at a time"):
         loop._halve("of 2 GiB")
     assert (tmp_path / PARTS).read_text().strip() == "2"
 
@@ -228,7 +228,7 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path, starter: str) -> No
 def test_where_one_of_two_runs_out_of_memory_the_next_start_takes_parts(tmp_path: Path) -> None:
     (_, _), (code, fault) = both("torchrun", tmp_path / "two", room=1)
     assert code == 1
-    assert "same command to go on with 1 of 2 images at a time, to the same result" in fault
+    assert "same command to continue with 1 of 2 images at a time, to the same result" in fault
     done = both("torchrun", tmp_path / "two", room=1)
     assert [code for code, _ in done] == [0, 0], done
     alone = trained(new(), tmp_path / "one").state_dict()

@@ -35,11 +35,11 @@ def test_maps_in_range_on_the_grid_are_taken(found: SeedMaps) -> None:
         (torch.zeros(2, 11, 8), "to return deft.SeedMaps, got Tensor"),
         (
             maps(maps=torch.zeros(2, 41, 30)),
-            "expected maps (2, 11, 8), one a class on a grid of stride 4, got (2, 41,",
+            "expected maps (2, 11, 8), one per class on a grid of stride 4, got (2, 41,",
         ),
         (maps(maps=torch.zeros(3, 11, 8)), "got (3, 11, 8)"),
         (maps(size=(30, 41)), "expected size (41, 30), (H, W) of the image, got (30, 41)"),
-        (maps((2, 0)), "expected rising class indices of 0 to 2, got (2, 0)"),
+        (maps((2, 0)), "expected ascending class indices from 0 to 2, got (2, 0)"),
         (maps((0, 3)), "got (0, 3)"),
         (maps((1, 1)), "got (1, 1)"),
         (maps(value=1.2), "expected maps in 0 to 1, got 1.2 to 1.2"),
