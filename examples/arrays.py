@@ -1,10 +1,10 @@
-"""A data set of one's own in one file: photographs and tags as arrays, as small sets such as CIFAR come.
+"""A custom dataset in one file: photographs and tags as arrays, the form of small datasets such as CIFAR.
 
     deft check 'examples/arrays.py:arrays?path=birds.npz'
     deft run irn_deft --data 'examples/arrays.py:arrays?path=birds.npz,held_out=0.25' --out runs/birds
 
-The archive, written by ``numpy.savez``, holds ``images`` uint8 (N, H, W, 3), ``labels`` bool (N, K) and ``classes``,
-K names; ``masks`` uint8 (N, H, W) are optional and are used for scores alone.
+The archive, written by ``numpy.savez``, contains ``images`` uint8 (N, H, W, 3), ``labels`` bool (N, K) and ``classes``,
+K names; ``masks`` uint8 (N, H, W) are optional and used only for scores.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ NEEDED = ("images", "labels", "classes")
 
 
 def arrays(path: Path, held_out: float = 0.2) -> Splits:
-    """What ``--data`` names; its arguments are the options behind the ``?``.
+    """Function that ``--data`` names; its arguments are the options after the ``?``.
 
     Args:
         path: the archive.
-        held_out: share of the images, the last of them, that nothing is learned from.
+        held_out: share of the images to hold out, taken from the end.
     """
     if not path.is_file() or not 0 <= held_out < 1:
         raise InputError(f"arrays: expected an archive and held_out from 0 to below 1, got {path} and {held_out}")
-    with np.load(path) as archive:  # arrays alone: what is pickled is refused
+    with np.load(path) as archive:  # only arrays: pickled objects are refused
         content = {name: archive[name] for name in archive.files}
     if missing := [name for name in NEEDED if name not in content]:
         raise InputError(f"{path}: expected the arrays {', '.join(NEEDED)}, found no {missing[0]}")
@@ -38,7 +38,7 @@ def arrays(path: Path, held_out: float = 0.2) -> Splits:
 
 
 def part(content: dict[str, np.ndarray], indices: range, path: Path) -> ImageDataset:
-    """Some of the images. ``image`` and ``mask`` are called from several threads: they only read."""
+    """Dataset of some of the images. ``image`` and ``mask`` are called from several threads, so they only read."""
     images, masks = content["images"], content.get("masks")
     return ImageDataset(
         classes=[str(name) for name in content["classes"]],

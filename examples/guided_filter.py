@@ -1,9 +1,9 @@
-"""A refiner of one's own in one file: the guided filter (He, Sun and Tang, ECCV 2010, doi:10.1007/978-3-642-15549-9_1).
+"""A custom refiner in one file: the guided filter (He, Sun and Tang, ECCV 2010, doi:10.1007/978-3-642-15549-9_1).
 
     deft run examples/guided_filter.py --data folder:PHOTOS --out runs/guided --set refine.radius=6
 
-A seed map is replaced by the straight lines in grey value that fit it best in a window around each place: it becomes
-smooth where the photograph is and gets edges where the photograph has them. Nothing is learned.
+In a window around each cell, a seed map is approximated by the linear function of the grey value that fits it best: it
+becomes smooth where the photograph is smooth, and gets edges where the photograph has edges. Nothing is trained.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from deft import MethodContext, Pipeline, Sample, SeedMaps, recipes
 
 @dataclass(frozen=True)
 class GuidedFilter:
-    """Settings; as fields of a frozen dataclass they are on the command line, in the run's record and on its page."""
+    """Settings; fields of a frozen dataclass appear on the command line, in the run's record and on its page."""
 
     radius: int = 4
     """Half the side of the window, in cells of the seeds' grid."""
@@ -30,11 +30,11 @@ class GuidedFilter:
     """Threshold at which the refined maps become pseudo-masks; every refiner has one."""
 
     def prepare(self, context: MethodContext) -> Callable[[Sample, SeedMaps], SeedMaps]:
-        """What is called once, when the seeds are made; a method that learns would train here."""
+        """Called once, after the seeds are made; a method that trains would do so here."""
         return self.refine
 
     def refine(self, sample: Sample, seeds: SeedMaps) -> SeedMaps:
-        """What is called for each image, from several threads: maps (P, h, w) in [0, 1] to maps of the same grid."""
+        """Called for each image, from several threads: maps (P, h, w) in [0, 1] to maps on the same grid."""
         if not seeds.classes:
             return seeds
         grey = torch.from_numpy(sample.image).float().mean(dim=2)[None, None] / 255
@@ -51,7 +51,7 @@ class GuidedFilter:
         return self.mean(slope) * guide + self.mean(offset)
 
     def mean(self, x: Tensor) -> Tensor:
-        """Mean over the window around each cell, over as much of it as there is."""
+        """Mean over the window around each cell, clipped at the border."""
         return F.avg_pool2d(x, 2 * self.radius + 1, stride=1, padding=self.radius, count_include_pad=False)
 
 

@@ -1,9 +1,9 @@
-"""An optimiser of one's own in one file: Lion (Chen et al., 2023, arXiv:2302.06675), a cosine after a warm-up.
+"""A custom optimiser in one file: Lion (Chen et al., 2023, arXiv:2302.06675), with warm-up and cosine decay.
 
     deft run examples/lion.py --data folder:PHOTOS --out runs/lion --set classifier.plan.optimiser.lr=1e-4
 
-Each weight moves by the rate in the direction of a sign: that of a mean of the gradient and of the gradients before
-it. The paper advises a rate 3 to 10 times smaller than AdamW's, and a decay that is larger by as much.
+Each weight changes by the learning rate, in the direction given by the sign of a running mean of gradients. The paper
+recommends a rate 3 to 10 times smaller than AdamW's, and a weight decay larger by the same factor.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from deft.engine.optimise import ParamGroup
 
 @dataclass(frozen=True)
 class Lion:
-    """Settings; ``lr``, ``build`` and ``factor`` are all that an optimiser has to have."""
+    """Settings; ``lr``, ``build`` and ``factor`` are all that an optimiser must have."""
 
     lr: float = 5e-5
     beta: float = 0.9
-    """Weight of the earlier gradients in the sign."""
+    """Weight of the running mean in the sign."""
     memory: float = 0.99
-    """Share of the earlier gradients that is remembered from step to step."""
+    """Decay of the running mean from step to step."""
     decay: float = 0.3
     warmup: float = 0.05
     """Share of the steps over which the rate rises."""
 
     def build(self, groups: list[ParamGroup]) -> torch.optim.Optimizer:
-        """What is called once a training; each group has its own multiple of the base rate, and may have no decay."""
+        """Called once per training; each group has its own multiple of the base rate, and may have no decay."""
         each = [{"params": g.params, "lr": self.lr * g.lr, "decay": self.decay if g.decay else 0.0} for g in groups]
         return SignDescent(each, {"lr": self.lr, "beta": self.beta, "memory": self.memory})
 
     def factor(self, step: int, steps: int) -> float:
-        """What is called before each step: the share of the rate, a function of the step and of nothing else."""
+        """Called before each step: the factor of the rate, a function of the step only."""
         rising = max(1, round(self.warmup * steps))
         if step < rising:
             return (step + 1) / rising
@@ -46,11 +46,11 @@ class Lion:
 
 
 class SignDescent(torch.optim.Optimizer):
-    """Lion's step. What it remembers is a tensor of ``state``, so that a stopped training goes on with it."""
+    """Lion's step. The running mean is a tensor in ``state``, so that checkpoints include it."""
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Move every weight that has a gradient."""
+        """Update every weight that has a gradient."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -67,7 +67,7 @@ class SignDescent(torch.optim.Optimizer):
 
 
 def recipe() -> Pipeline:
-    """IRN whose classifier is trained by Lion.
+    """IRN with a classifier trained by Lion.
 
     Paper: Chen et al., 2023, arXiv:2302.06675.
     """

@@ -1,9 +1,9 @@
-"""Masks for your own photographs: check the folder, train, then mask photographs that nobody has tagged.
+"""Masks for your own photographs: check the folder, train, then segment photographs without tags.
 
     python examples/own_photos.py PHOTOS --out runs/mine
     python examples/own_photos.py PHOTOS --out runs/mine --weights resnet50.safetensors --new MORE_PHOTOS
 
-PHOTOS holds images/ and labels.csv (header image,labels); docs/data.md has the other layouts.
+PHOTOS contains images/ and labels.csv (header image,labels); docs/data.md describes the other layouts.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from deft.settings import assign
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Return 0 when there are masks, 2 when the photographs cannot be used as they are."""
+    """Return 0 if masks were made, 2 if the photographs cannot be used."""
     reader = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     reader.add_argument("photos", type=Path)
     reader.add_argument("--out", type=Path, default=Path("runs/mine"))
     reader.add_argument("--backbone", default="resnet50", help="any timm model with feature maps")
-    reader.add_argument("--weights", default="hub", help="hub (needs a network), none, or a file")
-    reader.add_argument("--new", type=Path, help="untagged photographs to be masked at the end")
+    reader.add_argument("--weights", default="hub", help="hub (needs internet access), none, or a file")
+    reader.add_argument("--new", type=Path, help="untagged photographs to segment at the end")
     reader.add_argument("settings", nargs="*", metavar="FIELD=VALUE", help="fields of the recipe, as for --set")
     given = reader.parse_intermixed_args(arguments)
     data = f"folder:{given.photos}"
 
-    # Every file is decoded here; a fault names its file, its line and what to do.
+    # Every file is decoded here; a fault names its file, its line and a remedy.
     faults = deft.check(data)
     for fault in faults:
         print(fault)
     if any(not fault.warning for fault in faults):
         return 2
 
-    # irn_deft differs from irn in the classifier's head only; any recipe can be varied in this way.
+    # irn_deft differs from irn only in the classifier's head; any recipe can be varied in this way.
     pipeline = replace(recipes.irn_deft(), backbone=given.backbone, weights=given.weights)
     try:
         page = deft.run(assign(pipeline, given.settings), data, given.out, name="irn_deft")
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     if given.new is not None:
         count = predict_folder(given.out, given.new, given.out.with_name(f"{given.out.name}-new"))
-        print(f"{count} new photographs masked")
+        print(f"{count} new photographs segmented")
     return 0
 
 

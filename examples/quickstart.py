@@ -1,4 +1,4 @@
-"""The whole job from Python on the embedded data set: tags in, masks and a network out.
+"""All stages from Python on the embedded dataset: from tags to masks and a network.
 
 python examples/quickstart.py
 python examples/quickstart.py --data demo:bias=0.5,train=200 classifier.plan.min_steps=100
@@ -18,21 +18,21 @@ from deft.settings import assign
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train, read the report, and mask a photograph whose tags nobody gives."""
+    """Train, write the report, and segment an image without tags."""
     reader = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     reader.add_argument("--data", default="demo:", help="KIND:PATH, as for deft run")
     reader.add_argument("--out", type=Path, default=Path("runs/quickstart"))
     reader.add_argument("settings", nargs="*", metavar="FIELD=VALUE", help="fields of the recipe, as for --set")
     given = reader.parse_intermixed_args(arguments)
 
-    # A recipe is a function that returns settings; nothing has run yet. assign() checks each value's type.
+    # A recipe is a function that returns settings; nothing runs yet. assign() checks the type of each value.
     pipeline = assign(recipes.demo(), given.settings)
 
-    # All stages. What is stored already is not made again, so that a stopped run goes on.
+    # All stages. Stored results are not recomputed, so that an interrupted run resumes.
     page = deft.run(pipeline, given.data, given.out, name="demo")
     print(f"look at {page}")
 
-    # The network it ends in knows its classes and needs no tags.
+    # The trained network has its classes stored and needs no tags.
     predictor = deft.load(given.out)
     print(f"it knows {', '.join(predictor.classes)}")
 

@@ -1,9 +1,9 @@
-"""A classifier head of one's own in one file: smooth maximum pooling (Pinheiro and Collobert, 2015, arXiv:1411.6228).
+"""A custom classifier head in one file: smooth maximum pooling (Pinheiro and Collobert, 2015, arXiv:1411.6228).
 
     deft run examples/smooth_max_head.py --data folder:PHOTOS --out runs/smooth --set classifier.head.sharpness=3
 
 Plain CAM averages a class's map to score an image. Here the score is the log of the mean of exponentials, which lies
-between the mean (sharpness near 0) and the maximum (large): a small object counts for more.
+between the mean (sharpness near 0) and the maximum (large sharpness), so that small objects have more weight.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from deft.pipeline import Pipeline
 
 @dataclass(frozen=True)
 class SmoothMaxHead:
-    """Settings."""
+    """Settings of the head."""
 
     sharpness: float = 5.0
-    """r of the paper; larger is nearer to the maximum."""
+    """r in the paper; larger values are closer to the maximum."""
 
     def build(self, channels: int, classes: int) -> HeadModule:
-        """The weights, for features of ``channels`` channels and ``classes`` classes without background."""
+        """The module for features of ``channels`` channels and ``classes`` classes without background."""
         return SmoothMax(self, channels, classes)
 
 
 class SmoothMax(HeadModule):
-    """Scores and maps of features (N, C, h, w); loss, rates and normalised maps are every head's."""
+    """Scores and maps of features (N, C, h, w); loss, rates and normalisation are the defaults of all heads."""
 
     def __init__(self, settings: SmoothMaxHead, channels: int, classes: int) -> None:
         super().__init__()
@@ -43,7 +43,7 @@ class SmoothMax(HeadModule):
         return (cells.logsumexp(dim=2) - math.log(cells.shape[2])) / self.settings.sharpness
 
     def activation(self, features: Tensor) -> Tensor:
-        """Non-negative class maps of B branches, here one: (N, 1, K, h, w); they are summed over scales and flips."""
+        """Non-negative class maps of B branches, here one: (N, 1, K, h, w); summed over scales and flips."""
         maps: Tensor = self.classifier(features)
         return maps.relu()[:, None]
 

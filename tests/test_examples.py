@@ -66,7 +66,7 @@ def test_own_photos(make_folder: Callable[..., Path], tmp_path: Path, capsys: py
     own = ran("own_photos.py")["main"]
     words = [str(photos), "--out", str(tmp_path / "run"), "--backbone", "test_resnet", "--weights", "none"]
     assert own([*words, "--new", str(photos / "images"), *tiny("classifier", "refine", "segment"), *EAGER]) == 0
-    assert "6 new photographs masked" in capsys.readouterr().out
+    assert "6 new photographs segmented" in capsys.readouterr().out
     assert len(list((tmp_path / "run" / "masks").glob("*.png"))) == 4
     new = sorted((tmp_path / "run-new" / "masks").glob("*.png"))
     assert len(new) == 6

@@ -221,7 +221,7 @@ def tune(given: argparse.Namespace) -> int:
     for stage, threshold in found.thresholds.items():
         print(
             f"{stage}: threshold {threshold:.2f}, chosen on {len(found.images)} masks; such a choice loses "
-            f"{100 * found.off[stage]:.1f} mIoU on average over bootstrap samples of them"
+            f"{100 * found.off[stage]:.1f} mIoU on average over resampled masks"
         )
     print(f"report: {page}, scored on the other images")
     return 0

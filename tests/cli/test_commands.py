@@ -209,10 +209,8 @@ def test_tune_says_what_was_chosen_and_what_it_may_lose(call: Call, instead: Ins
     code, out, _ = call("tune", "runs/x", "--masks", "drawn", "--most", 3, "--data", "own.py:Birds")
     assert code == 0
     assert out.splitlines() == [
-        "seeds: threshold 0.40, chosen on 3 masks; such a choice loses 1.2 mIoU on average over bootstrap samples of "
-        "them",
-        "refined: threshold 0.25, chosen on 3 masks; such a choice loses 0.0 mIoU on average over bootstrap samples of "
-        "them",
+        "seeds: threshold 0.40, chosen on 3 masks; such a choice loses 1.2 mIoU on average over resampled masks",
+        "refined: threshold 0.25, chosen on 3 masks; such a choice loses 0.0 mIoU on average over resampled masks",
         "report: runs/x/report.html, scored on the other images",
     ]
     assert tune.given == [(Path("runs/x"), Path("drawn"), 3, "own.py:Birds")]
