@@ -35,7 +35,7 @@ def test_every_recipe_comes_back_from_its_record(name: str) -> None:
         ({"seed_threshold": "otsu"}, "seed_threshold must be auto"),
         (
             {"classifier": None, "segment": DeepLab(from_classifier=True)},
-            r"segment\.from_classifier is set and there is no classifier",
+            r"segment\.from_classifier is set, but there is no classifier",
         ),
     ],
 )
