@@ -3,8 +3,8 @@
     deft run examples/layer_cam.py --data folder:PHOTOS --out runs/layer --set seeds.long_side=256
 
 Each feature cell is weighted by the positive part of the gradient of the class score; weighted features are summed
-over channels, and negative values are set to 0. Here the features are those of the last layer, as in the paper's baseline, at
-one scale. Only the classifier is trained.
+over channels, and negative values are set to 0. Here the features are those of the last layer, as in the
+paper's baseline, at one scale. Only the classifier is trained.
 """
 
 from __future__ import annotations

@@ -45,10 +45,13 @@ def classifier(head: Head | None = None, classes: int = 3) -> ClassifierNetwork:
 
 
 def segmenter(classes: int = 3) -> SegmentationNetwork:
-    """A small segmentation network of random weights that finds every class somewhere, in eval mode."""
+    """A small segmentation network of random weights that decides for every class somewhere, in eval mode."""
     torch.manual_seed(0)
     network = SegmentationNetwork(build_backbone("test_resnet", "none", 16), classes, DeepLab(channels=16), 64).eval()
-    nn.init.normal_(network.head.weight, std=1.0)
+    with torch.no_grad():
+        nn.init.normal_(network.head.weight, std=1.0)
+        pixels = torch.from_numpy(noise(64, 80).transpose(2, 0, 1).copy())
+        network.head.bias -= network.coarse(pixels[None]).mean(dim=(0, 2, 3))
     return network
 
 

@@ -11,8 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
+
+from deft.artifacts import save_mask, save_seeds, save_tensors, write_json
+from deft.contracts import SeedMaps
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
 NAMES = sorted(file.stem for file in (FOLDER / "speed").glob("*.py") if "\ndef rows(" in file.read_text("utf-8"))
@@ -76,3 +80,30 @@ def test_a_benchmark_that_fails_is_in_the_table(
     assert bench.main() == 1
     assert "failed:" in (tmp_path / "speed-cpu.md").read_text()
     assert "no benchmark nothing_of_that_name" in capsys.readouterr().err
+
+
+def test_two_runs_are_the_same_if_their_results_are(
+    modules: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    same = importlib.import_module("same")
+    mask = np.array([[0, 1], [2, 255]], np.uint8)
+    maps = SeedMaps((1,), torch.full((1, 1, 1), 0.5), (2, 2))
+    for key in ("one", "other"):
+        save_mask(tmp_path / key / "masks" / "a.png", mask, key)
+        save_seeds(tmp_path / key / "seeds" / "a.npz", maps, key)
+        save_tensors(tmp_path / key / "model.safetensors", {"w": torch.ones(2)}, {"made_by": key})
+        write_json(tmp_path / key / "stage.json", {"key": key, "seconds": len(key), "state": "done"})
+        (tmp_path / key / "labels.csv").write_text("image,labels")
+    monkeypatch.setattr(sys, "argv", ["same.py", str(tmp_path / "one"), str(tmp_path / "other")])
+    assert same.main() == 0
+    assert capsys.readouterr().out.splitlines()[0] == "1 files of equal bytes, 4 of equal content, 0 different"
+    mask[0, 0] = 1
+    save_mask(tmp_path / "other" / "masks" / "a.png", mask, "other")
+    save_tensors(tmp_path / "other" / "model.safetensors", {"w": torch.tensor([1.0, 1 + 1e-6])}, {"made_by": "other"})
+    (tmp_path / "other" / "more.json").write_text("{}")
+    assert same.main() == 1
+    said = capsys.readouterr().out.splitlines()
+    assert said == [
+        "1 files of equal bytes, 2 of equal content, 3 different",
+        *("more.json", "masks/a.png", "model.safetensors"),
+    ]

@@ -1,22 +1,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from pathlib import Path
 
-import pytest
-
-import deft
-from deft.artifacts import load_seeds
 from deft.classify.deft import DeftHead
 from deft.classify.linear import LinearHead
-from deft.data import open_data
-from deft.recipes import RECIPES, advcam, advcam_deft, irn, published
+from deft.recipes import advcam, advcam_deft, irn, published
 from deft.refine.irn import Irn
-from deft.runner.run import reopen
 from deft.seeds.advcam import AdvCam
-from references import stored_miou
-from short import tiny
 
 
 def test_advcams_numbers() -> None:
@@ -40,20 +30,3 @@ def test_deft_changes_the_classifier_and_the_score_that_is_climbed() -> None:
     assert advcam_deft().seeds == AdvCam(rectified=False)
     same = dataclasses.replace(advcam_deft(), classifier=advcam().classifier, seeds=AdvCam())
     assert same == advcam()
-
-
-@pytest.mark.parametrize("name", ["advcam", "advcam_deft"])
-def test_runs_to_its_page_and_is_read_back(name: str, folder_data: Path, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    pipeline = tiny(RECIPES[name](), "segment=none", "seeds.scales=(0.5, 1.0)", "seeds.iterations=4")
-    assert deft.run(pipeline, f"folder:{folder_data}", out, name=name).exists()
-    scores = json.loads((out / "scores.json").read_text())
-    train = open_data(f"folder:{folder_data}").train
-    assert scores["train"]["masks"]["used"]["miou"] == pytest.approx(stored_miou(out / "masks", train))
-    for index, image in enumerate(train.names):
-        assert load_seeds(out / "seeds" / "train" / f"{image}.npz").classes == tuple(train.labels[index].nonzero()[0])
-    run = reopen(out)
-    try:
-        assert run.pipeline.seeds == pipeline.seeds
-    finally:
-        run.out.close()

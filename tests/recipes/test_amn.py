@@ -1,24 +1,20 @@
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import deft
-from deft.artifacts import load_mask, load_seeds
 from deft.classify.deft import DeftHead
 from deft.classify.linear import LinearHead
 from deft.contracts import InputError
 from deft.data import open_data
 from deft.engine.optimise import Adam
-from deft.recipes import RECIPES, amn, amn_deft, published
+from deft.recipes import amn, amn_deft, published
 from deft.refine.irn import Irn
 from deft.refine.labels import ConfidentLabels
-from deft.runner.run import reopen
 from deft.seeds.amn import Amn
-from references import stored_miou
 from short import tiny
 
 MAPS = ("refine=none", "segment=none")
@@ -47,29 +43,6 @@ def test_deft_changes_the_classifier_and_nothing_of_amn() -> None:
     assert isinstance(amn_deft().classifier.head, DeftHead)
     assert amn_deft().classifier.plan.epochs == 10
     assert replace(amn_deft(), classifier=amn().classifier) == amn()
-
-
-@pytest.mark.parametrize("name", ["amn", "amn_deft"])
-def test_runs_to_its_page_and_is_read_back(name: str, folder_data: Path, tmp_path: Path) -> None:
-    out, pipeline = tmp_path / "run", tiny(RECIPES[name](), "segment=none")
-    page = deft.run(pipeline, f"folder:{folder_data}", out, name=name)
-    assert page.exists()
-    scores = json.loads((out / "scores.json").read_text())
-    splits = open_data(f"folder:{folder_data}")
-    assert scores["train"]["masks"]["used"]["miou"] == pytest.approx(stored_miou(out / "masks", splits.train))
-    assert splits.val is not None
-    for part, data in (("train", splits.train), ("val", splits.val)):
-        for index, image in enumerate(data.names):
-            seeds = load_seeds(out / "seeds" / part / f"{image}.npz")
-            assert seeds.classes == tuple(data.labels[index].nonzero()[0])
-    for index, image in enumerate(splits.train.names):
-        present = {0, *(splits.train.labels[index].nonzero()[0] + 1)}
-        assert set(load_mask(out / "masks" / f"{image}.png").ravel().tolist()) <= present
-    run = reopen(out)
-    try:
-        assert run.pipeline.seeds == pipeline.seeds
-    finally:
-        run.out.close()
 
 
 def test_scales_are_changed_without_training_again(folder_data: Path, tmp_path: Path) -> None:
