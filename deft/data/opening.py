@@ -33,7 +33,7 @@ def open_data(spec: str) -> Splits:
     splits = read_data(spec, faults)
     refuse(faults.all, spec)
     if splits is None:
-        raise InputError(f"{spec}: nothing to read; `deft check {spec}` says more")
+        raise InputError(f"{spec}: nothing to read; `deft check {spec}` lists its faults")
     return splits
 
 

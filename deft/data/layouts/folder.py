@@ -28,7 +28,7 @@ from deft.data.labels import Row, label_matrix, read_label_csv, read_label_json,
 from deft.data.layouts.file_dataset import FileDataset
 from deft.data.layouts.name_lists import check_classes, class_name, read_classes, read_names
 
-_LAYOUT = "put the images into images/ beside labels.csv (header image,labels), or into one folder for each tag"
+_LAYOUT = "put the images into images/ next to labels.csv (header image,labels), or into one folder for each tag"
 
 
 def read_folder(path: Path, faults: Faults) -> Splits | None:
