@@ -25,7 +25,8 @@ def command(data: Path, out: Path, weights: Path, *more: str) -> list[str]:
     words += ["--backbone", "test_resnet", "--weights", str(weights), "--precision", "32"]
     settings = [f"{part}.plan.{item}" for part, items in PLANS.items() for item in (*items, "epochs=1", "workers=0")]
     settings += ["classifier.head.swap_epoch=1", "segment.plan.batch=4", "segment.channels=16"]
-    settings += ["refine.labels.fg=0.02", "refine.labels.bg=0.01", "refine.labels.crf.iterations=0"]
+    settings += ["refine.labels.fg=0.02", "refine.labels.bg=0.01", "refine.labels.crf.iterations=0", "refine.steps=16"]
+    settings += ["seeds.scales=(1.0,)", "inference.scales=(1.0,)", "inference.flip=false"]
     return [*words, *(word for setting in settings for word in ("--set", setting)), *more]
 
 

@@ -64,8 +64,6 @@ def made(pipeline: Pipeline, splits: Splits, out: RunFolder) -> Run:
     torch.nn.init.normal_(classifier.head.classifier.weight)
     save_classifier(out.path / "classifier" / "model.safetensors", classifier, splits.train.classes, "key")
     network = segmenter()
-    with torch.no_grad():  # classes so alike that rounding to 16 bits decides some pixels
-        network.head.weight[1:] = network.head.weight[:1] + 0.03 * network.head.weight[1:]
     save_network(out.path / "segment" / "model.safetensors", network, splits.train.classes, "key")
     for part, data in run.parts():
         if isinstance(pipeline.seeds, Cam):

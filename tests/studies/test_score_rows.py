@@ -96,7 +96,7 @@ def test_localisation_stops_at_the_seeds(data: str, tmp_path: Path) -> None:
         ("irn_deft", "45.0", "52.3"),
     ]
     (difference,) = cells(outcome, 1)  # each DEFT system is compared with the one that it is built on
-    assert (difference["difference"], difference["seeds train, swept"]) == ("irn_deftvs. irn", "+5.0 (1 of 1)")
+    assert (difference["difference"], difference["seeds train, swept"]) == ("irn_deft vs. irn", "+5.0 (1 of 1)")
     assert outcome.values["irn_deft"]["seeds"]["0"]["seeds train, swept"] == 0.45
 
 
@@ -126,9 +126,9 @@ def test_every_augmentation_is_compared_with_the_plain_system(data: str, tmp_pat
     rows = {name: (bare(RECIPES[name]()), miou) for name, miou in names.items()}
     outcome = made("augmentations", data, tmp_path / "out", rows)
     assert [(row["difference"], row["seeds train, swept"]) for row in cells(outcome, 1)] == [
-        ("mixupvs. irn", "+10.0 (1 of 1)"),
-        ("cutmixvs. irn", "-10.0 (0 of 1)"),
-        ("irn_deftvs. irn", "+20.0 (1 of 1)"),
+        ("mixup vs. irn", "+10.0 (1 of 1)"),
+        ("cutmix vs. irn", "-10.0 (0 of 1)"),
+        ("irn_deft vs. irn", "+20.0 (1 of 1)"),
     ]
 
 
@@ -155,8 +155,8 @@ def test_ablation_turns_the_swaps_off_and_nothing_else(data: str, tmp_path: Path
         ("+ both swaps (DEFT)", "55.0", "52.3"),
     ]
     differences = {row["difference"]: row["seeds train, swept"] for row in cells(outcome, 1)}
-    assert differences["+ both swaps (DEFT)vs. + background swap"] == "+5.0 (1 of 1)"
-    assert differences["+ object swap onlyvs. base"] == "+0.0 (0 of 1)"
+    assert differences["+ both swaps (DEFT) vs. + background swap"] == "+5.0 (1 of 1)"
+    assert differences["+ object swap only vs. base"] == "+0.0 (0 of 1)"
     assert len(differences) == 1 + 2 + 2 + 3
 
 
@@ -184,6 +184,6 @@ def test_rows_that_nobody_names_are_those_of_the_paper(name: str, data: str, tmp
 @pytest.mark.parametrize("name", ["localisation", "augmentations", "masks", "ablation"])
 def test_data_without_truth_are_refused(name: str, own_folder: Path, tmp_path: Path) -> None:
     shutil.rmtree(own_folder / "masks")
-    with pytest.raises(InputError, match="none has a mask to score them"):
+    with pytest.raises(InputError, match="expected ground-truth masks of some of them, got none"):
         STUDIES[name](StudyRunner(f"folder:{own_folder}", tmp_path / "out"))
     assert not (tmp_path / "out").exists()
