@@ -53,7 +53,7 @@ MAY_IMPORT = {
 
 DOORS = {
     "timm": ("backbone/network.py", "backbone/weights.py"),
-    "lightning": ("engine/launch.py", "engine/loop.py"),
+    "lightning": ("engine/fabric.py", "engine/launch.py"),
     "segmentation_models_pytorch": ("segment/deeplab.py",),
     "matplotlib": ("report/plots.py",),
     "jinja2": ("report/html.py",),
@@ -64,7 +64,7 @@ DOORS = {
     "webdataset": ("data/layouts/shards.py",),
     "braceexpand": ("data/layouts/shards.py",),
 }
-"""Each heavy dependency has one door; Lightning's two are where processes are started and where they train."""
+"""Each heavy dependency has one door; Lightning's two are where processes start and where training is set up."""
 
 FILES = sorted(ROOT.rglob("*.py"))
 

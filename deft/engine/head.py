@@ -86,14 +86,14 @@ def checked(built: object) -> HeadModule:
     kind = type(built)
     if not isinstance(built, HeadModule):
         raise InputError(
-            "expected the build(...) of classifier.head to return a deft.engine.head.HeadModule, got "
+            "expected the build(...) of classifier.head to return a deft.HeadModule, got "
             f"{kind.__name__}; derive {kind.__name__} from HeadModule, and define logits and activation"
         )
     missing = [name for name in ("logits", "activation") if getattr(kind, name) is getattr(HeadModule, name)]
     if missing:
         raise InputError(
             f"expected the head {kind.__name__} to define logits(features) and activation(features), as "
-            f"deft.engine.head.HeadModule describes them; it lacks {' and '.join(missing)}"
+            f"deft.HeadModule describes them; it lacks {' and '.join(missing)}"
         )
     return built
 

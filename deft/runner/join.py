@@ -14,12 +14,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from deft.artifacts import RunFolder, Stage, read_json
-from deft.contracts import InputError, Splits
-from deft.data import open_data
+from deft.contracts import InputError
 from deft.engine.worklist import RECORD, WorkList
-from deft.pipeline import Pipeline
-from deft.runner.run import data_of
-from deft.settings import restore
+from deft.runner.run import read_record
 from deft.stages.context import Run
 from deft.stages.make import SHARED, shares_of
 from deft.thresholds import read_tuned
@@ -89,13 +86,7 @@ def open_run(folder: Path, data: str | None = None) -> Shares:
     Raises:
         InputError: the data is not the run's, or the settings come from a file of yours.
     """
-    record = read_json(folder / "run.json")
-    given = data_of(folder, record, data)
-    pipeline = restore(record["settings"])
-    if not isinstance(pipeline, Pipeline):
-        raise InputError(f"{folder / 'run.json'}: expected the settings of a pipeline; another program wrote it")
-    splits = open_data(given)
-    _refuse_other_data(splits, record["data"], given)
+    pipeline, splits, record = read_record(folder, data)
     # Every network is one that the run has trained, so that nothing has to be begun from weights this machine may lack.
     work = Run(replace(pipeline, weights="none"), splits, RunFolder(folder, record, own=False))
     return lambda stage: shares_of(work, stage)
@@ -138,15 +129,3 @@ def _record(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _refuse_other_data(splits: Splits, expected: dict[str, Any], given: str) -> None:
-    """Refuse data with other classes or another number of images; names are compared by the work list."""
-    here = {
-        "images": len(splits.train),
-        "held out": len(splits.val) if splits.val is not None else 0,
-        "classes": list(splits.train.classes),
-    }
-    different = [f"{name} {expected[name]}, got {here[name]}" for name in here if here[name] != expected[name]]
-    if different:
-        raise InputError(f"{given}: expected the data of the run, with {'; '.join(different)}; name it with --data")

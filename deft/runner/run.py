@@ -119,13 +119,32 @@ def reopen(folder: Path, data: str | None = None) -> Run:
         InputError: the folder holds no run, or one whose settings come from a file of yours, or the data cannot
             be used.
     """
+    pipeline, splits, record = read_record(folder, data)
+    pipeline = replace(pipeline, weights=record.get("given", {}).get("weights", pipeline.weights))
+    return Run(pipeline, splits, RunFolder(folder, record))
+
+
+def read_record(folder: Path, data: str | None = None) -> tuple[Pipeline, Splits, dict[str, Any]]:
+    """The pipeline and the data of a run folder, and its record as it is; nothing is locked or written.
+
+    Args:
+        folder: of the run, or of one of its rounds.
+        data: as for :func:`reopen`.
+
+    Raises:
+        InputError: as for :func:`reopen`; also if the data has other classes or another number of images.
+    """
     record = read_run(folder)
     given = data_of(folder, record, data)
     pipeline = restore(record["settings"])
     if not isinstance(pipeline, Pipeline):
         raise InputError(f"{folder}: expected a pipeline in its run.json; it was written by another program")
-    pipeline = replace(pipeline, weights=record.get("given", {}).get("weights", pipeline.weights))
-    return Run(pipeline, open_data(given), RunFolder(folder, record))
+    splits = open_data(given)
+    expected, here = record["data"], _size_of(splits)
+    different = [f"{name} {expected[name]}, got {here[name]}" for name in here if here[name] != expected[name]]
+    if different:
+        raise InputError(f"{given}: expected the data of the run, with {'; '.join(different)}; name it with --data")
+    return pipeline, splits, record
 
 
 def data_of(folder: Path, record: Mapping[str, Any], data: str | None = None) -> str:
@@ -151,7 +170,7 @@ def data_of(folder: Path, record: Mapping[str, Any], data: str | None = None) ->
             f"it with --data {given}"
         )
     if code_of(given) != record["data"].get("code"):
-        raise InputError(f"--data {given}: expected the Python file that the run was made with, got another content")
+        raise InputError(f"--data {given}: expected the Python file that the run was made with, got a changed one")
     return given
 
 
@@ -159,7 +178,7 @@ def description(pipeline: Pipeline, data: str | Splits, splits: Splits, name: st
     """The record of a run: a second run in the same folder has to agree with it."""
     settings = plain(pipeline)
     settings["weights"] = weights_digest(pipeline.weights, pipeline.backbone)
-    packages = ("torch", "torchvision", "timm", "lightning", "segmentation_models_pytorch", "numpy")
+    packages = ("torch", "timm", "lightning", "segmentation_models_pytorch", "numpy")
     return {
         "recipe": name,
         "settings": settings,
@@ -167,9 +186,7 @@ def description(pipeline: Pipeline, data: str | Splits, splits: Splits, name: st
         "data": {
             "given": data if isinstance(data, str) else "",
             **({"code": code} if (code := code_of(data) if isinstance(data, str) else "") else {}),
-            "images": len(splits.train),
-            "held out": len(splits.val) if splits.val is not None else 0,
-            "classes": list(splits.train.classes),
+            **_size_of(splits),
             "fingerprint": splits.train.fingerprint(),
             "fingerprint of held out": splits.val.fingerprint() if splits.val is not None else "",
         },
@@ -177,6 +194,15 @@ def description(pipeline: Pipeline, data: str | Splits, splits: Splits, name: st
             "python": platform.python_version(),
             **{package: version(package) for package in (*packages, *_foreign(settings))},
         },
+    }
+
+
+def _size_of(splits: Splits) -> dict[str, Any]:
+    """What a record holds of the data and any copy of it has in common."""
+    return {
+        "images": len(splits.train),
+        "held out": len(splits.val) if splits.val is not None else 0,
+        "classes": list(splits.train.classes),
     }
 
 

@@ -93,13 +93,8 @@ def train_classifier(run: Run) -> Classified:
         crop = TrainCrop(pixels, long_side=long_side, flip=p.classifier.flip, jitter=p.classifier.jitter)
         examples = TaggedImages(run.train, crop, backbone.fill, change)
         title = "classifier" if run.home == run.out.path else f"classifier ({run.out.path.name})"
-        path = stage.folder / "model.safetensors"
-        if not ranks.agreed(path.exists()):  # a kill may have come between the result and its record
-            _fit(run, network, examples, p.classifier.loader_plan, stage, title, run.watch)
-            if ranks.first():
-                save_classifier(path, network, run.train.classes, stage.key)
-        _finish(stage)
-        notes["parameters"] = sum(parameter.numel() for parameter in network.parameters())
+        save = partial(save_classifier, network=network, classes=run.train.classes, made_by=stage.key)
+        notes["parameters"] = _train(run, stage, network, examples, p.classifier.loader_plan, save, title, run.watch)
     return Classified(stage)
 
 
@@ -170,13 +165,8 @@ def train_segmentation(run: Run, masks: Masks) -> Segmented | None:
         pixels, long_side = settings.pixels(run.side)
         crop = TrainCrop(pixels, long_side=long_side, jitter=settings.jitter)
         examples = MaskedImages(run.train, paths, crop, backbone.fill, useful)
-        path = stage.folder / "model.safetensors"
-        if not ranks.agreed(path.exists()):
-            _fit(run, network, examples, settings.plan, stage, "segmentation")
-            if ranks.first():
-                save_network(path, network, run.train.classes, stage.key)
-        _finish(stage)
-        notes["parameters"] = sum(parameter.numel() for parameter in network.parameters())
+        save = partial(save_network, network=network, classes=run.train.classes, made_by=stage.key)
+        notes["parameters"] = _train(run, stage, network, examples, settings.plan, save, "segmentation")
     return Segmented(stage)
 
 
@@ -259,16 +249,25 @@ def _learned_folder(run: Run, name: str, method: SeedMethod | Refiner) -> Stage 
     return None if learning(method) is None else run.stored(name)
 
 
-def _fit(
-    run: Run, network: nn.Module, examples: Examples, plan: Plan, stage: Stage, title: str, watch: Watch | None = None
-) -> None:
-    p = run.pipeline
-    fit(network, examples, plan, folder=stage.folder, seed=p.seed, precision=p.precision, title=title, watch=watch)
-
-
-def _finish(stage: Stage) -> None:
+def _train(
+    run: Run,
+    stage: Stage,
+    network: nn.Module,
+    examples: Examples,
+    plan: Plan,
+    save: Callable[[Path], None],
+    title: str,
+    watch: Watch | None = None,
+) -> int:
+    """Train the network of a stage and save it, unless it is saved already; returns its number of parameters."""
+    p, path = run.pipeline, stage.folder / "model.safetensors"
+    if not ranks.agreed(path.exists()):  # a kill may have happened between the result and its record
+        fit(network, examples, plan, folder=stage.folder, seed=p.seed, precision=p.precision, title=title, watch=watch)
+        if ranks.first():
+            save(path)
     if ranks.first():
         finish(stage.folder)
+    return sum(parameter.numel() for parameter in network.parameters())
 
 
 def _mask_at(paths: Sequence[Path], index: int) -> NDArray[np.uint8]:

@@ -18,27 +18,23 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from deft.artifacts import atomic_write, load_mask, load_seeds, read_json, write_json
-from deft.classify.deft import DeftModule
 from deft.contracts import Dataset, InputError, Sample
-from deft.data.spread import spread
 from deft.engine.infer import device, for_each
-from deft.metrics.bias import mean, observed, share_above, sigmoid, swap_effect
+from deft.metrics.bias import observed
 from deft.metrics.cooccurrence import Cooccurrence, class_by_class, class_by_context
 from deft.metrics.miou import Confusion
 from deft.seedmaps import to_mask, upsample
-from deft.settings import plain
 from deft.stages.context import Run
 from deft.studies.bias_page import compose_bias
 from deft.studies.outcome import Outcome, finite
 from deft.studies.probe import ActivationProbe, batch_norms
 from deft.studies.rows import Finding, Row, system_rows
 from deft.studies.runner import StudyRunner
-from deft.studies.vectors import deft_module, has_two_vectors, read_vectors
+from deft.studies.swapped_scores import SwappedScores
+from deft.studies.vectors import has_two_vectors
 
 SYSTEMS = ("irn_deft", "cam")
 RECORD = "bias.json"
@@ -136,7 +132,7 @@ def bias_record(run: Run, companions: Companions, settings: BiasSettings) -> dic
             f"expected seeds with classifier scores of {data.labels.shape[0]} images and {data.labels.shape[1]} "
             f"classes, got scores of shape {probability.shape}; leave out systems whose seeds come from other tools"
         )
-    swap = SwappedScores(run, companions, settings) if has_two_vectors(run.pipeline) else None
+    swap = SwappedScores(run, companions.shown, settings.images) if has_two_vectors(run.pipeline) else None
     overlap = ClassOverlaps.of(run) if data.scored.any() else None
     activations = _activations(run)
     pairs, classes = [], []
@@ -148,7 +144,7 @@ def bias_record(run: Run, companions: Companions, settings: BiasSettings) -> dic
                 "photographs": int(tagged.sum()),
                 "afa": activations.get(k, (None, None))[0],
                 "aba": activations.get(k, (None, None))[1],
-                **(swap.of_class(k) if swap else {}),
+                **(swap.of_class(k, settings.examples) if swap else {}),
             }
         )
         for j, companion in enumerate(companions.names):
@@ -176,51 +172,6 @@ def bias_record(run: Run, companions: Companions, settings: BiasSettings) -> dic
         "classes": classes,
         "pairs": pairs,
     }
-
-
-class SwappedScores:
-    """Scores of every object of a selection of images on every background of them."""
-
-    def __init__(self, run: Run, companions: Companions, settings: BiasSettings) -> None:
-        data = run.train
-        network = run.trained_classifier()
-        head = deft_module(network)
-        indices = choose_images(data, settings.images)
-        vectors = read_vectors(network, data, indices)
-        head.cpu()
-        self.data, self.settings = data, settings
-        self.form = plain(head.settings)["swap_head"]
-        self.ratio = head.background_reliance()
-        self.ratios = norm_ratios(head, vectors.z_fg.shape[1])
-        self.indices = np.array(indices)
-        self.tagged, self.shown = data.labels[self.indices], companions.shown[self.indices]
-        with torch.no_grad():
-            self.logits = pair_logits(head, vectors.z_fg, vectors.z_bg)
-            self.alone = sigmoid(head.f_fg(vectors.z_bg).numpy())
-
-    def of_class(self, k: int) -> dict[str, Any]:
-        """Scores of class k on backgrounds alone, and the photographs whose background scores highest."""
-        own = np.flatnonzero(self.tagged[:, k])
-        highest = own[np.argsort(-self.alone[own, k], kind="stable")][: self.settings.examples]
-        return {
-            "norm_ratio": self.ratios[k],
-            "alone": share_above(self.alone[:, k], self.tagged[:, k]),
-            "alone_elsewhere": share_above(self.alone[:, k], ~self.tagged[:, k]),
-            "examples": [
-                {"image": self.data.names[self.indices[place]], "alone": float(self.alone[place, k])}
-                for place in highest
-            ],
-        }
-
-    def of_pair(self, k: int, j: int) -> dict[str, Any]:
-        """Effect of the background on class k: with companion j or without it, and the background alone."""
-        own = np.flatnonzero(self.tagged[:, k])
-        shown = self.shown[:, j]
-        return {
-            **asdict(swap_effect(self.logits[own, :, k], own, shown)),
-            "alone_with": mean(self.alone[self.tagged[:, k] & shown, k]),
-            "alone_tempted": mean(self.alone[~self.tagged[:, k] & shown, k]),
-        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -266,32 +217,6 @@ class ClassOverlaps:
                 intersection, union = counts[members, :, k].sum(axis=0)
                 found[f"{name}_{where}"] = float(intersection / union) if union else float("nan")
         return found
-
-
-def choose_images(data: Dataset, count: int) -> list[int]:
-    """About ``count`` images: equally many of each class, as far as there are enough, and of images without a class."""
-    share = max(3, count // (len(data.classes) + 1))
-    chosen = set(spread(np.flatnonzero(~data.labels.any(axis=1)), share))
-    for k in range(len(data.classes)):
-        chosen |= set(spread(np.flatnonzero(data.labels[:, k]), share))
-    return sorted(chosen)
-
-
-def pair_logits(head: DeftModule, z_fg: Tensor, z_bg: Tensor) -> NDArray[np.float64]:
-    """Logits of f_swap for every object (n, C) on every background (n, C): (n, n, K), objects first."""
-    rows = [head.swap_logits(torch.cat([one.expand_as(z_bg), z_bg], dim=1)) for one in z_fg]
-    return torch.stack(rows).numpy().astype(np.float64)
-
-
-def norm_ratios(head: DeftModule, channels: int) -> list[float]:
-    """Norm of f_swap's weights on the background divided by that on the object, for each class; nan for an MLP."""
-    if not head.settings.swap_head.additive:
-        return [float("nan")] * head.f_fg.out_features
-    with torch.no_grad():
-        weights = (head.swap_logits(torch.eye(2 * channels)) - head.swap_logits(torch.zeros(1, 2 * channels))).T
-    on_object, on_background = weights.chunk(2, dim=1)
-    ratios: list[float] = (on_background.norm(dim=1) / on_object.norm(dim=1)).tolist()
-    return ratios
 
 
 def _activations(run: Run) -> dict[int, tuple[float, float]]:

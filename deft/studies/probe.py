@@ -186,7 +186,7 @@ def input_activations(backbone: Backbone, norm: nn.Module, images: Sequence[Tens
         norm: one of its batch norms.
         images: uint8 (1, 3, H, W) each.
     """
-    where = next(backbone.parameters()).device
+    device = next(backbone.parameters()).device
     modes = [(part, part.training) for part in backbone.modules()]
     kept: list[NDArray[np.float32]] = []
 
@@ -198,7 +198,7 @@ def input_activations(backbone: Backbone, norm: nn.Module, images: Sequence[Tens
     try:
         backbone.eval()
         for image in images:
-            backbone(image.to(where))
+            backbone(image.to(device))
     finally:
         hook.remove()
         for part, training in modes:

@@ -17,11 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from deft.artifacts import load_tensors, save_tensors, write_json
-from deft.engine import launch, ranks
-from deft.engine import loop as module
+from deft.engine import fabric, launch, ranks
 from deft.engine import plan as settings
+from deft.engine.fabric import Mixed
 from deft.engine.fit import fit
-from deft.engine.loop import PARTS, Loop, Mixed, _restore
+from deft.engine.loop import PARTS, Loop, _restore
 from deft.engine.optimise import ParamGroup, Sgd
 from deft.engine.plan import Plan, TrainingError
 from processes import free_port, run_together
@@ -142,7 +142,7 @@ class Steep(Filter):
 
 
 def test_the_scale_of_float16_is_in_the_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "precision_of", lambda word, device: Mixed("16-mixed", "cpu"))
+    monkeypatch.setattr(fabric, "precision_of", lambda word, device: Mixed("16-mixed", "cpu"))
     plan = replace(PLAN, min_steps=20)
     whole = trained(new(Steep), tmp_path / "whole", plan, "16-mixed")
     assert not torch.equal(whole.layer.weight, new().layer.weight)

@@ -80,7 +80,7 @@ def test_a_run_folder_alone_runs_no_file_that_it_names(
     with pytest.raises(InputError, match="if you trust that file"):
         open_run(given)
     assert main(["report", str(given), "--data", f"{evil}:drawn?count=6"]) == 2
-    assert "expected the Python file that the run was made with, got another content" in capsys.readouterr().err
+    assert "expected the Python file that the run was made with, got a changed one" in capsys.readouterr().err
     assert not left.exists()
 
 

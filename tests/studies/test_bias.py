@@ -1,20 +1,15 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
 
-from deft.classify.deft import DeftHead
-from deft.classify.swap_forms import LinearSwap, MlpSwap, SharedSwap, SwapForm
 from deft.contracts import InputError
 from deft.data import open_data
-from deft.studies.bias import BiasSettings, Companions, bias, choose_images, norm_ratios, pair_logits
+from deft.studies.bias import BiasSettings, Companions, bias
 from deft.studies.runner import StudyRunner
 
 TINY = (
@@ -29,31 +24,6 @@ TINY = (
 HOSTILE = "<script>alert(1)</script> [x](javascript:1) |*"
 
 
-@pytest.mark.parametrize("form", [LinearSwap(), SharedSwap(), MlpSwap()])
-def test_pair_logits_equal_those_of_the_head(form: SwapForm) -> None:
-    torch.manual_seed(0)
-    head = DeftHead(maps=2, swap_head=form).build(6, 3)
-    z_fg, z_bg = torch.randn(2, 4, 6)
-    with torch.no_grad():
-        found = pair_logits(head, z_fg, z_bg)
-        for i in range(4):
-            for j in range(4):
-                alone = head.swap_logits(torch.cat([z_fg[i], z_bg[j]])[None])[0].numpy()
-                assert np.allclose(found[i, j], alone, atol=1e-6)
-    change = found - found[:, :1]
-    additive = np.allclose(change, change[:1], atol=1e-5)
-    assert additive == form.additive
-
-
-def test_norm_ratios_are_those_of_the_weights_of_a_linear_head() -> None:
-    head = DeftHead(maps=2).build(5, 3)
-    ratios = norm_ratios(head, 5)
-    weight = head.f_swap[0].weight.detach()
-    assert ratios == pytest.approx((weight[:, 5:].norm(dim=1) / weight[:, :5].norm(dim=1)).tolist(), rel=1e-5)
-    assert all(math.isnan(value) for value in norm_ratios(DeftHead(maps=2, swap_head=MlpSwap()).build(5, 3), 5))
-    assert len(norm_ratios(DeftHead(maps=2, swap_head=SharedSwap()).build(5, 3), 5)) == 3
-
-
 def test_companions_are_contexts_and_the_other_classes(voc_data: Path, folder_data: Path) -> None:
     scenes, tags = (
         Companions.of(open_data(f"voc:{voc_data}").train),
@@ -64,13 +34,6 @@ def test_companions_are_contexts_and_the_other_classes(voc_data: Path, folder_da
     assert scenes.shown.shape == (8, 5)
     assert tags.kinds == ("tag",) * 3
     assert tags.counts.diagonal().tolist() == [0, 0, 0]
-
-
-def test_chosen_images_show_every_class(voc_data: Path) -> None:
-    data = open_data(f"voc:{voc_data}").train
-    chosen = choose_images(data, 8)
-    assert chosen == sorted(set(chosen))
-    assert data.labels[chosen].any(axis=0).all()
 
 
 def test_the_study_ranks_pairs_and_shows_examples(voc_data: Path, tmp_path: Path) -> None:
