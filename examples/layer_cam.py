@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deft import MethodContext, Pipeline, Sample, SeedMaps, recipes
+from deft.seedmaps import grid
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class LayerCam:
             image = F.interpolate(image, scale_factor=self.long_side / max(height, width), mode="bilinear")
             features = network.backbone(image)[-1].float()
             maps = self.maps(features, head, classes)
-            size = ((height - 1) // 4 + 1, (width - 1) // 4 + 1)  # all maps are stored on a grid of stride 4
+            size = grid((height, width))  # all maps are stored on a grid of stride 4
             maps = F.interpolate(maps[:, None], size=size, mode="bilinear")[:, 0]
             scores = head.logits(features)[0].sigmoid()
             return SeedMaps(classes, maps.cpu(), (height, width), tuple(scores.tolist()))

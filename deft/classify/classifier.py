@@ -60,11 +60,11 @@ class Classifier:
             )
         if isinstance(self.augment, SampleAugmentation) and self.plan.batch % 2:
             raise InputError(
-                f"expected an even classifier.plan.batch, because half of it are changed images, got {self.plan.batch}"
+                f"expected an even classifier.plan.batch, half of which are augmented images, got {self.plan.batch}"
             )
 
     def pixels(self, side: int) -> tuple[int, tuple[int, int]]:
-        """The training crop, a multiple of 32, and the range of long sides, in pixels, for images of that long side."""
+        """Side of the training crop, a multiple of 32, and range of long sides, in pixels, for a typical long side."""
         low, high = (max(1, round(share * side)) for share in self.long_side)
         return max(32, 32 * round(self.crop * side / 32)), (low, high)
 
@@ -79,7 +79,8 @@ class Classifier:
         """The network, untrained.
 
         Raises:
-            InputError: a DEFT head would never swap, or the head builds what cannot be trained and read.
+            InputError: a DEFT head would never swap, or the head builds no complete
+                :class:`deft.engine.head.HeadModule`.
         """
         swap_epoch = getattr(self.head, "swap_epoch", 1)
         if swap_epoch > self.plan.epochs and getattr(self.head, "swaps", False):
@@ -98,14 +99,14 @@ class ClassifierNetwork(nn.Module):
     """Backbone and head; a :class:`deft.engine.plan.Trainee`.
 
     Raises:
-        InputError: the head is no whole :class:`deft.engine.head.HeadModule`.
+        InputError: the head lacks methods of :class:`deft.engine.head.HeadModule`.
     """
 
     parts: int = 1
     """Parts that a batch is computed in, see :mod:`deft.engine.parts`.
 
-    The head sees the whole batch, batch norms that are trained see parts, and a batch whose features are augmented on
-    their way through the backbone stays whole.
+    The head gets the whole batch; trained batch norms get parts. A batch whose features are augmented inside the
+    backbone is not divided.
     """
 
     def __init__(self, backbone: Backbone, head: HeadModule, augment: Augmentation | None = None) -> None:
@@ -118,19 +119,19 @@ class ClassifierNetwork(nn.Module):
         """Loss terms of the head.
 
         Args:
-            batch: ``image`` uint8 (N, 3, H, W) and ``labels`` float (N, K); or V views of each, (N, V, 3, H, W) and
-                (N, V, K), which are as many images.
+            batch: ``image`` uint8 (N, 3, H, W) and ``labels`` float (N, K); or V views of each image, (N, V, 3, H, W)
+                and (N, V, K), which are treated as separate images.
             epoch: 1-based.
-            rng: the only source of chance.
+            rng: the only source of randomness.
         """
         maps, labels = self._maps(flatten_views(batch["image"], 4), flatten_views(batch["labels"], 2), rng)
         return self.head.loss_of_maps(maps, labels, epoch, rng)
 
     def _maps(self, images: Tensor, labels: Tensor, rng: torch.Generator) -> tuple[Sequence[Tensor], Tensor]:
-        """The feature maps of a batch that the head asks for, augmented on its way, and its labels.
+        """The feature maps that the head needs, and the labels, of an augmented batch.
 
-        An augmentation sees the global batch, and ``rng`` makes it do the same in each of several processes, which then
-        go on with their own images.
+        An augmentation gets the global batch, and does the same in each of several processes because of ``rng``; each
+        process then continues with its own images.
         """
         augment = self.augment
         if augment is None:
@@ -150,13 +151,13 @@ class ClassifierNetwork(nn.Module):
         return maps, own(tags)
 
     def _features(self, x: Tensor) -> Sequence[Tensor]:
-        """All feature maps of normalised images, or only the last one, where the head wants no more."""
+        """All feature maps of normalised images, or only the last one if the head needs no other."""
         if self.head.all_maps:
             return in_parts(self.backbone.features, x, self.parts)
         return [in_parts(lambda part: self.backbone.features(part)[-1], x, self.parts)]
 
     def groups(self) -> list[ParamGroup]:
-        """The backbone at the base rate, the head at its own multiples."""
+        """The backbone at the base learning rate, the head at its own multiples of it."""
         head = [ParamGroup(params, lr) for params, lr in self.head.groups()]
         return [ParamGroup(list(self.backbone.parameters())), *head]
 
@@ -166,7 +167,7 @@ class ClassifierNetwork(nn.Module):
 
 
 def save_classifier(path: Path, network: ClassifierNetwork, classes: tuple[str, ...], made_by: str) -> None:
-    """Write weights, and in the header what rebuilds the backbone."""
+    """Write the weights, with a header from which the backbone is rebuilt."""
     header = {"backbone": network.backbone.spec(), "classes": list(classes), "made_by": made_by}
     save_tensors(path, network.state_dict(), header)
 

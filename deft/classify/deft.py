@@ -1,20 +1,20 @@
 """The DEFT head: "Disentangled Feature Swapping Augmentation for Weakly Supervised Semantic Segmentation".
 
-Two attention aggregators describe an image by an object vector and a background vector, four losses pull the two apart,
-and swapping the vectors between images of a batch breaks the tie of an object to its usual scene. Follow-up by the same
-idea: SMA, "Learning to Detour", WACV 2024, arXiv:2405.18148.
+Two attention aggregators compute an object vector and a background vector of an image, four losses disentangle them,
+and swapping the vectors between the images of a batch makes a class independent of its usual scene. The follow-up is
+SMA, "Learning to Detour", WACV 2024, arXiv:2405.18148.
 
 The paper's equations come first, as functions:
 
 * Eq. 1, 2: :func:`pooled_vector`; :func:`aggregate` computes the same faster
 * Eq. 3: :func:`disentangling_losses`
-* Eq. 4: :mod:`deft.augment.feature_swap`; Eq. 5, 6: :func:`background_swap_loss` and :func:`object_swap_loss`, of an
-  f_swap of :mod:`deft.classify.swap_forms`
+* Eq. 4: :mod:`deft.augment.feature_swap`
+* Eq. 5, 6: :func:`background_swap_loss` and :func:`object_swap_loss`, with f_swap from :mod:`deft.classify.swap_forms`
 * Eq. 7: :func:`deft.classify.readings.class_map`
 
-The paper leaves points open and in places contradicts itself; every such point is a field of :class:`DeftHead` with
-the reason beside it. Two are settled in code: the swap detaches ``z_bg`` only (detaching the swapped pair, as printed,
-would train nothing), and the maximum of Eq. 7 is taken between two maps of one class.
+The paper leaves some points open and contradicts itself in places. Each of these is a field of :class:`DeftHead`, with
+the reason. Two are fixed: the swap detaches only ``z_bg`` (if the swapped pair were detached, as printed, the features
+would not be trained), and the maximum of Eq. 7 is taken between the two maps of a class.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def disentangling_losses(
     as_printed: bool = False,
     background: float = 1.0,
 ) -> dict[str, Tensor]:
-    """Eq. 3: what each of the two vectors is, and what it is not.
+    """Eq. 3: each vector is classified as its own kind, and not as the other kind.
 
     Args:
         f_fg: classifier of objects.
@@ -68,11 +68,12 @@ def disentangling_losses(
         z_fg: object vectors, (N, C).
         z_bg: background vectors, (N, C).
         labels: y, float multi-hot, (N, K).
-        as_printed: the targets of the two middle terms as in the equation, exchanged; the text gives these.
+        as_printed: use the targets of the two middle terms as in the printed equation, where they are exchanged;
+            the default is those of the text.
         background: target of the last term.
 
     Returns:
-        The four losses by name, not weighted.
+        The four unweighted losses, by name.
     """
     absent, nothing = 1 - labels, torch.zeros_like(labels)
     not_background, not_object = (nothing, absent) if as_printed else (absent, nothing)
@@ -85,22 +86,22 @@ def disentangling_losses(
 
 
 def background_swap_loss(f_swap: Scores, z_fg: Tensor, z_bg: Tensor, labels: Tensor, perm: Tensor) -> Tensor:
-    """First term of Eq. 6: an object before the background of another image keeps its labels.
+    """First term of Eq. 6: an object on the background of another image keeps its labels.
 
     Args:
         f_swap: classifier of pairs.
         z_fg: object vectors, (N, C).
-        z_bg: background vectors, (N, C); they get no gradient.
+        z_bg: background vectors, (N, C); they receive no gradient.
         labels: y, float multi-hot, (N, K).
-        perm: which image's background each object is given, int64 (N,).
+        perm: index of the image whose background each object gets, int64 (N,).
     """
     return soft_margin(f_swap(swap_background(z_fg, z_bg, perm)), labels)
 
 
 def object_swap_loss(f_swap: Scores, z_fg: Tensor, z_bg: Tensor, labels: Tensor, perm: Tensor) -> Tensor:
-    """Second term of Eq. 6: a background with the object of another image has that object's labels.
+    """Second term of Eq. 6: a background with the object of another image gets the labels of that object.
 
-    Arguments as for :func:`background_swap_loss`; ``perm`` says which image's object each background is given.
+    Arguments as for :func:`background_swap_loss`; ``perm`` is the index of the image whose object each background gets.
     """
     return soft_margin(f_swap(swap_object(z_fg, z_bg, perm)), labels[perm])
 
@@ -110,12 +111,13 @@ class DeftHead:
     """Settings of the DEFT head."""
 
     maps: int = 256
-    """M, attention maps per aggregator, averaged before pooling. No value is printed; this is the released code's. With
-    fewer, the average depends more on random initialisation, and seeds differ more."""
+    """M, the number of attention maps per aggregator, which are averaged before pooling. The paper gives no value; this
+    is the released code's. With fewer, the average depends more on random initialisation, and seeds vary more."""
     temperature: float = 1.0
-    """Divides the attention logits before the softmax over the grid; larger is broader. The paper has none (1)."""
+    """Divisor of the attention logits before the softmax over the grid; larger values give broader attention. The paper
+    has none (1)."""
     init_scale: float = 1.0
-    """Multiplies the initial attention weights. 0 starts as average pooling, but all M maps then train
+    """Factor of the initial attention weights. 0 starts as average pooling, but all M maps then train
     identically and collapse into one."""
     uniform: float = 0.0
     """Share of plain average pooling blended into the object attention, in [0, 1]. The paper has none (0)."""
@@ -128,27 +130,27 @@ class DeftHead:
     background_weight: float = 0.3
     """Weight of f_bg(z_bg) -> 1."""
     eq3_literal: bool = False
-    """Take Eq. 3 as printed: f_bg(z_fg) -> 0 and f_fg(z_bg) -> 1 - y. The paper's text says the reverse and gives
-    the reasons; as printed the background would be trained to show every absent class."""
+    """Use Eq. 3 as printed: f_bg(z_fg) -> 0 and f_fg(z_bg) -> 1 - y. The paper's text states and justifies the reverse;
+    as printed, the background would be trained to show every absent class."""
     background_target: float = 1.0
     """Target of f_bg(z_bg): 1 in text and equation; the follow-up's released code has 0."""
     swap_background_weight: float = 1.0
-    """Weight of f_swap([z_fg, foreign z_bg]) -> y; the paper has none (1)."""
+    """Weight of f_swap([z_fg, swapped z_bg]) -> y; the paper has none (1)."""
     swap_object_weight: float = 1.0
-    """Weight of f_swap([foreign z_fg, z_bg]) -> foreign y, likewise."""
+    """Weight of f_swap([swapped z_fg, z_bg]) -> swapped y; the paper has none (1)."""
     swap_head: SwapForm = field(default_factory=LinearSwap, metadata=one_of(SWAP_FORMS))
-    """f_swap, of :mod:`deft.classify.swap_forms`: linear as in the paper, shared with f_fg as released, or an MLP."""
+    """f_swap (:mod:`deft.classify.swap_forms`): linear as in the paper, shared with f_fg as released, or an MLP."""
     swap_epoch: int = 6
     """t_aug, 1-based: swapping starts with this epoch. The paper says iteration, but sets 6 of 10 epochs."""
     warm_start: bool = True
-    """Train f_swap on unswapped pairs before ``swap_epoch``. Starting it cold sends a large loss into the
-    features in mid-training and destroys the classifier; the paper does not say."""
+    """Train f_swap on unswapped pairs before ``swap_epoch``. Without it, an untrained f_swap sends a large loss into
+    the features in the middle of training and destroys the classifier. The paper does not mention this."""
     warm_start_features: bool = True
     """Whether the unswapped pairs train the features as well as f_swap."""
     two_permutations: bool = False
-    """Draw a permutation for each of the two swaps; the released code shares one."""
+    """Draw one permutation per swap; the released code uses the same for both."""
     map: Reading = field(default_factory=Eq7, metadata=one_of(READINGS, power=3.0))
-    """Which map is read, of :mod:`deft.classify.readings`: a reading of Eq. 7, or f_fg's map, as released."""
+    """The class map (:mod:`deft.classify.readings`): a reading of Eq. 7, or the map of f_fg, as released."""
     attention_rate: float = 0.1
     """Multiplier of the base learning rate for M_fg and M_bg. Between 0.01 and 1 it makes no difference to the
     maps (``benchmarks/choices.md``); new layers usually have 10."""
@@ -158,7 +160,7 @@ class DeftHead:
     """Multiplier for f_swap."""
 
     def __post_init__(self) -> None:
-        """Refuse a word in the place of an object."""
+        """Refuse anything but a form of f_swap and a reading."""
         if not (isinstance(self.swap_head, SwapForm) and isinstance(self.map, Reading)):
             raise InputError(
                 "expected classifier.head.swap_head as a form of deft.classify.swap_forms, such as LinearSwap(), and "
@@ -205,7 +207,7 @@ class DeftModule(HeadModule):
         return self.disentangle(z_fg, z_bg, labels) | self.swap(z_fg, z_bg, labels, epoch, rng)
 
     def disentangle(self, z_fg: Tensor, z_bg: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The weighted terms of Eq. 3, of vectors (N, C) and labels (N, K)."""
+        """The weighted terms of Eq. 3, from vectors (N, C) and labels (N, K)."""
         s = self.settings
         losses = disentangling_losses(
             self.f_fg, self.f_bg, z_fg, z_bg, labels, as_printed=s.eq3_literal, background=s.background_target
@@ -219,10 +221,10 @@ class DeftModule(HeadModule):
         return {name: weights[name] * loss for name, loss in losses.items()}
 
     def swap(self, z_fg: Tensor, z_bg: Tensor, labels: Tensor, epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
-        """The weighted terms of Eq. 6, or before ``swap_epoch`` the loss of the pairs as they are.
+        """The weighted terms of Eq. 6, or before ``swap_epoch`` the loss of the unswapped pairs.
 
-        Vectors are swapped within the global batch. It is small, so that each of several processes computes the whole
-        loss, from permutations that ``rng`` draws alike.
+        Vectors are swapped within the global batch. It is small, so each of several processes computes the whole loss,
+        with the same permutations from ``rng``.
         """
         s = self.settings
         if epoch < s.swap_epoch:
@@ -245,7 +247,7 @@ class DeftModule(HeadModule):
         return terms
 
     def swap_logits(self, pair: Tensor) -> Tensor:
-        """Eq. 5: f_swap of ``[object, background]`` (N, 2C), (N, K)."""
+        """Eq. 5: scores (N, K) of f_swap for pairs ``[object, background]`` (N, 2C)."""
         return self.settings.swap_head.logits(self.f_swap, self.f_fg, pair)
 
     def logits(self, features: Tensor) -> Tensor:
@@ -254,13 +256,13 @@ class DeftModule(HeadModule):
         return scores
 
     def activation(self, features: Tensor) -> Tensor:
-        """What the reading of Eq. 7 sums over scales, (N, B, K, h, w), non-negative."""
+        """The maps that the reading of Eq. 7 sums over scales, (N, B, K, h, w), non-negative."""
         reading = self.settings.map
         fg, bg = _on_cells([self.f_fg, self.f_bg], features, bias=getattr(reading, "bias", False)).chunk(2, dim=1)
         return reading.activation(fg, bg)
 
     def combine(self, activation: Tensor) -> Tensor:
-        """Eq. 7: the map that is read, (K, h, w) in [0, 1], of one image's summed activation (B, K, h, w)."""
+        """Eq. 7: the class maps of one image, (K, h, w) in [0, 1], from the summed activation (B, K, h, w)."""
         return self.settings.map.combine(activation)
 
     def groups(self) -> list[tuple[list[nn.Parameter], float]]:
@@ -274,7 +276,7 @@ class DeftModule(HeadModule):
 
     @torch.no_grad()
     def background_reliance(self) -> float:
-        """Norm of f_swap's background half over its object half: how much the classifier relies on the scene (>= 0)."""
+        """Norm of f_swap's weights on the background divided by that on the object (>= 0): reliance on the scene."""
         on_object, on_background = next(self.f_swap.parameters()).chunk(2, dim=1)
         return float(torch.linalg.vector_norm(on_background) / torch.linalg.vector_norm(on_object))
 
@@ -295,7 +297,7 @@ class Aggregator(nn.Module):
         return self.average(self.scores(features).flatten(2))
 
     def average(self, scores: Tensor) -> Tensor:
-        """As :meth:`attention`, from the scores of the M maps, (N, M, h * w)."""
+        """Mean of the M maps, (N, h * w), from their scores (N, M, h * w)."""
         attention: Tensor = (scores / self.temperature).softmax(dim=2).mean(dim=1)
         return (1 - self.uniform) * attention + self.uniform / attention.shape[1]
 
@@ -305,10 +307,11 @@ class Aggregator(nn.Module):
 
 
 def aggregate(features: Tensor, aggregators: Sequence[Aggregator]) -> Sequence[Tensor]:
-    """:func:`pooled_vector` of several aggregators on the same features (N, C, h, w): vectors (N, C).
+    """:func:`pooled_vector` for several aggregators on the same features (N, C, h, w): vectors (N, C).
 
-    Averaging the maps first gives the mean of the M pooled vectors without building them. The scores of all aggregators
-    are one product and their vectors another: features and their gradient are large, and each pass over them counts.
+    Averaging the maps first gives the mean of the M pooled vectors without computing each. The scores of all
+    aggregators are one product and their vectors another, because features and their gradients are large and each pass
+    over them takes time.
     """
     weight = torch.cat([one.scores.weight for one in aggregators])
     bias = torch.cat([one.scores.bias for one in aggregators if one.scores.bias is not None])
@@ -318,6 +321,6 @@ def aggregate(features: Tensor, aggregators: Sequence[Aggregator]) -> Sequence[T
 
 
 def _on_cells(classifiers: Sequence[nn.Linear], features: Tensor, bias: bool) -> Tensor:
-    """Scores of linear classifiers on every cell of (N, C, h, w), as one convolution: (N, K of all, h, w)."""
+    """Scores of linear classifiers in every cell of (N, C, h, w), as one convolution: (N, sum of K, h, w)."""
     weight = torch.cat([one.weight for one in classifiers])[:, :, None, None]
     return F.conv2d(features, weight, torch.cat([one.bias for one in classifiers]) if bias else None)

@@ -1,13 +1,13 @@
 """SMA's additions to DEFT ("Learning to Detour: Shortcut Mitigating Augmentation", WACV 2024, arXiv:2405.18148).
 
-The background vector is read from all stages of the backbone, because scenes show in texture and colour, which deep
-features forget; a loss on the unswapped pair goes along with the swaps; all of these losses rise with the epochs; and
-the cosine between object and background vectors is pushed down. Each is an option of its own on
-:class:`deft.classify.deft.DeftHead`. Weights, targets, rates and f_swap are those of the released code.
+The background vector is computed from all stages of the backbone, because scenes show in texture and colour, which
+deep features lose; a loss on the unswapped pair is added to those of the swaps; the weights of all these losses rise
+with the epochs; and the cosine between object and background vectors is penalised. Each can be switched off on its own.
+Weights, targets, learning rates and f_swap are those of the released code.
 
 That code has no licence, so this was written from facts about it. Side maps are L2-normalised and then resized
-bilinearly to the last map's grid; their widths add up to its channels (4 x 512 for a ResNet-50's 2048), so that both
-vectors have one length, as the cosine and f_bg, which is applied to both, need.
+bilinearly to the grid of the last map. Their channels add up to those of the last map (4 x 512 for a ResNet-50's 2048),
+because the cosine and f_bg need object and background vectors of equal length.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from deft.engine.head import HeadModule, soft_margin
 from deft.engine.ranks import gathered
 
 SIDES = 4
-"""Stages that the background is read from: the deepest so many, or as many as there are."""
+"""Number of stages, the deepest ones, from which the background is computed, if the backbone has as many."""
 
 
 @dataclass(frozen=True)
 class SmaHead:
-    """Settings of SMA's head; with every option off it is DEFT's."""
+    """Settings of SMA's head; with every option switched off it is DEFT's."""
 
     deft: DeftHead = field(
         default_factory=lambda: DeftHead(
@@ -44,14 +44,15 @@ class SmaHead:
             swap_rate=10.0,
         )
     )
-    """The rest, as released: the four terms weigh 1, 0.3, 0.3 and 0.2, f_bg(z_bg) has target 0, f_swap ends in the
-    shared f_fg, and every new layer trains at 10 times the base rate. The unswapped pairs replace the warm start."""
+    """The DEFT part, as released: the four terms have weights 1, 0.3, 0.3 and 0.2, f_bg(z_bg) has target 0, f_swap ends
+    in the shared f_fg, and every new layer has 10 times the base learning rate. The loss on unswapped pairs replaces
+    the warm start."""
     hierarchical: bool = True
-    """Read z_bg from all stages, which it does not train."""
+    """Compute z_bg from all stages of the backbone, which it does not train."""
     concat_weight: float = 1.0
-    """Weight of f_swap([z_fg, z_bg]) -> y, the pair as it was in the image; z_bg gets no gradient."""
+    """Weight of f_swap([z_fg, z_bg]) -> y, the unswapped pair; z_bg receives no gradient."""
     ramp_epochs: int = 10
-    """The weights of the pair and of the swaps rise by epoch / ramp_epochs up to 1; 1 has them whole from the start."""
+    """The weights of the pair and of the swaps are multiplied by epoch / ramp_epochs, at most by 1; 1 disables it."""
     similarity_weight: float = 1.0
     """Weight of -log(1 - cos(z_bg, z_fg)), averaged over all pairs of the batch; see :func:`similarity`."""
 
@@ -65,7 +66,7 @@ class SmaHead:
 
     @property
     def swap_epoch(self) -> int:
-        """Of the DEFT head."""
+        """``swap_epoch`` of the DEFT head."""
         return self.deft.swap_epoch
 
     @property
@@ -74,7 +75,7 @@ class SmaHead:
         return self.deft.swaps
 
     def build(self, channels: int, classes: int) -> SmaModule:
-        """A head for one feature map; where the background is read from all stages it needs :meth:`build_on`.
+        """A head for one feature map; a hierarchical background needs :meth:`build_on`.
 
         Raises:
             ValueError: ``hierarchical`` is on.
@@ -84,7 +85,7 @@ class SmaHead:
         return SmaModule(self, (channels,), classes)
 
     def build_on(self, channels: Sequence[int], classes: int) -> SmaModule:
-        """A head for a backbone whose feature maps, shallow to deep, have so many channels."""
+        """A head for feature maps with these numbers of channels, shallow to deep."""
         return SmaModule(self, channels, classes)
 
 
@@ -122,7 +123,7 @@ class SmaModule(HeadModule):
     def loss_of_maps(
         self, maps: Sequence[Tensor], labels: Tensor, epoch: int, rng: torch.Generator
     ) -> dict[str, Tensor]:
-        """DEFT's terms, those of the pairs ramped, and ``concat`` and ``similarity``.
+        """DEFT's terms, with the ramp on those of the pairs, and ``concat`` and ``similarity``.
 
         Args:
             maps: feature maps, shallow to deep, (N, C_i, ., .).
@@ -148,7 +149,7 @@ class SmaModule(HeadModule):
         return terms
 
     def loss(self, features: Tensor, labels: Tensor, epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
-        """As :meth:`loss_of_maps`, of the last map (N, C, h, w) alone."""
+        """:meth:`loss_of_maps` with only the last map (N, C, h, w)."""
         return self.loss_of_maps([features], labels, epoch, rng)
 
     def logits(self, features: Tensor) -> Tensor:
@@ -156,15 +157,15 @@ class SmaModule(HeadModule):
         return self.deft.logits(features)
 
     def activation(self, features: Tensor) -> Tensor:
-        """As DEFT's, (N, B, K, h, w); the sides only train."""
+        """DEFT's, (N, B, K, h, w); the side maps are used in training only."""
         return self.deft.activation(features)
 
     def combine(self, activation: Tensor) -> Tensor:
-        """As DEFT's, (K, h, w) in [0, 1]."""
+        """DEFT's class maps, (K, h, w) in [0, 1]."""
         return self.deft.combine(activation)
 
     def groups(self) -> list[tuple[list[nn.Parameter], float]]:
-        """DEFT's, and the side convolutions at the rate of its classifiers."""
+        """DEFT's groups, and the side convolutions at the learning rate of its classifiers."""
         sides = [] if self.sides is None else [(list(self.sides.parameters()), self.settings.deft.classifier_rate)]
         return [*self.deft.groups(), *sides]
 
@@ -172,7 +173,7 @@ class SmaModule(HeadModule):
 def similarity(z_bg: Tensor, z_fg: Tensor) -> Tensor:
     """-log(1 - cos) averaged over all N x N pairs of a background and an object vector of the batch.
 
-    The cosine is clamped to 0.0005 to 0.9995, so that pairs that point apart are left alone.
+    The cosine is clamped to 0.0005 to 0.9995, so that pairs with a negative cosine have no gradient.
 
     Args:
         z_bg: background vectors, (N, C).

@@ -1,8 +1,8 @@
 """Forms of f_swap, which scores a pair of an object and a background vector (DEFT, Eq. 5).
 
-The paper's form is linear, and so is the released one. Then f_swap([a, b]) = W1 a + W2 b is a sum, and since the
-background is detached, a foreign one reaches the features as noise that does not depend on the labels. In
-:class:`MlpSwap`, our extension, object and background can interact.
+The forms of the paper and of the released code are linear: f_swap([a, b]) = W1 a + W2 b. Since the background is
+detached, the background of another image then affects the features only as noise that is independent of the labels. In
+:class:`MlpSwap`, an extension, object and background can interact.
 """
 
 from __future__ import annotations
@@ -19,68 +19,68 @@ class SwapForm(Protocol):
     """A form of f_swap; a frozen dataclass."""
 
     additive: ClassVar[bool]
-    """Whether what an object and what a background adds to the scores do not depend on each other."""
+    """Whether the score is a sum of one term of the object and one of the background."""
 
     def build(self, channels: int, classes: int) -> nn.Sequential:
-        """The layers; the first is linear, on pairs ``[object, background]`` of ``channels`` each."""
+        """The layers of f_swap; the first is linear and takes pairs ``[object, background]``, 2 x ``channels``."""
 
     def logits(self, f_swap: nn.Sequential, f_fg: nn.Linear, pair: Tensor) -> Tensor:
         """Scores before the sigmoid, (N, K), of pairs (N, 2C).
 
         Args:
             f_swap: the layers that :meth:`build` made.
-            f_fg: the classifier of object vectors, C to K.
+            f_fg: the classifier of object vectors, from C to K.
             pair: ``[object, background]``, (N, 2C).
         """
 
 
 @dataclass(frozen=True)
 class LinearSwap:
-    """One layer, 2C to K: the paper's."""
+    """One linear layer from 2C to K, as in the paper."""
 
     additive: ClassVar[bool] = True
 
     def build(self, channels: int, classes: int) -> nn.Sequential:
-        """The layer."""
+        """The linear layer."""
         return nn.Sequential(nn.Linear(2 * channels, classes))
 
     def logits(self, f_swap: nn.Sequential, f_fg: nn.Linear, pair: Tensor) -> Tensor:
-        """(N, K)."""
+        """Scores before the sigmoid, (N, K)."""
         scores: Tensor = f_swap(pair)
         return scores
 
 
 @dataclass(frozen=True)
 class SharedSwap:
-    """One layer, 2C to C, then f_fg itself: the released code's."""
+    """One linear layer from 2C to C, followed by f_fg itself, as in the released code."""
 
     additive: ClassVar[bool] = True
 
     def build(self, channels: int, classes: int) -> nn.Sequential:
-        """The layer before f_fg."""
+        """The linear layer before f_fg."""
         return nn.Sequential(nn.Linear(2 * channels, channels))
 
     def logits(self, f_swap: nn.Sequential, f_fg: nn.Linear, pair: Tensor) -> Tensor:
-        """(N, K)."""
+        """Scores before the sigmoid, (N, K)."""
         scores: Tensor = f_fg(f_swap(pair))
         return scores
 
 
 @dataclass(frozen=True)
 class MlpSwap:
-    """One hidden layer of C: an extension, no part of the paper."""
+    """A hidden layer of C units: an extension that is not in the paper."""
 
     additive: ClassVar[bool] = False
 
     def build(self, channels: int, classes: int) -> nn.Sequential:
-        """Both layers."""
+        """The hidden and the output layer."""
         return nn.Sequential(nn.Linear(2 * channels, channels), nn.ReLU(), nn.Linear(channels, classes))
 
     def logits(self, f_swap: nn.Sequential, f_fg: nn.Linear, pair: Tensor) -> Tensor:
-        """(N, K)."""
+        """Scores before the sigmoid, (N, K)."""
         scores: Tensor = f_swap(pair)
         return scores
 
 
 SWAP_FORMS: Mapping[str, type[SwapForm]] = {"linear": LinearSwap, "shared": SharedSwap, "mlp": MlpSwap}
-"""The forms of this module by their names in records."""
+"""The forms of this module, by their names in records."""

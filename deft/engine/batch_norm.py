@@ -1,4 +1,4 @@
-"""Batch norms that take mean and variance over the images of all processes, on GPUs."""
+"""Batch norms whose statistics are computed over the images of all processes, on GPUs."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ _PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 @contextmanager
 def synchronised(module: nn.Module) -> Iterator[None]:
-    """Within, the batch norms of a network that are in training mode share their statistics with all processes.
+    """Within, batch norms in training mode compute their statistics over all processes.
 
-    ``nn.SyncBatchNorm.convert_sync_batchnorm`` puts new modules in the place of the norms and so loses the activations
-    that timm's end with. Here the modules stay and change their class, which changes back at the end. Subclasses with
-    a forward pass of their own, other than timm's, are left as they are.
+    ``nn.SyncBatchNorm.convert_sync_batchnorm`` replaces the modules, and so loses the activations with which timm's
+    batch norms end. Here the modules stay and their class is changed, until the end of the block. Subclasses with a
+    forward pass of their own, other than timm's, are not changed.
 
     Args:
         module: on a GPU, if it is trained by several processes: torch cannot do this on a CPU.
@@ -36,7 +36,7 @@ def synchronised(module: nn.Module) -> Iterator[None]:
 
 
 class _WithActivation(nn.SyncBatchNorm):
-    """As timm's ``BatchNormAct2d``, which has a dropout and an activation of its own."""
+    """timm's ``BatchNormAct2d``, which ends with a dropout and an activation."""
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = cast(Any, self).act(cast(Any, self).drop(super().forward(x)))

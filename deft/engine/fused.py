@@ -21,19 +21,19 @@ from torch import Tensor, nn
 Module = TypeVar("Module", bound=nn.Module)
 
 TOLERANCE = 1e-3
-"""Of the largest value of each output; a network that differs by more on the probe is not merged."""
+"""Maximum difference on the probe, relative to the largest value of each output; above it a network is not merged."""
 
 
 @torch.no_grad()
 def fused(module: Module) -> Module:
     """A copy of a network whose batch norms are merged with the convolutions they follow.
 
-    What follows what is seen by running the network once. Networks in which that does not tell all, as where something
-    else reads the same convolution or weights are standardised on the way, are found by comparing outputs, and are
-    copied as they are.
+    Which batch norm follows which convolution is found by running the network once. If that is not sufficient, because
+    another module uses the same convolution or weights are standardised during the forward pass, outputs differ, and
+    the network is copied unchanged.
 
     Args:
-        module: in eval mode; of images (N, 3, H, W) to a tensor or several.
+        module: in eval mode; maps images (N, 3, H, W) to one or several tensors.
     """
     whole = copy.deepcopy(module)
     first = next(module.parameters())
@@ -57,7 +57,7 @@ def fused(module: Module) -> Module:
 
 
 def _followers(module: nn.Module, probe: Tensor) -> list[tuple[nn.Conv2d, str]]:
-    """Convolutions, and names of the batch norms in eval mode that read what they make; each runs once."""
+    """Convolutions with the names of the batch norms in eval mode that take their output; each is called once."""
     made: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # tensors are kept, so that no other has the same address
     calls: dict[nn.Module, int] = {}
     found: list[tuple[nn.Conv2d, str, nn.Module]] = []
@@ -87,7 +87,7 @@ def _followers(module: nn.Module, probe: Tensor) -> list[tuple[nn.Conv2d, str]]:
 
 
 def _plain(part: nn.Module) -> bool:
-    """Whether a part is a batch norm that only scales and shifts, with or without timm's activation behind."""
+    """Whether a module is a batch norm that only scales and shifts, with or without timm's activation after it."""
     return (
         isinstance(part, nn.BatchNorm2d)
         and not part.training
