@@ -72,3 +72,15 @@ def test_a_run_that_is_not_finished_has_no_page(run: Path, tmp_path: Path) -> No
     with pytest.raises(InputError, match=f"{other}: expected a finished run"):
         rewrite_report(run, [other])
     assert (run / "report.html").read_bytes() == before
+
+
+def test_the_data_may_lie_elsewhere_and_must_be_those_of_the_run(run: Path, folder_data: Path, tmp_path: Path) -> None:
+    first = (run / "report.html").read_bytes()
+    moved = shutil.copytree(folder_data, tmp_path / "moved")
+    rewrite_report(run, data=f"folder:{moved}")
+    assert (run / "report.html").read_bytes() == first
+    with pytest.raises(
+        InputError, match=r"expected the data of the run, with images 8, got 6; .*; name it with --data"
+    ):
+        rewrite_report(run, data="demo:train=6,val=4,size=32")
+    assert (run / "report.html").read_bytes() == first
