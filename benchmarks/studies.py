@@ -23,11 +23,9 @@ from deft.studies.activation import activation
 from deft.studies.probe import ProbeSettings
 
 PROTOCOL = (
-    "backbone=mobilenetv2_100",
     "classifier.crop=0.7",
     "classifier.plan.min_steps=180",
     "seeds.scales=(0.5, 1.0, 1.5)",
-    "precision=32-true",
 )
 REFINED = ("refine.crop=0.7", "refine.plan.min_steps=60")
 NETWORK = ("segment.plan.min_steps=180",)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from deft.backbone import build_backbone
-from deft.engine.layout import ByPhases, channels_last
+from deft.engine.layout import Depthwise, channels_last
 
 
 def test_convolutions_are_laid_out() -> None:
@@ -27,32 +27,72 @@ def test_a_network_that_torch_cannot_train_so_stays_as_it_is() -> None:
     module(torch.rand(2, 3, 16, 16)).sum().backward()
 
 
-@pytest.mark.parametrize(
-    ("size", "dilation", "kernel"), [((8, 8), 2, 3), ((7, 10), 2, 3), ((9, 8), 4, 3), ((6, 5), 3, 5)]
-)
+SHAPES = [((8, 8), 2, 3), ((7, 10), 2, 3), ((9, 8), 4, 3), ((6, 5), 3, 5), ((6, 9), 2, 7)]
+
+
+@pytest.mark.parametrize(("size", "dilation", "kernel"), SHAPES)
 @pytest.mark.parametrize("bias", [False, True])
-def test_a_dilated_depthwise_convolution_by_phases_is_the_same(
+def test_a_depthwise_convolution_and_its_gradients_are_those_of_torch(
     size: tuple[int, int], dilation: int, kernel: int, bias: bool
 ) -> None:
-    torch.manual_seed(0)
-    plain = nn.Conv2d(6, 6, kernel, padding=dilation * (kernel // 2), dilation=dilation, groups=6, bias=bias).double()
-    phased = channels_last(copy.deepcopy(plain))
-    assert isinstance(phased, ByPhases)
+    plain, own = depthwise(6, kernel, dilation, bias)
+    plain, own = plain.double(), own.double()
     x = torch.rand(2, 6, *size, dtype=torch.float64, requires_grad=True)
     y = x.detach().clone().requires_grad_()
-    one, other = plain(x), phased(y)
+    one, other = plain(x), own(y)
     assert torch.allclose(one, other)
     weights = torch.rand_like(one)
     (one * weights).sum().backward()
     (other * weights).sum().backward()
-    pairs = [(x, y), *zip(plain.parameters(), phased.parameters(), strict=True)]
+    pairs = [(x, y), *zip(plain.parameters(), own.parameters(), strict=True)]
     assert len(pairs) == 2 + bias
     for a, b in pairs:
         assert a.grad is not None and b.grad is not None
         assert torch.allclose(a.grad, b.grad)
-    assert phased.state_dict().keys() == plain.state_dict().keys()
+    assert own.state_dict().keys() == plain.state_dict().keys()
     with torch.no_grad():
-        assert torch.allclose(plain(x), phased(x))
+        assert torch.allclose(plain(x), own(x))
+
+
+@pytest.mark.parametrize(("size", "dilation", "kernel"), [*SHAPES, ((14, 14), 1, 5), ((9, 7), 1, 7), ((28, 32), 2, 3)])
+def test_bfloat16_gradients_are_as_near_to_float64_as_its_mantissa(
+    size: tuple[int, int], dilation: int, kernel: int
+) -> None:
+    # torch 2.14's own weight gradient of a dilated bfloat16 convolution is wrong for some of these sizes
+    _, own = depthwise(32, kernel, dilation, bias=True)
+    exact = copy.deepcopy(own).double()
+    x = torch.rand(2, 32, *size)
+    weights = torch.rand(2, 32, *size).bfloat16().double()
+    wide = x.bfloat16().double().requires_grad_()
+    (exact(wide) * weights).sum().backward()
+    narrow = x.clone().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        made = own(narrow)
+    assert made.dtype == torch.bfloat16
+    (made * weights.bfloat16()).sum().backward()
+    pairs = [(wide, narrow), *zip(exact.parameters(), own.parameters(), strict=True)]
+    for a, b in pairs:
+        assert a.grad is not None and b.grad is not None
+        assert b.grad.dtype == torch.float32
+        assert float((a.grad - b.grad).abs().max()) < 0.01 * float(a.grad.abs().max())
+
+
+def test_weights_that_are_frozen_get_no_gradient() -> None:
+    _, own = depthwise(6, 3, 2, bias=False)
+    own.weight.requires_grad_(False)
+    x = torch.rand(1, 6, 8, 8, requires_grad=True)
+    own(x).sum().backward()
+    assert x.grad is not None and own.weight.grad is None
+
+
+def depthwise(channels: int, kernel: int, dilation: int, bias: bool) -> tuple[nn.Module, Depthwise]:
+    """A convolution of torch, and the same one as it is after being laid out."""
+    torch.manual_seed(0)
+    padding = dilation * (kernel // 2)
+    plain = nn.Conv2d(channels, channels, kernel, padding=padding, dilation=dilation, groups=channels, bias=bias)
+    own = channels_last(copy.deepcopy(plain))
+    assert isinstance(own, Depthwise)
+    return plain, own
 
 
 def test_other_convolutions_stay_what_they_are() -> None:
@@ -62,14 +102,16 @@ def test_other_convolutions_stay_what_they_are() -> None:
         nn.Conv2d(6, 6, 3, padding=1, dilation=2, groups=6),
         nn.Conv2d(6, 6, 3, padding=2, dilation=2, groups=6, stride=2),
         nn.Conv2d(6, 12, 3, padding=2, dilation=2, groups=6),
+        nn.Conv2d(6, 6, 5, padding=2, groups=6, stride=2),
+        nn.Conv2d(6, 6, 1, groups=6),
     ]
-    assert not any(isinstance(part, ByPhases) for part in channels_last(nn.Sequential(*others)))
+    assert not any(isinstance(part, Depthwise) for part in channels_last(nn.Sequential(*others)))
 
 
-def test_timms_dilated_networks_are_trained_by_phases() -> None:
+def test_timms_networks_make_the_same_maps() -> None:
     backbone = build_backbone("mobilenetv2_100", "none", 16)
     images = torch.randint(256, (1, 3, 66, 66), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     before = backbone.eval()(images)[-1]
-    phased = channels_last(backbone)
-    assert sum(isinstance(part, ByPhases) for part in phased.modules()) == 3
-    assert float((before - phased(images)[-1]).abs().max()) < 1e-4 * float(before.abs().max())
+    own = channels_last(backbone)
+    assert sum(isinstance(part, Depthwise) for part in own.modules()) == 3
+    assert float((before - own(images)[-1]).detach().abs().max()) < 1e-4 * float(before.detach().abs().max())
