@@ -40,7 +40,19 @@ def one_of(choices: Mapping[str, type], **beside: Any) -> dict[str, Any]:
     return {_CHOICES: choices, _BESIDE: beside}
 
 
-_CHOICES, _BESIDE = "choices", "beside"
+def read_only(**trained: Any) -> dict[str, Any]:
+    """Metadata of a field of a classifier that changes how it is read, and not how it is trained.
+
+    Classifiers that differ in nothing else are one: another reading takes over the trained classifier.
+
+    Args:
+        trained: entries that stand for the field in the key of the trained classifier, whatever its value. If there
+            are none, the field was added later: its default is not recorded either, so that earlier keys remain.
+    """
+    return {_TRAINED: trained}
+
+
+_CHOICES, _BESIDE, _TRAINED = "choices", "beside", "trained"
 
 
 def fields_of(settings: Any) -> dict[str, Any]:
@@ -166,28 +178,35 @@ def _literal(text: str) -> Any:
         return text
 
 
-def plain(value: Any) -> Any:
-    """Settings as JSON values: a dataclass becomes a mapping that names its class."""
+def plain(value: Any, trained: bool = False) -> Any:
+    """Settings as JSON values: a dataclass becomes a mapping that names its class.
+
+    Args:
+        value: settings.
+        trained: leave out how a trained classifier is read, see :func:`read_only`.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         name = f"{type(value).__module__}.{type(value).__qualname__}"
         recorded: dict[str, Any] = {"class": _RECORDED.get(name, name)}
         for item in dataclasses.fields(value):
-            recorded |= _entries(item, getattr(value, item.name))
+            recorded |= _entries(item, getattr(value, item.name), trained)
         return recorded
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): plain(item, trained) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
+        return [plain(item, trained) for item in value]
     if value is None or isinstance(value, str | int | float | bool):
         return value
     return str(value)
 
 
-def _entries(item: dataclasses.Field[Any], value: Any) -> dict[str, Any]:
+def _entries(item: dataclasses.Field[Any], value: Any, trained: bool) -> dict[str, Any]:
     """Entries of a field in a record: its value, or the name of a choice followed by the choice's fields."""
+    if _TRAINED in item.metadata and (trained or (not item.metadata[_TRAINED] and value == item.default)):
+        return dict(item.metadata[_TRAINED])
     name = next((name for name, kind in item.metadata.get(_CHOICES, {}).items() if type(value) is kind), None)
     if name is None:
-        return {item.name: plain(value)}
+        return {item.name: plain(value, trained)}
     own = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
     beside = {f"{item.name}_{key}": plain(inner) for key, inner in {**item.metadata[_BESIDE], **own}.items()}
     return {item.name: name, **beside}

@@ -7,6 +7,7 @@ import pytest
 from torch import Tensor
 
 from deft.classify.deft import DeftHead
+from deft.classify.linear import LinearHead
 from deft.classify.readings import READINGS, Eq7, ObjectMap
 from deft.classify.swap_forms import SWAP_FORMS, MlpSwap, SharedSwap
 from deft.contracts import InputError
@@ -95,7 +96,7 @@ def test_every_field_has_a_name() -> None:
     names = fields_of(irn_deft())
     assert names["classifier.head.swap_epoch"] == 6
     assert names["refine.labels.fg"] == "auto"
-    assert (names["classifier.head.map"], names["classifier.head.map.power"]) == ("Eq7", 3.0)
+    assert (names["classifier.head.map"], names["classifier.head.map.power"]) == ("Eq7", 2.0)
     assert names["classifier.head.swap_head"] == "LinearSwap"
     assert all("(" not in str(value) or isinstance(value, tuple) for value in names.values())
 
@@ -137,7 +138,7 @@ def test_other_settings_are_named_up_to_a_point_and_some_do_not_bind() -> None:
 @pytest.mark.parametrize(
     ("head", "words", "key"),
     [
-        (DeftHead(), ("eq7", 3.0, "linear"), "0ff3506f730f346fdb7fe5ce"),
+        (DeftHead(map=Eq7(power=3.0)), ("eq7", 3.0, "linear"), "0ff3506f730f346fdb7fe5ce"),
         (DeftHead(map=ObjectMap(), swap_head=SharedSwap()), ("fg", 3.0, "shared"), "51403943aeb8d4896d018fda"),
         (DeftHead(map=Eq7(power=2.0), swap_head=MlpSwap()), ("eq7", 2.0, "mlp"), "a45441aa9f546ba243ed4960"),
     ],
@@ -149,6 +150,18 @@ def test_choices_stand_in_records_and_keys_as_when_they_were_words(
     assert (recorded["map"], recorded["map_power"], recorded["swap_head"]) == words
     assert key_of("stage", head) == key  # as before they were objects
     assert restore(recorded) == head
+
+
+def test_how_a_classifier_is_read_is_not_part_of_what_was_trained() -> None:
+    before = plain(DeftHead(map=Eq7(power=3.0)))
+    for reading in READINGS.values():
+        assert plain(DeftHead(map=reading()), trained=True) == before  # the default when it was still part of the key
+    assert plain(DeftHead(map=ObjectMap())) != plain(DeftHead(map=ObjectMap()), trained=True)
+    assert plain(DeftHead(maps=8), trained=True) != before
+    assert plain(LinearHead(stretched=True), trained=True) == plain(LinearHead())
+    assert plain(LinearHead(stretched=True)) == plain(LinearHead()) | {"stretched": True}
+    assert "stretched" not in plain(LinearHead())  # as before there was such a field
+    assert restore(plain(LinearHead(stretched=True))) == LinearHead(stretched=True)
 
 
 def test_every_choice_comes_back_from_its_record() -> None:

@@ -32,7 +32,7 @@ from deft.classify.swap_forms import SWAP_FORMS, LinearSwap, SwapForm
 from deft.contracts import InputError
 from deft.engine.head import HeadModule, soft_margin
 from deft.engine.ranks import gathered
-from deft.settings import one_of
+from deft.settings import one_of, read_only
 
 Scores = Callable[[Tensor], Tensor]
 """A classifier of vectors (N, C), or of pairs (N, 2C): scores before the sigmoid, (N, K)."""
@@ -149,8 +149,11 @@ class DeftHead:
     """Whether the unswapped pairs train the features as well as f_swap."""
     two_permutations: bool = False
     """Draw one permutation per swap; the released code uses the same for both."""
-    map: Reading = field(default_factory=Eq7, metadata=one_of(READINGS, power=3.0))
-    """The class map (:mod:`deft.classify.readings`): a reading of Eq. 7, or the map of f_fg, as released."""
+    map: Reading = field(
+        default_factory=Eq7, metadata=one_of(READINGS, power=3.0) | read_only(map="eq7", map_power=3.0)
+    )
+    """The class map (:mod:`deft.classify.readings`): a reading of Eq. 7, or the map of f_fg, as released. It changes
+    nothing in training."""
     attention_rate: float = 0.1
     """Multiplier of the base learning rate for M_fg and M_bg. Between 0.01 and 1 it makes no difference to the
     maps (``benchmarks/choices.md``); new layers usually have 10."""

@@ -2,7 +2,7 @@
 
 The forms of the paper and of the released code are linear: f_swap([a, b]) = W1 a + W2 b. Since the background is
 detached, the background of another image then affects the features only as noise that is independent of the labels. In
-:class:`MlpSwap`, an extension, object and background can interact.
+:class:`MlpSwap`, an extension, object and background can interact; :class:`ObjectSwap`, a control, has no background.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
 
@@ -82,5 +83,30 @@ class MlpSwap:
         return scores
 
 
-SWAP_FORMS: Mapping[str, type[SwapForm]] = {"linear": LinearSwap, "shared": SharedSwap, "mlp": MlpSwap}
+@dataclass(frozen=True)
+class ObjectSwap:
+    """One linear layer from the object's C to K: a control that is trained like f_swap and sees no background."""
+
+    additive: ClassVar[bool] = True
+
+    def build(self, channels: int, classes: int) -> nn.Sequential:
+        """The linear layer, of which the weights for the background are 0."""
+        layer = nn.Linear(2 * channels, classes)
+        with torch.no_grad():
+            layer.weight[:, channels:] = 0
+        return nn.Sequential(layer)
+
+    def logits(self, f_swap: nn.Sequential, f_fg: nn.Linear, pair: Tensor) -> Tensor:
+        """Scores before the sigmoid, (N, K)."""
+        on_object, on_background = pair.chunk(2, dim=1)
+        scores: Tensor = f_swap(torch.cat([on_object, torch.zeros_like(on_background)], dim=1))
+        return scores
+
+
+SWAP_FORMS: Mapping[str, type[SwapForm]] = {
+    "linear": LinearSwap,
+    "shared": SharedSwap,
+    "mlp": MlpSwap,
+    "object": ObjectSwap,
+}
 """The forms of this module, by their names in records."""

@@ -34,12 +34,12 @@ def channels_last(module: Module) -> Module:
 
 
 class Depthwise(nn.Conv2d):
-    """A depthwise convolution of stride 1 whose backward pass on a CPU is made of convolutions that torch computes fast.
+    """A depthwise convolution of stride 1 whose backward pass on a CPU consists of convolutions that torch does fast.
 
     oneDNN has a fast backward pass only for undilated 3x3 depthwise kernels. In bfloat16 those with dilation take 12
     times as long and 5x5 ones 25 times, and torch 2.14's weight gradient of dilated ones is wrong for some sizes. Here
-    the gradient of the input is the forward convolution with the mirrored kernel, and that of the weights is computed in
-    blocks of 3x3 on the d x d phases of the maps (the rows and columns whose index has the same remainder by the
+    the gradient of the input is the forward convolution with the mirrored kernel, and that of the weights is computed
+    in blocks of 3x3 on the d x d phases of the maps (the rows and columns whose index has the same remainder by the
     dilation d): 7 to 15 times as fast, with the same result.
     """
 
@@ -96,7 +96,9 @@ def _weight_gradient(x: Tensor, gradient: Tensor, weight: Tensor) -> Tensor:
         for right in starts:
             made[..., down : down + 3, right : right + 3] = torch.ops.aten.convolution_backward(
                 gradient,
-                x[..., down : down + height + 2, right : right + width + 2].contiguous(memory_format=torch.channels_last),
+                x[..., down : down + height + 2, right : right + width + 2].contiguous(
+                    memory_format=torch.channels_last
+                ),
                 weight[..., :3, :3].contiguous(memory_format=torch.channels_last),  # only its shape matters
                 None,
                 [1, 1],
@@ -111,7 +113,7 @@ def _weight_gradient(x: Tensor, gradient: Tensor, weight: Tensor) -> Tensor:
 
 
 def _phases(maps: Tensor, dilation: int) -> Tensor:
-    """The d x d phases of maps (N, C, h, w) as more images, zero-padded to equal sizes: (d * d * N, C, h / d, w / d)."""
+    """The d x d phases of maps (N, C, h, w) as further images of equal, zero-padded sizes: (d * d * N, C, h/d, w/d)."""
     if dilation == 1:
         return maps
     height, width = maps.shape[-2:]

@@ -70,7 +70,10 @@ def make_from_maps(run: Run, maps: Maps) -> None:
 
 
 def train_classifier(run: Run) -> Classified:
-    """Train the classifier; without one, return a stage without files whose key identifies the initial weights."""
+    """Train the classifier; without one, return a stage without files whose key identifies the initial weights.
+
+    Its key leaves out how it is read, so that another reading of the same classifier trains nothing.
+    """
     p = run.pipeline
     identity = (p.backbone, weights_digest(p.weights, p.backbone), p.stride, p.precision, p.seed, run.side)
     if p.classifier is None:
@@ -78,7 +81,7 @@ def train_classifier(run: Run) -> Classified:
     augment = p.classifier.augment
     earlier = _previous_round(run, p.classifier, augment) if isinstance(augment, SampleAugmentation) else None
     inputs = (run.data_key,) if earlier is None else (run.data_key, earlier[0].key)
-    stage = run.stage("classifier", (p.classifier, identity), *inputs)
+    stage = run.stage("classifier", (plain(p.classifier, trained=True), identity), *inputs)
     if ranks.agreed(stage.done):
         return Classified(stage)
     with run.making(stage) as notes:
@@ -100,7 +103,7 @@ def train_classifier(run: Run) -> Classified:
 
 def find_seeds(run: Run, classifier: Classified) -> Maps:
     """Maps of the training images for their tags and, to be scored, of the held-out ones for theirs."""
-    method, made_from = run.pipeline.seeds, classifier.key
+    method, made_from = run.pipeline.seeds, _as_read(run.pipeline.classifier, classifier)
     if isinstance(method, ReadsFiles):
         made_from = key_of("files", method.fingerprint(), made_from)
     learned = _learned(run, "localiser", method, made_from)
@@ -111,6 +114,13 @@ def find_seeds(run: Run, classifier: Classified) -> Maps:
     with run.making(stage):
         take_part(locating(run, stage, locate or method.prepare(run.context(stage))))
     return Maps(stage)
+
+
+def _as_read(settings: Classifier | None, classifier: Classified) -> str:
+    """Key of a trained classifier together with how it is read."""
+    if plain(settings) == plain(settings, trained=True):
+        return classifier.key
+    return key_of("reading", settings, classifier.key)
 
 
 def refine(run: Run, seeds: Maps) -> Maps:

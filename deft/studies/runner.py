@@ -41,7 +41,7 @@ from deft.data.faults import refuse
 from deft.engine.plan import Watch
 from deft.pipeline import Pipeline
 from deft.runner.run import resolved, working
-from deft.settings import plain
+from deft.settings import plain, restore
 from deft.stages.context import Run
 from deft.studies.origin import commit, machine, versions
 from deft.studies.outcome import Outcome, write
@@ -240,6 +240,7 @@ class StudyRunner:
             record = path.parents[1] / "run.json"
             if record.exists() and read_json(path).get("state") == "done":
                 settings = read_json(record)["settings"]
+                settings["classifier"] = _as_trained(settings["classifier"])
                 if {name: settings.get(name) for name in wanted} == wanted:
                     return True
         return False
@@ -249,5 +250,13 @@ def _classifier_settings(pipeline: Pipeline) -> dict[str, Any]:
     """All settings that determine the trained classifier, in the form in which ``run.json`` stores them."""
     pipeline = resolved(pipeline)
     names = ("classifier", "backbone", "stride", "precision")
-    settings = {name: plain(getattr(pipeline, name)) for name in names}
+    settings = {name: plain(getattr(pipeline, name), trained=True) for name in names}
     return {**settings, "weights": weights_digest(pipeline.weights, pipeline.backbone)}
+
+
+def _as_trained(recorded: Any) -> Any:
+    """Recorded settings of a classifier without those of how it is read, which train no other classifier."""
+    try:
+        return plain(restore(recorded), trained=True)
+    except InputError:  # a class of the user's own, which cannot be built from a record
+        return recorded

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from deft.classify.linear import LinearHead
+from deft.classify.linear import BackgroundHead, LinearHead
+from deft.classify.readings import Eq7
 
 
 def batch() -> tuple[torch.Tensor, torch.Tensor, torch.Generator]:
@@ -69,3 +71,38 @@ def test_dropout_leaves_channels_out_of_training_alone() -> None:
         torch.testing.assert_close(scores.mean(0), whole.logits(features), atol=0.03, rtol=0)
         torch.testing.assert_close(head.eval().logits(features), whole.logits(features))
         torch.testing.assert_close(head.train().activation(features), whole.activation(features))
+
+
+def test_stretched_it_is_read_as_defts_background_map() -> None:
+    features, _, _ = batch()
+    head = LinearHead(stretched=True).build(6, 3)
+    scores = torch.einsum("kc,nchw->nkhw", head.classifier.weight[:, :, 0, 0], features)
+    total = scores[0] + scores[1]
+    lowest, highest = total.amin(dim=(1, 2), keepdim=True), total.amax(dim=(1, 2), keepdim=True)
+    maps = head.combine(head.activation(features)[0] + head.activation(features)[1])
+    squared = ((total - lowest) / (highest - lowest)) ** 2
+    positive = scores[0].relu() + scores[1].relu()
+    expected = torch.maximum(squared, (positive / positive.amax(dim=(1, 2), keepdim=True)) ** 2)
+    torch.testing.assert_close(maps, expected, atol=1e-4, rtol=0)
+
+
+def test_the_background_classifier_learns_what_f_bg_learns_from_equal_vectors() -> None:
+    features, labels, rng = batch()
+    head = BackgroundHead().build(6, 3)
+    scores = head.f_bg(features.mean(dim=(2, 3)))
+    both = torch.nn.functional.binary_cross_entropy_with_logits
+    expected = (both(scores, 1 - labels) + both(scores, torch.ones_like(labels))) / 2  # the terms of Eq. 3 with f_bg
+    torch.testing.assert_close(head.loss(features, labels, 1, rng)["background"], expected)
+    with torch.no_grad():
+        head.f_bg.weight.zero_()
+        head.f_bg.bias.copy_(torch.tensor([0.5, 0.75, 1 - 1e-6]).logit())
+    assert head.logits(features)[0].sigmoid().tolist() == pytest.approx([1, 0.5, 0], abs=1e-3)
+
+
+def test_the_background_classifier_is_read_as_f_bg_is() -> None:
+    features, _, _ = batch()
+    head = BackgroundHead().build(6, 3)
+    scores = torch.einsum("kc,nchw->nkhw", head.f_bg.weight, features)
+    expected = Eq7().combine(Eq7().activation(-scores, scores)[0])
+    torch.testing.assert_close(head.combine(head.activation(features)[0]), expected)
+    assert head.groups() == [(list(head.parameters()), 10.0)]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from deft.classify.swap_forms import SWAP_FORMS, LinearSwap, MlpSwap, SharedSwap
+from deft.classify.swap_forms import SWAP_FORMS, LinearSwap, MlpSwap, ObjectSwap, SharedSwap
 
 C, K = 6, 3
 
@@ -41,3 +41,14 @@ def test_additive_forms_give_every_object_the_same_lift(name: str) -> None:
         return second - first
 
     assert torch.allclose(lift(objects[0]), lift(objects[1]), atol=1e-5) == form.additive
+
+
+def test_the_control_sees_no_background_and_learns_nothing_of_it() -> None:
+    form, (f_swap, f_fg, pair) = ObjectSwap(), made("object")
+    other = torch.cat([pair[:, :C], torch.randn(5, C)], dim=1)
+    scores = form.logits(f_swap, f_fg, pair)
+    assert torch.equal(scores, form.logits(f_swap, f_fg, other))
+    layer = f_swap[0]
+    torch.testing.assert_close(scores, pair[:, :C] @ layer.weight[:, :C].T + layer.bias)
+    scores.sum().backward()
+    assert layer.weight.grad[:, :C].any() and not layer.weight.grad[:, C:].any() and not layer.weight[:, C:].any()

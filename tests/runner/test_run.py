@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import deft
 from deft.artifacts import load_mask, load_seeds, read_json, save_mask, write_json
@@ -109,6 +110,18 @@ def test_stages_of_equal_settings_are_taken_over(done: Path, folder_data: Path, 
     deft.run(other, f"folder:{folder_data}", tmp_path / "b", reuse=[done], name="irn_deft")
     for stage in ("classifier", "seeds", "refine"):
         assert (tmp_path / "b" / stage / "stage.json").read_text() == (done / stage / "stage.json").read_text()
+
+
+def test_another_reading_takes_over_the_classifier_and_reads_other_seeds(
+    done: Path, folder_data: Path, tmp_path: Path
+) -> None:
+    other = replace(tiny(irn_deft(), "classifier.head.map=ObjectMap"), refine=None)
+    deft.run(other, f"folder:{folder_data}", tmp_path / "b", reuse=[done], name="irn_deft")
+    both = done, tmp_path / "b"
+    trained, again = (read_json(folder / "classifier" / "stage.json") for folder in both)
+    assert trained == again
+    seeds, others = (load_seeds(next((folder / "seeds" / "train").glob("*.npz"))).maps for folder in both)
+    assert not torch.equal(seeds, others)
 
 
 def test_a_number_in_the_place_of_auto_is_other_settings(done: Path, folder_data: Path) -> None:
