@@ -27,6 +27,7 @@ LAYOUT = Layout(
     "IoU of each class: masks of train at the run's threshold",
     paper="paper, VOC",
     curve=("train", "masks"),
+    counted="masks",
 )
 
 

@@ -33,7 +33,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from deft.artifacts import InUseError, claim, file_stem, read_json
+from deft.artifacts import InUseError, claim, file_stem, read_json, write_json
 from deft.backbone import weights_digest
 from deft.contracts import InputError, Splits
 from deft.data import check, open_data
@@ -45,6 +45,7 @@ from deft.settings import plain, restore
 from deft.stages.context import Run
 from deft.studies.origin import commit, machine, versions
 from deft.studies.outcome import Outcome, write
+from deft.studies.paired import RECORD, counted
 from deft.studies.rows import Finding, Row, choose_rows
 
 POLL_SECONDS = 5.0
@@ -144,16 +145,16 @@ class StudyRunner:
             yield held.enter_context(working(pipeline, self.data, folder, reuse, name, watch))
 
     def make(self, row: Row, seed: int) -> None:
-        """Make a run and keep only its scores: the ``work`` of the studies that are tables of scores."""
-        with self.run(row.name, row.pipeline, seed):
-            pass
+        """Make a run and record its scores and counts: the ``work`` of the studies that are tables of scores."""
+        with self.run(row.name, row.pipeline, seed) as run:
+            write_json(run.out.path / RECORD, counted(run))
 
     def survey(
         self,
         rows: Sequence[Row],
         work: Callable[[Row, int], None],
         compose: Callable[[list[Finding]], Outcome],
-        record: str = "scores.json",
+        record: str = RECORD,
     ) -> Outcome:
         """Make the missing runs, seed by seed, and write the page after each.
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from deft.report.data import Curve
 from deft.report.plots import bar_chart, threshold_chart
 from deft.studies.markdown import escape_markdown
 from deft.studies.outcome import NOTHING, Outcome, Plot, Table, cell
+from deft.studies.paired import significance
 from deft.studies.rows import Finding, Row
 
 SWEPT = (
@@ -24,6 +25,13 @@ SWEPT = (
 MEASURE = (
     "mIoU with background from one confusion matrix per split, in per cent, mean ± standard deviation (n − 1) over "
     "random seeds. The seed determines all randomness; rows with the same seed see the images in the same order."
+)
+INTERVAL = ("95 % interval", "draws above 0")
+"""Headings of the columns of significance."""
+BOOTSTRAP = (
+    "2,000 draws of as many images, and of as many seeds, with replacement, the same for both systems (paired "
+    "bootstrap). An interval that includes 0 does not tell the systems apart; with one seed it does not include the "
+    "variation between trainings."
 )
 PAPER = "The paper's results are on VOC 2012 with ResNet-50: another dataset and another network."
 
@@ -94,6 +102,8 @@ class Layout:
     """Heading of the column with the paper's results; no such column if empty."""
     curve: tuple[str, ...] = ()
     """Path of the maps whose threshold curve is drawn; none if empty."""
+    counted: str = "seeds"
+    """What the significance of differences is computed of: ``seeds``, ``masks`` or ``network``."""
     notes: tuple[str, ...] = ()
 
     def compose(self, findings: Sequence[Finding]) -> Outcome:
@@ -110,7 +120,7 @@ class Layout:
             tuple(tables),
             tuple(self._plots(rows, known)),
             notes=(SWEPT, *([PAPER] if self.paper else []), *self.notes),
-            values={row.name: self._values(row, known[row.name]) for row in rows},
+            values={row.name: self._values(row, known) for row in rows},
         )
 
     def _main(self, rows: Sequence[Row], known: Mapping[str, Mapping[int, Any]], failed: set[str]) -> Table:
@@ -141,20 +151,30 @@ class Layout:
                 if not both:
                     continue
                 numbers = [difference(column, known[row.name], known[base], both) for column in shown]
-                cells.append((f"{row.label} vs. {labels[base]}", str(len(both)), *numbers))
+                tested = self._significance(known[row.name], known[base], both)
+                cells.append((f"{row.label} vs. {labels[base]}", str(len(both)), *numbers, *tested))
         if not cells:
             return []
-        used = [index for index in range(2 + len(shown)) if any(line[index] != NOTHING for line in cells)]
-        heads = ("difference", "seeds", *(column.title for column in shown))
+        used = [index for index in range(len(cells[0])) if any(line[index] != NOTHING for line in cells)]
+        heads = ("difference", "seeds", *(column.title for column in shown), *INTERVAL)
         return [
             Table(
                 "Paired differences, seed by seed",
                 tuple(heads[index] for index in used),
                 tuple(tuple(line[index] for index in used) for line in cells),
                 "Score of the first system minus that of the second: mean ± standard deviation over pairs of runs with "
-                "the same seed, and the number of seeds with a positive difference.",
+                "the same seed, and the number of seeds with a positive difference. "
+                f"The interval is that of {self.counted} at the threshold in use: {BOOTSTRAP}",
             )
         ]
+
+    def _significance(
+        self, ones: Mapping[int, Any], others: Mapping[int, Any], seeds: Sequence[int]
+    ) -> tuple[str, str]:
+        found = significance(ones, others, seeds, self.counted)
+        if found is None:
+            return NOTHING, NOTHING
+        return f"{100 * found.low:+.1f} to {100 * found.high:+.1f}", f"{100 * found.above:.0f} %"
 
     def _classes(self, rows: Sequence[Row], known: Mapping[str, Mapping[int, Any]]) -> list[Table]:
         shown = [row for row in rows if known[row.name]]
@@ -198,7 +218,8 @@ class Layout:
             plots.append(Plot("thresholds", threshold_chart(curves), alt))
         return plots
 
-    def _values(self, row: Row, runs: Mapping[int, Any]) -> dict[str, Any]:
+    def _values(self, row: Row, known: Mapping[str, Mapping[int, Any]]) -> dict[str, Any]:
+        runs = known[row.name]
         numbers = {
             str(seed): {
                 **{column.title: column.of(one) for column in self.columns},
@@ -208,7 +229,12 @@ class Layout:
             }
             for seed, one in runs.items()
         }
-        return {"label": row.label, "paper": row.paper or None, "seeds": numbers}
+        against = {}
+        for base in row.against:
+            both = sorted(runs.keys() & known.get(base, {}).keys())
+            if both and (found := significance(runs, known[base], both, self.counted)):
+                against[base] = {"seeds": both, **asdict(found)}
+        return {"label": row.label, "paper": row.paper or None, "seeds": numbers, "against": against}
 
 
 def difference(column: Column, ones: Mapping[int, Any], others: Mapping[int, Any], seeds: Sequence[int]) -> str:

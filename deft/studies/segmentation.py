@@ -25,6 +25,7 @@ LAYOUT = Layout(
     Column("IoU", ("val", "segmentation", "iou")),
     "IoU of each class: network, val",
     paper="paper, VOC val / test",
+    counted="network",
     notes=("The masks of a segmentation network involve no threshold.",),
 )
 

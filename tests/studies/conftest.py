@@ -29,7 +29,7 @@ class PlanningRunner(StudyRunner):
         rows: Sequence[Row],
         work: Callable[[Row, int], None],
         compose: Callable[[list[Finding]], Outcome],
-        record: str = "scores.json",
+        record: str = "study.json",
     ) -> Outcome:
         self.rows.update({row.name: row for row in rows})
         return compose(

@@ -282,12 +282,12 @@ def test_two_processes_share_the_work_and_a_killed_one_loses_nothing(folder_data
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     first = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
     for _ in range(1200):
-        if any((tmp_path / "runs").glob("*/*/scores.json")):
+        if any((tmp_path / "runs").glob("*/*/study.json")):
             break
         time.sleep(0.1)
     first.send_signal(signal.SIGKILL)
     first.wait()
-    done = {path.parent.name for path in (tmp_path / "runs" / "0").glob("*/scores.json")}
+    done = {path.parent.name for path in (tmp_path / "runs" / "0").glob("*/study.json")}
     processes = [
         subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment)
         for _ in range(2)

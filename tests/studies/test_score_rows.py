@@ -55,10 +55,10 @@ def made(
     """A study of these rows, each of which has been made with that pipeline and that score."""
     runner = StudyRunner(data, out, seeds=(0,), systems=tuple(rows) if systems is None else systems)
     for row, (pipeline, miou) in rows.items():
-        write_json(runner.folder(row, pipeline, 0) / "scores.json", scores(miou))
+        write_json(runner.folder(row, pipeline, 0) / "study.json", scores(miou))
     outcome = STUDIES[name](runner)
     assert (outcome.failures, outcome.open) == ((), 0)
-    assert sorted(path.parent.name for path in out.glob("runs/0/*/scores.json")) == sorted(
+    assert sorted(path.parent.name for path in out.glob("runs/0/*/study.json")) == sorted(
         runner.folder(row, pipeline, 0).name for row, (pipeline, _) in rows.items()
     )
     return outcome

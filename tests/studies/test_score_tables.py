@@ -9,6 +9,7 @@ from deft.recipes import cam, irn
 from deft.report.data import Curve
 from deft.studies import score_tables
 from deft.studies.outcome import Table
+from deft.studies.paired import COUNTED
 from deft.studies.rows import Finding, Row
 from deft.studies.score_tables import MASKS, NETWORK, SEEDS, Column, Layout, difference, mean_and_spread
 
@@ -136,3 +137,19 @@ def test_mean_and_spread_of_known_values() -> None:
     assert mean_and_spread([0.2, None, 0.4]) == (pytest.approx(0.3), pytest.approx(math.sqrt(0.02)))
     assert mean_and_spread([0.2]) == (0.2, 0.0)
     assert math.isnan(mean_and_spread([None])[0])
+
+
+def test_differences_say_how_far_images_and_seeds_decide_them() -> None:
+    def counting(row: Row, seed: int, hits: int) -> Finding:
+        images = {f"i{n}": {"0": [50 + n, 100], "1": [hits + 5 * n, 100]} for n in range(8)}
+        return Finding(row, seed, scores(0.4, 0.5) | {COUNTED: {"seeds": images}})
+
+    findings = [counting(BASE, 0, 30), counting(BASE, 1, 30), counting(DEFT, 0, 40), counting(DEFT, 1, 50)]
+    outcome = LAYOUT.compose(findings)
+    table = next(table for table in outcome.tables if table.title.startswith("Paired"))
+    assert table.columns[-2:] == ("95 % interval", "draws above 0")
+    assert table.rows[0][-2:] == ("+5.0 to +10.0", "100 %")  # the seeds alone: all images differ alike
+    found = outcome.values["irn_deft"]["against"]["irn"]
+    assert found.pop("seeds") == [0, 1]
+    assert found == pytest.approx({"mean": 0.075, "low": 0.05, "high": 0.1, "above": 1.0})
+    assert outcome.values["irn"]["against"] == {}
