@@ -120,9 +120,10 @@ def measure(folder: Path, part: str, data: Dataset, every: int) -> tuple[str, di
     """The scores of every reading of one run's classifier on one split, and the signs of its background scores."""
     pipeline = restore(read_json(folder / "run.json")["settings"])
     classifier, cam = pipeline.own_classifier, pipeline.seeds
-    assert isinstance(cam, Cam) and isinstance(classifier.head, DeftHead | LinearHead)
-    plain = isinstance(classifier.head, LinearHead)
-    head = replace(classifier.head, stretched=True) if plain else replace(classifier.head, map=KeepsSums())
+    own = classifier.head
+    assert isinstance(cam, Cam) and isinstance(own, DeftHead | LinearHead)
+    plain = isinstance(own, LinearHead)
+    head = replace(own, stretched=True) if isinstance(own, LinearHead) else replace(own, map=KeepsSums())
     network = load_classifier(folder / "classifier" / "model.safetensors", head)
     kept: list[Tensor] = []
 
