@@ -1,25 +1,26 @@
 """The studies on the MSRC photographs, in a protocol that is affordable on two CPU cores.
 
-    python benchmarks/studies.py --data voc:PATH --weights PATH --out runs/studies localisation ablation
+    python benchmarks/studies.py --data voc:PATH --weights FOLDER --backbone mobilenetv2_100 localisation ablation
 
-Runs are kept in OUT and shared between studies; tables, numbers and images are copied to ``benchmarks/msrc/``. The
-script can be stopped and restarted at any time, and several processes can work in one OUT.
+Runs are kept in OUT and shared between studies; tables, numbers and images are copied to ``benchmarks/msrc/BACKBONE/``,
+from which ``benchmarks/results.py`` draws ``docs/results.md``. The script can be stopped and restarted at any time, and
+several processes can work in one OUT.
 
 The protocol has a smaller backbone and crop than the recipes, half their minimum number of training steps and three of
-their four scales. It is the same for every row; nothing was chosen on train or val, which are reported. Everything is
-computed in float32; in the tables recorded when precision could be set for seeds alone (``seeds.precision=bf16``), maps
-were computed in bf16.
+their four scales. It is the same for every row. Thresholds are chosen by the runs themselves, without masks, and the
+precision is the one that recipes take on the machine. Nothing was chosen on train or val, which are reported.
 """
 
 from __future__ import annotations
 
 import argparse
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
+from deft.artifacts import read_json, write_json
 from deft.studies import STUDIES, StudyRunner
 from deft.studies.activation import activation
+from deft.studies.outcome import Outcome
 from deft.studies.probe import ProbeSettings
 
 PROTOCOL = (
@@ -29,57 +30,79 @@ PROTOCOL = (
 )
 REFINED = ("refine.crop=0.7", "refine.plan.min_steps=60")
 NETWORK = ("segment.plan.min_steps=180",)
+PIXELS = ("seeds.crop=0.7", "seeds.plan.min_steps=180")
+"""For AMN, whose seed method trains a network of its own."""
 BEYOND = {"masks": REFINED, "context": REFINED, "bias": REFINED, "segmentation": REFINED + NETWORK}
 """Settings of the stages after the seeds, for the studies that run them."""
-CHOSEN = ("irn:refine.labels.fg=0.75", "irn:refine.labels.bg=0.45", "irn:refine.background=0.63")
-"""For the studies named ``_chosen``: the best of a few thresholds for `irn` on the photographs of `test`.
-
-`irn_deft` had 0.22 for its seeds, also chosen there, and IRN's published thresholds after them. Recipes now choose
-their own.
-"""
+ROUNDS = ("cda", "cda_deft")
+"""Systems that refine masks even for their seeds."""
 PROBE = ProbeSettings(images=60, points=10)
 
 
 def main() -> None:
     reader = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    reader.add_argument("studies", nargs="+", choices=sorted(STUDIES))
+    reader.add_argument("--data", required=True, help="voc:PATH of MSRC")
+    reader.add_argument("--weights", required=True, help="folder of the backbones' weights")
+    reader.add_argument("--backbone", default="mobilenetv2_100")
     reader.add_argument(
-        "studies", nargs="+", choices=[*sorted(STUDIES), "masks_chosen", "segmentation_chosen", "context_chosen"]
+        "--out", type=Path, default=Path("runs/studies"), help="a folder for each backbone is made in it"
     )
-    reader.add_argument("--data", required=True)
-    reader.add_argument("--weights", required=True)
-    reader.add_argument("--out", type=Path, default=Path("runs/studies"))
     reader.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     reader.add_argument("--systems", nargs="+", default=[])
-    reader.add_argument("--set", action="append", default=[])
+    reader.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
+    reader.add_argument("--unpublished", action="store_true", help="leave benchmarks/msrc/ as it is")
     given = reader.parse_args()
     for name in given.studies:
-        study = name.removesuffix("_chosen")
-        settings = (*PROTOCOL, *BEYOND.get(study, ()), *(CHOSEN if study != name else ()), *given.set)
+        shown = [name, *(["--systems", *given.systems] if given.systems else [])]
         runner = StudyRunner(
             data=given.data,
-            out=given.out,
+            out=given.out / given.backbone,
             seeds=tuple(given.seeds),
-            settings=(*settings, f"weights={given.weights}"),
+            settings=settings(name, given.backbone, given.weights, given.systems, given.set),
             systems=tuple(given.systems),
-            command=f"python benchmarks/studies.py {name} {' '.join(given.systems and ['--systems', *given.systems])}",
+            command=f"python benchmarks/studies.py --backbone {given.backbone} {' '.join(shown)}",
         )
-        outcome = activation(runner, PROBE) if name == "activation" else STUDIES[study](runner)
-        if study != name:
-            outcome = replace(outcome, name=name, title=f"{outcome.title}, thresholds chosen on other photographs")
-        runner.publish(outcome)
-        keep(given.out, name)
+        outcome = activation(runner, PROBE) if name == "activation" else STUDIES[name](runner)
+        if not given.unpublished:
+            keep(runner, outcome, given.backbone)
 
 
-def keep(out: Path, name: str) -> None:
+def settings(study: str, backbone: str, weights: str, systems: list[str], more: list[str]) -> tuple[str, ...]:
+    """The protocol's settings of the rows of a study."""
+    refined = REFINED if study not in BEYOND else ()
+    of_rows = [f"{name}:{item}" for name in systems if name.startswith("amn") for item in PIXELS]
+    of_rows += [f"{name}:{item}" for name in systems if name in ROUNDS for item in refined]
+    return (f"backbone={backbone}", f"weights={weights}", *PROTOCOL, *BEYOND.get(study, ()), *of_rows, *more)
+
+
+def keep(runner: StudyRunner, outcome: Outcome, backbone: str) -> None:
     """Copy a study's files to ``benchmarks/msrc/``, except its example photographs, which belong to others."""
-    place = Path(__file__).parent / "msrc"
-    place.mkdir(exist_ok=True)
-    for path in out.glob(f"{name}[.-]*"):
-        if path.suffix == ".md":
-            lines = [line for line in path.read_text().splitlines() if f"]({name}-examples" not in line]
-            (place / path.name).write_text("\n".join(lines) + "\n")
-        elif path.suffix in (".json", ".png") and not path.stem.endswith("-examples"):
+    place = Path(__file__).parent / "msrc" / backbone
+    place.mkdir(exist_ok=True, parents=True)
+    weights = next(item for item in runner.settings if item.startswith("weights="))
+    for path in runner.out.glob(f"{outcome.name}[.-]*"):
+        if path.suffix in (".md", ".json"):
+            lines = [line for line in path.read_text().splitlines() if f"]({outcome.name}-examples" not in line]
+            text = "\n".join(lines).replace(runner.data, "voc:MSRC").replace(weights, "weights=FOLDER")
+            (place / path.name).write_text(text + "\n")
+        elif path.suffix == ".png" and not path.stem.endswith("-examples"):
             shutil.copyfile(path, place / path.name)
+    seconds(runner, place / "seconds.json")
+
+
+def seconds(runner: StudyRunner, path: Path) -> None:
+    """Add the seconds of each stage of the runs that are made, by system and seed, to those known."""
+    known = read_json(path) if path.exists() else {}
+    for record in sorted((runner.out / "runs").glob("*/*/run.json")):
+        run = read_json(record)
+        stages = {}
+        for stage in sorted(record.parent.glob("*/stage.json")):
+            made = read_json(stage)
+            if made.get("state") == "done":
+                stages[stage.parent.name] = made["seconds"]
+        known.setdefault(run["recipe"], {}).setdefault(str(run["settings"]["seed"]), {}).update(stages)
+    write_json(path, known)
 
 
 if __name__ == "__main__":

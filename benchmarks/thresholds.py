@@ -3,7 +3,7 @@
     python benchmarks/thresholds.py msrc --data voc:PATH --weights PATH [--backbone tf_efficientnet_lite0]
     python benchmarks/thresholds.py demo
 
-MSRC has the protocol of ``benchmarks/studies.py``, with the precision that recipes take on the machine. On `demo:` the
+MSRC has the protocol of ``benchmarks/studies.py``. On `demo:` the
 classifiers are those of the recipes `demo_cam` and `demo`, and what stands behind them is that of each system. Runs are
 kept in OUT and shared with other studies there; tables and numbers are copied to ``benchmarks/thresholds/``. It can be
 stopped and started at will.
@@ -27,10 +27,10 @@ from deft.refine.psa import Psa
 from deft.studies import Row, StudyRunner
 from deft.studies.rows import system_rows
 from deft.studies.thresholds import SYSTEMS, thresholds
-from studies import PROTOCOL, REFINED
+from studies import PIXELS, PROTOCOL, REFINED
 
-MSRC = (*(item for item in PROTOCOL if not item.startswith(("backbone", "precision"))), *REFINED)
-LOCALISER = ("amn:seeds.crop=0.7", "amn:seeds.plan.min_steps=180")
+MSRC = (*PROTOCOL, *REFINED)
+LOCALISER = tuple(f"amn:{item}" for item in PIXELS)
 
 DEMO = ("seeds.scales=(0.5, 1.0, 1.5, 2.0)",)
 """One scale more than the demo has."""
