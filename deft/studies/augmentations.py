@@ -6,6 +6,7 @@ epochs, and 10 for DEFT, which swaps from the sixth. ``--set classifier.plan.epo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from deft.studies.outcome import Outcome
@@ -13,7 +14,7 @@ from deft.studies.rows import system_rows, up_to_seeds
 from deft.studies.runner import StudyRunner
 from deft.studies.score_tables import SEEDS, Column, Layout
 
-BASE = "irn"
+BASE, TWIN = "irn", "_deft"
 PAPER = {
     BASE: "48.3",
     "mixup": "49.0",
@@ -45,7 +46,14 @@ def augmentations(runner: StudyRunner) -> Outcome:
     runner.require_ground_truth()
     rows = runner.choose(system_rows(PAPER), tuple(PAPER))
     rows = [replace(row, pipeline=up_to_seeds(row.pipeline)) for row in rows]
-    chosen = {row.name for row in rows}
-    if BASE in chosen:
-        rows = [replace(row, against=(BASE,) if row.name != BASE else ()) for row in rows]
+    chosen = [row.name for row in rows]
+    rows = [replace(row, against=_rivals(row.name, chosen)) for row in rows]
     return runner.survey(rows, runner.make, LAYOUT.compose)
+
+
+def _rivals(name: str, chosen: Sequence[str]) -> tuple[str, ...]:
+    """What a row is compared with: its augmentation without DEFT, no augmentation, and DEFT with all others."""
+    plain = [other for other in chosen if not other.endswith(TWIN)]
+    others = plain if name == BASE + TWIN else []
+    rivals = dict.fromkeys([name.removesuffix(TWIN), BASE, *others])
+    return tuple(rival for rival in rivals if rival in chosen and rival != name)

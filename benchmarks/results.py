@@ -1,0 +1,493 @@
+"""Draw ``docs/results.md`` and its pictures from the files of this folder: ``python benchmarks/results.py``.
+
+Every number on the page comes from a ``.json`` that a script of this folder has written. ``tests/test_results.py``
+compares the page with the files.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import statistics
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from deft.artifacts import atomic_write
+from deft.studies.outcome import NOTHING, cell
+from deft.studies.score_tables import mean_and_spread
+
+HERE = Path(__file__).parent
+DOCS = HERE.parent / "docs"
+BACKBONES = {"mobilenetv2_100": "MobileNetV2", "tf_efficientnet_lite0": "EfficientNet-Lite0"}
+COLOURS = ("#0f6b6b", "#c8553d")
+SEEDS = 3
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A table of the paper that is a table of scores."""
+
+    name: str
+    table: str
+    title: str
+    auto: str
+    """Key of the score that a user gets."""
+    swept: str = ""
+    """Key of the score at the best threshold; empty where there is no threshold."""
+    rows: tuple[str, ...] = ()
+    """Names of its rows; those without a run are listed as open."""
+
+
+SYSTEMS = tuple(f"{name}{twin}" for name in ("psa", "irn", "advcam", "amn") for twin in ("", "_deft"))
+PLAIN = ("mixup", "manifold_mixup", "cutout", "cutmix", "hide_and_seek", "cda")
+AUGMENTED = ("irn", *PLAIN, "irn_deft", *(f"{name}_deft" for name in PLAIN))
+ABLATION = (
+    *("base", "base_stretched", "background", "disentangle"),
+    *("background_swap", "object_swap", "no_background", "both_swaps"),
+)
+STUDIES = (
+    Study("localisation", "1a", "Seeds of each system", "seeds train, auto", "seeds train, swept", SYSTEMS),
+    Study("augmentations", "1b", "Seeds by augmentation", "seeds train, auto", "seeds train, swept", AUGMENTED),
+    Study("masks", "2a", "Pseudo-masks of each system", "masks train, auto", "masks train, swept", SYSTEMS),
+    Study("segmentation", "2b", "Segmentation network", "network val", "", SYSTEMS),
+    Study("ablation", "4", "Ablation of DEFT", "seeds train, auto", "seeds train, swept", ABLATION),
+)
+
+
+def main() -> None:
+    for name, png in pictures().items():
+        atomic_write(DOCS / "results" / name, png)
+    (DOCS / "results.md").write_text(page())
+
+
+def page() -> str:
+    """The page, in Markdown."""
+    known = studies()
+    parts = [INTRODUCTION.strip(), claims(known)]
+    for study in STUDIES:
+        parts.append(table(study, known))
+    parts += [context(), leaning(), readings(), mechanism(), costs(known), NOT_RUN.strip()]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def studies() -> dict[str, dict[str, Json]]:
+    """The results of each study by backbone."""
+    return {
+        study.name: {backbone: found for backbone in BACKBONES if (found := read(f"msrc/{backbone}/{study.name}.json"))}
+        for study in STUDIES
+    }
+
+
+def read(name: str) -> Json:
+    """A file of this folder; empty if it is not there yet."""
+    path = HERE / name
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+INTRODUCTION = """
+# Results
+
+Every system of the paper and its variant with DEFT, on real photographs, at thresholds that the runs chose themselves
+without masks. The paper reports VOC 2012 with a ResNet-50; here it is MSRC with two small networks, on two CPU cores.
+Compare rows with each other, not with the paper's numbers.
+
+- **Data:** 297 photographs of MSRC to train on, with 16 classes of objects, and 101 held out. MSRC suits the question:
+  every cow and every sheep stands on grass, and of the boats only one is seen without water.
+- **Protocol:** the same for every row: crops of 0.7 of the typical side, at least 180 steps, three scales, equal
+  batches and seeds. Settings were chosen on a third split, `test`, with MobileNetV2
+  ([studies.md](studies.md#what-was-tried)).
+- **Numbers** are mIoU in per cent with background, mean ± standard deviation over random seeds. The first is at the
+  threshold that the run chose from its maps and photographs; in brackets, the best of 100 thresholds, chosen on the
+  ground truth that scores it.
+- **Differences** are between runs of the same seed, at the chosen thresholds, with a 95 % interval: a paired bootstrap
+  over images and seeds. An interval that contains 0 does not tell two systems apart. With one seed it covers the images
+  only, and is too narrow.
+- **Source:** each table is drawn from a file in [benchmarks/](../benchmarks/README.md), which names its command, commit
+  and machine and has the scores of each class; `python benchmarks/results.py` draws this page. Rows were trained by
+  commits between the one that introduced automatic thresholds and the one that is named: those changed rounding, not
+  methods.
+"""
+
+NOT_RUN = """
+## Not run
+
+VOC 2012, COCO, ResNet-50 and any GPU. On VOC with a ResNet-50, [protocols.md](protocols.md#hours-to-expect) estimates
+52 hours of one GPU for a seed of all tables, 39 of them for AdvCAM, and has the commands. COCO's training split is
+eight times as large as VOC's. On two CPU cores neither is feasible.
+"""
+
+
+def scores(found: Json, key: str) -> list[float | None]:
+    """One score of a row, by seed."""
+    return [one.get(key) for one in found.get("seeds", {}).values()]
+
+
+def interval(found: Json) -> str:
+    """A difference with its interval."""
+    return f"{100 * found['mean']:+.1f} ({100 * found['low']:+.1f} to {100 * found['high']:+.1f})"
+
+
+def table(study: Study, known: Mapping[str, Mapping[str, Json]]) -> str:
+    """The section of a study: what was measured, the table, the picture."""
+    results = known[study.name]
+    if not results:
+        return ""
+    heads = ["system"]
+    for backbone in results:
+        name = BACKBONES[backbone]
+        heads += [f"{name}, seeds", name, "difference"]
+    lines = [f"| {' | '.join([*heads, 'paper'])} |", "|---" * (len(heads) + 1) + "|"]
+    names = list(dict.fromkeys([*study.rows, *(name for one in results.values() for name in one["found"])]))
+    for name in names:
+        cells, label, paper = [], name, ""
+        for one in results.values():
+            row = one["found"].get(name, {})
+            label, paper = row.get("label", label), row.get("paper") or paper
+            count = len(row.get("seeds", {}))
+            text = cell(scores(row, study.auto))
+            if study.swept and count:
+                text += f" ({cell(scores(row, study.swept))})"
+            difference = next(iter(row.get("against", {}).items()), None)
+            against = NOTHING if difference is None else f"{interval(difference[1])} to `{difference[0]}`"
+            cells += [str(count) if count else "open", text, against]
+        lines.append(f"| {label if ' ' in label else f'`{label}`'} | {' | '.join(cells)} | {paper or NOTHING} |")
+    files = ", ".join(f"[{BACKBONES[one]}](../benchmarks/msrc/{one}/{study.name}.md)" for one in results)
+    return "\n".join(
+        [
+            f"## {study.title} (Table {study.table})",
+            "",
+            f"Class by class, with curves over thresholds: {files}.",
+            "",
+            *lines,
+            "",
+            f"![{study.title}: {words(study, results)}](results/{study.name}.png)",
+        ]
+    )
+
+
+def words(study: Study, results: Mapping[str, Json]) -> str:
+    """The picture's numbers as alternative text."""
+    parts = []
+    for backbone, one in results.items():
+        means = {name: mean_and_spread(scores(row, study.auto))[0] for name, row in one["found"].items()}
+        named = (f"{name} {100 * mean:.1f}" for name, mean in means.items() if mean == mean)
+        parts.append(f"{BACKBONES[backbone]}: {', '.join(named)}")
+    return "; ".join(parts).replace("_", r"\_")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement of the paper that a difference of two rows decides."""
+
+    text: str
+    study: str
+    row: str
+    base: str
+
+
+def stated() -> Iterator[Claim]:
+    """The paper's statements, and those that a fair comparison would support."""
+    for name in ("irn", "psa", "amn", "advcam"):
+        yield Claim(f"Seeds of `{name}` are better with DEFT", "localisation", f"{name}_deft", name)
+    for name in PLAIN:
+        yield Claim(f"Seeds of `{name}` are better with DEFT", "augmentations", f"{name}_deft", name)
+    for name in PLAIN:
+        yield Claim(f"DEFT's seeds are better than those of `{name}`", "augmentations", "irn_deft", name)
+    for name in ("irn", "psa", "amn", "advcam"):
+        yield Claim(f"Masks of `{name}` are better with DEFT", "masks", f"{name}_deft", name)
+    for name in ("irn", "psa", "amn", "advcam"):
+        yield Claim(f"The network of `{name}` is better with DEFT", "segmentation", f"{name}_deft", name)
+    yield Claim("The losses of Eq. 3 improve on plain CAM", "ablation", "disentangle", "base")
+    yield Claim("The background swap improves on Eq. 3", "ablation", "background_swap", "disentangle")
+    yield Claim("Both swaps improve on the background swap", "ablation", "both_swaps", "background_swap")
+    yield Claim("Swapped backgrounds matter to the swaps", "ablation", "both_swaps", "no_background")
+
+
+def claims(known: Mapping[str, Mapping[str, Json]]) -> str:
+    """Which statements held, by backbone."""
+    heads = [name for backbone, name in BACKBONES.items() if any(backbone in known[study.name] for study in STUDIES)]
+    lines = [
+        "## What held",
+        "",
+        "*Held*: the whole interval is above 0; *contradicted*: below it; otherwise the data do not decide. Seeds in "
+        "square brackets.",
+        "",
+        f"| statement | {' | '.join(heads)} |",
+        "|---" * (len(heads) + 1) + "|",
+    ]
+    for claim in stated():
+        cells = []
+        for backbone, name in BACKBONES.items():
+            if name not in heads:
+                continue
+            rows = known[claim.study].get(backbone, {}).get("found", {})
+            found = rows.get(claim.row, {}).get("against", {}).get(claim.base)
+            cells.append("open" if found is None else verdict(found))
+        lines.append(f"| {claim.text} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def verdict(found: Json) -> str:
+    """Whether a difference is one."""
+    judged = "held" if found["low"] > 0 else "**contradicted**" if found["high"] < 0 else "undecided"
+    return f"{judged}, {interval(found)} [{len(found['seeds'])}]"
+
+
+def context() -> str:
+    """Table 3: classes with their usual context, before and after DEFT."""
+    results = {backbone: found for backbone in BACKBONES if (found := read(f"msrc/{backbone}/context.json"))}
+    if not results:
+        return ""
+    lines = [
+        "## Classes with their usual context (Table 3)",
+        "",
+        "IoU of the class on its photographs that show the context: seeds at the best threshold of the split, and "
+        "masks at the run's threshold.",
+    ]
+    for backbone, one in results.items():
+        known = one["found"]
+        systems = [name for name in ("irn", "irn_deft") if known.get(name)]
+        pairs = list(dict.fromkeys(pair for name in systems for run in known[name].values() for pair in run))
+        lines += ["", f"[{BACKBONES[backbone]}](../benchmarks/msrc/{backbone}/context.md):", ""]
+        lines += [
+            f"| class, context | {' | '.join(f'{kind}, `{name}`' for kind in ('seeds', 'masks') for name in systems)} |"
+        ]
+        lines += ["|---" * (1 + 2 * len(systems)) + "|"]
+        for pair in pairs:
+            cells = [
+                cell([run.get(pair, {}).get("with", {}).get(kind, {}).get("class") for run in known[name].values()])
+                for kind in ("seeds", "masks")
+                for name in systems
+            ]
+            lines.append(f"| {pair} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def leaning() -> str:
+    """What each class leans on, before and after DEFT."""
+    results = {backbone: found for backbone in BACKBONES if (found := read(f"msrc/{backbone}/leaning.json"))}
+    if not results:
+        return ""
+    lines = [
+        "## What each class leans on, before and after DEFT",
+        "",
+        "The share of a context's pixels that the seeds give to the class, on the training photographs of the class "
+        "that show the context: seeds of boats that lie on the water. Context masks are seen by no run. The pairs in "
+        "which plain CAM takes most:",
+        "",
+        "![Share of each context that is taken by the seeds of a class, plain CAM and DEFT](results/leaning.png)",
+    ]
+    for backbone, one in results.items():
+        both = {pair: found for pair, found in one["found"].items() if len(found) == 2}
+        means = {pair: [statistics.fmean(values) for values in found.values()] for pair, found in both.items()}
+        less = sum(after < before for before, after in means.values())
+        before, after = (statistics.fmean(values) for values in zip(*means.values(), strict=True))
+        lines += [
+            "",
+            f"{BACKBONES[backbone]}: in {less} of {len(means)} pairs DEFT takes less of the context; in the mean over "
+            f"pairs {100 * before:.1f} % before and {100 * after:.1f} % after "
+            f"([all pairs](../benchmarks/msrc/{backbone}/leaning.json)).",
+        ]
+    return "\n".join(lines)
+
+
+def readings() -> str:
+    """How the maps are best read."""
+    known = read("readings.json")
+    if not known:
+        return ""
+    lines = [
+        "## How the maps are read",
+        "",
+        "Eq. 7 leaves open how logits are brought to the scale of its 1. The same classifiers, read in every way: mIoU "
+        "at the best threshold, in brackets at the one chosen without masks and at Otsu's; means over the classifiers "
+        "in [readings.md](../benchmarks/readings.md).",
+        "",
+    ]
+    groups = {"images trained on": "train", "held-out images": "held out"}
+    found: Json = known["found"]
+    names = list(dict.fromkeys(name for one in found.values() for name in one["readings"]))
+    lines += ["| reading | " + " | ".join(groups) + " |", "|---" * (1 + len(groups)) + "|"]
+    for name in names:
+        cells = []
+        for part in groups.values():
+            runs = [
+                one["readings"][name]
+                for run, one in found.items()
+                if run.endswith(f", {part}") and name in one["readings"]
+            ]
+            means = (
+                [statistics.fmean(100 * run[at][1] for run in runs) for at in ("best", "both", "Otsu")] if runs else []
+            )
+            cells.append(f"{means[0]:.1f} ({means[1]:.1f}, {means[2]:.1f})" if means else NOTHING)
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    for title, part in groups.items():
+        shares = [one["negative"] for run, one in found.items() if run.endswith(f", {part}") and one["negative"]]
+        if shares:
+            objects, grounds = (
+                100 * statistics.fmean(one[side] for one in shares) for side in ("object", "background")
+            )
+            lines += [
+                "",
+                f"On {title}, the background score is negative in {objects:.0f} % of the cells of the object and "
+                f"{grounds:.0f} % of those of the background.",
+            ]
+    return "\n".join(lines)
+
+
+def mechanism() -> str:
+    """Variants of attention and swaps."""
+    files = {path.stem: json.loads(path.read_text()) for path in sorted((HERE / "mechanism").glob("*.json"))}
+    if not files:
+        return ""
+    lines = ["## Why DEFT's maps are better, and what the swaps do", ""]
+    for name, known in files.items():
+        split, backbone = name.split("-", 1)
+        lines += [
+            f"{BACKBONES[backbone]}, trained on and scored on `{split}`:",
+            "",
+            "| variant | seeds | auto (swept) | object attention: order, perplexity | background attention |",
+            "|---|---|---|---|---|",
+        ]
+        for variant, runs in known["found"].items():
+            values = list(runs.values())
+            attention = [
+                ", ".join(
+                    f"{statistics.fmean(one[what][side] for one in values):.2f}" for what in ("order", "perplexity")
+                )
+                if all("order" in one for one in values)
+                else NOTHING
+                for side in ("object", "background")
+            ]
+            scored = f"{cell([one['auto'] for one in values])} ({cell([one['swept'] for one in values])})"
+            lines.append(f"| {variant} | {len(values)} | {scored} | {attention[0]} | {attention[1]} |")
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def costs(known: Mapping[str, Mapping[str, Json]]) -> str:
+    """Seconds of every row, and the hours of what is open."""
+    lines = ["## What each row costs, and what is open", ""]
+    spent: dict[str, dict[str, float]] = {}
+    for backbone in BACKBONES:
+        for system, seeds in read(f"msrc/{backbone}/seconds.json").items():
+            stages: dict[str, list[float]] = {}
+            for run in seeds.values():
+                for stage, seconds in run.items():
+                    stages.setdefault(stage, []).append(seconds)
+            spent.setdefault(system, {})[backbone] = sum(statistics.fmean(values) for values in stages.values())
+    if not spent:
+        return ""
+    lines += ["Seconds on one thread of two shared cores, all stages that were made, mean over seeds:", ""]
+    lines += ["| row | " + " | ".join(BACKBONES.values()) + " |", "|---" * (1 + len(BACKBONES)) + "|"]
+    for system, costs in spent.items():
+        cells = [f"{costs[backbone]:.0f}" if backbone in costs else NOTHING for backbone in BACKBONES]
+        lines.append(f"| `{system}` | {' | '.join(cells)} |")
+    lines += ["", "Rows with fewer than three seeds:", ""]
+    for study in STUDIES:
+        for backbone, name in BACKBONES.items():
+            rows = known[study.name].get(backbone, {}).get("found", {})
+            missing = {row: SEEDS - len(rows.get(row, {}).get("seeds", {})) for row in study.rows}
+            texts = [f"`{row}` ({count})" for row, count in missing.items() if count > 0]
+            if texts:
+                lines.append(f"- Table {study.table}, {name}, runs to make: {', '.join(texts)}")
+    return "\n".join(lines)
+
+
+def pictures() -> dict[str, bytes]:
+    """Every picture of the page, PNG by file name."""
+    drawn = {}
+    for study in STUDIES:
+        results = {backbone: read(f"msrc/{backbone}/{study.name}.json") for backbone in BACKBONES}
+        results = {backbone: one for backbone, one in results.items() if one}
+        if results:
+            drawn[f"{study.name}.png"] = dots(study, results)
+    leanings = {backbone: found for backbone in BACKBONES if (found := read(f"msrc/{backbone}/leaning.json"))}
+    if leanings:
+        drawn["leaning.png"] = dumbbells(leanings)
+    return drawn
+
+
+def dots(study: Study, results: Mapping[str, Json]) -> bytes:
+    """A line a row: filled at the chosen threshold with the deviation over seeds, hollow at the best one."""
+    from matplotlib.figure import Figure
+
+    names = list(dict.fromkeys(name for one in results.values() for name, row in one["found"].items() if row["seeds"]))
+    figure = Figure(figsize=(7.2, 0.9 + 0.3 * len(names)), layout="constrained")
+    axes = figure.add_subplot()
+    for place, (backbone, one) in enumerate(results.items()):
+        shift = 0.16 * (place - (len(results) - 1) / 2)
+        for level, name in enumerate(names):
+            row = one["found"].get(name, {})
+            mean, spread = mean_and_spread(scores(row, study.auto))
+            if mean != mean:
+                continue
+            axes.errorbar(100 * mean, level + shift, xerr=100 * spread, fmt="o", markersize=5, color=COLOURS[place])
+            best = mean_and_spread(scores(row, study.swept))[0] if study.swept else mean
+            if study.swept and best == best:
+                axes.plot(100 * best, level + shift, "o", markersize=5, markerfacecolor="white", color=COLOURS[place])
+        axes.plot([], [], "o", color=COLOURS[place], label=BACKBONES[backbone])
+    if study.swept:
+        axes.plot([], [], "o", markerfacecolor="white", color="#69727d", label="at the best threshold")
+    labels = {name: row["label"] for one in results.values() for name, row in one["found"].items()}
+    axes.set_yticks(range(len(names)), [labels[name] for name in names])
+    axes.invert_yaxis()
+    axes.set_xlabel("mIoU, %")
+    return _finished(figure, axes)
+
+
+def dumbbells(results: Mapping[str, Json], most: int = 18) -> bytes:
+    """A panel a backbone, a line a pair of class and context: plain CAM and DEFT."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.4 * len(results), 0.9 + 0.24 * most), layout="constrained")
+    panels = figure.subplots(1, len(results), squeeze=False)[0]
+    for axes, (backbone, one) in zip(panels, results.items(), strict=True):
+        found = {pair: values for pair, values in one["found"].items() if len(values) == 2}
+        means = {
+            pair: [100 * statistics.fmean(values[system]) for system in ("irn", "irn_deft")]
+            for pair, values in found.items()
+        }
+        shown = sorted(means, key=lambda pair: -means[pair][0])[:most]
+        for level, pair in enumerate(shown):
+            before, after = means[pair]
+            axes.plot([before, after], [level, level], color="#c9cdc8", linewidth=2, zorder=1)
+            axes.plot(before, level, "o", color=COLOURS[1], markersize=6)
+            axes.plot(after, level, "o", color=COLOURS[0], markersize=6)
+        axes.plot([], [], "o", color=COLOURS[1], label="plain CAM")
+        axes.plot([], [], "o", color=COLOURS[0], label="DEFT")
+        axes.set_yticks(range(len(shown)), [pair.replace(", ", " on ") for pair in shown])
+        axes.invert_yaxis()
+        axes.set_xlim(left=0)
+        axes.set_title(BACKBONES[backbone], fontsize=10)
+        axes.set_xlabel("share of the context in the seeds of the class, %")
+        _style(axes)
+    return _png(figure)
+
+
+def _finished(figure: Any, axes: Any) -> bytes:
+    _style(axes)
+    return _png(figure)
+
+
+def _style(axes: Any) -> None:
+    axes.grid(axis="x", color="#e2e4e0")
+    axes.set_axisbelow(True)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    axes.legend(frameon=False, fontsize=8, loc="best")
+
+
+def _png(figure: Any) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    main()
