@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def score(samples: list[Sample], locate: Any, classes: int) -> dict[str, Any]:
-    """Scores of the maps of a sample, at the threshold chosen from them and at the best, and the counts of each image."""
+    """Scores of the maps of a sample at the chosen and at the best threshold, and the counts of each image."""
     sweep, statistics, maps = ThresholdSweep(classes), MapStatistics.empty(), []
     begun = time.monotonic()
     for sample in samples:

@@ -1,7 +1,7 @@
-"""Draw ``docs/results.md`` and its pictures from the files of this folder: ``python benchmarks/results.py``.
+"""Draw ``docs/results.md``, its pictures and the README's table of results: ``python benchmarks/results.py``.
 
-Every number on the page comes from a ``.json`` that a script of this folder has written. ``tests/test_results.py``
-compares the page with the files.
+Every number comes from a ``.json`` that a script of this folder has written. ``tests/test_results.py`` compares the
+texts with the files.
 """
 
 from __future__ import annotations
@@ -58,10 +58,45 @@ STUDIES = (
 )
 
 
+README = HERE.parent / "README.md"
+BEGIN, END = "<!-- drawn by benchmarks/results.py -->\n", "<!-- end -->"
+"""What encloses the table in the README."""
+
+
 def main() -> None:
     for name, png in pictures().items():
         atomic_write(DOCS / "results" / name, png)
     (DOCS / "results.md").write_text(page())
+    README.write_text(readme(README.read_text()))
+
+
+def readme(text: str) -> str:
+    """The README with the present table."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return before + BEGIN + headline(studies()) + "\n" + END + after
+
+
+def headline(known: Mapping[str, Mapping[str, Json]]) -> str:
+    """Systems without and with DEFT, at thresholds chosen alike: seeds and masks of each backbone."""
+    lines: list[str] = []
+    for study, what in (("localisation", "seeds"), ("augmentations", "seeds"), ("masks", "pseudo-masks")):
+        results, score = known[study], next(one for one in STUDIES if one.name == study).auto
+        if not lines:
+            heads = [f"{name}, {part}" for name in BACKBONES.values() for part in ("alone", "with DEFT", "difference")]
+            lines = [f"| | {' | '.join(heads)} |", "|---" * (1 + len(heads)) + "|"]
+        names = dict.fromkeys(name for one in results.values() for name in one["found"] if not name.endswith("_deft"))
+        for name in names:
+            if study == "augmentations" and name == "irn":
+                continue  # the row of localisation
+            cells = []
+            for backbone in BACKBONES:
+                rows = results.get(backbone, {}).get("found", {})
+                alone, twin = rows.get(name, {}), rows.get(f"{name}_deft", {})
+                found = twin.get("against", {}).get(name)
+                cells += [cell(scores(alone, score)), cell(scores(twin, score)), interval(found) if found else NOTHING]
+            lines.append(f"| `{name}`, {what} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def page() -> str:
@@ -264,6 +299,7 @@ def context() -> str:
                 for name in systems
             ]
             lines.append(f"| {pair} | {' | '.join(cells)} |")
+    lines += ["", "![IoU of each class on its photographs with the context, plain CAM and DEFT](results/context.png)"]
     return "\n".join(lines)
 
 
@@ -336,6 +372,7 @@ def readings() -> str:
                 f"On {title}, the background score is negative in {objects:.0f} % of the cells of the object and "
                 f"{grounds:.0f} % of those of the background.",
             ]
+    lines += ["", "![mIoU of every reading, mean over all classifiers and images](results/readings.png)"]
     return "\n".join(lines)
 
 
@@ -365,7 +402,7 @@ def mechanism() -> str:
             ]
             scored = f"{cell([one['auto'] for one in values])} ({cell([one['swept'] for one in values])})"
             lines.append(f"| {variant} | {len(values)} | {scored} | {attention[0]} | {attention[1]} |")
-        lines.append("")
+        lines += ["", f"![Seeds of every variant, mIoU](results/mechanism-{name}.png)", ""]
     return "\n".join(lines).rstrip()
 
 
@@ -406,10 +443,64 @@ def pictures() -> dict[str, bytes]:
         results = {backbone: one for backbone, one in results.items() if one}
         if results:
             drawn[f"{study.name}.png"] = dots(study, results)
-    leanings = {backbone: found for backbone in BACKBONES if (found := read(f"msrc/{backbone}/leaning.json"))}
-    if leanings:
-        drawn["leaning.png"] = dumbbells(leanings)
+    taken = {
+        backbone: {pair: one for pair, one in found["found"].items() if len(one) == 2}
+        for backbone in BACKBONES
+        if (found := read(f"msrc/{backbone}/leaning.json"))
+    }
+    if taken:
+        drawn["leaning.png"] = dumbbells(taken, "share of the context in the seeds of the class, %")
+    pairs = {
+        backbone: by_pair(found["found"]) for backbone in BACKBONES if (found := read(f"msrc/{backbone}/context.json"))
+    }
+    if pairs:
+        drawn["context.png"] = dumbbells(pairs, "IoU of the seeds of the class, with its context, %")
+    for path in sorted((HERE / "mechanism").glob("*.json")):
+        rows = {
+            name: [([one[key] for one in runs.values()]) for key in ("auto", "swept")]
+            for name, runs in json.loads(path.read_text())["found"].items()
+        }
+        drawn[f"mechanism-{path.stem}.png"] = ranked(rows)
+    if found := read("readings.json"):
+        drawn["readings.png"] = ranked(
+            {
+                name: [
+                    [one["readings"][name][at][1] for run, one in found["found"].items() if name in one["readings"]]
+                    for at in ("both", "best")
+                ]
+                for name in dict.fromkeys(name for one in found["found"].values() for name in one["readings"])
+            }
+        )
     return drawn
+
+
+def by_pair(found: Json) -> dict[str, dict[str, list[float]]]:
+    """IoU of a class's seeds on its photographs with the context, by pair and system."""
+    pairs: dict[str, dict[str, list[float]]] = {}
+    for system in ("irn", "irn_deft"):
+        for run in found.get(system, {}).values():
+            for pair, sides in run.items():
+                if "with" in sides:
+                    pairs.setdefault(pair, {}).setdefault(system, []).append(sides["with"]["seeds"]["class"])
+    return {pair: one for pair, one in pairs.items() if len(one) == 2}
+
+
+def ranked(rows: Mapping[str, list[list[float]]]) -> bytes:
+    """A line a row: filled at the chosen threshold with the deviation over runs, hollow at the best one."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 0.9 + 0.26 * len(rows)), layout="constrained")
+    axes = figure.add_subplot()
+    for level, (chosen, best) in enumerate(rows.values()):
+        mean, spread = mean_and_spread(list(chosen))
+        axes.errorbar(100 * mean, level, xerr=100 * spread, fmt="o", markersize=5, color=COLOURS[0])
+        axes.plot(100 * statistics.fmean(best), level, "o", markersize=5, markerfacecolor="white", color=COLOURS[0])
+    axes.plot([], [], "o", color=COLOURS[0], label="at the chosen threshold")
+    axes.plot([], [], "o", markerfacecolor="white", color=COLOURS[0], label="at the best threshold")
+    axes.set_yticks(range(len(rows)), [name.replace("`", "") for name in rows])
+    axes.invert_yaxis()
+    axes.set_xlabel("mIoU, %")
+    return _finished(figure, axes)
 
 
 def dots(study: Study, results: Mapping[str, Json]) -> bytes:
@@ -440,14 +531,13 @@ def dots(study: Study, results: Mapping[str, Json]) -> bytes:
     return _finished(figure, axes)
 
 
-def dumbbells(results: Mapping[str, Json], most: int = 18) -> bytes:
-    """A panel a backbone, a line a pair of class and context: plain CAM and DEFT."""
+def dumbbells(results: Mapping[str, Mapping[str, Mapping[str, list[float]]]], what: str, most: int = 18) -> bytes:
+    """A panel a backbone, a line a pair of class and context, those with the most first: plain CAM and DEFT."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.4 * len(results), 0.9 + 0.24 * most), layout="constrained")
     panels = figure.subplots(1, len(results), squeeze=False)[0]
-    for axes, (backbone, one) in zip(panels, results.items(), strict=True):
-        found = {pair: values for pair, values in one["found"].items() if len(values) == 2}
+    for axes, (backbone, found) in zip(panels, results.items(), strict=True):
         means = {
             pair: [100 * statistics.fmean(values[system]) for system in ("irn", "irn_deft")]
             for pair, values in found.items()
@@ -464,7 +554,7 @@ def dumbbells(results: Mapping[str, Json], most: int = 18) -> bytes:
         axes.invert_yaxis()
         axes.set_xlim(left=0)
         axes.set_title(BACKBONES[backbone], fontsize=10)
-        axes.set_xlabel("share of the context in the seeds of the class, %")
+        axes.set_xlabel(what, fontsize=9)
         _style(axes)
     return _png(figure)
 

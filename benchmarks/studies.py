@@ -51,6 +51,7 @@ def main() -> None:
     reader.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     reader.add_argument("--systems", nargs="+", default=[])
     reader.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
+    reader.add_argument("--known", action="store_true", help="make no run: show what there is")
     reader.add_argument("--unpublished", action="store_true", help="leave benchmarks/msrc/ as it is")
     given = reader.parse_args()
     for name in given.studies:
@@ -61,6 +62,7 @@ def main() -> None:
             seeds=tuple(given.seeds),
             settings=settings(name, given.backbone, given.weights, given.systems, given.set),
             systems=tuple(given.systems),
+            known_only=given.known,
             command=f"python benchmarks/studies.py --backbone {given.backbone} {' '.join(shown)}",
         )
         outcome = activation(runner, PROBE) if name == "activation" else STUDIES[name](runner)

@@ -69,6 +69,8 @@ class StudyRunner:
     """The user's command line, shown on the page."""
     published: bool = False
     """Use the published thresholds instead of choosing them from the maps."""
+    known_only: bool = False
+    """Make no run: show the results of the runs that exist, and how many are still to be made."""
     poll: float = field(default=POLL_SECONDS, repr=False)
 
     @cached_property
@@ -156,7 +158,7 @@ class StudyRunner:
         compose: Callable[[list[Finding]], Outcome],
         record: str = RECORD,
     ) -> Outcome:
-        """Make the missing runs, seed by seed, and write the page after each.
+        """Make the missing runs, seed by seed, unless ``known_only``, and write the page after each.
 
         Args:
             rows: the rows to make, from :meth:`choose`.
@@ -191,7 +193,7 @@ class StudyRunner:
 
         known = findings()
         outcome = publish(known)
-        while outcome.open:
+        while outcome.open and not self.known_only:
             made = False
             for each in sorted(known, key=lambda each: self.seeds.index(each.seed)):
                 name = f"{each.row.name}, seed {each.seed}"

@@ -157,6 +157,17 @@ def test_only_missing_records_are_made(folder_data: Path, tmp_path: Path) -> Non
     assert "{'made by': 1}" in (tmp_path / "test.md").read_text()
 
 
+def test_what_is_known_is_shown_without_making_a_run(folder_data: Path, tmp_path: Path) -> None:
+    runner = replace(make_runner(folder_data, tmp_path, "cam", "irn_deft"), known_only=True)
+    made: list[tuple[str, int]] = []
+    first = rows(runner)[0]
+    write_json(runner.folder(first.name, first.pipeline, 1) / "note.json", "there")
+    outcome = runner.survey(rows(runner), note(runner, made), compose, "note.json")
+    assert made == [] and outcome.open == 3
+    assert "3 runs are still to be made" in (tmp_path / "test.md").read_text()
+    assert "there" in (tmp_path / "test.md").read_text()
+
+
 def test_a_failing_row_does_not_stop_the_others(folder_data: Path, tmp_path: Path) -> None:
     runner = make_runner(folder_data, tmp_path, "cam", "irn")
     made: list[tuple[str, int]] = []
