@@ -70,9 +70,9 @@ class MaskedObject:
 class Eq7:
     """Eq. 7 with the rectified object map and the min-max normalised background map, raised to a power.
 
-    A rectified background map is 0 wherever f_bg predicts an object. On photographs that the classifier was not trained
-    on, it is 0 hardly anywhere, and the maximum of the rectified map lies far from the object; the min-max normalised
-    map is as good on both kinds of photographs (``docs/results.md``).
+    A rectified background map is 0 on the object and wherever else the score of f_bg is negative, so that no threshold
+    can tell them apart. The min-max normalised map keeps their order: as good on photographs that the classifier was
+    trained on, and better on others (``docs/results.md``).
     """
 
     power: float = 2.0
