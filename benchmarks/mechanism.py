@@ -241,7 +241,8 @@ def main() -> None:
         for name, pipeline in pipelines(given.variants).items():
             if str(seed) in known["found"].get(name, {}):
                 continue
-            row = Row(name.replace(",", "").replace(" ", "_"), name, assign(up_to_seeds(pipeline), more))
+            settings = [*more, *LONGER.get(name.replace("plain CAM", "DEFT"), ())]
+            row = Row(name.replace(",", "").replace(" ", "_"), name, assign(up_to_seeds(pipeline), settings))
             with runner.run(row.name, row.pipeline, seed) as run:
                 found = measured(run)
             known["found"].setdefault(name, {})[str(seed)] = found
@@ -255,9 +256,9 @@ def pipelines(names: list[str]) -> Mapping[str, Any]:
     for name, head in variants().items():
         base = recipe("irn" if isinstance(head, LinearHead | BackgroundHead) else "irn_deft")
         found[name] = replace(base, classifier=replace(base.own_classifier, head=head))
-    for name, settings in LONGER.items():
-        found[name] = assign(recipe("irn_deft"), settings)
-        found[name.replace("DEFT", "plain CAM")] = assign(recipe("irn"), settings)
+    for name in LONGER:
+        found[name] = recipe("irn_deft")
+        found[name.replace("DEFT", "plain CAM")] = recipe("irn")
     if unknown := [name for name in names if name not in found]:
         raise SystemExit(f"no variant {unknown[0]!r}; choose from: {', '.join(found)}")
     return {name: one for name, one in found.items() if not names or name in names}
