@@ -43,7 +43,7 @@ copyright = f"{author}, Apache-2.0"
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 root_doc = "README"
-include_patterns = ["*.md", "docs/*.md", "docs/api/*.rst", "benchmarks/*.md", "benchmarks/*/*.md", "examples/*.md"]
+include_patterns = ["*.md", "docs/*.md", "docs/api/*.rst", "benchmarks/*.md", "benchmarks/*/*.md", "benchmarks/*/*/*.md", "examples/*.md"]
 exclude_patterns = [".*", "build", "dist", "runs", "site"]
 nitpicky = True
 suppress_warnings = ["myst.header"]  # a page may begin at any level
@@ -107,7 +107,7 @@ def add_contents(app: Sphinx, name: str, source: list[str]) -> None:
     if name == root_doc:
         source[0] += contents()
     elif name == "benchmarks/README":
-        source[0] += toctree(["*", "*/*"], "glob:", "maxdepth: 1")
+        source[0] += toctree(["*", "*/*", "*/*/*"], "glob:", "maxdepth: 1")
     elif name == "docs/README":  # its links are the contents themselves
         source[0] = "---\norphan: true\n---\n" + source[0]
 
