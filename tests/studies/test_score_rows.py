@@ -121,7 +121,7 @@ def test_segmentation_goes_to_the_end_and_needs_held_out_truth(data: str, own_fo
         made("segmentation", data, tmp_path / "out", rows)
 
 
-def test_every_augmentation_is_compared_with_the_plain_system(data: str, tmp_path: Path) -> None:
+def test_augmentations_are_compared_with_the_plain_system_and_deft_with_them(data: str, tmp_path: Path) -> None:
     names = {"irn": 0.4, "mixup": 0.5, "cutmix": 0.3, "irn_deft": 0.6}
     rows = {name: (bare(RECIPES[name]()), miou) for name, miou in names.items()}
     outcome = made("augmentations", data, tmp_path / "out", rows)
@@ -129,6 +129,8 @@ def test_every_augmentation_is_compared_with_the_plain_system(data: str, tmp_pat
         ("mixup vs. irn", "+10.0 (1 of 1)"),
         ("cutmix vs. irn", "-10.0 (0 of 1)"),
         ("irn_deft vs. irn", "+20.0 (1 of 1)"),
+        ("irn_deft vs. mixup", "+10.0 (1 of 1)"),
+        ("irn_deft vs. cutmix", "+30.0 (1 of 1)"),
     ]
 
 
