@@ -43,7 +43,15 @@ copyright = f"{author}, Apache-2.0"
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 root_doc = "README"
-include_patterns = ["*.md", "docs/*.md", "docs/api/*.rst", "benchmarks/*.md", "benchmarks/*/*.md", "benchmarks/*/*/*.md", "examples/*.md"]
+include_patterns = [
+    "*.md",
+    "docs/*.md",
+    "docs/api/*.rst",
+    "benchmarks/*.md",
+    "benchmarks/*/*.md",
+    "benchmarks/*/*/*.md",
+    "examples/*.md",
+]
 exclude_patterns = [".*", "build", "dist", "runs", "site"]
 nitpicky = True
 suppress_warnings = ["myst.header"]  # a page may begin at any level
