@@ -38,6 +38,8 @@ class Study:
     """Key of the score that a user gets."""
     swept: str = ""
     """Key of the score at the best threshold; empty where there is no threshold."""
+    held: str = ""
+    """Key of the score on the held-out images; empty if they are not scored."""
     rows: tuple[str, ...] = ()
     """Names of its rows; those without a run are listed as open."""
 
@@ -49,12 +51,13 @@ ABLATION = (
     *("base", "base_stretched", "background", "disentangle"),
     *("background_swap", "object_swap", "no_background", "both_swaps"),
 )
+SEED_SCORES = ("seeds train, auto", "seeds train, swept", "seeds val, auto")
 STUDIES = (
-    Study("localisation", "1a", "Seeds of each system", "seeds train, auto", "seeds train, swept", SYSTEMS),
-    Study("augmentations", "1b", "Seeds by augmentation", "seeds train, auto", "seeds train, swept", AUGMENTED),
-    Study("masks", "2a", "Pseudo-masks of each system", "masks train, auto", "masks train, swept", SYSTEMS),
-    Study("segmentation", "2b", "Segmentation network", "network val", "", SYSTEMS),
-    Study("ablation", "4", "Ablation of DEFT", "seeds train, auto", "seeds train, swept", ABLATION),
+    Study("localisation", "1a", "Seeds of each system", *SEED_SCORES, SYSTEMS),
+    Study("augmentations", "1b", "Seeds by augmentation", *SEED_SCORES, AUGMENTED),
+    Study("masks", "2a", "Pseudo-masks of each system", "masks train, auto", "masks train, swept", "", SYSTEMS),
+    Study("segmentation", "2b", "Segmentation network", "network val", "", "", SYSTEMS),
+    Study("ablation", "4", "Ablation of DEFT", *SEED_SCORES, ABLATION),
 )
 
 
@@ -137,7 +140,8 @@ Compare rows with each other, not with the paper's numbers.
   ([studies.md](studies.md#what-was-tried)).
 - **Numbers** are mIoU in per cent with background, mean ± standard deviation over random seeds. The first is at the
   threshold that the run chose from its maps and photographs; in brackets, the best of 100 thresholds, chosen on the
-  ground truth that scores it.
+  ground truth that scores it. Seeds and masks are of the photographs that the classifier was trained on, as pseudo-masks
+  are; *held out* are the seeds of the other 101.
 - **Differences** are between runs of the same seed, at the chosen thresholds, with a 95 % interval: a paired bootstrap
   over images and seeds. An interval that contains 0 does not tell two systems apart. With one seed it covers the images
   only, and is too narrow.
@@ -174,7 +178,7 @@ def table(study: Study, known: Mapping[str, Mapping[str, Json]]) -> str:
     heads = ["system"]
     for backbone in results:
         name = BACKBONES[backbone]
-        heads += [f"{name}, seeds", name, "difference"]
+        heads += [f"{name}, runs", name, *(["held out"] if study.held else []), "difference"]
     lines = [f"| {' | '.join([*heads, 'paper'])} |", "|---" * (len(heads) + 1) + "|"]
     names = list(dict.fromkeys([*study.rows, *(name for one in results.values() for name in one["found"])]))
     for name in names:
@@ -188,7 +192,8 @@ def table(study: Study, known: Mapping[str, Mapping[str, Json]]) -> str:
                 text += f" ({cell(scores(row, study.swept))})"
             difference = next(iter(row.get("against", {}).items()), None)
             against = NOTHING if difference is None else f"{interval(difference[1])} to `{difference[0]}`"
-            cells += [str(count) if count else "open", text, against]
+            held = [cell(scores(row, study.held))] if study.held else []
+            cells += [str(count) if count else "open", text, *held, against]
         lines.append(f"| {label if ' ' in label else f'`{label}`'} | {' | '.join(cells)} | {paper or NOTHING} |")
     files = ", ".join(f"[{BACKBONES[one]}](../benchmarks/msrc/{one}/{study.name}.md)" for one in results)
     return "\n".join(
