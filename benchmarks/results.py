@@ -140,8 +140,8 @@ Compare rows with each other, not with the paper's numbers.
   ([studies.md](studies.md#what-was-tried)).
 - **Numbers** are mIoU in per cent with background, mean ± standard deviation over random seeds. The first is at the
   threshold that the run chose from its maps and photographs; in brackets, the best of 100 thresholds, chosen on the
-  ground truth that scores it. Seeds and masks are of the photographs that the classifier was trained on, as pseudo-masks
-  are; *held out* are the seeds of the other 101.
+  ground truth that scores it. Seeds and masks are of the photographs that the classifier was trained on, as
+  pseudo-masks are; *held out* are the seeds of the other 101.
 - **Differences** are between runs of the same seed, at the chosen thresholds, with a 95 % interval: a paired bootstrap
   over images and seeds. An interval that contains 0 does not tell two systems apart. With one seed it covers the images
   only, and is too narrow.
@@ -421,10 +421,14 @@ def costs(known: Mapping[str, Mapping[str, Json]]) -> str:
             for run in seeds.values():
                 for stage, seconds in run.items():
                     stages.setdefault(stage, []).append(seconds)
-            spent.setdefault(system, {})[backbone] = sum(statistics.fmean(values) for values in stages.values())
+            spent.setdefault(system, {})[backbone] = sum(min(values) for values in stages.values())
     if not spent:
         return ""
-    lines += ["Seconds on one thread of two shared cores, all stages that were made, mean over seeds:", ""]
+    lines += [
+        "Seconds on one thread, all stages that were made, the least of the seeds: the two cores had other work as well, "
+        "up to several times their number of processes, so that most of these are too high.",
+        "",
+    ]
     lines += ["| row | " + " | ".join(BACKBONES.values()) + " |", "|---" * (1 + len(BACKBONES)) + "|"]
     for system, costs in spent.items():
         cells = [f"{costs[backbone]:.0f}" if backbone in costs else NOTHING for backbone in BACKBONES]
