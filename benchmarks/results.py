@@ -425,8 +425,8 @@ def costs(known: Mapping[str, Mapping[str, Json]]) -> str:
     if not spent:
         return ""
     lines += [
-        "Seconds on one thread, all stages that were made, the least of the seeds: the two cores had other work as well, "
-        "up to several times their number of processes, so that most of these are too high.",
+        "Seconds on one thread, all stages that were made, the least of the seeds. The two cores had other work as "
+        "well, up to several times their number of processes, so that most of these are too high.",
         "",
     ]
     lines += ["| row | " + " | ".join(BACKBONES.values()) + " |", "|---" * (1 + len(BACKBONES)) + "|"]
