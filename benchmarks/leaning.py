@@ -77,7 +77,7 @@ def shares(run: Path, train: Dataset, masks: Path, contexts: list[str]) -> dict[
 
 
 def _runs(folder: Path, system: str) -> list[Path]:
-    """One run folder of a system a seed: the newest of those that are scored and have its present settings."""
+    """One run folder of a system a seed: the newest of those that belong to a finished row."""
     found = []
     for seed in sorted(folder.iterdir()):
         runs = [

@@ -14,20 +14,22 @@ import argparse
 import json
 import statistics
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from deft.artifacts import read_json
+from deft.backbone import Backbone
 from deft.classify.classifier import load_classifier
-from deft.classify.deft import DeftHead, DeftModule
-from deft.classify.linear import LinearHead
+from deft.classify.deft import DeftModule
+from deft.classify.linear import LinearModule
 from deft.contracts import Dataset, SeedMaps
 from deft.data import open_data
-from deft.engine.head import normalise
+from deft.engine.head import HeadModule, normalise
 from deft.metrics import ThresholdSweep
 from deft.seedmaps import STRIDE, upsample
 from deft.seeds.cam import Cam
@@ -40,17 +42,38 @@ Sums = dict[str, Tensor]
 ``bg+``, and the negative part of the background ``bg-``."""
 
 
-@dataclass(frozen=True)
-class KeepsSums:
-    """A reading that keeps everything that any reading needs."""
+class Recording(HeadModule):
+    """A trained head whose maps are kept as sums of everything that any reading needs."""
 
-    def activation(self, fg: Tensor, bg: Tensor) -> Tensor:
-        """Both parts of both scores, (N, 4, K, h, w)."""
-        return torch.stack([fg.relu(), (-fg).relu(), bg.relu(), (-bg).relu()], dim=1)
+    def __init__(self, head: DeftModule | LinearModule) -> None:
+        super().__init__()
+        self.head = head
+        self.kept: Tensor | None = None
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Those of the head."""
+        return self.head.logits(features)
+
+    def activation(self, features: Tensor) -> Tensor:
+        """Both parts of both scores, or of the one of a plain head: (N, 4, K, h, w) or (N, 2, K, h, w)."""
+        if isinstance(self.head, LinearModule):
+            scores = [self.head.classifier(features)]
+        else:
+            scores = [F.conv2d(features, one.weight[:, :, None, None]) for one in (self.head.f_fg, self.head.f_bg)]
+        return torch.stack([part for one in scores for part in (one.relu(), (-one).relu())], dim=1)
 
     def combine(self, activation: Tensor) -> Tensor:
-        """The object map; the sums are taken from the activation."""
+        """The object map; the summed activation is kept."""
+        self.kept = activation
         return normalise(activation[0])
+
+
+@dataclass
+class Recorded:
+    """A trained classifier with such a head, for :class:`deft.seeds.cam.Cam`."""
+
+    backbone: Backbone
+    head: HeadModule
 
 
 def stretched(maps: Tensor) -> Tensor:
@@ -120,18 +143,11 @@ def measure(folder: Path, part: str, data: Dataset, every: int) -> tuple[str, di
     """The scores of every reading of one run's classifier on one split, and the signs of its background scores."""
     pipeline = restore(read_json(folder / "run.json")["settings"])
     classifier, cam = pipeline.own_classifier, pipeline.seeds
-    own = classifier.head
-    assert isinstance(cam, Cam) and isinstance(own, DeftHead | LinearHead)
-    plain = isinstance(own, LinearHead)
-    head = replace(own, stretched=True) if isinstance(own, LinearHead) else replace(own, map=KeepsSums())
-    network = load_classifier(folder / "classifier" / "model.safetensors", head)
-    kept: list[Tensor] = []
-
-    def keep(activation: Tensor) -> Tensor:
-        kept.append(activation)
-        return normalise(activation[0])
-
-    network.head.combine = keep  # type: ignore[method-assign]
+    assert isinstance(cam, Cam)
+    network = load_classifier(folder / "classifier" / "model.safetensors", classifier.head)
+    assert isinstance(network.head, DeftModule | LinearModule)
+    plain, recording = isinstance(network.head, LinearModule), Recording(network.head).eval()
+    recorded = Recorded(network.backbone, recording)
     readings = PLAIN if plain else READINGS
     sweeps = {name: ThresholdSweep(len(data.classes)) for name in readings}
     measured = {name: MapStatistics.empty() for name in readings}
@@ -140,13 +156,14 @@ def measure(folder: Path, part: str, data: Dataset, every: int) -> tuple[str, di
         sample = data[index]
         if sample.mask is None:
             continue
-        drawn = cam(network, sample.image, sample.labels, pipeline.precision)
-        sums = _sums(kept.pop()[:, list(drawn.classes)], plain)
+        drawn = cam(recorded, sample.image, sample.labels, pipeline.precision)
+        assert recording.kept is not None
+        sums = _sums(recording.kept[:, list(drawn.classes)])
         for name, read in readings.items():
             maps = SeedMaps(drawn.classes, read(sums).clamp(0, 1), drawn.size, drawn.scores)
             sweeps[name].update(upsample(maps).numpy(), maps.classes, sample.mask)
             measured[name] = measured[name] + MapStatistics.of(maps, sample.image)
-        if isinstance(network.head, DeftModule):
+        if not plain:
             truth = sample.mask[::STRIDE, ::STRIDE]
             for row, k in enumerate(drawn.classes):
                 negative = (sums["bg"][row] < 0).numpy()
@@ -165,13 +182,14 @@ def measure(folder: Path, part: str, data: Dataset, every: int) -> tuple[str, di
     return title, {"readings": scores, "negative": shares}
 
 
-def _sums(activation: Tensor, plain: bool) -> Sums:
-    """The sums over views, from the summed activation (B, K, h, w) of a head."""
-    if plain:  # Eq7's: the positive part, the positive part of the negative, and the positive part again
-        positive, negative, _ = activation.unbind()
-        return {"fg+": positive, "fg": positive - negative}
-    fg, not_fg, bg, not_bg = activation.unbind()
-    return {"fg+": fg, "fg": fg - not_fg, "bg+": bg, "bg-": not_bg, "bg": bg - not_bg}
+def _sums(activation: Tensor) -> Sums:
+    """The sums over views, from the summed activation (2, K, h, w) or (4, K, h, w) of :class:`Recording`."""
+    fg, not_fg, *rest = activation.unbind()
+    sums = {"fg+": fg, "fg": fg - not_fg}
+    if rest:
+        bg, not_bg = rest
+        sums |= {"bg+": bg, "bg-": not_bg, "bg": bg - not_bg}
+    return sums
 
 
 def page(known: dict[str, Any]) -> str:

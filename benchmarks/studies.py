@@ -93,6 +93,18 @@ def keep(runner: StudyRunner, outcome: Outcome, backbone: str) -> None:
     seconds(runner, place / "seconds.json")
 
 
+def test_as_train(data: Path, out: Path) -> Path:
+    """The same photographs with `test` in the place of `train`, and none held out; settings are chosen on these."""
+    folder = out / "photographs"
+    lists = folder / "ImageSets" / "Segmentation"
+    lists.mkdir(parents=True, exist_ok=True)
+    for item in data.iterdir():
+        if item.name != "ImageSets" and not (folder / item.name).exists():
+            (folder / item.name).symlink_to(item.resolve())
+    (lists / "train.txt").write_text((data / "ImageSets" / "Segmentation" / "test.txt").read_text())
+    return folder
+
+
 def seconds(runner: StudyRunner, path: Path) -> None:
     """Add the seconds of each stage of the runs that are made, by system and seed, to those known."""
     known = read_json(path) if path.exists() else {}
@@ -101,7 +113,7 @@ def seconds(runner: StudyRunner, path: Path) -> None:
         stages = {}
         for stage in sorted(record.parent.glob("*/stage.json")):
             made = read_json(stage)
-            if made.get("state") == "done":
+            if made.get("state") == "done" and made["seconds"]:  # 0 or null where the time is not known
                 stages[stage.parent.name] = made["seconds"]
         known.setdefault(run["recipe"], {}).setdefault(str(run["settings"]["seed"]), {}).update(stages)
     write_json(path, known)

@@ -27,7 +27,7 @@ from deft.refine.psa import Psa
 from deft.studies import Row, StudyRunner
 from deft.studies.rows import system_rows
 from deft.studies.thresholds import SYSTEMS, thresholds
-from studies import PIXELS, PROTOCOL, REFINED
+from studies import PIXELS, PROTOCOL, REFINED, test_as_train
 
 MSRC = (*PROTOCOL, *REFINED)
 LOCALISER = tuple(f"amn:{item}" for item in PIXELS)
@@ -53,7 +53,7 @@ def main() -> None:
     localiser = LOCALISER if "amn" in given.systems else ()
     network = (f"backbone={given.backbone}", f"weights={given.weights}")
     if given.what == "msrc":
-        data = f"voc:{selection(Path(given.data.removeprefix('voc:')), given.out)}" if given.choice else given.data
+        data = f"voc:{test_as_train(Path(given.data.removeprefix('voc:')), given.out)}" if given.choice else given.data
     else:
         data = "demo:seed=10" if given.choice else "demo:"
     runner = StudyRunner(
@@ -75,18 +75,6 @@ def main() -> None:
     name = f"msrc-{given.backbone}" if given.what == "msrc" else "demo"
     for suffix in ("md", "json"):
         shutil.copyfile(given.out / f"thresholds.{suffix}", place / f"{name}.{suffix}")
-
-
-def selection(data: Path, out: Path) -> Path:
-    """The same photographs with `test` in the place of `train`, and none held out."""
-    folder = out / "photographs"
-    lists = folder / "ImageSets" / "Segmentation"
-    lists.mkdir(parents=True, exist_ok=True)
-    for item in data.iterdir():
-        if item.name != "ImageSets" and not (folder / item.name).exists():
-            (folder / item.name).symlink_to(item.resolve())
-    (lists / "train.txt").write_text((data / "ImageSets" / "Segmentation" / "test.txt").read_text())
-    return folder
 
 
 def drawn() -> list[Row]:

@@ -63,14 +63,14 @@ def test_seeds_that_disagree_widen_the_interval() -> None:
     assert three.low < 0 < three.high and 0.5 < three.above < 1
 
 
-def test_classes_that_no_drawn_image_shows_do_not_count() -> None:
+def test_a_class_counts_in_the_draws_that_show_it() -> None:
     counts = drawn(3, 0.5, RNG)
-    rare = np.zeros((1, 3, 1, 2), dtype=np.int64)
-    rare[0, 0, 0] = 100, 100
-    found = paired_bootstrap(
-        np.concatenate([counts, rare], axis=2), np.concatenate([counts, 0 * rare + rare // 2], axis=2)
-    )
-    assert np.isfinite([found.low, found.high]).all()
+    whole, half = np.zeros((1, 3, 1, 2), dtype=np.int64), np.zeros((1, 3, 1, 2), dtype=np.int64)
+    whole[0, 0, 0], half[0, 0, 0] = (100, 100), (50, 100)  # only the first image shows the class
+    found = paired_bootstrap(np.concatenate([counts, whole], axis=2), np.concatenate([counts, half], axis=2))
+    # It is one of three classes, found half as well, in the draws with the first image: 1 - (2 / 3) ** 3 of them.
+    assert (found.mean, found.low, found.high) == pytest.approx((1 / 6, 0, 1 / 6))
+    assert found.above == pytest.approx(19 / 27, abs=0.04)
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 2, 2), (2, 4, 2, 2), (2, 0, 2, 2)])
