@@ -6,61 +6,20 @@ texts with the files.
 
 from __future__ import annotations
 
-import io
 import json
 import statistics
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+
+from results_data import BACKBONES, HERE, PLAIN, STUDIES, Json, Study, read, scores
+from results_pictures import pictures
 
 from deft.artifacts import atomic_write
 from deft.studies.outcome import NOTHING, cell
 from deft.studies.score_tables import mean_and_spread
 
-HERE = Path(__file__).parent
 DOCS = HERE.parent / "docs"
-BACKBONES = {"mobilenetv2_100": "MobileNetV2", "tf_efficientnet_lite0": "EfficientNet-Lite0"}
-COLOURS = ("#0f6b6b", "#c8553d")
 SEEDS = 3
-
-Json = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Study:
-    """A table of the paper that is a table of scores."""
-
-    name: str
-    table: str
-    title: str
-    auto: str
-    """Key of the score that a user gets."""
-    swept: str = ""
-    """Key of the score at the best threshold; empty where there is no threshold."""
-    held: str = ""
-    """Key of the score on the held-out images; empty if they are not scored."""
-    rows: tuple[str, ...] = ()
-    """Names of its rows; those without a run are listed as open."""
-
-
-SYSTEMS = tuple(f"{name}{twin}" for name in ("psa", "irn", "advcam", "amn") for twin in ("", "_deft"))
-PLAIN = ("mixup", "manifold_mixup", "cutout", "cutmix", "hide_and_seek", "cda")
-AUGMENTED = ("irn", *PLAIN, "irn_deft", *(f"{name}_deft" for name in PLAIN))
-ABLATION = (
-    *("base", "base_stretched", "background", "disentangle"),
-    *("background_swap", "object_swap", "no_background", "both_swaps"),
-)
-SEED_SCORES = ("seeds train, auto", "seeds train, swept", "seeds val, auto")
-STUDIES = (
-    Study("localisation", "1a", "Seeds of each system", *SEED_SCORES, SYSTEMS),
-    Study("augmentations", "1b", "Seeds by augmentation", *SEED_SCORES, AUGMENTED),
-    Study("masks", "2a", "Pseudo-masks of each system", "masks train, auto", "masks train, swept", "", SYSTEMS),
-    Study("segmentation", "2b", "Segmentation network", "network val", "", "", SYSTEMS),
-    Study("ablation", "4", "Ablation of DEFT", *SEED_SCORES, ABLATION),
-)
-
-
 README = HERE.parent / "README.md"
 BEGIN, END = "<!-- drawn by benchmarks/results.py -->\n", "<!-- end -->"
 """What encloses the table in the README."""
@@ -105,11 +64,17 @@ def headline(known: Mapping[str, Mapping[str, Json]]) -> str:
 def page() -> str:
     """The page, in Markdown."""
     known = studies()
-    parts = [INTRODUCTION.strip(), claims(known)]
+    parts = [INTRODUCTION.strip().replace("{data}", data(known)), claims(known)]
     for study in STUDIES:
         parts.append(table(study, known))
     parts += [context(), leaning(), readings(), mechanism(), costs(known), NOT_RUN.strip()]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def data(known: Mapping[str, Mapping[str, Json]]) -> str:
+    """The numbers of photographs and classes, as the studies recorded them."""
+    facts = next(one["facts"]["data"] for results in known.values() for one in results.values())
+    return str(facts).partition(", ")[2]
 
 
 def studies() -> dict[str, dict[str, Json]]:
@@ -120,12 +85,6 @@ def studies() -> dict[str, dict[str, Json]]:
     }
 
 
-def read(name: str) -> Json:
-    """A file of this folder; empty if it is not there yet."""
-    path = HERE / name
-    return json.loads(path.read_text()) if path.exists() else {}
-
-
 INTRODUCTION = """
 # Results
 
@@ -133,15 +92,15 @@ Every system of the paper and its variant with DEFT, on real photographs, at thr
 without masks. The paper reports VOC 2012 with a ResNet-50; here it is MSRC with two small networks, on two CPU cores.
 Compare rows with each other, not with the paper's numbers.
 
-- **Data:** 297 photographs of MSRC to train on, with 16 classes of objects, and 101 held out. MSRC suits the question:
-  every cow and every sheep stands on grass, and of the boats only one is seen without water.
+- **Data:** MSRC, {data}.
+  It suits the question: every cow and every sheep stands on grass, and nearly every boat is on water.
 - **Protocol:** the same for every row: crops of 0.7 of the typical side, at least 180 steps, three scales, equal
   batches and seeds. Settings were chosen on a third split, `test`, with MobileNetV2
   ([studies.md](studies.md#what-was-tried)).
 - **Numbers** are mIoU in per cent with background, mean ± standard deviation over random seeds. The first is at the
   threshold that the run chose from its maps and photographs; in brackets, the best of 100 thresholds, chosen on the
   ground truth that scores it. Seeds and masks are of the photographs that the classifier was trained on, as
-  pseudo-masks are; *held out* are the seeds of the other 101.
+  pseudo-masks are; *held out* are the seeds of the others.
 - **Differences** are between runs of the same seed, at the chosen thresholds, with a 95 % interval: a paired bootstrap
   over images and seeds. An interval that contains 0 does not tell two systems apart. With one seed it covers the images
   only, and is too narrow.
@@ -154,15 +113,10 @@ Compare rows with each other, not with the paper's numbers.
 NOT_RUN = """
 ## Not run
 
-VOC 2012, COCO, ResNet-50 and any GPU. On VOC with a ResNet-50, [protocols.md](protocols.md#hours-to-expect) estimates
-52 hours of one GPU for a seed of all tables, 39 of them for AdvCAM, and has the commands. COCO's training split is
-eight times as large as VOC's. On two CPU cores neither is feasible.
+VOC 2012, COCO, ResNet-50 and any GPU. [protocols.md](protocols.md#hours-to-expect) has the commands for VOC, and
+estimates the hours of every stage and study on a GPU; AdvCAM is most of them. COCO's training split is eight times as
+large as VOC's. On two CPU cores neither is feasible.
 """
-
-
-def scores(found: Json, key: str) -> list[float | None]:
-    """One score of a row, by seed."""
-    return [one.get(key) for one in found.get("seeds", {}).values()]
 
 
 def interval(found: Json) -> str:
@@ -442,150 +396,6 @@ def costs(known: Mapping[str, Mapping[str, Json]]) -> str:
             if texts:
                 lines.append(f"- Table {study.table}, {name}, runs to make: {', '.join(texts)}")
     return "\n".join(lines)
-
-
-def pictures() -> dict[str, bytes]:
-    """Every picture of the page, PNG by file name."""
-    drawn = {}
-    for study in STUDIES:
-        results = {backbone: read(f"msrc/{backbone}/{study.name}.json") for backbone in BACKBONES}
-        results = {backbone: one for backbone, one in results.items() if one}
-        if results:
-            drawn[f"{study.name}.png"] = dots(study, results)
-    taken = {
-        backbone: {pair: one for pair, one in found["found"].items() if len(one) == 2}
-        for backbone in BACKBONES
-        if (found := read(f"msrc/{backbone}/leaning.json"))
-    }
-    if taken:
-        drawn["leaning.png"] = dumbbells(taken, "share of the context in the seeds of the class, %")
-    pairs = {
-        backbone: by_pair(found["found"]) for backbone in BACKBONES if (found := read(f"msrc/{backbone}/context.json"))
-    }
-    if pairs:
-        drawn["context.png"] = dumbbells(pairs, "IoU of the seeds of the class, with its context, %")
-    for path in sorted((HERE / "mechanism").glob("*.json")):
-        rows = {
-            name: [([one[key] for one in runs.values()]) for key in ("auto", "swept")]
-            for name, runs in json.loads(path.read_text())["found"].items()
-        }
-        drawn[f"mechanism-{path.stem}.png"] = ranked(rows)
-    if found := read("readings.json"):
-        drawn["readings.png"] = ranked(
-            {
-                name: [
-                    [one["readings"][name][at][1] for run, one in found["found"].items() if name in one["readings"]]
-                    for at in ("both", "best")
-                ]
-                for name in dict.fromkeys(name for one in found["found"].values() for name in one["readings"])
-            }
-        )
-    return drawn
-
-
-def by_pair(found: Json) -> dict[str, dict[str, list[float]]]:
-    """IoU of a class's seeds on its photographs with the context, by pair and system."""
-    pairs: dict[str, dict[str, list[float]]] = {}
-    for system in ("irn", "irn_deft"):
-        for run in found.get(system, {}).values():
-            for pair, sides in run.items():
-                if "with" in sides:
-                    pairs.setdefault(pair, {}).setdefault(system, []).append(sides["with"]["seeds"]["class"])
-    return {pair: one for pair, one in pairs.items() if len(one) == 2}
-
-
-def ranked(rows: Mapping[str, list[list[float]]]) -> bytes:
-    """A line a row: filled at the chosen threshold with the deviation over runs, hollow at the best one."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7.2, 0.9 + 0.26 * len(rows)), layout="constrained")
-    axes = figure.add_subplot()
-    for level, (chosen, best) in enumerate(rows.values()):
-        mean, spread = mean_and_spread(list(chosen))
-        axes.errorbar(100 * mean, level, xerr=100 * spread, fmt="o", markersize=5, color=COLOURS[0])
-        axes.plot(100 * statistics.fmean(best), level, "o", markersize=5, markerfacecolor="white", color=COLOURS[0])
-    axes.plot([], [], "o", color=COLOURS[0], label="at the chosen threshold")
-    axes.plot([], [], "o", markerfacecolor="white", color=COLOURS[0], label="at the best threshold")
-    axes.set_yticks(range(len(rows)), [name.replace("`", "") for name in rows])
-    axes.invert_yaxis()
-    axes.set_xlabel("mIoU, %")
-    return _finished(figure, axes)
-
-
-def dots(study: Study, results: Mapping[str, Json]) -> bytes:
-    """A line a row: filled at the chosen threshold with the deviation over seeds, hollow at the best one."""
-    from matplotlib.figure import Figure
-
-    names = list(dict.fromkeys(name for one in results.values() for name, row in one["found"].items() if row["seeds"]))
-    figure = Figure(figsize=(7.2, 0.9 + 0.3 * len(names)), layout="constrained")
-    axes = figure.add_subplot()
-    for place, (backbone, one) in enumerate(results.items()):
-        shift = 0.16 * (place - (len(results) - 1) / 2)
-        for level, name in enumerate(names):
-            row = one["found"].get(name, {})
-            mean, spread = mean_and_spread(scores(row, study.auto))
-            if mean != mean:
-                continue
-            axes.errorbar(100 * mean, level + shift, xerr=100 * spread, fmt="o", markersize=5, color=COLOURS[place])
-            best = mean_and_spread(scores(row, study.swept))[0] if study.swept else mean
-            if study.swept and best == best:
-                axes.plot(100 * best, level + shift, "o", markersize=5, markerfacecolor="white", color=COLOURS[place])
-        axes.plot([], [], "o", color=COLOURS[place], label=BACKBONES[backbone])
-    if study.swept:
-        axes.plot([], [], "o", markerfacecolor="white", color="#69727d", label="at the best threshold")
-    labels = {name: row["label"] for one in results.values() for name, row in one["found"].items()}
-    axes.set_yticks(range(len(names)), [labels[name] for name in names])
-    axes.invert_yaxis()
-    axes.set_xlabel("mIoU, %")
-    return _finished(figure, axes)
-
-
-def dumbbells(results: Mapping[str, Mapping[str, Mapping[str, list[float]]]], what: str, most: int = 18) -> bytes:
-    """A panel a backbone, a line a pair of class and context, those with the most first: plain CAM and DEFT."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4.4 * len(results), 0.9 + 0.24 * most), layout="constrained")
-    panels = figure.subplots(1, len(results), squeeze=False)[0]
-    for axes, (backbone, found) in zip(panels, results.items(), strict=True):
-        means = {
-            pair: [100 * statistics.fmean(values[system]) for system in ("irn", "irn_deft")]
-            for pair, values in found.items()
-        }
-        shown = sorted(means, key=lambda pair: -means[pair][0])[:most]
-        for level, pair in enumerate(shown):
-            before, after = means[pair]
-            axes.plot([before, after], [level, level], color="#c9cdc8", linewidth=2, zorder=1)
-            axes.plot(before, level, "o", color=COLOURS[1], markersize=6)
-            axes.plot(after, level, "o", color=COLOURS[0], markersize=6)
-        axes.plot([], [], "o", color=COLOURS[1], label="plain CAM")
-        axes.plot([], [], "o", color=COLOURS[0], label="DEFT")
-        axes.set_yticks(range(len(shown)), [pair.replace(", ", " on ") for pair in shown])
-        axes.invert_yaxis()
-        axes.set_xlim(left=0)
-        axes.set_title(BACKBONES[backbone], fontsize=10)
-        axes.set_xlabel(what, fontsize=9)
-        _style(axes)
-    return _png(figure)
-
-
-def _finished(figure: Any, axes: Any) -> bytes:
-    _style(axes)
-    return _png(figure)
-
-
-def _style(axes: Any) -> None:
-    axes.grid(axis="x", color="#e2e4e0")
-    axes.set_axisbelow(True)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
-    axes.tick_params(axis="y", length=0)
-    axes.legend(frameon=False, fontsize=8, loc="best")
-
-
-def _png(figure: Any) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
-    return buffer.getvalue()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,58 @@
+"""What ``docs/results.md`` is drawn from: the studies, their rows, and the files of this folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+BACKBONES = {"mobilenetv2_100": "MobileNetV2", "tf_efficientnet_lite0": "EfficientNet-Lite0"}
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A table of the paper that is a table of scores."""
+
+    name: str
+    table: str
+    title: str
+    auto: str
+    """Key of the score that a user gets."""
+    swept: str = ""
+    """Key of the score at the best threshold; empty where there is no threshold."""
+    held: str = ""
+    """Key of the score on the held-out images; empty if they are not scored."""
+    rows: tuple[str, ...] = ()
+    """Names of its rows; those without a run are listed as open."""
+
+
+SYSTEMS = tuple(f"{name}{twin}" for name in ("psa", "irn", "advcam", "amn") for twin in ("", "_deft"))
+PLAIN = ("mixup", "manifold_mixup", "cutout", "cutmix", "hide_and_seek", "cda")
+AUGMENTED = ("irn", *PLAIN, "irn_deft", *(f"{name}_deft" for name in PLAIN))
+ABLATION = (
+    *("base", "base_stretched", "background", "disentangle"),
+    *("background_swap", "object_swap", "no_background", "both_swaps"),
+)
+SEED_SCORES = ("seeds train, auto", "seeds train, swept", "seeds val, auto")
+STUDIES = (
+    Study("localisation", "1a", "Seeds of each system", *SEED_SCORES, SYSTEMS),
+    Study("augmentations", "1b", "Seeds by augmentation", *SEED_SCORES, AUGMENTED),
+    Study("masks", "2a", "Pseudo-masks of each system", "masks train, auto", "masks train, swept", "", SYSTEMS),
+    Study("segmentation", "2b", "Segmentation network", "network val", "", "", SYSTEMS),
+    Study("ablation", "4", "Ablation of DEFT", *SEED_SCORES, ABLATION),
+)
+
+
+def read(name: str) -> Json:
+    """A file of this folder; empty if it is not there yet."""
+    path = HERE / name
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def scores(found: Json, key: str) -> list[float | None]:
+    """One score of a row, by seed."""
+    return [one.get(key) for one in found.get("seeds", {}).values()]
