@@ -67,7 +67,7 @@ def page() -> str:
     parts = [INTRODUCTION.strip().replace("{data}", data(known)), claims(known)]
     for study in STUDIES:
         parts.append(table(study, known))
-    parts += [context(), leaning(), readings(), mechanism(), costs(known), NOT_RUN.strip()]
+    parts += [context(), leaning(), readings(), mechanism(), costs(), missing(known), NOT_RUN.strip()]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -365,9 +365,8 @@ def mechanism() -> str:
     return "\n".join(lines).rstrip()
 
 
-def costs(known: Mapping[str, Mapping[str, Json]]) -> str:
-    """Seconds of every row, and the hours of what is open."""
-    lines = ["## What each row costs, and what is open", ""]
+def costs() -> str:
+    """Seconds of every row, if they were measured."""
     spent: dict[str, dict[str, float]] = {}
     for backbone in BACKBONES:
         for system, seeds in read(f"msrc/{backbone}/seconds.json").items():
@@ -378,24 +377,30 @@ def costs(known: Mapping[str, Mapping[str, Json]]) -> str:
             spent.setdefault(system, {})[backbone] = sum(min(values) for values in stages.values())
     if not spent:
         return ""
-    lines += [
-        "Seconds on one thread, all stages that were made, the least of the seeds. The two cores had other work as "
-        "well, up to several times their number of processes, so that most of these are too high.",
+    lines = [
+        "## What each row costs",
+        "",
+        "Seconds on one thread, all stages that were made, the least of the seeds:",
         "",
     ]
     lines += ["| row | " + " | ".join(BACKBONES.values()) + " |", "|---" * (1 + len(BACKBONES)) + "|"]
     for system, costs in spent.items():
         cells = [f"{costs[backbone]:.0f}" if backbone in costs else NOTHING for backbone in BACKBONES]
         lines.append(f"| `{system}` | {' | '.join(cells)} |")
-    lines += ["", "Rows with fewer than three seeds:", ""]
+    return "\n".join(lines)
+
+
+def missing(known: Mapping[str, Mapping[str, Json]]) -> str:
+    """Rows that have fewer seeds than a table needs."""
+    lines = ["## What is open", "", f"Rows with fewer than {SEEDS} seeds, and the number of runs to make:", ""]
     for study in STUDIES:
         for backbone, name in BACKBONES.items():
             rows = known[study.name].get(backbone, {}).get("found", {})
-            missing = {row: SEEDS - len(rows.get(row, {}).get("seeds", {})) for row in study.rows}
-            texts = [f"`{row}` ({count})" for row, count in missing.items() if count > 0]
+            counts = {row: SEEDS - len(rows.get(row, {}).get("seeds", {})) for row in study.rows}
+            texts = [f"`{row}` ({count})" for row, count in counts.items() if count > 0]
             if texts:
-                lines.append(f"- Table {study.table}, {name}, runs to make: {', '.join(texts)}")
-    return "\n".join(lines)
+                lines.append(f"- Table {study.table}, {name}: {', '.join(texts)}")
+    return "\n".join(lines) if len(lines) > 4 else ""
 
 
 if __name__ == "__main__":

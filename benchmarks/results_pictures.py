@@ -29,12 +29,12 @@ def pictures() -> dict[str, bytes]:
         if (found := read(f"msrc/{backbone}/leaning.json"))
     }
     if taken:
-        drawn["leaning.png"] = dumbbells(taken, "share of the context in the seeds of the class, %")
+        drawn["leaning.png"] = dumbbells(taken, "share of the context in the seeds, %")
     pairs = {
         backbone: by_pair(found["found"]) for backbone in BACKBONES if (found := read(f"msrc/{backbone}/context.json"))
     }
     if pairs:
-        drawn["context.png"] = dumbbells(pairs, "IoU of the seeds of the class, with its context, %")
+        drawn["context.png"] = dumbbells(pairs, "IoU of the seeds of the class, %")
     for path in sorted((HERE / "mechanism").glob("*.json")):
         rows = {
             name: [([one[key] for one in runs.values()]) for key in ("auto", "swept")]
@@ -130,7 +130,7 @@ def dumbbells(results: Mapping[str, Mapping[str, Mapping[str, list[float]]]], wh
             axes.plot(after, level, "o", color=COLOURS[0], markersize=6)
         axes.plot([], [], "o", color=COLOURS[1], label="plain CAM")
         axes.plot([], [], "o", color=COLOURS[0], label="DEFT")
-        axes.set_yticks(range(len(shown)), [pair.replace(", ", " on ") for pair in shown])
+        axes.set_yticks(range(len(shown)), shown)
         axes.invert_yaxis()
         axes.set_xlim(left=0)
         axes.set_title(BACKBONES[backbone], fontsize=10)
