@@ -36,10 +36,11 @@ def channels_last(module: Module) -> Module:
 class Depthwise(nn.Conv2d):
     """A depthwise convolution of stride 1 whose backward pass on a CPU consists of convolutions that torch does fast.
 
-    oneDNN has a fast backward pass only for undilated 3x3 depthwise kernels, and torch 2.14's weight gradient of dilated
-    ones in bfloat16 is wrong for some sizes. Here the gradient of the input is the forward convolution with the mirrored
-    kernel, and that of the weights is computed in blocks of 3x3 on the d x d phases of the maps (the rows and columns
-    whose index has the same remainder by the dilation d). ``benchmarks/speed/depthwise.py`` compares time and error.
+    oneDNN has a fast backward pass only for undilated 3x3 depthwise kernels, and torch 2.14's weight gradient of
+    dilated ones in bfloat16 is wrong for some sizes. Here the gradient of the input is the forward convolution with the
+    mirrored kernel, and that of the weights is computed in blocks of 3x3 on the d x d phases of the maps (the rows and
+    columns whose index has the same remainder by the dilation d). ``benchmarks/speed/depthwise.py`` compares time and
+    error.
     """
 
     def forward(self, x: Tensor) -> Tensor:
