@@ -58,7 +58,7 @@ DOORS = {
     "matplotlib": ("report/plots.py",),
     "jinja2": ("report/html.py",),
     "sklearn": ("report/tsne.py",),
-    "pycocotools": ("data/layouts/coco.py",),
+    "pycocotools": ("data/layouts/outlines.py",),
     "jsonargparse": ("settings.py",),
     "filelock": ("artifacts/folder.py",),
     "webdataset": ("data/layouts/shards.py",),

@@ -11,6 +11,7 @@ import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,6 +98,23 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """(H, W) of an upright image from its header; raises :class:`InputError` like :func:`read_image`."""
     with _opened(path) as image:
         return _upright_size(image)
+
+
+class ImageSizes(NamedTuple):
+    """Size of an image from its header, with and without EXIF rotation."""
+
+    stored: tuple[int, int]
+    """(H, W) of the pixels as stored."""
+    upright: tuple[int, int]
+    """(H, W) of the upright image."""
+    turned: bool
+    """Whether EXIF turns or mirrors it."""
+
+
+def image_sizes(path: str | os.PathLike[str]) -> ImageSizes:
+    """Both sizes of an image from its header; raises :class:`InputError` like :func:`read_image`."""
+    with _opened(path) as image:
+        return ImageSizes((image.height, image.width), _upright_size(image), _orientation(image) in _UPRIGHT)
 
 
 def mask_size(path: str | os.PathLike[str]) -> tuple[int, int]:

@@ -66,22 +66,26 @@ def read_data(spec: str, faults: Faults) -> Splits | None:
         return open_demo(place)
     if not place:
         raise InputError(f"expected {kind}:PATH, got {spec!r}; give the folder after the colon")
-    place, _, options = place.partition("?") if kind == "coco" else (place, "", "")
+    place, _, options = place.partition("?") if kind not in ("folder", "voc") else (place, "", "")
     path = Path(place).expanduser()
     if not path.is_dir():
         what = "is a file" if path.exists() else f"does not exist (looked in {path.absolute().parent})"
         raise InputError(f"{spec}: expected a folder, {path} {what}; correct the path")
     try:
-        if kind == "folder":
-            from deft.data.layouts.folder import read_folder
-
-            return read_folder(path, faults)
-        if kind == "coco":
-            from deft.data.layouts.coco import read_coco
-
-            return read_coco(path, options, faults)
-        from deft.data.layouts.voc import read_voc
-
-        return read_voc(path, faults)
+        return _read(kind, path, options, faults)
     except PermissionError as error:
         raise InputError(f"{error.filename}: no permission to read it; ask its owner or change permissions") from None
+
+
+def _read(kind: str, path: Path, options: str, faults: Faults) -> Splits | None:
+    if kind == "folder":
+        from deft.data.layouts.folder import read_folder
+
+        return read_folder(path, faults)
+    if kind == "coco":
+        from deft.data.layouts.coco import read_coco
+
+        return read_coco(path, options, faults)
+    from deft.data.layouts.voc import read_voc
+
+    return read_voc(path, faults)
