@@ -59,6 +59,8 @@ DOORS = {
     "jinja2": ("report/html.py",),
     "sklearn": ("report/tsne.py",),
     "pycocotools": ("data/layouts/outlines.py",),
+    "pyarrow": ("data/layouts/saved_datasets.py",),
+    "yaml": ("data/layouts/yolo.py",),
     "jsonargparse": ("settings.py",),
     "filelock": ("artifacts/folder.py",),
     "webdataset": ("data/layouts/shards.py",),

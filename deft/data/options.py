@@ -38,7 +38,8 @@ def chosen_options(text: str, known: Mapping[str, Sequence[str]], kind: str) -> 
     for option in split_options(text):
         name, _, value = option.partition("=")
         if value not in known.get(name, ()):
-            *others, last = [f"{each}={allowed}" for each, values in known.items() for allowed in values]
-            raise InputError(f"{kind}:PATH?{text}: expected {', '.join(others)} or {last}; correct or remove it")
+            allowed = [f"{each}={one}" for each, values in known.items() for one in values]
+            words = f"{', '.join(allowed[:-1])} or {allowed[-1]}" if allowed else "no options"
+            raise InputError(f"{kind}:PATH?{text}: expected {words}; correct or remove it")
         chosen[name] = value
     return chosen

@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deft.contracts import IGNORE
+from deft.contracts import IGNORE, Splits
 from deft.data.faults import Faults
 from deft.data.files import ImageFiles, normal_name, relative
 from deft.data.labels import multi_hot
-from deft.data.layouts.name_lists import read_names
+from deft.data.layouts.name_lists import check_classes, read_names
 from deft.data.layouts.outlined import OutlinedImages
 from deft.data.layouts.outlines import Instance, Outline, Polygons, require_pycocotools
 
@@ -145,6 +145,51 @@ def outlined_images(
         annotations=tuple(annotations),
         stored=stored,
     )
+
+
+def outlined_splits(
+    kind: str,
+    images: ImageFiles,
+    photographs: Sequence[Photograph],
+    classes: tuple[str, ...],
+    annotations: Sequence[Path],
+    val: frozenset[int],
+    faults: Faults,
+    *,
+    drop: bool = False,
+) -> Splits:
+    """Both splits of photographs in one folder.
+
+    Args:
+        kind: of the data, for messages.
+        images: the files of the folder.
+        photographs: all images, each once.
+        classes: names of the K classes.
+        annotations: the files with the annotations.
+        val: indices of the files to hold out.
+        faults: collects faults and remarks.
+        drop: leave out images without a label.
+    """
+    check_classes(classes, None, annotations[0] if annotations else images.root, faults)
+    parts = [[each for each in photographs if (each.image in val) == held] for held in (False, True)]
+    if val and not parts[0]:
+        faults.add(images.root, None, "no image is left to train on", "hold out fewer images")
+    train, held = (
+        outlined_images(kind, images, part, classes, annotations, faults, drop=drop) if part or not place else None
+        for place, part in enumerate(parts)
+    )
+    if train is None:
+        raise AssertionError("there is always a training split")
+    return Splits(train, held)
+
+
+def left_out(images: ImageFiles, photographs: Sequence[Photograph], what: str, faults: Faults) -> None:
+    """Add a remark about images of the folder that have no annotation."""
+    found = {each.image for each in photographs}
+    others = [name for index, name in enumerate(images.names) if index not in found]
+    if others:
+        said = f"{len(others)} of {len(images.names)} images {what}, e.g. {others[0]!r}"
+        faults.warn(images.root, None, said, "they are left out; annotate them to use them")
 
 
 def _is_complete(things: Sequence[Thing]) -> bool:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+import reprlib
 from typing import Any
 
 from deft.data.layouts.name_lists import class_name
 
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 60, 60
 _NOTHING = frozenset(("", "nan", "none", "null"))
 _FLAGS = {"0": False, "1": True, "false": False, "true": True, "no": False, "yes": True, "n": False, "y": True}
 _INTEGER = re.compile(r"(0|-?[1-9]\d{0,30})(\.0*)?")
@@ -97,5 +100,7 @@ def class_of(value: Any) -> str | None:
 
 def shown(value: Any) -> str:
     """A value for a message, shortened."""
-    text = ascii(value) if not isinstance(value, int) or value.bit_length() < 200 else "a very large number"
+    if isinstance(value, int) and value.bit_length() > 200:
+        return "a very large number"
+    text = _SHORT.repr(value).encode("ascii", "backslashreplace").decode()  # the whole of a list may have no end
     return text if len(text) <= 60 else f"{text[:57]}..."
