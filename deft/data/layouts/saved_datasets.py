@@ -12,6 +12,7 @@ column of images; nothing is decoded before it is needed, and no code of the dat
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -74,7 +75,7 @@ class SavedImages:
         path = value.get("path") if isinstance(value, dict) else None
         if not isinstance(content, bytes):
             beside = self.files[file].parent / path if isinstance(path, str) else None
-            if beside is None or not beside.is_file():
+            if beside is None or not os.path.isfile(beside):
                 raise InputError(f"{where}: expected the bytes of an image, got {shown(path)}; save it with its images")
             return Sample(self.names[index], read_image(beside), self.labels[index].copy())
         try:
@@ -269,9 +270,18 @@ def _pyarrow() -> Any:
     return pyarrow
 
 
-@lru_cache(maxsize=1024)
 def _table(file: Path, column: str) -> Any:
     """A column of an arrow file, mapped into memory; each process opens it once."""
+    try:
+        status = os.stat(file)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "its name is no file name"
+        raise InputError(f"{file}: not an arrow file ({reason}); save it again") from None
+    return _mapped(file, column, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=1024)
+def _mapped(file: Path, column: str, *_: int) -> Any:
     pyarrow = _pyarrow()
     try:
         mapped = pyarrow.memory_map(str(file))

@@ -127,6 +127,7 @@ SPOILED: list[tuple[Callable[[Path], object], str]] = [
     (lambda root: (root / "state.json").unlink(), "expected dataset_info.json and state.json"),
     (lambda root: (root / "state.json").write_text("{"), "state.json:1: not valid JSON"),
     (lambda root: (root / "state.json").write_text('{"_data_files": [{"filename": "../x"}]}'), "found none"),
+    (lambda root: (root / "state.json").write_text('{"_data_files": [{"filename": "\\ud83d"}]}'), "not an arrow file"),
     (lambda root: (root / "dataset_info.json").write_text("[]"), "expected features and data files"),
     (lambda root: next(root.glob("*.arrow")).write_bytes(b"x" * 100), "not an arrow file with a column 'label'"),
     (lambda root: next(root.glob("*.arrow")).write_bytes(b""), "not an arrow file"),
