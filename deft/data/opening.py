@@ -62,7 +62,7 @@ def read_data(spec: str, faults: Faults) -> Splits | None:
     if own is not None:
         return own.open()
     if not colon or re.match(r"[A-Za-z]:[\\/]", spec):  # only a path, perhaps with a Windows drive
-        guess = "voc" if (Path(spec).expanduser() / "JPEGImages").is_dir() else "folder"
+        guess = _guess(Path(spec).expanduser())
         raise InputError(f"expected KIND:PATH with KIND {OTHERS}, got {spec!r}; write {guess}:{spec}")
     if kind not in KINDS:
         near = nearest(kind, KINDS)
@@ -88,6 +88,19 @@ def _known(kind: str) -> str:
     """A kind as it is spelled here: ``label-studio`` and ``LabelStudio`` are ``labelstudio``."""
     plain = kind.replace("-", "").replace("_", "").casefold()
     return plain if plain in KINDS else kind
+
+
+def _guess(path: Path) -> str:
+    """The kind of a folder by what only this kind has."""
+    signs = {
+        "voc": "JPEGImages",
+        "coco": "annotations/instances_*.json",
+        "yolo": "data.yaml",
+        "cvat": "annotations.xml",
+        "datasets": "dataset_dict.json",
+        "imagefolder": "train/metadata.*",
+    }
+    return next((kind for kind, sign in signs.items() if any(path.glob(sign))), "folder")
 
 
 def _read(kind: str, path: Path, options: str, faults: Faults) -> Splits | None:

@@ -39,6 +39,24 @@ def test_a_path_that_looks_like_voc_is_answered_with_voc(voc_data: Path) -> None
         open_data(str(voc_data))
 
 
+@pytest.mark.parametrize(
+    ("kind", "file"),
+    [
+        ("coco", "annotations/instances_train2017.json"),
+        ("yolo", "data.yaml"),
+        ("cvat", "annotations.xml"),
+        ("datasets", "dataset_dict.json"),
+        ("imagefolder", "train/metadata.jsonl"),
+        ("folder", "labels.csv"),
+    ],
+)
+def test_a_path_without_a_kind_is_answered_with_the_kind_of_its_files(kind: str, file: str, tmp_path: Path) -> None:
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).touch()
+    with pytest.raises(InputError, match=f"write {kind}:{tmp_path}"):
+        open_data(str(tmp_path))
+
+
 def test_a_home_folder_is_found(folder_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(folder_data.parent))
     assert len(open_data(f"folder:~/{folder_data.name}").train) == 8

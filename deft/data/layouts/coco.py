@@ -24,7 +24,7 @@ from deft.data.files import ImageFiles, image_files
 from deft.data.layouts.json_files import read_json
 from deft.data.layouts.name_lists import check_classes
 from deft.data.layouts.outlined import OutlinedImages
-from deft.data.layouts.outlines import Outline, read_segmentation
+from deft.data.layouts.outlines import Outline, Runs, read_segmentation
 from deft.data.layouts.photographs import (
     EMPTY,
     ExportedNames,
@@ -139,18 +139,19 @@ def _folder(path: Path, names: Sequence[str]) -> Path:
 
 def _dataset(part: _Part, classes: tuple[str, ...], drop: bool, faults: Faults) -> OutlinedImages:
     known = set(classes)
-    photographs = [
-        Photograph(
-            image,
-            [
-                Thing(name, each.outline, each.crowd)
-                for each in part.objects[key]
-                if (name := part.names.get(each.category)) in known and name is not None
-            ],
-            size,
-        )
-        for key, (image, size) in part.photographs.items()
-    ]
+    photographs = []
+    for key, (image, size) in part.photographs.items():
+        found = part.objects[key]
+        things = [
+            Thing(name, each.outline, each.crowd)
+            for each in found
+            if (name := part.names.get(each.category)) in known and name is not None
+        ]
+        sizes = {each.outline.size for each in found if isinstance(each.outline, Runs)}
+        if size is None and len(sizes) > 1:
+            what = f"image {key}: its annotations have run lengths of {len(sizes)} sizes"
+            faults.add(part.file, None, what, "write the width and height of the image")
+        photographs.append(Photograph(image, things, size or next(iter(sizes), None)))
     return outlined_images("coco", part.images, photographs, classes, [part.file], faults, drop=drop, stored=True)
 
 

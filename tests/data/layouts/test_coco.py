@@ -420,6 +420,17 @@ def test_without_sizes_masks_have_the_size_of_the_image(coco: Path) -> None:
     assert mask is not None and mask.shape == (48, 64) and (mask[4:40, 4:40] == 1).all()
 
 
+def test_run_lengths_tell_the_size_of_an_image_that_has_none(coco: Path) -> None:
+    change(coco, lambda content: each(content, lambda record: (record.pop("height"), record.pop("width")), "images"))
+    name = sorted((coco / "train2014").iterdir())[2]
+    Image.new("RGB", (60, 48)).save(name)
+    with pytest.raises(InputError, match="expected 64 x 48 pixels as in the annotations, got 60 x 48"):
+        open_data(f"coco:{coco}").train[2]
+    other = {"size": [48, 60], "counts": [48 * 60]}
+    change(coco, lambda content: content["annotations"][4].update(segmentation=other))
+    assert any("image 3: its annotations have run lengths of 2 sizes" in text for text in messages(f"coco:{coco}"))
+
+
 def turn(path: Path, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
