@@ -12,7 +12,6 @@ from deft.data.layouts.outlines import Polygons
 from userfiles import picture
 
 FILE = Path("instances.json")
-DANGLING = "annotations are of images that are not listed"
 RING = [1, 1, 5, 1, 5, 3]
 
 
