@@ -14,6 +14,7 @@ from deft.contracts import IGNORE, Dataset, InputError, Progress, Splits
 from deft.data.faults import Fault, Faults
 from deft.data.images import image_size, mask_size, read_image, read_mask
 from deft.data.layouts.file_dataset import SIZE_REMEDY, VALUE_REMEDY, FileDataset, mask_fault, size_fault
+from deft.data.layouts.outlined import OutlinedImages
 from deft.data.opening import read_data
 from deft.data.sound import check_splits, sample_faults
 
@@ -66,6 +67,8 @@ def check(source: Splits | str, full: bool = True, progress: Progress | None = N
 def _looker(part: Dataset, full: bool) -> Callable[[int], list[Fault]]:
     if isinstance(part, FileDataset):
         return lambda index: _check_listed(part, index, full)
+    if isinstance(part, OutlinedImages):
+        return lambda index: _check_outlined(part, index, full)
     return lambda index: _check_any(part, index) if full or index == 0 else []
 
 
@@ -77,6 +80,25 @@ def _check_any(part: Dataset, index: int) -> list[Fault]:
         said = str(error).removeprefix(f"{part.names[index]}: ")
         return [Fault(part.names[index], None, said, "correct or remove it")]
     return [Fault(part.names[index], None, what, remedy) for what, remedy in found]
+
+
+def _check_outlined(part: OutlinedImages, index: int, full: bool) -> list[Fault]:
+    """Faults of an image with outlines, whose size has to be that of the annotations."""
+    faults = Faults()
+    path = part.images[index]
+    try:
+        if full:
+            for what, remedy in sample_faults(part, index):
+                faults.add(path, None, what, remedy)
+        elif part.scored[index]:
+            part.drawn_upright(index)
+        else:
+            image_size(path)
+        if remark := part.orientation_fault(index):
+            faults.warn(path, None, *remark)
+    except InputError as error:
+        faults.all.append(_from_error(error, path))
+    return faults.all
 
 
 def _check_listed(part: FileDataset, index: int, full: bool) -> list[Fault]:

@@ -25,7 +25,7 @@ class ImageFiles:
 
     def find(self, name: str) -> tuple[int, ...]:
         """Indices of the images that a name may refer to: none, one, or several that differ only in their suffix."""
-        return self._by_key.get(_key(name), ())
+        return self._by_key.get(normal_name(name), ())
 
     def find_or_fault(self, name: str, faults: Faults, file: Path, line: int | None) -> int | None:
         """Index of the image with this name; adds a fault at ``file:line`` if there is none or more than one."""
@@ -70,9 +70,9 @@ def image_files(root: Path, skip: frozenset[str] = frozenset()) -> ImageFiles:
         names = full
     by_key: dict[str, list[int]] = {}
     for index, (stem, name) in enumerate(zip(stems, full, strict=True)):
-        by_key.setdefault(_key(name), []).append(index)
-        by_key.setdefault(_key(stem), []).append(index)
-    exact = {_key(name): [index] for index, name in enumerate(full)}  # a full name always refers to that file
+        by_key.setdefault(normal_name(name), []).append(index)
+        by_key.setdefault(normal_name(stem), []).append(index)
+    exact = {normal_name(name): [index] for index, name in enumerate(full)}  # a full name always refers to that file
     frozen = {key: tuple(indices) for key, indices in (by_key | exact).items()}
     return ImageFiles(root, tuple(paths), tuple(names), frozen)
 
@@ -104,6 +104,6 @@ def relative(path: Path, root: Path) -> str:
     return os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
 
 
-def _key(name: str) -> str:
+def normal_name(name: str) -> str:
     """Normal form of a name: composed accents, forward slashes, no leading ``./``."""
     return unicodedata.normalize("NFC", name.strip().replace("\\", "/").removeprefix("./"))
