@@ -17,7 +17,7 @@ def open_data(spec: str) -> Splits:
     """Open a dataset; names and labels are read, images are not decoded.
 
     Args:
-        spec: ``folder:PATH``, ``voc:PATH``, ``coco:PATH`` or ``demo:``, the last two with their options, or
+        spec: ``folder:PATH``, ``voc:PATH``, ``coco:PATH`` or ``demo:``, some with their options, or
             ``FILE.py:NAME?options``, a class or function of a Python file, which is executed.
 
     Returns:
@@ -66,7 +66,7 @@ def read_data(spec: str, faults: Faults) -> Splits | None:
         return open_demo(place)
     if not place:
         raise InputError(f"expected {kind}:PATH, got {spec!r}; give the folder after the colon")
-    place, _, options = place.partition("?") if kind == "coco" else (place, "", "")
+    place, options = _without_options(kind, place)
     path = Path(place).expanduser()
     if not path.is_dir():
         what = "is a file" if path.exists() else f"does not exist (looked in {path.absolute().parent})"
@@ -75,7 +75,7 @@ def read_data(spec: str, faults: Faults) -> Splits | None:
         if kind == "folder":
             from deft.data.layouts.folder import read_folder
 
-            return read_folder(path, faults)
+            return read_folder(path, faults, options)
         if kind == "coco":
             from deft.data.layouts.coco import read_coco
 
@@ -85,3 +85,14 @@ def read_data(spec: str, faults: Faults) -> Splits | None:
         return read_voc(path, faults)
     except PermissionError as error:
         raise InputError(f"{error.filename}: no permission to read it; ask its owner or change permissions") from None
+
+
+def _without_options(kind: str, place: str) -> tuple[str, str]:
+    """Path and options; the path of a folder may itself contain a ``?``."""
+    if kind == "coco":
+        path, _, options = place.partition("?")
+    elif kind == "folder" and not Path(place).expanduser().exists():
+        path, _, options = place.rpartition("?") if "?" in place else (place, "", "")
+    else:
+        path, options = place, ""
+    return path, options
