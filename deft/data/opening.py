@@ -73,7 +73,7 @@ def read_data(spec: str, faults: Faults) -> Splits | None:
         return open_demo(place)
     if not place:
         raise InputError(f"expected {kind}:PATH, got {spec!r}; give the folder after the colon")
-    place, _, options = place.partition("?") if kind not in ("folder", "voc") else (place, "", "")
+    place, options = _without_options(kind, place)
     path = Path(place).expanduser()
     if not path.is_dir() and not (path.is_file() and path.suffix.lower() in _ONE_FILE.get(kind, ())):
         what = "is a file" if path.exists() else f"does not exist (looked in {path.absolute().parent})"
@@ -107,7 +107,7 @@ def _read(kind: str, path: Path, options: str, faults: Faults) -> Splits | None:
     if kind == "folder":
         from deft.data.layouts.folder import read_folder
 
-        return read_folder(path, faults)
+        return read_folder(path, faults, options)
     if kind == "voc":
         from deft.data.layouts.voc import read_voc
 
@@ -148,3 +148,14 @@ def _exported(kind: str) -> Callable[[Path, str, Faults], Splits | None]:
     from deft.data.layouts.saved_datasets import read_saved
 
     return read_saved
+
+
+def _without_options(kind: str, place: str) -> tuple[str, str]:
+    """Path and options; the path of a folder may itself contain a ``?``."""
+    if kind == "voc" or (kind == "folder" and Path(place).expanduser().exists()):
+        return place, ""
+    if kind == "folder":
+        path, _, options = place.rpartition("?") if "?" in place else (place, "", "")
+    else:
+        path, _, options = place.partition("?")
+    return path, options
