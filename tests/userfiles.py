@@ -115,3 +115,27 @@ def write_coco(root: Path, year: str = "2014", side: tuple[int, int] = (48, 64))
         content = {"images": images[::-1], "annotations": annotations, "categories": CATEGORIES}
         (root / "annotations" / f"instances_{part}{year}.json").write_text(json.dumps(content))
     return root
+
+
+def save_noise(path: Path, size: tuple[int, int] = (40, 60), orientation: int = 1) -> Path:
+    """A photograph of (H, W) stored pixels, with an EXIF orientation."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(len(path.name)).integers(0, 256, (*size, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(path, exif=exif)
+    return path
+
+
+def tags_of(data: Dataset) -> dict[str, list[str]]:
+    """The classes of each image, by its name."""
+    return {
+        name: [data.classes[k] for k in np.flatnonzero(row)] for name, row in zip(data.names, data.labels, strict=True)
+    }
+
+
+def mask_of(data: Dataset, name: str) -> np.ndarray:
+    """The mask of an image that has one."""
+    mask = data[data.names.index(name)].mask
+    assert mask is not None
+    return mask

@@ -107,11 +107,14 @@ def recipes(given: argparse.Namespace) -> int:
 
 
 def check(given: argparse.Namespace) -> int:
-    """List every fault of a dataset."""
-    from deft.data import check
+    """List the classes and every fault of a dataset."""
+    from deft.data.check import look_at
+    from deft.data.overview import overview
 
     with _bar("reading") as progress:
-        faults = check(given.data, full=True, progress=progress)
+        splits, faults = look_at(given.data, full=True, progress=progress)
+    if splits is not None:
+        print(overview(splits))
     for fault in faults:
         print(fault)
     fatal = sum(not fault.warning for fault in faults)

@@ -19,7 +19,8 @@ from deft.engine.memory import keep_freed
 from deft.engine.stop import EXIT_CODE, Stopped, ending_on_sigterm
 
 DATA_HELP = """KIND:PATH. folder:PATH  images/ with labels.csv or labels.json, or one folder per tag; masks/ optional.
-voc:PATH  the layout of PASCAL VOC.  coco:PATH  COCO 2014 or 2017 (coco:PATH?empty=drop).
+voc:PATH  the layout of PASCAL VOC.  coco:PATH  COCO 2014 or 2017 (coco:PATH?empty=drop), and exports like it.
+yolo:, labelme:, labelstudio:, cvat:, openimages:, imagefolder:, datasets:  exports of these tools, see docs/data.md.
 demo:  the embedded dataset (demo:bias=0.9,train=600).
 FILE.py:NAME?OPTIONS  a class or function of a Python file of yours ('my_data.py:Birds?root=photos')."""
 WEIGHTS_HELP = "hub, none, a .safetensors or .pth file, or package: pip's (for tf_efficientnet_lite0, lite1 and lite2)"

@@ -11,17 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft.contracts import IGNORE, Dataset, InputError, Progress, Splits
-from deft.data.faults import Fault, Faults
+from deft.data.copies import copies
+from deft.data.faults import Fault, Faults, counted
 from deft.data.images import image_size, mask_size, read_image, read_mask
 from deft.data.layouts.file_dataset import SIZE_REMEDY, VALUE_REMEDY, FileDataset, mask_fault, size_fault
+from deft.data.layouts.outlined import OutlinedImages
 from deft.data.opening import read_data
+from deft.data.pointers import Pointer, pointer_at
 from deft.data.sound import check_splits, sample_faults
+from deft.data.teaching import unteachable
 
 _DARK = 8
 """An image whose maximum is below this looks black; the usual cause is 12-bit data in a 16-bit file."""
 
 
-def check(source: Splits | str, full: bool = True, progress: Progress | None = None) -> list[Fault]:
+def check(source: Splits | str, full: bool = True, progress: Progress | None = None, name: str = "data") -> list[Fault]:
     """List every fault of a dataset; no file is written.
 
     Args:
@@ -30,6 +34,7 @@ def check(source: Splits | str, full: bool = True, progress: Progress | None = N
             differ and files that are not images, but no damage further in; of a dataset without a list of files only
             the first image is read.
         progress: called with the number of images checked and their total.
+        name: of splits that are already open, for messages.
 
     Returns:
         Faults in order: labels, then images, then classes. A run can start if all are warnings.
@@ -37,35 +42,52 @@ def check(source: Splits | str, full: bool = True, progress: Progress | None = N
     Raises:
         InputError: ``KIND:PATH`` is not a dataset, or the splits lack a member of one.
     """
+    return look_at(source, full, progress, name)[1]
+
+
+def look_at(
+    source: Splits | str, full: bool = True, progress: Progress | None = None, name: str = "data"
+) -> tuple[Splits | None, list[Fault]]:
+    """Open a dataset and list its faults, as :func:`check` does; also returns the splits as far as they can be read."""
     faults = Faults()
     splits = read_data(source, faults) if isinstance(source, str) else source
     if splits is None:
-        return faults.all
+        return None, faults.all
     if not isinstance(source, str):
         check_splits(source)
     parts = [splits.train] if splits.val is None else [splits.train, splits.val]
     total = sum(len(part) for part in parts)
     done = 0
+    pointers: dict[Pointer, list[Fault]] = {}
     with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
         for part in parts:
             look = _looker(part, full)
             try:
                 for found in pool.map(look, range(len(part))):
-                    faults.all.extend(found)
+                    for fault in found:
+                        pointer = None if fault.warning else pointer_at(Path(fault.file))
+                        (faults.all if pointer is None else pointers.setdefault(pointer, [])).append(fault)
                     done += 1
                     if progress is not None:
                         progress(done, total)
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-    where = source if isinstance(source, str) else "data"
+    for pointer, group in pointers.items():
+        what = f"{counted(len(group), 'file is', 'files are')} without contents, left as pointers by {pointer.system}"
+        faults.add(group[0].file, None, what, pointer.remedy)
+    where = source if isinstance(source, str) else name
     _check_classes(splits, where, faults)
-    return faults.all
+    for what, remedy in copies(splits.train, splits.val):
+        faults.warn(where, None, what, remedy)
+    return splits, faults.all
 
 
 def _looker(part: Dataset, full: bool) -> Callable[[int], list[Fault]]:
     if isinstance(part, FileDataset):
         return lambda index: _check_listed(part, index, full)
+    if isinstance(part, OutlinedImages):
+        return lambda index: _check_outlined(part, index, full)
     return lambda index: _check_any(part, index) if full or index == 0 else []
 
 
@@ -77,6 +99,25 @@ def _check_any(part: Dataset, index: int) -> list[Fault]:
         said = str(error).removeprefix(f"{part.names[index]}: ")
         return [Fault(part.names[index], None, said, "correct or remove it")]
     return [Fault(part.names[index], None, what, remedy) for what, remedy in found]
+
+
+def _check_outlined(part: OutlinedImages, index: int, full: bool) -> list[Fault]:
+    """Faults of an image with outlines, whose size has to be that of the annotations."""
+    faults = Faults()
+    path = part.images[index]
+    try:
+        if full:
+            for what, remedy in sample_faults(part, index):
+                faults.add(path, None, what, remedy)
+        elif part.scored[index]:
+            part.drawn_upright(index)
+        else:
+            image_size(path)
+        if remark := part.orientation_fault(index):
+            faults.warn(path, None, *remark)
+    except InputError as error:
+        faults.all.append(_from_error(error, path))
+    return faults.all
 
 
 def _check_listed(part: FileDataset, index: int, full: bool) -> list[Fault]:
@@ -138,7 +179,7 @@ def _compare(mask: NDArray[np.uint8], part: FileDataset, index: int, faults: Fau
 
 
 def _check_classes(splits: Splits, where: str, faults: Faults) -> None:
-    """Add a fault for a training split without labels, and a warning for each class without a training image."""
+    """Add a fault for a training split without labels, and warnings for classes that cannot be learned."""
     train = splits.train
     if len(train) == 0:
         if not faults.errors:
@@ -151,6 +192,8 @@ def _check_classes(splits: Splits, where: str, faults: Faults) -> None:
     for name, count in zip(train.classes, counts, strict=True):
         if count == 0:
             faults.warn(where, None, f"class {name!r} has no training image", "add some, or drop the class")
+    for what, remedy in unteachable(train.labels, train.classes) if not faults.errors else ():
+        faults.warn(where, None, what, remedy)
 
 
 def _from_error(error: InputError, path: Path) -> Fault:

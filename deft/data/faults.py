@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -26,9 +27,9 @@ class Fault:
     """True if a run can start in spite of it."""
 
     def __str__(self) -> str:
-        """One line: ``file:line: what; remedy``."""
+        """One line: ``file:line: what; remedy``, with control characters escaped."""
         place = self.file if self.line is None else f"{self.file}:{self.line}"
-        return f"{place}: {'warning: ' if self.warning else ''}{self.what}; {self.remedy}"
+        return printable(f"{place}: {'warning: ' if self.warning else ''}{self.what}; {self.remedy}")
 
 
 class Faults:
@@ -50,6 +51,25 @@ class Faults:
     def errors(self) -> list[Fault]:
         """The faults that are not warnings."""
         return [fault for fault in self.all if not fault.warning]
+
+
+def counted(count: int, one: str, many: str = "") -> str:
+    """A number with its noun: ``1 row``, ``2 rows``; ``many`` is for plurals without s."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def printable(text: str) -> str:
+    r"""The text in one line that is safe for a terminal: control characters are escaped, as in ``\x1b``.
+
+    File names may contain any of them.
+    """
+    if text.isprintable():
+        return text
+    kept = (
+        letter if letter.isprintable() or unicodedata.category(letter) == "Zs" else ascii(letter)[1:-1]
+        for letter in text
+    )
+    return "".join(kept)
 
 
 def refuse(faults: Iterable[Fault], spec: str, shown: int = 5) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from deft.data.faults import Faults, nearest
 from deft.data.images import SUFFIXES
+from deft.data.passed_over import PassedOver
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class ImageFiles:
 
     def find(self, name: str) -> tuple[int, ...]:
         """Indices of the images that a name may refer to: none, one, or several that differ only in their suffix."""
-        return self._by_key.get(_key(name), ())
+        return self._by_key.get(normal_name(name), ())
 
     def find_or_fault(self, name: str, faults: Faults, file: Path, line: int | None) -> int | None:
         """Index of the image with this name; adds a fault at ``file:line`` if there is none or more than one."""
@@ -54,14 +55,20 @@ class ImageFiles:
         )
 
 
-def image_files(root: Path, skip: frozenset[str] = frozenset()) -> ImageFiles:
-    """All images below a folder, except hidden ones.
+def image_files(root: Path, skip: frozenset[str] = frozenset(), faults: Faults | None = None) -> ImageFiles:
+    """All images below a folder, except hidden ones and those that systems and programs make.
 
     Args:
         root: an existing folder.
         skip: names of folders directly in ``root`` to leave out.
+        faults: collects remarks on what is left out.
     """
-    paths = sorted(path for path in files_below(root, skip) if path.suffix.lower() in SUFFIXES)
+    return named_images(root, (path for path in files_below(root, skip, faults) if path.suffix.lower() in SUFFIXES))
+
+
+def named_images(root: Path, found: Iterable[Path]) -> ImageFiles:
+    """Images below a folder with their names."""
+    paths = sorted(found)
     full = [relative(path, root) for path in paths]
     stems = [name[: len(name) - len(path.suffix)] for name, path in zip(full, paths, strict=True)]
     count = Counter(stems)
@@ -70,33 +77,69 @@ def image_files(root: Path, skip: frozenset[str] = frozenset()) -> ImageFiles:
         names = full
     by_key: dict[str, list[int]] = {}
     for index, (stem, name) in enumerate(zip(stems, full, strict=True)):
-        by_key.setdefault(_key(name), []).append(index)
-        by_key.setdefault(_key(stem), []).append(index)
-    exact = {_key(name): [index] for index, name in enumerate(full)}  # a full name always refers to that file
+        by_key.setdefault(normal_name(name), []).append(index)
+        by_key.setdefault(normal_name(stem), []).append(index)
+    exact = {normal_name(name): [index] for index, name in enumerate(full)}  # a full name always refers to that file
     frozen = {key: tuple(indices) for key, indices in (by_key | exact).items()}
     return ImageFiles(root, tuple(paths), tuple(names), frozen)
 
 
-def files_below(root: Path, skip: frozenset[str] = frozenset()) -> list[Path]:
-    """Every file below ``root``; follows links to folders, but visits each folder once."""
+def files_below(root: Path, skip: frozenset[str] = frozenset(), faults: Faults | None = None) -> list[Path]:
+    """Every file below ``root``; follows links to folders, but visits each folder once.
+
+    Hidden entries, folders of systems and programs, folders that may not be read, and pipes and devices are left out;
+    links that lead nowhere are kept if they have the name of a file, so that they are reported when they are read.
+
+    Args:
+        root: an existing folder.
+        skip: names of folders directly in ``root`` to leave out.
+        faults: collects remarks on what is left out.
+
+    Raises:
+        OSError: ``root`` itself cannot be read.
+    """
     seen: set[tuple[int, int]] = set()
     found: list[Path] = []
-    pending = [os.fspath(root)]
+    passed = PassedOver()
+    top = os.fspath(root)
+    pending = [top]
     while pending:
         folder = pending.pop()
-        status = os.stat(folder)
-        if (status.st_dev, status.st_ino) in seen:
+        try:
+            status = os.stat(folder)
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            with os.scandir(folder) as scan:
+                entries = list(scan)
+        except OSError:
+            if folder == top:
+                raise
+            passed.closed.append(folder)
             continue
         seen.add((status.st_dev, status.st_ino))
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name.startswith(".") or (folder == os.fspath(root) and entry.name in skip):
-                    continue
-                if entry.is_dir():
+        for entry in entries:
+            kind = _kind(entry)
+            if kind == "folder":
+                skipped = folder == top and entry.name in skip
+                if not skipped and not passed.skips_folder(entry.name, entry.path):
                     pending.append(entry.path)
-                else:
-                    found.append(Path(entry.path))
+            elif kind == "file" and not passed.skips_file(entry.name, entry.path):
+                found.append(Path(entry.path))
+            elif kind != "file":
+                (passed.closed if kind == "loop" else passed.special).append(entry.path)
+    if faults is not None:
+        passed.tell(top, faults)
     return found
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    """``folder``, ``file`` (or a link to nowhere), ``loop`` (a link in circles), or ``special`` (a pipe, a device)."""
+    try:
+        if entry.is_dir():
+            return "folder"
+        return "file" if entry.is_file() or entry.is_symlink() else "special"
+    except OSError:
+        return "loop"
 
 
 def relative(path: Path, root: Path) -> str:
@@ -104,6 +147,6 @@ def relative(path: Path, root: Path) -> str:
     return os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
 
 
-def _key(name: str) -> str:
+def normal_name(name: str) -> str:
     """Normal form of a name: composed accents, forward slashes, no leading ``./``."""
     return unicodedata.normalize("NFC", name.strip().replace("\\", "/").removeprefix("./"))

@@ -11,6 +11,7 @@ import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,11 +69,11 @@ def read_image(source: str | os.PathLike[str] | bytes, upright: bool = True) -> 
         return _to_rgb(_upright(image) if upright else image, image.format or "", where)
 
 
-def read_mask(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
+def read_mask(source: str | os.PathLike[str] | bytes) -> NDArray[np.uint8]:
     """Decode a mask; pixel values are class numbers, and the colours of a palette are ignored.
 
     Args:
-        path: a lossless grey or palette image, usually PNG.
+        source: a path, or the bytes, of a lossless grey or palette image, usually PNG.
 
     Returns:
         uint8 (H, W): 0 background, k + 1 for class k, 255 ignore.
@@ -80,8 +81,8 @@ def read_mask(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     Raises:
         InputError: the file cannot be decoded, is a colour image, or has values above 255.
     """
-    where = _where(path)
-    with _opened(path) as image:
+    where = _where(source)
+    with _opened(source) as image:
         _refuse_as_mask(image, where)
         _load(image, where)
         values = np.array(_upright(image))
@@ -97,6 +98,23 @@ def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """(H, W) of an upright image from its header; raises :class:`InputError` like :func:`read_image`."""
     with _opened(path) as image:
         return _upright_size(image)
+
+
+class ImageSizes(NamedTuple):
+    """Size of an image from its header, with and without EXIF rotation."""
+
+    stored: tuple[int, int]
+    """(H, W) of the pixels as stored."""
+    upright: tuple[int, int]
+    """(H, W) of the upright image."""
+    turned: bool
+    """Whether EXIF turns or mirrors it."""
+
+
+def image_sizes(path: str | os.PathLike[str]) -> ImageSizes:
+    """Both sizes of an image from its header; raises :class:`InputError` like :func:`read_image`."""
+    with _opened(path) as image:
+        return ImageSizes((image.height, image.width), _upright_size(image), _orientation(image) in _UPRIGHT)
 
 
 def mask_size(path: str | os.PathLike[str]) -> tuple[int, int]:

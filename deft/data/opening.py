@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from deft.contracts import InputError, Splits
 from deft.data.faults import Faults, nearest, refuse
 from deft.data.from_file import EXAMPLE, own_data
 
-KINDS = ("folder", "voc", "coco", "demo")
+KINDS = (
+    *("folder", "voc", "coco", "yolo", "labelme", "labelstudio", "cvat", "openimages", "imagefolder", "datasets"),
+    "demo",
+)
+_ONE_FILE = {"yolo": (".yaml", ".yml"), "labelstudio": (".json",), "cvat": (".xml",)}
+"""Kinds whose PATH may be a file with one of these suffixes instead of the folder that contains it."""
 OTHERS = f"one of {', '.join(KINDS)}, or a Python file of yours as in {EXAMPLE}"
 
 
@@ -17,7 +23,7 @@ def open_data(spec: str) -> Splits:
     """Open a dataset; names and labels are read, images are not decoded.
 
     Args:
-        spec: ``folder:PATH``, ``voc:PATH``, ``coco:PATH`` or ``demo:``, the last two with their options, or
+        spec: ``KIND:PATH`` with one of :data:`KINDS`, perhaps with ``?`` and options; ``demo:`` with its options; or
             ``FILE.py:NAME?options``, a class or function of a Python file, which is executed.
 
     Returns:
@@ -51,11 +57,12 @@ def read_data(spec: str, faults: Faults) -> Splits | None:
         InputError: the specification itself is wrong, or the folder is missing.
     """
     kind, colon, place = spec.partition(":")
+    kind = _known(kind)
     own = own_data(spec) if kind not in KINDS else None
     if own is not None:
         return own.open()
     if not colon or re.match(r"[A-Za-z]:[\\/]", spec):  # only a path, perhaps with a Windows drive
-        guess = "voc" if (Path(spec).expanduser() / "JPEGImages").is_dir() else "folder"
+        guess = _guess(Path(spec).expanduser())
         raise InputError(f"expected KIND:PATH with KIND {OTHERS}, got {spec!r}; write {guess}:{spec}")
     if kind not in KINDS:
         near = nearest(kind, KINDS)
@@ -66,22 +73,89 @@ def read_data(spec: str, faults: Faults) -> Splits | None:
         return open_demo(place)
     if not place:
         raise InputError(f"expected {kind}:PATH, got {spec!r}; give the folder after the colon")
-    place, _, options = place.partition("?") if kind == "coco" else (place, "", "")
+    place, options = _without_options(kind, place)
     path = Path(place).expanduser()
-    if not path.is_dir():
+    if not path.is_dir() and not (path.is_file() and path.suffix.lower() in _ONE_FILE.get(kind, ())):
         what = "is a file" if path.exists() else f"does not exist (looked in {path.absolute().parent})"
         raise InputError(f"{spec}: expected a folder, {path} {what}; correct the path")
     try:
-        if kind == "folder":
-            from deft.data.layouts.folder import read_folder
+        return _read(kind, path, options, faults)
+    except PermissionError as error:
+        raise InputError(f"{error.filename}: no permission to read it; ask its owner or change permissions") from None
 
-            return read_folder(path, faults)
-        if kind == "coco":
-            from deft.data.layouts.coco import read_coco
 
-            return read_coco(path, options, faults)
+def _known(kind: str) -> str:
+    """A kind as it is spelled here: ``label-studio`` and ``LabelStudio`` are ``labelstudio``."""
+    plain = kind.replace("-", "").replace("_", "").casefold()
+    return plain if plain in KINDS else kind
+
+
+def _guess(path: Path) -> str:
+    """The kind of a folder by what only this kind has."""
+    signs = {
+        "voc": "JPEGImages",
+        "coco": "annotations/instances_*.json",
+        "yolo": "data.yaml",
+        "cvat": "annotations.xml",
+        "datasets": "dataset_dict.json",
+        "imagefolder": "train/metadata.*",
+    }
+    return next((kind for kind, sign in signs.items() if any(path.glob(sign))), "folder")
+
+
+def _read(kind: str, path: Path, options: str, faults: Faults) -> Splits | None:
+    if kind == "folder":
+        from deft.data.layouts.folder import read_folder
+
+        return read_folder(path, faults, options)
+    if kind == "voc":
         from deft.data.layouts.voc import read_voc
 
         return read_voc(path, faults)
-    except PermissionError as error:
-        raise InputError(f"{error.filename}: no permission to read it; ask its owner or change permissions") from None
+    return _exported(kind)(path, options, faults)
+
+
+def _exported(kind: str) -> Callable[[Path, str, Faults], Splits | None]:
+    """The reader of another tool's annotations; each is imported when it is used."""
+    if kind == "coco":
+        from deft.data.layouts.coco import read_coco
+
+        return read_coco
+    if kind == "yolo":
+        from deft.data.layouts.yolo import read_yolo
+
+        return read_yolo
+    if kind == "labelme":
+        from deft.data.layouts.labelme import read_labelme
+
+        return read_labelme
+    if kind == "labelstudio":
+        from deft.data.layouts.label_studio import read_label_studio
+
+        return read_label_studio
+    if kind == "cvat":
+        from deft.data.layouts.cvat import read_cvat
+
+        return read_cvat
+    if kind == "openimages":
+        from deft.data.layouts.open_images import read_open_images
+
+        return read_open_images
+    if kind == "imagefolder":
+        from deft.data.layouts.imagefolder import read_imagefolder
+
+        return read_imagefolder
+    from deft.data.layouts.saved_datasets import read_saved
+
+    return read_saved
+
+
+def _without_options(kind: str, place: str) -> tuple[str, str]:
+    """Path and options; the path of a folder may itself contain a ``?``."""
+    if kind == "voc" or (kind == "folder" and Path(place).expanduser().exists()):
+        return place, ""
+    if kind == "folder":
+        path, _, options = place.rpartition("?") if "?" in place else (place, "", "")
+    else:
+        path, _, options = place.partition("?")
+    return path, options

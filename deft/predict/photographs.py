@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -11,9 +12,10 @@ from tqdm import tqdm
 
 from deft.contracts import InputError
 from deft.data.faults import Faults, refuse
-from deft.data.files import ImageFiles, image_files
+from deft.data.files import ImageFiles, image_files, named_images
 from deft.data.images import SUFFIXES, read_image
 from deft.data.labels import Row, label_matrix, read_label_csv, read_label_json
+from deft.data.written_names import match
 from deft.engine.stream import in_order
 
 SHOWN = 20
@@ -27,13 +29,22 @@ def photographs(images: Path) -> ImageFiles:
         InputError: there is none.
     """
     if images.is_file():
-        beside = image_files(images.parent)
-        if images in beside.paths:
+        # Only its neighbours of the same stem matter, for its name; nothing below their folder has to be readable.
+        beside = named_images(images.parent, {images, *_same_stem(images)})
+        if images.suffix.lower() in SUFFIXES:
             index = beside.paths.index(images)
             return beside.merged({index: index})
     elif images.is_dir() and (found := image_files(images)).paths:
         return found
     raise InputError(f"{images}: expected a photograph or a folder that holds some ({', '.join(sorted(SUFFIXES))})")
+
+
+def _same_stem(image: Path) -> list[Path]:
+    """The images next to one that differ from it only in their suffix."""
+    try:
+        return [file for file in image.parent.iterdir() if file.stem == image.stem and file.suffix.lower() in SUFFIXES]
+    except OSError:
+        return []
 
 
 def outside(out: Path, folders: Iterable[Path]) -> None:
@@ -51,12 +62,12 @@ def tags_of_files(table: Path | None, found: ImageFiles, classes: tuple[str, ...
     if table is None:
         return {}
     faults = Faults()
-    tags = {}
-    for row in _rows(table, classes, faults):
-        index = found.find_or_fault(row.name, faults, row.file, row.line)
+    tags: dict[int, tuple[str, ...]] = {}
+    rows = _rows(table, classes, faults, found)
+    for row, index in zip(rows, match([(row.name, row.line) for row in rows], found, table, faults), strict=True):
         if index is not None:
-            tags[index] = row.tags
-    refuse(faults.all, str(table))
+            tags[index] = tuple(dict.fromkeys(tags.get(index, ()) + row.tags))
+    _tell(faults, table)
     return tags
 
 
@@ -70,20 +81,27 @@ def tags_of_keys(table: Path | None, classes: tuple[str, ...]) -> dict[str, tupl
         return {}
     faults = Faults()
     tags: dict[str, tuple[str, ...]] = {}
-    for row in _rows(table, classes, faults):
+    for row in _rows(table, classes, faults, None):
         name = row.name.removeprefix("./")
         if name in tags:
             faults.add(row.file, row.line, f"a second row of {row.name!r}", "keep one row with all its labels")
         tags[name] = row.tags
-    refuse(faults.all, str(table))
+    _tell(faults, table)
     return tags
 
 
-def _rows(table: Path, classes: tuple[str, ...], faults: Faults) -> list[Row]:
+def _tell(faults: Faults, table: Path) -> None:
+    """Refuse a table with faults, and print the remarks on one without."""
+    refuse(faults.all, str(table))
+    for remark in faults.all:
+        print(remark, file=sys.stderr)
+
+
+def _rows(table: Path, classes: tuple[str, ...], faults: Faults, found: ImageFiles | None) -> list[Row]:
     if not table.is_file():
         raise InputError(f"--tags {table}: expected a CSV file with the header image,labels; there is no such file")
     is_json = table.suffix.lower() == ".json"
-    rows = read_label_json(table, faults) if is_json else read_label_csv(table, classes, faults)
+    rows = (read_label_json if is_json else read_label_csv)(table, classes=classes, faults=faults, images=found)
     label_matrix(rows, classes, faults)
     return rows
 

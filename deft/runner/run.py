@@ -15,8 +15,10 @@ from deft.artifacts import RunFolder, read_json, read_run
 from deft.backbone import weights_digest
 from deft.contracts import InputError, ReadsFiles, SampleAugmentation, Splits
 from deft.data import check, open_data
-from deft.data.faults import refuse
+from deft.data.faults import Faults, refuse
 from deft.data.from_file import code_of, own_data
+from deft.data.opening import read_data
+from deft.data.overview import overview
 from deft.engine import ranks
 from deft.engine.infer import device
 from deft.engine.plan import Watch
@@ -27,6 +29,9 @@ from deft.pipeline import Pipeline
 from deft.settings import flat, plain, restore
 from deft.stages.context import Run
 from deft.stages.make import make_all
+
+_REMARKS = 10
+"""Most remarks on the data that a run shows."""
 
 
 def run(pipeline: Pipeline, data: str | Splits, out: Path | str, reuse: Sequence[Path] = (), name: str = "") -> Path:
@@ -63,11 +68,10 @@ def working(
     Arguments as for :func:`run`; ``watch`` is called with the classifier while it trains, and not at all if it is
     trained already.
     """
-    splits = open_data(data) if isinstance(data, str) else data
-    faults = check(splits, full=False)
-    refuse(faults, data if isinstance(data, str) else "")
-    for fault in faults[:5]:
-        print(fault, file=sys.stderr)
+    for other in reuse:
+        if not Path(other).is_dir():
+            raise InputError(f"--reuse {other}: expected the folder of a run, there is none; correct the path")
+    splits = _opened(data)
     weights_digest(pipeline.weights, pipeline.backbone)  # a missing file is told before anything is made
     if isinstance(pipeline.seeds, ReadsFiles):
         pipeline.seeds.check(splits)
@@ -82,6 +86,25 @@ def working(
         yield work
     finally:
         folder.close()
+
+
+def _opened(data: str | Splits) -> Splits:
+    """Open and briefly check the data; its classes and what is odd about it are told before anything is made."""
+    faults = Faults()
+    splits = read_data(data, faults) if isinstance(data, str) else data
+    name = data if isinstance(data, str) else "data"
+    refuse(faults.all, name)
+    if splits is None:
+        raise InputError(f"{name}: nothing to read; `deft check {name}` lists its faults")
+    faults.all += check(splits, full=False, name=name)
+    refuse(faults.all, name if isinstance(data, str) else "")
+    if ranks.first():
+        print(overview(splits), file=sys.stderr)
+        for fault in faults.all[:_REMARKS]:
+            print(fault, file=sys.stderr)
+        if len(faults.all) > _REMARKS:
+            print(f"... and {len(faults.all) - _REMARKS} more remarks: `deft check` lists them all", file=sys.stderr)
+    return splits
 
 
 def resolved(pipeline: Pipeline, out: Path | None = None) -> Pipeline:

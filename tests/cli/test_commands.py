@@ -154,17 +154,21 @@ def test_a_study_that_cannot_be_is_told(words: tuple[str, ...], told: str, call:
 
 
 def test_check_counts_faults_and_warnings(call: Call, own_voc: Path) -> None:
-    assert call("check", f"voc:{own_voc}")[:2] == (0, "no faults\n")
+    code, out, _ = call("check", f"voc:{own_voc}")
+    first, cat, cow, dog, remark, count = out.splitlines()
+    assert (code, first) == (0, "3 classes, 4 training images, 2 held out")
+    assert [line.split(": ")[1] for line in (cat, cow, dog)] == ["img_00, img_03", "img_01, img_03", "img_02"]
+    assert "warning: class 'dog' is on a single training image" in remark and count == "0 faults, 1 warnings"
     (own_voc / "SegmentationClass" / "img_01.png").unlink()
     code, out, _ = call("check", f"voc:{own_voc}")
-    remark, count = out.splitlines()
-    assert (code, count) == (0, "0 faults, 1 warnings")
+    *_, remark, _, count = out.splitlines()
+    assert (code, count) == (0, "0 faults, 2 warnings")
     assert "warning: 1 of 4 images have no mask" in remark
     broken = own_voc / "JPEGImages" / "img_00.jpg"
     broken.write_bytes(b"no image")
     code, out, _ = call("check", f"voc:{own_voc}")
     assert code == 2 and out.splitlines()[-1] == "1 faults, 1 warnings"
-    assert [line.split(": ")[0] for line in out.splitlines() if "img_00" in line] == [str(broken)]
+    assert [line.split(": ")[0] for line in out.splitlines() if "img_00" in line and line[0] != " "] == [str(broken)]
 
 
 @pytest.mark.parametrize(("precision", "word"), [("auto", "auto"), ("32", "32-true"), ("16", "16-mixed")])

@@ -50,8 +50,8 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "no name": (lambda r: append(r / "labels.csv", ",cow\n"), "labels.csv:8", "no image"),
     "open quote": (lambda r: replace(r / "labels.csv", "img_02", '"img_02'), "labels.csv:4", "quote"),
     "empty table": (lambda r: (r / "labels.csv").write_text("image,labels\n"), "labels.csv", "no rows"),
-    "no text": (lambda r: (r / "labels.csv").write_bytes(b"image,labels\nimg_00,c\xe9t\n"), "labels.csv:2", "UTF-8"),
-    "utf-16": (lambda r: (r / "labels.csv").write_bytes("image,labels".encode("utf-16")), "labels.csv:1", "UTF-16"),
+    "no text": (lambda r: (r / "labels.csv").write_bytes(b"image,labels\na,c\xe1\xe9\xe1\n"), "labels.csv:2", "UTF-8"),
+    "a workbook": (lambda r: (r / "labels.csv").write_bytes(b"PK\x03\x04" + bytes(90)), "labels.csv", "Excel"),
     "no labels at all": (without_labels, "folder", "labels.csv"),
     "broken json": (json_with(ROWS + '"img_04": ["cow" "dog"], "img_05": []}'), "labels.json:4", "JSON"),
     "json without lists": (json_with(ROWS + '"img_04": "cow", "img_05": []}'), "labels.json:4", "list of labels"),
@@ -185,6 +185,36 @@ def test_what_is_odd_but_usable_is_a_warning(own_folder: Path) -> None:
     for word in ("'zebra' has no training", "line 2", "shows 'cow'", "looks black", "means ignore", "stranger.png"):
         assert word in text
     assert len(open_data(f"folder:{own_folder}").train) == 4
+
+
+LFS = "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 9\n"
+
+
+def test_pointers_in_place_of_images_are_one_fault(own_folder: Path) -> None:
+    for k in range(3):
+        (own_folder / "images" / f"img_0{k}.png").write_text(LFS.format(k))
+    for full in (True, False):
+        [fault] = [one for one in check(f"folder:{own_folder}", full) if not one.warning]
+        assert "3 files are without contents, left as pointers by git-LFS" in fault.what
+        assert "git lfs pull" in fault.remedy
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_labels_that_cannot_teach_and_copies_are_told(full: bool, own_folder: Path) -> None:
+    (own_folder / "labels.csv").write_text(
+        "image,labels\nimg_00,cat;cow\nimg_01,cat;cow;dog\nimg_02,cat\nimg_03,cat\nimg_04,cow\nimg_05,\n"
+    )
+    shutil.copy(own_folder / "images/img_00.png", own_folder / "images/img_01.png")
+    shutil.copy(own_folder / "images/img_02.png", own_folder / "images/img_04.png")
+    found = [one.what for one in check(f"folder:{own_folder}", full) if "the mask shows" not in one.what]
+    assert found == [
+        "class 'cat' is on every training image, and there is nothing to tell it from",
+        "class 'dog' is on a single training image",
+        "1 image is the same file as another, such as 'img_00' and 'img_01' "
+        "(with different labels in 1 case, such as 'img_00' and 'img_01')",
+        "1 held-out image is the same file as a training image, such as 'img_02' and 'img_04'",
+    ]
+    assert all(one.warning for one in check(f"folder:{own_folder}", full))
 
 
 def test_many_faults_are_told_short_with_the_command_that_tells_all(own_folder: Path) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from deft.contracts import InputError
-from deft.data.faults import Fault, Faults, nearest, refuse
+from deft.data.faults import Fault, Faults, counted, nearest, printable, refuse
 
 
 def test_a_fault_is_one_line_with_place_what_and_remedy() -> None:
@@ -28,3 +28,13 @@ def test_warnings_pass_and_errors_are_told_up_to_a_number() -> None:
 )
 def test_the_nearest_name_is_found_whatever_the_case(word: str, answer: str | None) -> None:
     assert nearest(word, ("cow", "Aeroplane")) == (f" (nearest: {answer!r})" if answer else "")
+
+
+def test_names_cannot_write_to_the_terminal() -> None:
+    fault = Fault("a\x1b[2J\n.csv", 3, "bad \u202e name \ud83d", "mend it\u00e9 \u725b")
+    assert str(fault) == "a\\x1b[2J\\n.csv:3: bad \\u202e name \\ud83d; mend it\u00e9 \u725b"
+    assert printable("caf\u00e9\u00a0x") == "caf\u00e9\u00a0x"
+
+
+def test_numbers_have_their_nouns() -> None:
+    assert [counted(1, "row"), counted(2, "row"), counted(0, "entry", "entries")] == ["1 row", "2 rows", "0 entries"]

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+import pytest
 
 from deft.data.faults import Faults
 from deft.data.files import files_below, image_files
@@ -51,3 +54,46 @@ def test_merging_lets_one_image_stand_for_others(tmp_path: Path) -> None:
     merged = image_files(tmp_path).merged({0: 0, 1: 0, 2: 2})
     assert merged.names == ("x/a", "y/b")
     assert [merged.find(name) for name in ("x/a", "y/a.jpg", "y/b", "z")] == [(0,), (0,), (1,), ()]
+
+
+def test_what_systems_leave_beside_photographs_is_left_out_and_told(tmp_path: Path) -> None:
+    touch(tmp_path, "cat/a.png", "cat/@eaDir/a.png/SYNOPHOTO_THUMB_M.jpg", "__MACOSX/cat/b.png", "$RECYCLE.BIN/c.png")
+    touch(tmp_path, ".thumbnails/a.png", "cat/._a.png", "cat/Thumbs.db", ".git/d.png", "cat/e.cr2", "cat/f.psd")
+    faults = Faults()
+    assert image_files(tmp_path, faults=faults).names == ("cat/a",)
+    left, unread = faults.all
+    assert left.warning and left.what.startswith("5 entries left out") and "'$RECYCLE.BIN'" in left.what
+    assert unread.warning and "2 pictures" in unread.what and ".psd" in unread.what
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links and pipes")
+def test_links_in_circles_and_pipes_are_left_out_and_told(tmp_path: Path) -> None:
+    touch(tmp_path, "cat/a.png")
+    os.symlink("loop", tmp_path / "loop")
+    os.symlink("two.png", tmp_path / "one.png")
+    os.symlink("one.png", tmp_path / "two.png")
+    os.symlink("..", tmp_path / "cat" / "up")
+    os.symlink("nowhere.png", tmp_path / "cat" / "gone.png")
+    os.mkfifo(tmp_path / "cat" / "pipe.png")
+    faults = Faults()
+    assert image_files(tmp_path, faults=faults).names == ("cat/a", "cat/gone")
+    assert ["which cannot be entered: 'loop', 'one.png', 'two.png'" in str(faults.all[0]), len(faults.all)] == [True, 2]
+    assert "no regular files: 'cat/pipe.png'" in str(faults.all[1])
+
+
+def test_a_folder_that_may_not_be_read_is_left_out_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "cat/a.png", "closed/b.png")
+    whole = os.scandir
+
+    def scandir(path: str) -> object:
+        if Path(path).name in ("closed", "all closed"):
+            raise PermissionError(13, "Permission denied", path)
+        return whole(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    faults = Faults()
+    assert image_files(tmp_path, faults=faults).names == ("cat/a",)
+    assert [fault.warning and "'closed'" in fault.what for fault in faults.all] == [True]
+    (tmp_path / "all closed").mkdir()
+    with pytest.raises(PermissionError):
+        image_files(tmp_path / "all closed")

@@ -26,6 +26,20 @@ def test_one_photograph_or_all_in_a_folder(own_folder: Path, tmp_path: Path) -> 
             photographs(wrong)
 
 
+def test_one_photograph_is_read_whatever_lies_beside_it(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = own_folder / "images"
+    (images / "img_01.jpg").write_bytes(b"no image")
+    (images / "deep" / "deeper").mkdir(parents=True)
+
+    def scandir(path: object) -> object:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("deft.data.files.os.scandir", scandir)
+    monkeypatch.setattr("deft.predict.photographs.image_files", scandir)
+    assert photographs(images / "img_02.png").names == ("img_02",)
+    assert photographs(images / "img_01.png").names in (("img_01.png",), ("img_01",))
+
+
 def test_a_folder_that_is_read_is_not_written_to(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
     with pytest.raises(InputError, match="expected another folder than that of the photographs"):
@@ -33,13 +47,16 @@ def test_a_folder_that_is_read_is_not_written_to(tmp_path: Path) -> None:
     outside(tmp_path / "out", [tmp_path])
 
 
-def test_tables_of_tags(own_folder: Path, tmp_path: Path) -> None:
+def test_tables_of_tags(own_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     classes, found = ("cat", "cow", "dog"), photographs(own_folder / "images")
     table = tmp_path / "tags.json"
     table.write_text('{"img_01": ["dog"], "img_03.png": []}')
     assert tags_of_files(table, found, classes) == {1: ("dog",), 3: ()}
     assert tags_of_keys(table, classes) == {"img_01": ("dog",), "img_03.png": ()}
     assert tags_of_files(None, found, classes) == tags_of_keys(None, classes) == {}
+    table.with_suffix(".csv").write_text("file_name,tags\n/home/x/img_01.PNG,cat|dog\n/home/x/img_02.PNG,-\n")
+    assert tags_of_files(table.with_suffix(".csv"), found, classes) == {1: ("cat", "dog"), 2: ()}
+    assert "read as 'img_01'" in capsys.readouterr().err
     table.write_text('{"img_9": ["dog"]}')
     with pytest.raises(InputError, match="no image 'img_9'"):
         tags_of_files(table, found, classes)

@@ -279,6 +279,24 @@ def test_faults_are_told_before_training(own_folder: Path, tmp_path: Path) -> No
     assert not (tmp_path / "run").exists()
 
 
+def test_classes_and_remarks_are_told_before_anything_is_made(
+    own_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (own_folder / "labels.csv").write_text(
+        "file_name;tags\nimg_00;cat\nimg_01;cow\nimg_02;dog\nimg_03;cat|cow\nimg_04;dog\nimg_05;cat\n"
+    )
+    with pytest.raises(InputError, match="expected the folder of a run, there is none"):
+        deft.run(tiny(cam()), f"folder:{own_folder}", tmp_path / "run", reuse=[tmp_path / "nope"])
+    assert not (tmp_path / "run").exists() and capsys.readouterr().err == ""
+    (tmp_path / "run").write_text("no folder")
+    with pytest.raises(InputError):
+        deft.run(tiny(cam()), f"folder:{own_folder}", tmp_path / "run")
+    told = capsys.readouterr().err
+    assert told.startswith("3 classes, 4 training images, 2 held out\n  cat  2 images, 1 held out: img_00, img_03\n")
+    assert "columns are read as separated by ';'" in told and "labels are read as separated by '|'" in told
+    assert f"folder:{own_folder}: warning: class 'dog' is on a single training image" in told
+
+
 @pytest.mark.slow
 def test_killed_anywhere_it_ends_at_the_same_masks(done: Path, folder_data: Path, tmp_path: Path) -> None:
     """SIGKILL as soon as each stage has begun to work, then the same command: all files are the unbroken run's."""

@@ -2,56 +2,72 @@
 
 ```
 PATH/images/        any names, any folders inside; PATH itself if there is no images/
-PATH/labels.csv     header image,labels; labels separated by ';' or spaces      } one of these; with neither, the
-PATH/labels.json    {"image": ["label", ...]}                                   } folders in images/ are the tags
+PATH/labels.csv     header image,labels; labels separated by ';' or spaces      } one of these (or labels.tsv); with
+PATH/labels.json    {"image": ["label", ...]}                                   } none, the folders in images/ are tags
 PATH/masks/         optional: PNGs named like the images
 PATH/classes.txt    optional: names and order of the classes; else the tags, sorted
 PATH/val.txt        optional: names of the images held out for validation
 ```
 
 With one folder for each tag, an image with several tags is in several folders: files with the same name *and* the same
-content are one image with all these tags; files with the same name and different content are different images.
+content are one image with all these tags; files with the same name and different content are different images. The
+folders ``train/`` and ``val/`` (``valid/``, ``validation/``, or ``test/``) over the folders for tags are splits.
 """
 
 from __future__ import annotations
 
-import hashlib
+import glob
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from deft.contracts import Splits
+from deft.contracts import InputError, Splits
 from deft.data.faults import Faults
 from deft.data.files import ImageFiles, files_below, image_files, relative
 from deft.data.labels import Row, label_matrix, read_label_csv, read_label_json, rows_by_image
+from deft.data.layouts.class_folders import LAYOUT, read_class_folders, split_folders
 from deft.data.layouts.file_dataset import FileDataset
-from deft.data.layouts.name_lists import check_classes, class_name, read_classes, read_names
+from deft.data.layouts.name_lists import check_classes, read_classes, read_names
+from deft.data.options import split_options
+from deft.data.written_names import match
 
-_LAYOUT = "put the images into images/ next to labels.csv (header image,labels), or into one folder for each tag"
+_TABLES = frozenset(("labels.csv", "labels.tsv", "labels.json"))
+_TABLE_SUFFIXES = frozenset((".csv", ".tsv", ".json", ".xlsx", ".xls", ".ods", ".numbers"))
 
 
-def read_folder(path: Path, faults: Faults) -> Splits | None:
+def read_folder(path: Path, faults: Faults, options: str = "") -> Splits | None:
     """Read names and labels of a folder; no image is decoded.
 
     Args:
         path: an existing folder.
         faults: collects all faults; the result is complete only if there are no errors.
+        options: ``encoding=NAME`` of its text files, or nothing to detect it.
 
     Returns:
         The splits, or None if there is nothing to read.
+
+    Raises:
+        InputError: another option.
     """
+    encoding = _encoding(options)
+    tables = _tables(path)
+    if not tables and (other := _other_layout(path)):
+        faults.add(path, None, *other)
+        return None
     root = path / "images" if (path / "images").is_dir() else path
-    images = image_files(root, skip=frozenset() if root != path else frozenset({"masks"}))
+    images = image_files(root, frozenset() if root != path else frozenset({"masks"}), faults)
     if not images.paths:
-        faults.add(root, None, "expected images, found none", _LAYOUT)
+        faults.add(root, None, "expected images, found none", LAYOUT)
         return None
     classes_file = path / "classes.txt"
-    classes = read_classes(classes_file, faults) if classes_file.is_file() else ()
-    read = _rows(path, images, classes, faults)
+    classes = read_classes(classes_file, faults, encoding) if classes_file.is_file() else ()
+    read = _rows(path, tables, images, classes, encoding, faults)
     if read is None:
         return None
-    images, rows, source = read
+    images, rows, source, held_out = read
     if not classes_file.is_file():
         classes = tuple(sorted({tag for row in rows if row for tag in row.tags}))
         check_classes(classes, None, source, faults)
@@ -60,7 +76,7 @@ def read_folder(path: Path, faults: Faults) -> Splits | None:
             return None
     labels = label_matrix(rows, classes, faults)
     masks = _masks(path / "masks", images, faults)
-    held_out = _held_out(path / "val.txt", images, faults)
+    held_out = _held_out(path / "val.txt", images, held_out, encoding, faults)
 
     def split(chosen: np.ndarray[tuple[int], np.dtype[np.intp]]) -> FileDataset:
         picked = [int(index) for index in chosen]
@@ -79,49 +95,62 @@ def read_folder(path: Path, faults: Faults) -> Splits | None:
     return Splits(train=split(np.flatnonzero(~held_out)), val=val)
 
 
+def _encoding(options: str) -> str:
+    found = dict(option.partition("=")[::2] for option in split_options(options))
+    if unknown := [name for name in found if name != "encoding"]:
+        raise InputError(f"expected the option encoding=NAME after 'folder:PATH?', got {unknown[0]!r}; correct it")
+    return found.get("encoding", "").strip()
+
+
+def _tables(path: Path) -> list[Path]:
+    """The tables of tags in a folder, whatever their case."""
+    with os.scandir(path) as entries:
+        return sorted(Path(entry.path) for entry in entries if entry.name.casefold() in _TABLES)
+
+
+def _other_layout(path: Path) -> tuple[str, str] | None:
+    """Message and remedy if the folder has the layout of PASCAL VOC or COCO, or contains one that does."""
+    inner = [path, *(Path(at) for at in sorted(glob.glob(os.path.join(glob.escape(os.fspath(path)), "*/"))))]
+    inner += [Path(at) for at in sorted(glob.glob(os.path.join(glob.escape(os.fspath(path)), "*", "VOC*/")))]
+    for at in inner:
+        if (at / "JPEGImages").is_dir():
+            return "expected images and tags, found the layout of PASCAL VOC", f"open it with voc:{at}"
+        if any(at.glob("annotations/instances_*.json")):
+            return "expected images and tags, found the layout of COCO", f"open it with coco:{at}"
+    return None
+
+
 def _rows(
-    path: Path, images: ImageFiles, classes: tuple[str, ...], faults: Faults
-) -> tuple[ImageFiles, Sequence[Row | None], Path] | None:
-    """The images, the row of each, and the file of the rows."""
-    table, mapping = path / "labels.csv", path / "labels.json"
-    if table.is_file() and mapping.is_file():
-        faults.add(mapping, None, "there is also a labels.csv", "keep one of the two")
-    if table.is_file():
-        return images, rows_by_image(read_label_csv(table, classes, faults), images, table, faults), table
-    if mapping.is_file():
-        return images, rows_by_image(read_label_json(mapping, faults), images, mapping, faults), mapping
-    if not any("/" in relative(file, images.root) for file in images.paths):
-        faults.add(path, None, "expected labels.csv, labels.json or one folder for each tag, found none", _LAYOUT)
-        return None
-    return _tag_folders(images, faults)
-
-
-def _tag_folders(images: ImageFiles, faults: Faults) -> tuple[ImageFiles, Sequence[Row | None], Path]:
-    """Take the first folder of each path as the image's tag, and merge copies of the same image."""
-    by_name: dict[str, list[int]] = {}
-    for index, file in enumerate(images.paths):
-        parts = relative(file, images.root).split("/")
-        if len(parts) == 1:
-            faults.add(file, None, "expected the image in a folder named after its tag, found it outside", _LAYOUT)
-        else:
-            by_name.setdefault("/".join(parts[1:]), []).append(index)
-    tags: dict[int, list[str]] = {}
-    stands_for: dict[int, int] = {}
-    for copies in by_name.values():
-        first: dict[tuple[int, str], int] = {}
-        for index in copies:
-            # Most names occur once: only files with the same name have to be read.
-            key = _content(images.paths[index]) if len(copies) > 1 else (0, "")
-            stands_for[index] = first.setdefault(key, index)
-            tag = class_name(relative(images.paths[index], images.root).split("/")[0])
-            tags.setdefault(stands_for[index], []).append(tag)
-    rows = [Row(images.names[index], tuple(dict.fromkeys(tags[index])), images.root) for index in sorted(tags)]
-    return images.merged(stands_for), rows, images.root
-
-
-def _content(path: Path) -> tuple[int, str]:
-    with path.open("rb") as file:
-        return path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
+    path: Path, tables: Sequence[Path], images: ImageFiles, classes: tuple[str, ...], encoding: str, faults: Faults
+) -> tuple[ImageFiles, Sequence[Row | None], Path, NDArray[np.bool_] | None] | None:
+    """The images, the row of each, the file of the rows, and which images a folder holds out."""
+    if len(tables) > 1:
+        faults.add(tables[-1], None, f"there is also a {tables[0].name}", "keep one of the two")
+    if tables:
+        table = tables[0]
+        read = read_label_json if table.suffix.lower() == ".json" else read_label_csv
+        rows = read(table, classes=classes, faults=faults, images=images, encoding=encoding)
+        if not rows and any(fault.file == str(table) for fault in faults.errors):
+            return None
+        splits = split_folders(images)
+        if len(set(splits.values())) > 1 and not (path / "val.txt").is_file():
+            what = f"the images are in the folders {' and '.join(splits)}, but none is held out"
+            faults.warn(images.root, None, what, "list those to hold out in val.txt, or move them elsewhere")
+        return images, rows_by_image(rows, images, table, faults), table, None
+    if any("/" in relative(file, images.root) for file in images.paths):
+        tagged = read_class_folders(images, faults)
+        return None if tagged is None else (tagged.images, tagged.rows, images.root, tagged.held_out)
+    what = "expected labels.csv, labels.json or one folder for each tag, found none"
+    others = sorted(
+        file for at in {path, images.root} for file in at.iterdir() if file.suffix.lower() in _TABLE_SUFFIXES
+    )
+    if others:
+        sheet = others[0].suffix.lower() not in (".csv", ".tsv", ".txt", ".json")
+        remedy = f"save it as {path / 'labels.csv'} in the format 'CSV UTF-8'" if sheet else f"name it {path}/labels"
+        faults.add(path, None, f"{what}, but {others[0].name!r}", remedy + ("" if sheet else others[0].suffix.lower()))
+    else:
+        faults.add(path, None, what, LAYOUT)
+    return None
 
 
 def _masks(folder: Path, images: ImageFiles, faults: Faults) -> list[Path | None]:
@@ -130,7 +159,7 @@ def _masks(folder: Path, images: ImageFiles, faults: Faults) -> list[Path | None
     if not folder.is_dir():
         return masks
     strangers: list[Path] = []
-    for file in sorted(files_below(folder)):
+    for file in sorted(files_below(folder, faults=faults)):
         if file.suffix.lower() != ".png":
             faults.add(file, None, f"expected PNG masks, got {file.suffix!r}", "save it as grey or palette PNG")
             continue
@@ -150,10 +179,15 @@ def _masks(folder: Path, images: ImageFiles, faults: Faults) -> list[Path | None
     return masks
 
 
-def _held_out(path: Path, images: ImageFiles, faults: Faults) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    held_out = np.zeros(len(images.paths), dtype=np.bool_)
-    for line, name in read_names(path, faults) if path.is_file() else ():
-        index = images.find_or_fault(name, faults, path, line)
+def _held_out(
+    path: Path, images: ImageFiles, folders: NDArray[np.bool_] | None, encoding: str, faults: Faults
+) -> NDArray[np.bool_]:
+    """(N,): images that a list or a folder holds out."""
+    if path.is_file() and folders is not None:
+        faults.add(path, None, "there are also folders for validation", "keep the list or the folders")
+    held_out = np.zeros(len(images.paths), dtype=np.bool_) if folders is None else folders
+    named = [(name, line) for line, name in read_names(path, faults, encoding)] if path.is_file() else []
+    for index in match(named, images, path, faults):
         if index is not None:
             held_out[index] = True
     return held_out

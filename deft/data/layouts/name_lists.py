@@ -4,38 +4,43 @@ from __future__ import annotations
 
 import os
 import re
-import unicodedata
 from pathlib import Path
 
 from deft.contracts import MAX_CLASSES
+from deft.data.decoding import Undecodable, decode
 from deft.data.faults import Faults
+from deft.data.invisible import visible
+from deft.data.pointers import pointer_at
 
 
-def read_text(path: Path, faults: Faults) -> str | None:
-    """Read a UTF-8 file with or without byte order mark; None and a fault if it is not text."""
+def read_text(path: Path, faults: Faults, encoding: str = "") -> str | None:
+    """Read a text file; None and a fault if it is not text, a remark if its encoding is unusual.
+
+    Args:
+        path: the file.
+        faults: collects the fault or the remark.
+        encoding: of the file, as Python names it; empty detects it as :func:`deft.data.decoding.decode` does.
+    """
     try:
-        data = path.read_bytes()
+        decoded = decode(path.read_bytes(), encoding)
     except OSError as error:
-        faults.add(path, None, f"cannot be read ({error.strerror})", "check its path and permissions")
+        pointer = pointer_at(path)
+        what = f"is a {pointer.system} pointer" if pointer else f"cannot be read ({error.strerror})"
+        faults.add(path, None, what, pointer.remedy if pointer else "check its path and permissions")
         return None
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        faults.add(path, 1, "expected UTF-8 text, got UTF-16", "save it again as UTF-8")
+    except Undecodable as error:
+        faults.add(path, error.line, error.what, error.remedy)
         return None
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        faults.add(path, line, f"expected UTF-8 text, got byte {data[error.start]:#04x}", "save it again as UTF-8")
-        return None
-    if "\0" in text:
-        faults.add(path, text.count("\n", 0, text.index("\0")) + 1, "has a zero byte", "save it again as UTF-8 text")
-        return None
-    return text
+    if decoded.encoding:
+        faults.warn(
+            path, None, f"read as {decoded.encoding}, which is not UTF-8", "save it as UTF-8 if names look wrong"
+        )
+    return decoded.text
 
 
-def read_names(path: Path, faults: Faults) -> list[tuple[int, str]]:
+def read_names(path: Path, faults: Faults, encoding: str = "") -> list[tuple[int, str]]:
     """Non-blank lines, each with its 1-based number; a repeated name is a fault and is dropped."""
-    text = read_text(path, faults)
+    text = read_text(path, faults, encoding)
     if text is None:
         return []
     first: dict[str, int] = {}
@@ -50,17 +55,17 @@ def read_names(path: Path, faults: Faults) -> list[tuple[int, str]]:
     return [(line, name) for name, line in first.items()]
 
 
-def read_classes(path: Path, faults: Faults) -> tuple[str, ...]:
+def read_classes(path: Path, faults: Faults, encoding: str = "") -> tuple[str, ...]:
     """Class names, one per line; class k is mask value k + 1. ``background`` is not a class."""
-    lines = read_names(path, faults)
+    lines = read_names(path, faults, encoding)
     names = tuple(class_name(name) for _, name in lines)
     check_classes(names, [line for line, _ in lines], path, faults)
     return names
 
 
 def class_name(text: str) -> str:
-    """Normal form of a class name: composed accents, no surrounding spaces."""
-    return unicodedata.normalize("NFC", text.strip())
+    """Normal form of a class name: composed accents, no invisible characters, no surrounding spaces."""
+    return visible(text)
 
 
 def check_classes(

@@ -63,7 +63,7 @@ def read_voc(path: Path, faults: Faults) -> Splits | None:
         remedy = f"open voc:{inner.parent}" if inner else "put the images there, or use folder: for another layout"
         faults.add(path, None, "expected a folder JPEGImages, found none", remedy)
         return None
-    images = image_files(path / "JPEGImages")
+    images = image_files(path / "JPEGImages", faults=faults)
     lists = path / "ImageSets" / "Segmentation"
     plain = _listed(lists / "train.txt", images, faults)
     augmented = _listed(lists / "train_aug.txt", images, faults)
@@ -141,7 +141,7 @@ def _labels(
     table, notes = path / "image_labels.csv", path / "Annotations"
     packed = next((at for at in (path, path / "ImageSets" / "Segmentation") if (at / "cls_labels.npy").is_file()), None)
     if table.is_file():
-        rows = rows_by_image(read_label_csv(table, classes, faults), images, table, faults, needed=listed)
+        rows = rows_by_image(read_label_csv(table, classes, faults, images), images, table, faults, needed=listed)
         return label_matrix(rows, classes, faults)
     if notes.is_dir():
         found: list[Row | None] = [None] * len(images.paths)
@@ -195,6 +195,6 @@ def _contexts(
     contexts = read_classes(names_file, faults)
     labels = None
     if table.is_file():
-        rows = rows_by_image(read_label_csv(table, contexts, faults), images, table, faults, needed=())
+        rows = rows_by_image(read_label_csv(table, contexts, faults, images), images, table, faults, needed=())
         labels = label_matrix(rows, contexts, faults)
     return contexts, labels, folder if folder.is_dir() else None

@@ -171,3 +171,71 @@ def test_as_many_classes_as_a_mask_holds(count: int, tmp_path: Path) -> None:
             open_data(f"folder:{tmp_path}")
     else:
         assert open_data(f"folder:{tmp_path}").train.labels.shape == (1, 254)
+
+
+def test_splits_over_the_folders_for_tags_are_splits(tmp_path: Path) -> None:
+    for k, name in enumerate(("train/cat/a.png", "train/dog/b.png", "valid/cat/c.png", "test/cat/d.png")):
+        picture(tmp_path / "images" / name, k)
+    splits = open_data(f"folder:{tmp_path}")
+    assert splits.train.classes == ("cat", "dog") and splits.val is not None
+    assert tags(splits) == {"train/cat/a": {"cat"}, "train/dog/b": {"dog"}}
+    assert splits.val.names == ("valid/cat/c",) and splits.val.labels.tolist() == [[True, False]]
+    (tmp_path / "val.txt").write_text("train/cat/a\n")
+    with pytest.raises(InputError, match="there are also folders for validation"):
+        open_data(f"folder:{tmp_path}")
+
+
+@pytest.mark.parametrize("inner", ["", "VOC2012", "VOCdevkit/VOC2007"])
+def test_the_layout_of_voc_is_answered_with_its_kind(inner: str, tmp_path: Path) -> None:
+    picture(tmp_path / inner / "JPEGImages" / "a.jpg")
+    with pytest.raises(InputError) as caught:
+        open_data(f"folder:{tmp_path}")
+    assert f"open it with voc:{tmp_path / inner}" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_the_layout_of_coco_is_answered_with_its_kind(tmp_path: Path) -> None:
+    picture(tmp_path / "train2017" / "a.jpg")
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "instances_train2017.json").write_text("{}")
+    with pytest.raises(InputError, match="open it with coco:"):
+        open_data(f"folder:{tmp_path}")
+
+
+@pytest.mark.parametrize("name", ["Labels.csv", "LABELS.CSV", "labels.tsv"])
+def test_tables_may_have_other_cases_and_tabs(name: str, tmp_path: Path) -> None:
+    for image in "ab":
+        picture(tmp_path / "images" / f"{image}.png")
+    (tmp_path / name).write_text("image\tlabels\na\tcow\nb\tdog\n" if "tsv" in name else "image,labels\na,cow\nb,dog\n")
+    assert tags(open_data(f"folder:{tmp_path}")) == {"a": {"cow"}, "b": {"dog"}}
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"), [("train.csv", "labels.csv"), ("_classes.csv", "labels.csv"), ("x.xlsx", "CSV")]
+)
+def test_a_table_of_another_name_is_named(name: str, remedy: str, tmp_path: Path) -> None:
+    picture(tmp_path / "images" / "a.png")
+    (tmp_path / name).write_text("image,labels\na,cow\n")
+    with pytest.raises(InputError) as caught:
+        open_data(f"folder:{tmp_path}")
+    assert repr(name) in str(caught.value) and remedy in str(caught.value).rpartition("; ")[2]
+
+
+def test_the_encoding_can_be_declared(tmp_path: Path) -> None:
+    picture(tmp_path / "images" / "a.png")
+    (tmp_path / "labels.csv").write_bytes("image,labels\na,\u72d7\n".encode("gbk"))
+    with pytest.raises(InputError, match=r"encoding=gbk"):
+        open_data(f"folder:{tmp_path}")
+    assert open_data(f"folder:{tmp_path}?encoding=gbk").train.classes == ("\u72d7",)
+    for wrong, word in (("?encoding=nope", "no such encoding"), ("?size=3", "expected the option encoding")):
+        with pytest.raises(InputError, match=word):
+            open_data(f"folder:{tmp_path}{wrong}")
+    question = tmp_path / "what?x=3"
+    picture(question / "cow" / "a.png")
+    assert open_data(f"folder:{question}").train.classes == ("cow",)
+
+
+def test_images_in_splits_that_a_table_lists_are_told(tmp_path: Path) -> None:
+    picture(tmp_path / "images" / "train" / "a.png", 1)
+    picture(tmp_path / "images" / "val" / "b.png", 2)
+    (tmp_path / "labels.csv").write_text("image,labels\ntrain/a,cow\nval/b,dog\n")
+    assert any("none is held out" in fault.what for fault in check(f"folder:{tmp_path}"))

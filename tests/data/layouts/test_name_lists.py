@@ -18,12 +18,20 @@ def test_every_editor_ends_lines_its_way(start: str, end: str, tmp_path: Path) -
 
 
 def test_what_is_no_text_is_named_with_its_line(tmp_path: Path) -> None:
-    for data, line in ((b"a\nb\xff", 2), (b"a\n\nb\0", 3), ("a".encode("utf-16"), 1)):
+    for data, line in ((b"a\nb\xff", 2), (b"a\n\nb\0", 3), ("a\n\u043a\u043e\u0442".encode("cp1251"), 2)):
         faults = Faults()
         (tmp_path / "list.txt").write_bytes(data)
         assert read_text(tmp_path / "list.txt", faults) is None
         assert [fault.line for fault in faults.all] == [line] and "UTF-8" in faults.all[0].remedy
     assert read_text(tmp_path / "none.txt", faults) is None and len(faults.all) == 2
+
+
+@pytest.mark.parametrize(("encoding", "said"), [("utf-16", "UTF-16"), ("cp1252", "Windows-1252"), ("utf-8", "")])
+def test_other_encodings_are_read_with_a_remark(encoding: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_bytes("b\u00e4r\nl\u00f6we\n".encode(encoding))
+    faults = Faults()
+    assert read_names(tmp_path / "list.txt", faults) == [(1, "b\u00e4r"), (2, "l\u00f6we")]
+    assert [said in fault.what and fault.warning for fault in faults.all] == ([True] if said else [])
 
 
 def test_classes_keep_their_order(tmp_path: Path) -> None:

@@ -1,0 +1,113 @@
+"""A dataset of image files with objects, whose masks are drawn from outlines: what annotation tools export.
+
+Labels are the classes of all objects. Where outlines are known, a mask is drawn from them on demand: areas to ignore
+first, as 255, then objects from the largest to the smallest, by area in pixels, so that an object in front of a larger
+one is visible. An image has a mask only if the outlines of all its objects are known; boxes and tags are labels alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from deft.contracts import InputError, Sample
+from deft.data.images import ImageSizes, image_sizes, read_image
+from deft.data.layouts.outlines import Instance, draw
+
+
+@dataclass(frozen=True, eq=False)
+class OutlinedImages:
+    """A ``Dataset`` of one split; annotations are in memory, images are decoded and masks drawn on demand."""
+
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+    images: tuple[Path, ...]
+    """File of each image, (N,)."""
+    labels: NDArray[np.bool_]
+    """Multi-hot, (N, K)."""
+    scored: NDArray[np.bool_]
+    """(N,): has a mask, because the outlines of all its objects are known."""
+    sizes: tuple[tuple[int, int] | None, ...]
+    """(H, W) of each image according to the annotations, if they contain it."""
+    instances: tuple[tuple[Instance, ...], ...]
+    """Objects of each image, (N,)."""
+    annotations: tuple[Path, ...]
+    """The annotation files of the split."""
+    stored: bool = False
+    """Whether outlines refer to the pixels as stored if their size does not tell; else to the upright image."""
+    contexts: tuple[str, ...] = ()
+    context_labels: NDArray[np.bool_] | None = None
+    groups: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
+    draws: bool = True
+    """Whether samples have masks."""
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.names)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Decode one image and draw its mask; raises InputError naming the file if that fails."""
+        path = self.images[index]
+        if not self.scored[index]:
+            return Sample(self.names[index], read_image(path), self.labels[index].copy())
+        image = read_image(path, upright=self.drawn_upright(index))
+        height, width = image.shape[:2]
+        mask = None
+        if self.draws:
+            try:
+                mask = draw(self.instances[index], (height, width))
+            except ValueError as error:
+                raise InputError(f"{path}: its outlines cannot be drawn ({error}); export them again") from None
+        return Sample(self.names[index], image, self.labels[index].copy(), mask)
+
+    def drawn_upright(self, index: int) -> bool:
+        """Whether the outlines of an image refer to the upright image, or to the pixels as stored.
+
+        Most tools show photographs upright, some do not apply EXIF rotation: the size in the annotations tells.
+
+        Raises:
+            InputError: the file has neither size, or cannot be opened.
+        """
+        expected = self.sizes[index]
+        if expected is None:
+            return not self.stored
+        found = image_sizes(self.images[index])
+        fits = [upright for upright, size in ((False, found.stored), (True, found.upright)) if size == expected]
+        if not fits:
+            (height, width), (high, wide) = found.upright, expected
+            raise InputError(
+                f"{self.images[index]}: expected {wide} x {high} pixels as in the annotations, got {width} x {height}; "
+                "use images and annotations of the same release, not resized"
+            )
+        return not self.stored if len(fits) == 2 else fits[0]
+
+    def orientation_fault(self, index: int) -> tuple[str, str] | None:
+        """Remark and remedy if EXIF turns a photograph and its size does not tell on which version it was outlined."""
+        if not self.scored[index] or not self.instances[index]:
+            return None
+        found: ImageSizes = image_sizes(self.images[index])
+        if not found.turned or (self.sizes[index] is not None and found.stored != found.upright):
+            return None
+        taken = "as stored" if self.stored else "upright"
+        what = f"EXIF turns it, and its outlines are taken as drawn on the {taken} image, which its size cannot confirm"
+        return what, "compare its mask; to be sure, save the image upright and outline that one"
+
+    def without_truth(self) -> OutlinedImages:
+        """The same images and tags, without masks."""
+        return replace(self, draws=False)
+
+    def fingerprint(self) -> str:
+        """Digest of classes, names, labels and the size and time of each file."""
+        digest = hashlib.sha256(repr((self.classes, self.names)).encode("utf-8", "backslashreplace"))
+        digest.update(np.packbits(self.labels).tobytes())
+        for path in (*self.annotations, *self.images):
+            status = os.stat(path)
+            text = f"{path.name},{status.st_size},{status.st_mtime_ns};"
+            digest.update(text.encode("utf-8", "backslashreplace"))
+        return digest.hexdigest()
