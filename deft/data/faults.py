@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from deft.contracts import InputError
+from deft.guards.words import shown
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Fault:
 
     def __str__(self) -> str:
         """One line: ``file:line: what; remedy``."""
-        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        place = shown(self.file) if self.line is None else f"{shown(self.file)}:{self.line}"
         return f"{place}: {'warning: ' if self.warning else ''}{self.what}; {self.remedy}"
 
 

@@ -54,6 +54,14 @@ class ImageFiles:
         )
 
 
+def one_image(path: Path) -> ImageFiles:
+    """One image alone, whatever else is in its folder; none if its suffix is no image's."""
+    if path.suffix.lower() not in SUFFIXES:
+        return ImageFiles(path.parent, (), (), {})
+    keys: dict[str, tuple[int, ...]] = {_key(path.name): (0,), _key(path.stem): (0,)}
+    return ImageFiles(path.parent, (path,), (relative(path, path.parent)[: -len(path.suffix)],), keys)
+
+
 def image_files(root: Path, skip: frozenset[str] = frozenset()) -> ImageFiles:
     """All images below a folder, except hidden ones.
 

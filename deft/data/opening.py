@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from deft.contracts import InputError, Splits
 from deft.data.faults import Faults, nearest, refuse
 from deft.data.from_file import EXAMPLE, own_data
+from deft.data.places import HasPlaces
 
 KINDS = ("folder", "voc", "coco", "demo")
 OTHERS = f"one of {', '.join(KINDS)}, or a Python file of yours as in {EXAMPLE}"
@@ -85,3 +87,20 @@ def read_data(spec: str, faults: Faults) -> Splits | None:
         return read_voc(path, faults)
     except PermissionError as error:
         raise InputError(f"{error.filename}: no permission to read it; ask its owner or change permissions") from None
+
+
+def places(splits: Splits, spec: str = "") -> Iterator[Path]:
+    """Files and folders that a dataset is read from, which no result may lie in.
+
+    Args:
+        splits: the dataset.
+        spec: its ``KIND:PATH``; empty if it was made in Python.
+    """
+    kind, _, place = spec.partition(":")
+    if kind in ("folder", "voc", "coco"):
+        yield Path(place.partition("?")[0] if kind == "coco" else place).expanduser()
+    elif kind != "demo" and (own := own_data(spec)) is not None:
+        yield own.file
+    for part in (splits.train, splits.val):
+        if isinstance(part, HasPlaces):
+            yield from part.places

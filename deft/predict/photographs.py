@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,12 @@ from tqdm import tqdm
 
 from deft.contracts import InputError
 from deft.data.faults import Faults, refuse
-from deft.data.files import ImageFiles, image_files
+from deft.data.files import ImageFiles, image_files, one_image
 from deft.data.images import SUFFIXES, read_image
 from deft.data.labels import Row, label_matrix, read_label_csv, read_label_json
+from deft.data.places import places_of
 from deft.engine.stream import in_order
+from deft.guards.opening import check_regular, exists
 
 SHOWN = 20
 """Most photographs that an error message names."""
@@ -26,20 +29,22 @@ def photographs(images: Path) -> ImageFiles:
     Raises:
         InputError: there is none.
     """
-    if images.is_file():
-        beside = image_files(images.parent)
-        if images in beside.paths:
-            index = beside.paths.index(images)
-            return beside.merged({index: index})
-    elif images.is_dir() and (found := image_files(images)).paths:
-        return found
+    if os.path.isdir(images):
+        if (found := image_files(images)).paths:
+            return found
+    elif exists(images):
+        check_regular(images)
+        if (found := one_image(images)).paths:
+            return found
     raise InputError(f"{images}: expected a photograph or a folder that holds some ({', '.join(sorted(SUFFIXES))})")
 
 
-def outside(out: Path, folders: Iterable[Path]) -> None:
-    """Raise InputError if results would be written into a folder of photographs."""
-    if out.resolve() in {folder.resolve() for folder in folders}:
-        raise InputError(f"--out {out}: expected another folder than that of the photographs; name a new one")
+def reads(images: Path, found: ImageFiles, tags: Path | None) -> Iterator[Path]:
+    """Files and folders that a command on photographs reads."""
+    yield images
+    yield from places_of(found.paths) if os.path.isdir(images) else ()
+    if tags is not None:
+        yield tags
 
 
 def tags_of_files(table: Path | None, found: ImageFiles, classes: tuple[str, ...]) -> dict[int, tuple[str, ...]]:
@@ -80,7 +85,7 @@ def tags_of_keys(table: Path | None, classes: tuple[str, ...]) -> dict[str, tupl
 
 
 def _rows(table: Path, classes: tuple[str, ...], faults: Faults) -> list[Row]:
-    if not table.is_file():
+    if not exists(table):
         raise InputError(f"--tags {table}: expected a CSV file with the header image,labels; there is no such file")
     is_json = table.suffix.lower() == ".json"
     rows = read_label_json(table, faults) if is_json else read_label_csv(table, classes, faults)

@@ -34,6 +34,7 @@ from deft.data.images import read_image
 from deft.data.labels import multi_hot
 from deft.data.layouts.name_lists import check_classes, class_name
 from deft.data.options import split_options
+from deft.data.places import places_of
 
 YEARS = ("2014", "2017")
 
@@ -88,6 +89,11 @@ class CocoImages:
             )
         mask = draw(self.instances[index], self.sizes[index]) if self.draws else None
         return Sample(self.names[index], image, self.labels[index].copy(), mask)
+
+    @property
+    def places(self) -> set[Path]:
+        """The annotation file and the folders of the images."""
+        return {self.annotations} | places_of(self.images)
 
     def without_truth(self) -> CocoImages:
         """The same images and tags, without masks."""

@@ -9,14 +9,15 @@ from pathlib import Path
 
 from deft.contracts import MAX_CLASSES
 from deft.data.faults import Faults
+from deft.guards.opening import UnreadableError, read_regular
 
 
 def read_text(path: Path, faults: Faults) -> str | None:
     """Read a UTF-8 file with or without byte order mark; None and a fault if it is not text."""
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        faults.add(path, None, f"cannot be read ({error.strerror})", "check its path and permissions")
+        data = read_regular(path)
+    except UnreadableError as error:
+        faults.add(path, None, error.what, error.remedy)
         return None
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         faults.add(path, 1, "expected UTF-8 text, got UTF-16", "save it again as UTF-8")

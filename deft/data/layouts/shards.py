@@ -23,7 +23,8 @@ from typing import Any, NamedTuple
 
 from deft.artifacts import whole_file
 from deft.contracts import InputError
-from deft.data.layouts.entries import Entry, shown
+from deft.data.layouts.entries import Entry
+from deft.guards.words import shown
 
 PREFIX = "shards:"
 MAX_SHARDS = 1_000_000
