@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Annotated
 
 from deft.classify.classifier import Classifier
 from deft.contracts import InputError
 from deft.engine.method import Refiner, SeedMethod
 from deft.engine.precision import AUTO, WORDS
 from deft.extend.members import check_refiner, check_seed_method
+from deft.ranges import Range, check_ranges
 from deft.seeds.cam import Cam
 from deft.segment.deeplab import DeepLab
 from deft.segment.inference import Inference
@@ -34,12 +36,12 @@ class Pipeline:
     """Any timm model with feature maps."""
     weights: str = "hub"
     """``hub``, ``none``, ``package`` (:mod:`deft.backbone.package`), or a .safetensors or .pth file."""
-    stride: int = 16
+    stride: Annotated[int, Range(1, 64)] = 16
     """Output stride of the classifier's backbone."""
     precision: str = AUTO
     """``32-true``, ``bf16-mixed`` or ``16-mixed``, for training and inference; ``auto`` takes the fastest on the
     machine where the run begins (:mod:`deft.engine.precision`)."""
-    seed: int = 0
+    seed: Annotated[int, Range(0, 2**32 - 1)] = 0
 
     def __post_init__(self) -> None:
         """Refuse methods that lack a member, and thresholds that are not swept, before any training."""
@@ -52,8 +54,7 @@ class Pipeline:
             raise InputError("segment.from_classifier is set, but there is no classifier; set it to False")
         if self.precision not in WORDS:
             raise InputError(f"expected a precision of {', '.join(WORDS)}, got {self.precision!r}")
-        if self.seed < 0:
-            raise InputError(f"expected a seed of at least 0, got {self.seed}")
+        check_ranges(self)
 
     @property
     def own_classifier(self) -> Classifier:

@@ -13,6 +13,7 @@ from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from deft.contracts import InputError
+from deft.ranges import RangeError
 
 Settings = TypeVar("Settings")
 
@@ -75,10 +76,10 @@ def fields_of(settings: Any) -> dict[str, Any]:
 
 
 def assign(settings: Settings, assignments: Sequence[str]) -> Settings:
-    """Change fields of nested dataclasses by ``dotted.field=value``, each checked against the field's type.
+    """Change fields of nested dataclasses by ``dotted.field=value``, each checked against the field's type and range.
 
     Raises:
-        InputError: no such field (the message lists all fields), or a value of another type.
+        InputError: no such field (the message lists all fields), or a value of another type or out of its range.
 
     >>> from deft import recipes
     >>> assign(recipes.irn(), ["classifier.crop=0.7"]).classifier.crop
@@ -99,7 +100,10 @@ def assign(settings: Settings, assignments: Sequence[str]) -> Settings:
             current, named = getattr(value, path[0]), known[path[0]].metadata.get(_CHOICES)
             kind = get_type_hints(type(value))[path[0]]
             new = _chosen(named, text, whole, current) if named else _typed(kind, text, whole, current)
-        return dataclasses.replace(value, **{path[0]: new})
+        try:
+            return dataclasses.replace(value, **{path[0]: new})
+        except RangeError as error:
+            raise InputError(f"--set {whole}={text}: {error.reason}") from None
 
     for assignment in assignments:
         whole, equals, text = assignment.partition("=")
@@ -239,7 +243,7 @@ def restore(value: Any) -> Any:
         return value
     recorded = str(value.get("class", ""))
     module, _, name = MOVED.get(recorded, recorded).rpartition(".")
-    kind = getattr(import_module(module), name, None) if module.split(".")[0] == "deft" else None
+    kind = _class(module, name)
     if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
         raise InputError(
             f"the run was made with {module}.{name}, which is not part of deft; repeat its deft run command"
@@ -252,7 +256,24 @@ def restore(value: Any) -> Any:
         raise InputError(
             f"the run was made by another version of deft, in which {name} had a field {unknown[0]!r}; repeat the run"
         )
-    return kind(**given)
+    try:
+        return kind(**given)
+    except InputError:
+        raise
+    except Exception as error:  # a record may be edited to hold anything, and a dataclass checks only so much
+        raise InputError(
+            f"the record of the run cannot be used: {name} with {type(error).__name__}: {error}; restore its run.json"
+        ) from None
+
+
+def _class(module: str, name: str) -> Any:
+    """A class of this package; None if there is none of this name."""
+    if module.split(".")[0] != "deft":
+        return None
+    try:
+        return getattr(import_module(module), name, None)
+    except ImportError:
+        return None
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -15,7 +15,7 @@ import pytest
 import deft
 
 ROOT = Path(deft.__file__).parent
-BASE = {"contracts", "settings", "artifacts", "extend"}
+BASE = {"contracts", "guards", "ranges", "settings", "artifacts", "extend"}
 METHODS = BASE | {"backbone", "engine", "thresholds"}
 ON_MAPS = METHODS | {"seedmaps"}
 STAGES = ON_MAPS | {"data", "classify", "seeds", "refine", "segment", "metrics", "pipeline"}
@@ -25,11 +25,13 @@ MAY_IMPORT = {
     "": set(),
     "contracts": set(),
     "seedmaps": {"contracts"},
-    "settings": {"contracts"},
-    "extend": {"contracts"},
-    "artifacts": {"contracts", "settings"},
-    "backbone": {"contracts"},
-    "augment": {"contracts"},
+    "guards": {"contracts"},
+    "ranges": {"contracts"},
+    "settings": {"contracts", "ranges"},
+    "extend": {"contracts", "guards"},
+    "artifacts": {"contracts", "guards", "settings"},
+    "backbone": {"contracts", "guards"},
+    "augment": {"contracts", "ranges"},
     "metrics": {"contracts", "seedmaps"},
     "data": BASE,
     "thresholds": {"artifacts", "contracts", "engine", "metrics", "seedmaps"},
@@ -62,6 +64,8 @@ DOORS = {
     "pyarrow": ("data/layouts/saved_datasets.py",),
     "yaml": ("data/layouts/yolo.py",),
     "jsonargparse": ("settings.py",),
+    "simplejpeg": ("data/jpeg.py",),
+    "pillow_heif": ("data/images.py",),
     "filelock": ("artifacts/folder.py",),
     "webdataset": ("data/layouts/shards.py",),
     "braceexpand": ("data/layouts/shards.py",),

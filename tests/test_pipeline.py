@@ -30,7 +30,7 @@ def test_every_recipe_comes_back_from_its_record(name: str) -> None:
     ("change", "words"),
     [
         ({"precision": "bf16"}, r"expected a precision of auto, 32-true, .* got 'bf16'"),
-        ({"seed": -1}, "expected a seed of at least 0, got -1"),
+        ({"seed": -1}, "Pipeline.seed: expected a whole number from 0 to 4,294,967,295, got -1"),
         (
             {"seed_threshold": 0.123},
             r"expected seed_threshold to be auto or one of .* 0\.99, got 0\.123",

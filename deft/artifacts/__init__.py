@@ -8,14 +8,18 @@ A run folder::
 
     run.json              recipe, settings, data and versions; a later run in the same folder must have the same
     lock                  held by the process that works in the folder
-    <stage>/stage.json    key, state, seconds; next to the stage's files
+    made.json             hashes of the run's own files and of the records of its stages, when it is finished
+    <stage>/stage.json    key, state, seconds, and the hash of each of the stage's files, which are next to it
     round-<n>/            run folder of an earlier round, if a method needs one (:class:`deft.augment.cda.Cda`)
 """
 
 from __future__ import annotations
 
 from deft.artifacts.files import (
+    BROKEN_ARRAYS,
+    array_header,
     atomic_write,
+    carries,
     file_stem,
     load_mask,
     load_seeds,
@@ -32,18 +36,29 @@ from deft.artifacts.files import (
     whole_file,
     write_json,
 )
-from deft.artifacts.folder import InUseError, RunFolder, Stage, claim, read_run
+from deft.artifacts.folder import HASHES, MADE, InUseError, RunFolder, Stage, claim, made_files, read_run
+from deft.artifacts.hashes import Damage, damages
+from deft.artifacts.out_folder import OutFolder
 
 __all__ = [
+    "BROKEN_ARRAYS",
+    "HASHES",
+    "MADE",
+    "Damage",
     "InUseError",
+    "OutFolder",
     "RunFolder",
     "Stage",
+    "array_header",
     "atomic_write",
+    "carries",
     "claim",
+    "damages",
     "file_stem",
     "load_mask",
     "load_seeds",
     "load_tensors",
+    "made_files",
     "mask_png",
     "palette",
     "read_arrays",

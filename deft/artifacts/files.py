@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import os
 import re
 import secrets
 import threading
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft.contracts import InputError, SeedMaps
+from deft.guards.opening import UnreadableError, check_regular, open_regular, read_regular
+from deft.guards.pictures import read_png
+from deft.guards.words import shown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,12 +99,14 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        InputError: the file is not JSON.
+        InputError: the file cannot be read, or is not JSON.
     """
+    content = read_regular(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: expected JSON, got {error}; remove the file and run again") from error
+        return json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        reason = "brackets nested too deeply" if isinstance(error, RecursionError) else error
+        raise InputError(f"{shown(path)}: expected JSON, got {reason}; remove the file and run again") from None
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any] | None = None) -> None:
@@ -125,18 +133,21 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """
     from safetensors import SafetensorError, safe_open
 
+    check_regular(path)
     try:
         with safe_open(path, framework="pt") as file:
             header = {key: _json_or_text(value) for key, value in (file.metadata() or {}).items()}
             return {key: file.get_tensor(key) for key in file.keys()}, header  # noqa: SIM118 (not a mapping)
-    except (SafetensorError, OSError) as error:
-        raise InputError(f"{path}: expected a safetensors file, got {error}; recreate it or name another") from error
+    except (SafetensorError, OSError, ValueError) as error:
+        raise InputError(
+            f"{shown(path)}: expected a safetensors file, got {error}; recreate it or name another"
+        ) from error
 
 
 def _json_or_text(value: str) -> Any:
     try:
         return json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return value
 
 
@@ -164,14 +175,41 @@ _PARSING = threading.Lock()
 when two threads call it at once (SystemError: AST constructor recursion depth mismatch)."""
 
 
+BROKEN_ARRAYS = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+"""Exceptions of :func:`read_arrays` for a broken file."""
+_LARGEST_ARRAY = 2 * 1024**3
+"""Most bytes that an array in an npz file may claim: a few kilobytes can claim terabytes."""
+
+
 def read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
     """Arrays of an npz file by name, without pickled objects; thread-safe.
 
     Raises:
-        OSError, ValueError, KeyError, zipfile.BadZipFile: the file is missing or broken, or lacks an array.
+        InputError: the file is missing or no regular file.
+        OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error: it is broken, or lacks an array.
     """
-    with _PARSING, np.load(path, allow_pickle=False) as file:
+    with open_regular(path) as opened, _PARSING, np.load(opened, allow_pickle=False) as file:
+        if not isinstance(file, np.lib.npyio.NpzFile):
+            raise ValueError("a single array instead of an archive of arrays")
+        for name in names:
+            shape, dtype = _claimed(file, name)
+            if math.prod(shape) * dtype.itemsize > _LARGEST_ARRAY:
+                raise ValueError(f"{name} of shape {shape}, more than {_LARGEST_ARRAY / 1e6:,.0f} MB")
         return {name: file[name] for name in names}
+
+
+def array_header(path: Path, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type that an array of an npz file claims; raises as :func:`read_arrays`."""
+    with open_regular(path) as opened, _PARSING, np.load(opened, allow_pickle=False) as file:
+        return _claimed(file, name)
+
+
+def _claimed(file: Any, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    with file.zip.open(f"{name}.npy") as array:
+        old = np.lib.format.read_magic(array) == (1, 0)
+        read = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(array)
+    return shape, dtype
 
 
 def load_seeds(path: Path) -> SeedMaps:
@@ -180,8 +218,6 @@ def load_seeds(path: Path) -> SeedMaps:
     Raises:
         InputError: the file is missing or broken.
     """
-    import zipfile
-
     import torch
 
     try:
@@ -192,8 +228,25 @@ def load_seeds(path: Path) -> SeedMaps:
             size=(int(file["size"][0]), int(file["size"][1])),
             scores=tuple(float(s) for s in file["scores"]),
         )
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: expected stored seeds, got {error}; remove the file and run again") from error
+    except UnreadableError:
+        raise
+    except (*BROKEN_ARRAYS, IndexError) as error:
+        raise InputError(f"{shown(path)}: expected stored seeds, got {error}; remove the file and run again") from error
+
+
+def carries(path: Path, key: str) -> bool:
+    """Whether a file says that it belongs to the stage with this key: seeds, a mask, statistics of maps or tensors."""
+    try:
+        if path.suffix == ".npz":
+            return str(read_arrays(path, ("made_by",))["made_by"]) == key
+        if path.suffix == ".png":
+            return read_png(path, decode=False).info.get("deft-key") == key
+        if path.suffix == ".json":
+            found = read_json(path)
+            return isinstance(found, dict) and found.get("made_by") == key
+        return path.suffix == ".safetensors" and load_tensors(path)[1].get("made_by") == key
+    except (InputError, *BROKEN_ARRAYS):
+        return False
 
 
 def stored_seeds(paths: Sequence[Path]) -> Callable[[int], SeedMaps]:
@@ -226,10 +279,4 @@ def load_mask(path: Path) -> NDArray[np.uint8]:
     Raises:
         InputError: the file is missing or broken.
     """
-    from PIL import Image
-
-    try:
-        with Image.open(path) as image:
-            return np.array(image, dtype=np.uint8)
-    except (OSError, SyntaxError) as error:
-        raise InputError(f"{path}: expected a mask, got {error}; remove the file and run again") from error
+    return np.array(read_png(path), dtype=np.uint8)

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deft.artifacts.files import read_json, write_json
+from deft.artifacts.hashes import Damage, damages, hashes
 from deft.contracts import InputError
+from deft.guards.opening import exists
+from deft.guards.output import check_out, make_folder, refuse_link, refuse_links
+from deft.guards.words import shown
 from deft.settings import plain, refuse_other
 
 if TYPE_CHECKING:
@@ -25,6 +30,14 @@ if TYPE_CHECKING:
 UNBOUND = ("versions.", "thresholds.", "given.")
 """Prefixes of entries in ``run.json`` that a resumed run need not match: package versions (a patch release must not
 make a run unfinishable), thresholds the run chose itself (they follow from its settings), and the path of weights."""
+RECORD = "stage.json"
+HASHES = "files"
+"""Entry of ``stage.json``: the hash of every file that the stage has made."""
+MADE = "made.json"
+"""The hashes of a finished run's own files, and of the records of its stages."""
+_LOCK_BYTES = 1000
+_SIGNED = re.compile(rb"process \d+ on |\d+\n\S+")
+"""Content of a lock: this module's, or filelock's own."""
 _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP}
 """Error codes of storage without locks, such as some network shares."""
 
@@ -40,8 +53,8 @@ class Stage:
     @property
     def record(self) -> dict[str, Any]:
         """Content of ``stage.json``; empty if the stage was never started or was made with another key."""
-        path = self.folder / "stage.json"
-        record = read_json(path) if path.exists() else {}
+        path = self.folder / RECORD
+        record = read_json(path) if exists(path) else {}
         return record if isinstance(record, dict) and record.get("key") == self.key else {}
 
     @property
@@ -53,22 +66,50 @@ class Stage:
     def making(self) -> Iterator[dict[str, Any]]:
         """Make a stage within the block: keep files of a killed run with the same key, mark the stage done at the end.
 
-        Yields a mapping whose entries are stored in ``stage.json``. Seconds add up over interrupted runs.
+        Yields a mapping whose entries are stored in ``stage.json``, with the hash of every file that the stage has
+        made. Seconds add up over interrupted runs.
+
+        Raises:
+            InputError: the folder holds files and is no stage.
         """
         before = self.record
-        if not before and self.folder.exists():
-            shutil.rmtree(self.folder)
+        if not before:
+            _clear(self.folder)
         _sweep(self.folder)
         notes: dict[str, Any] = {}
         start, spent = time.monotonic(), float(before.get("seconds", 0.0))
         state = "begun"
-        write_json(self.folder / "stage.json", {"key": self.key, "state": state, "seconds": spent})
+        write_json(self.folder / RECORD, {"key": self.key, "state": state, "seconds": spent})
         try:
             yield notes
+            notes = {**notes, HASHES: hashes(self.folder, made_files(self.folder))}
             state = "done"
         finally:
             seconds = round(spent + time.monotonic() - start, 2)
-            write_json(self.folder / "stage.json", {"key": self.key, "state": state, "seconds": seconds, **notes})
+            if self.folder.exists():  # else it was removed meanwhile, which the error that led here says
+                write_json(self.folder / RECORD, {"key": self.key, "state": state, "seconds": seconds, **notes})
+
+    def damages(self) -> list[Damage]:
+        """What is wrong with the files of a finished stage; empty for one of an earlier version, without hashes."""
+        made = self.record.get(HASHES)
+        return list(damages(self.folder, made)) if isinstance(made, dict) else []
+
+    def verify(self) -> None:
+        """Check the files of a finished stage; if any is damaged, say so and make the stage unfinished.
+
+        A stage of one file per image loses the damaged ones, and any other all of its files.
+        """
+        found = self.damages()
+        if not found:
+            return
+        more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+        print(f"{found[0]}{more}; the stage {self.name} is made again", file=sys.stderr)
+        record, names = self.record, made_files(self.folder)
+        whole = any(name.endswith(".safetensors") for name in record[HASHES])
+        for path in [self.folder / name for name in names] if whole else [one.path for one in found]:
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
+        record.pop(HASHES)
+        write_json(self.folder / RECORD, {**record, "state": "begun"})
 
     def adopt(self, others: tuple[Path, ...]) -> bool:
         """Take over the finished stage of the same key from another run; False if none has it.
@@ -78,23 +119,56 @@ class Stage:
         """
         for other in others:
             source = Stage(self.name, other / self.name, self.key)
-            if source.done:
+            if source.done and (found := source.damages()):
+                print(f"{found[0]}; the stage {self.name} is not taken over from {shown(other)}", file=sys.stderr)
+            elif source.done:
                 temporary = Path(tempfile.mkdtemp(prefix=".part-", dir=self.folder.parent))
                 unfinished = shutil.ignore_patterns(".part-*")
                 shutil.copytree(source.folder, temporary, ignore=unfinished, copy_function=_link, dirs_exist_ok=True)
-                if self.folder.exists():
-                    shutil.rmtree(self.folder)
+                _clear(self.folder)
                 os.replace(temporary, self.folder)
                 return True
         return False
+
+
+def made_files(folder: Path) -> list[str]:
+    """Relative paths of a stage's files, without its record and what processes leave while they work."""
+    found: list[str] = []
+    pending = [""]
+    while pending:
+        below = pending.pop()
+        for entry in os.scandir(folder / below):
+            name = f"{below}{entry.name}"
+            if entry.is_dir(follow_symlinks=False):
+                if not entry.name.startswith((".part-", "claims-")):
+                    pending.append(f"{name}/")
+            elif not entry.name.startswith(".part-") and name != RECORD:
+                found.append(name)
+    return sorted(found)
+
+
+def _clear(folder: Path) -> None:
+    """Remove the folder of a stage that was made of something else.
+
+    Raises:
+        InputError: it holds files, and no stage made them.
+    """
+    if not exists(folder):
+        return
+    refuse_link(folder)
+    if not exists(folder / RECORD) and any(not name.startswith(".part-") for name in os.listdir(folder)):
+        raise InputError(
+            f"{shown(folder)}: expected a folder that deft made, got one with files and without {RECORD}; move it away"
+        )
+    shutil.rmtree(folder)
 
 
 def _sweep(folder: Path) -> None:
     """Remove temporary files of killed processes: after an hour, no process on any machine is still writing them."""
     for path in [*folder.rglob(".part-*"), *folder.parent.glob(".part-*")]:
         with suppress(FileNotFoundError):
-            if time.time() - path.stat().st_mtime > 3600:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+            if time.time() - path.lstat().st_mtime > 3600:
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def _link(source: str, target: str) -> None:
@@ -129,34 +203,37 @@ class RunFolder:
         self._lock: BaseFileLock | None = None
         if not own:
             return
-        if path.exists() and not path.is_dir():
-            raise InputError(f"--out {path}: expected a folder, got a file; name another folder")
+        check_out(path)
         record = path / "run.json"
-        if path.exists() and not record.exists() and any(map(_foreign, path.iterdir())):
+        begun = exists(record)
+        if path.exists() and not begun and any(map(_foreign, _entries(path))):
             raise InputError(
-                f"--out {path}: expected an empty folder or an earlier run, got a folder with other files in it; "
-                "name a new folder"
+                f"--out {shown(path)}: expected an empty folder or an earlier run, got a folder with other files in "
+                "it; name a new folder"
             )
-        path.mkdir(parents=True, exist_ok=True)
+        if begun:
+            _refuse_foreign(path, description)
+        make_folder(path)
+        refuse_links(path)
         free = shutil.disk_usage(path).free
         if free < needed_bytes:
             raise InputError(
-                f"--out {path}: this run may write {needed_bytes / 1e6:,.0f} MB and the disk has {free / 1e6:,.0f} MB "
-                "free; make room or name a folder on another disk"
+                f"--out {shown(path)}: this run may write {needed_bytes / 1e6:,.0f} MB and the disk has "
+                f"{free / 1e6:,.0f} MB free; make room or name a folder on another disk"
             )
         self._lock = _lock(path / "lock")
-        if record.exists() and self._holds_work():
-            try:
-                refuse_other(f"--out {path} holds a run", read_json(record), plain(description), UNBOUND)
-            except InputError:
-                self.close()
-                raise
-        else:
-            write_json(record, plain(description))
+        try:
+            if begun and self._holds_work():
+                refuse_other(f"--out {shown(path)} holds a run", read_json(record), plain(description), UNBOUND)
+            else:
+                write_json(record, plain(description))
+        except BaseException:
+            self.close()
+            raise
 
     def _holds_work(self) -> bool:
         """Whether any stage has made a file: a run that failed at its first step must not occupy the folder."""
-        records = ("stage.json", "run.json")
+        records = (RECORD, "run.json")
         return any(
             path.is_file()
             and path.name not in records
@@ -169,6 +246,16 @@ class RunFolder:
     def stage(self, name: str, key: str) -> Stage:
         """The stage with this name and key."""
         return Stage(name, self.path / name, key)
+
+    def seal(self) -> None:
+        """Store the hashes of the run's own files and of the records of its stages, when all of them are written."""
+        own = [path.name for path in self.path.iterdir() if path.suffix in (".json", ".html") and _is_file(path)]
+        stages = [path for pattern in (f"*/{RECORD}", f"round-*/*/{RECORD}") for path in self.path.glob(pattern)]
+        rounds = list(self.path.glob("round-*/run.json"))
+        names = [*own, *(path.relative_to(self.path).as_posix() for path in [*stages, *rounds])]
+        found = hashes(self.path, sorted(set(names) - {MADE}))
+        if not exists(self.path / MADE) or read_json(self.path / MADE) != found:
+            write_json(self.path / MADE, found)
 
     def close(self) -> None:
         """Release the lock."""
@@ -184,10 +271,39 @@ def read_run(folder: Path) -> dict[str, Any]:
         InputError: the folder holds no run.
     """
     path = folder / "run.json"
-    if not path.is_file():
-        raise InputError(f"{folder}: expected a run folder, found no run.json in it; give the folder deft run wrote")
-    record: dict[str, Any] = read_json(path)
+    if not exists(path):
+        raise InputError(
+            f"{shown(folder)}: expected a run folder, found no run.json in it; give the folder deft run wrote"
+        )
+    record = read_json(path)
+    if not isinstance(record, dict):
+        raise InputError(f"{shown(path)}: expected the record of a run, got other JSON; give the folder deft run wrote")
     return record
+
+
+def _refuse_foreign(path: Path, description: Mapping[str, Any]) -> None:
+    """Refuse a folder whose ``run.json`` another program has written."""
+    record = read_run(path)
+    needed = [name for name in ("recipe", "settings", "data") if name in description]
+    missing = [name for name in needed if name not in record]
+    if missing or not isinstance(record.get("settings", {}), dict):
+        raise InputError(
+            f"--out {shown(path)}: expected an empty folder or an earlier run, got a run.json that deft did not write "
+            f"(it has no {', '.join(missing) or 'settings'}); name a new folder"
+        )
+
+
+def _entries(path: Path) -> list[Path]:
+    try:
+        return list(path.iterdir())
+    except OSError as error:
+        raise InputError(
+            f"--out {shown(path)}: the folder cannot be read ({error.strerror}); change permissions or name another"
+        ) from None
+
+
+def _is_file(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 @contextmanager
@@ -222,6 +338,7 @@ def _lock(path: Path) -> BaseFileLock:
     from filelock import FileLock, SoftFileLock, Timeout
 
     remedy = "wait until it has ended, stop it, or name another folder"
+    _refuse_foreign_lock(path)
     if FileLock is not SoftFileLock:  # they are the same if Python has no system locks at all
         lock = FileLock(path, timeout=0, thread_local=False, on_acquired=_sign)  # any thread may release it
         try:
@@ -229,6 +346,10 @@ def _lock(path: Path) -> BaseFileLock:
             return lock
         except Timeout:
             raise InUseError(f"{path.parent} is in use by {_owner(path)}; {remedy}") from None
+        except PermissionError:
+            raise InputError(
+                f"{shown(path)}: no permission to write it; change permissions or name another folder"
+            ) from None
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
@@ -240,6 +361,19 @@ def _lock(path: Path) -> BaseFileLock:
         remedy += f"; if it is no longer running, remove {held}"
         raise InUseError(f"{path.parent} is in use by {_owner(held)}; {remedy}") from None
     return soft
+
+
+def _refuse_foreign_lock(path: Path) -> None:
+    """Refuse a lock that is a link, or a file that deft did not write: taking it would empty that file."""
+    for file in (path, path.with_name(f"{path.name}.held")):
+        refuse_link(file)
+        try:
+            with file.open("rb") as opened:
+                content = opened.read(_LOCK_BYTES)
+        except OSError:  # there is none; or on Windows, one that is held; without permission taking it says so
+            continue
+        if content and not _SIGNED.match(content):
+            raise InputError(f"{shown(file)}: expected a lock of deft, got a file with other content; move it away")
 
 
 def _sign(handle: int) -> None:

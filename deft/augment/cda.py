@@ -14,12 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter, ImageOps
 
 from deft.contracts import BACKGROUND, IGNORE, Dataset, InputError, Sample
+from deft.ranges import MultipleRange, Range, check_ranges
 
 
 @dataclass(frozen=True)
@@ -36,32 +38,23 @@ class Instance:
 class Cda:
     """Settings of CDA; the defaults are the paper's code."""
 
-    rounds: int = 1
+    rounds: Annotated[int, Range(1, 100)] = 1
     """How often the pipeline is run for its masks before the final classifier is trained: the first time without CDA,
     then each time with objects from the previous masks."""
-    share: tuple[float, float] = (0.1, 0.7)
+    share: Annotated[tuple[float, float], Range(0, 1, above=True, rising=True)] = (0.1, 0.7)
     """An object is used if it covers a share of its image in this range."""
-    rotate: float = 90.0
+    rotate: Annotated[float, Range(0, 180)] = 90.0
     """Objects are rotated by up to this angle in either direction, in degrees."""
-    scale: tuple[float, float] = (1.0, 1.0)
+    scale: MultipleRange = (1.0, 1.0)
     """Range of the factor by which an object is resized; a variant in the paper's code uses (0.8, 1.2)."""
-    largest: float = 0.7
+    largest: Annotated[float, Range(0, 1, above=True)] = 0.7
     """Objects are then shrunk to at most this share of the sides of the image they are pasted into."""
-    blur: float = 0.0
+    blur: Annotated[float, Range(0, 1000)] = 0.0
     """An object's edge fades inwards over about this many pixels; a variant in the paper's code blurs it."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
-        if self.rounds < 1 or not 0 < self.share[0] <= self.share[1] <= 1 or not 0 < self.largest <= 1:
-            raise InputError(
-                "expected classifier.augment.rounds above 0, classifier.augment.share as two ascending shares and "
-                f"classifier.augment.largest in 0 to 1, got {self.rounds}, {self.share} and {self.largest}"
-            )
-        if not 0 < self.scale[0] <= self.scale[1] or not 0 <= self.rotate <= 180 or self.blur < 0:
-            raise InputError(
-                "expected classifier.augment.scale as two ascending factors above 0, classifier.augment.rotate in 0 to "
-                f"180 and classifier.augment.blur of at least 0, got {self.scale}, {self.rotate} and {self.blur}"
-            )
+        check_ranges(self)
 
     @property
     def earlier(self) -> Cda | None:

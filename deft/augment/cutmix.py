@@ -14,14 +14,15 @@ import torch
 from torch import Tensor
 
 from deft.augment.cutout import stretch
-from deft.augment.mixup import beta, check_alpha
+from deft.augment.mixup import beta
+from deft.ranges import Factor, check_ranges
 
 
 @dataclass(frozen=True)
 class CutMix:
     """Paste into each image a box of its partner in the batch."""
 
-    alpha: float = 1.0
+    alpha: Factor = 1.0
     """The share of the image that is kept is drawn from Beta(alpha, alpha); the paper's 1 is uniform."""
     union: bool = False
     """Whether the result has all tags of both images. False mixes the tags by area, as in the paper: for a class from a
@@ -30,7 +31,7 @@ class CutMix:
 
     def __post_init__(self) -> None:
         """Refuse an invalid parameter of the Beta distribution."""
-        check_alpha("CutMix", self.alpha)
+        check_ranges(self)
 
     def __call__(self, x: Tensor, labels: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Paste into images (N, 3, H, W), mix labels (N, K); a :class:`deft.contracts.Augmentation`."""

@@ -7,30 +7,28 @@ even if an object is hidden completely. Padding in the crop counts as image.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from deft.contracts import InputError
+from deft.ranges import Range, check_ranges
 
 
 @dataclass(frozen=True)
 class Cutout:
     """Fill squares of each image with the mean colour."""
 
-    side: float = 0.25
+    side: Annotated[float, Range(0, 1, above=True)] = 0.25
     """Side of a square as a share of the crop's shorter side. The paper uses 0.5 on CIFAR-10 and 0.25 on CIFAR-100. In
     its images one object fills the frame; tagged photographs have several, including small ones, and at 0.5 many would
     be hidden completely while their tags remain."""
-    count: int = 1
+    count: Annotated[int, Range(1, 10_000)] = 1
     """Number of squares in each image; they may overlap."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
-        if not 0 < self.side <= 1 or self.count < 1:
-            raise InputError(
-                f"Cutout expects side above 0 and at most 1 and count of at least 1, got {self.side} and {self.count}"
-            )
+        check_ranges(self)
 
     def __call__(self, x: Tensor, labels: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Hide squares of images (N, 3, H, W); labels (N, K) do not change. A :class:`deft.contracts.Augmentation`."""

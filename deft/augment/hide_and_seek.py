@@ -9,11 +9,12 @@ are scaled with the crop.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from deft.contracts import InputError
+from deft.ranges import Range, Share, check_ranges
 
 PAPER_SIDE = 224
 """Side in pixels of the images to which the paper's patch sizes refer."""
@@ -23,18 +24,14 @@ PAPER_SIDE = 224
 class HideAndSeek:
     """Hide each patch of a raster with a given probability."""
 
-    sizes: tuple[int, ...] = (0, 16, 32, 44, 56)
+    sizes: Annotated[tuple[int, ...], Range(0, PAPER_SIDE)] = (0, 16, 32, 44, 56)
     """Patch sides, one of which is drawn per image, in 224ths of the crop's shorter side; 0 hides nothing."""
-    hide: float = 0.5
+    hide: Share = 0.5
     """Probability that a patch is hidden."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
-        if not self.sizes or min(self.sizes) < 0 or max(self.sizes) > PAPER_SIDE or not 0 <= self.hide <= 1:
-            raise InputError(
-                f"HideAndSeek expects sizes from 0 to {PAPER_SIDE}, at least one, and hide in 0 to 1, got {self.sizes} "
-                f"and {self.hide}"
-            )
+        check_ranges(self)
 
     def __call__(self, x: Tensor, labels: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Hide patches of images (N, 3, H, W); labels (N, K) do not change. A :class:`deft.contracts.Augmentation`."""

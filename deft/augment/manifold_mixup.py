@@ -9,31 +9,29 @@ last map affects only the head, and for the head of plain CAM it is a blend of s
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from deft.augment.mixup import blend, check_alpha
+from deft.augment.mixup import blend
 from deft.contracts import InputError
+from deft.ranges import Factor, Range, check_ranges
 
 
 @dataclass(frozen=True)
 class ManifoldMixup:
     """Blend a batch with itself at one of several layers; a :class:`deft.contracts.LayerAugmentation`."""
 
-    alpha: float = 2.0
+    alpha: Factor = 2.0
     """The weight is drawn from Beta(alpha, alpha); 2, the paper's, blends more strongly than Mixup's 0.2."""
-    layers: tuple[int, ...] = (0, 2, 3)
+    layers: Annotated[tuple[int, ...], Range(0, 1000)] = (0, 2, 3)
     """Layers at which a batch may be blended, equally likely: 0 the images, k the k-th feature map. A ResNet has five,
     the stem and layer1 to layer4: (0, 2, 3) is input, layer1 and layer2, as in the paper. 4, layer3, can be added."""
 
     def __post_init__(self) -> None:
         """Refuse values that are invalid for every network."""
-        check_alpha("ManifoldMixup", self.alpha)
-        if not self.layers or min(self.layers) < 0:
-            raise InputError(
-                f"ManifoldMixup expects layers as numbers from 0 (the images), as in (0, 2, 3), got {self.layers}"
-            )
+        check_ranges(self)
 
     def layer(self, layers: int, rng: torch.Generator) -> int:
         """Draw one of the layers, for a network with ``layers`` feature maps.

@@ -7,27 +7,26 @@ targets, so this equals the same blend of the two losses.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from deft.contracts import InputError
+from deft.ranges import Factor, check_ranges
 
 
 @dataclass(frozen=True)
 class Mixup:
     """Blend each image of a batch with another image of the batch."""
 
-    alpha: float = 0.2
+    alpha: Factor = 0.2
     """The weight is drawn from Beta(alpha, alpha): near 0 or 1 for small values, uniform for 1. The paper uses 0.2 on
     ImageNet, where the networks of this toolkit are pretrained, and 1 on CIFAR."""
 
     def __post_init__(self) -> None:
         """Refuse an invalid parameter of the Beta distribution."""
-        check_alpha("Mixup", self.alpha)
+        check_ranges(self)
 
     def __call__(self, x: Tensor, labels: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Blend images (N, 3, H, W) and labels (N, K); a :class:`deft.contracts.Augmentation`."""
@@ -45,9 +44,3 @@ def beta(alpha: float, rng: torch.Generator) -> float:
     """A number in [0, 1] from Beta(alpha, alpha), drawn by NumPy: torch's Beta takes no generator."""
     seed = int(torch.randint(2**62, (), generator=rng))
     return float(np.random.default_rng(seed).beta(alpha, alpha))
-
-
-def check_alpha(name: str, alpha: float) -> None:
-    """Raise InputError for an invalid parameter of the Beta distribution."""
-    if not 0 < alpha < math.inf:
-        raise InputError(f"{name} expects alpha above 0 (0.2 to 2 are usual), got {alpha}")

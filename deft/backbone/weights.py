@@ -20,6 +20,8 @@ from torch import Tensor
 from deft.backbone.network import Backbone, build_network, check_name, triple
 from deft.backbone.package import MEAN, STD, package_digest, package_state
 from deft.contracts import InputError
+from deft.guards.opening import check_regular, exists, open_regular
+from deft.guards.words import shown
 
 WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt")
 _HUB_TIMEOUT = 5.0
@@ -58,7 +60,7 @@ def find_weights(name: str, weights: str) -> Path:
     """
     path = Path(weights).expanduser()
     wanted = f"one of {', '.join(WEIGHT_SUFFIXES)}"
-    if path.is_dir():
+    if os.path.isdir(path):
         base = name.split(".")[0]
         fits = sorted(p for p in path.iterdir() if p.suffix in WEIGHT_SUFFIXES and _starts_with(p.name, base))
         if len(fits) != 1:
@@ -68,7 +70,7 @@ def find_weights(name: str, weights: str) -> Path:
                 "give the path of the file itself as weights"
             )
         return fits[0]
-    if not path.is_file():
+    if not exists(path):
         raise InputError(
             f"no weights found at {weights!r}; expected 'hub', 'none', 'package', or an existing "
             f"file ({wanted}) or folder"
@@ -155,6 +157,7 @@ def _from_file(name: str, stride: int, path: Path) -> Backbone:
 
 def _read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors by key, and the metadata of a .safetensors file; code in a file is never executed."""
+    check_regular(path)
     try:
         if path.suffix == ".safetensors":
             from safetensors import safe_open
@@ -164,7 +167,9 @@ def _read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # each reader raises its own errors, some of them private
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} cannot be read as a weight file: {reason}; download it again") from None
+        if "weights_only" in str(error):  # torch's own message advises to execute what is in the file
+            reason = "it holds more than tensors"
+        raise InputError(f"{shown(path)} cannot be read as a weight file: {reason}; download it again") from None
     for wrapper in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
@@ -243,5 +248,5 @@ def weights_digest(weights: str, backbone: str) -> str:
     if weights == "package":
         return package_digest(backbone)
     path = find_weights(backbone, weights)
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ from deft.engine.parts import in_parts
 from deft.engine.plan import Plan
 from deft.engine.ranks import gathered, own
 from deft.extend.members import check_augmentation, check_head
+from deft.ranges import Multiple, MultipleRange, Range, Share, check_ranges
 
 
 @dataclass(frozen=True)
@@ -32,18 +34,18 @@ class Classifier:
 
     head: Head
     plan: Plan = field(default_factory=lambda: Plan(epochs=5, min_steps=360, batch=16, optimiser=Sgd()))
-    crop: float = 1.0
+    crop: Multiple = 1.0
     """Side of the training crop as a multiple of the images' typical long side (512 for VOC's 500 pixels, IRN's)."""
-    long_side: tuple[float, float] = (0.64, 1.28)
+    long_side: MultipleRange = (0.64, 1.28)
     """Range of the resized image's long side, likewise (320 to 640 for VOC, IRN's)."""
     flip: bool = True
-    jitter: float = 0.0
+    jitter: Share = 0.0
     """Colour jitter strength; PSA 0.3, IRN none."""
     augment: Augmentation | SampleAugmentation | None = None
     """Augmentation of each batch, or of half its images before cropping, :mod:`deft.augment`."""
     freeze: bool = True
     """Stop gradients and keep batch norm's statistics, as IRN; without trained weights neither is done."""
-    freeze_stride: int = 8
+    freeze_stride: Annotated[int, Range(0, 64)] = 8
     """Layers up to this stride are not trained: 8 stops gradients behind layer2, as IRN; 2 trains all but a ResNet's
     first convolution, as AdvCAM."""
 
@@ -52,12 +54,7 @@ class Classifier:
         check_head(self.head)
         if self.augment is not None:
             check_augmentation(self.augment)
-        low, high = self.long_side
-        if not 0 < low <= high or self.crop <= 0 or not 0 <= self.jitter <= 1:
-            raise InputError(
-                "expected classifier.crop above 0, classifier.long_side as two rising positive multiples and "
-                f"classifier.jitter in 0 to 1, got {self.crop}, {self.long_side} and {self.jitter}"
-            )
+        check_ranges(self)
         if isinstance(self.augment, SampleAugmentation) and self.plan.batch % 2:
             raise InputError(
                 f"expected an even classifier.plan.batch, half of which are augmented images, got {self.plan.batch}"

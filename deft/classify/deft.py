@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +33,7 @@ from deft.classify.swap_forms import SWAP_FORMS, LinearSwap, SwapForm
 from deft.contracts import InputError
 from deft.engine.head import HeadModule, soft_margin
 from deft.engine.ranks import gathered
+from deft.ranges import Factor, Range, Share, Weight, check_ranges
 from deft.settings import one_of, read_only
 
 Scores = Callable[[Tensor], Tensor]
@@ -110,37 +112,37 @@ def object_swap_loss(f_swap: Scores, z_fg: Tensor, z_bg: Tensor, labels: Tensor,
 class DeftHead:
     """Settings of the DEFT head."""
 
-    maps: int = 256
+    maps: Annotated[int, Range(1, 65_536)] = 256
     """M, the number of attention maps per aggregator, which are averaged before pooling. The paper gives no value; this
     is the released code's. With fewer, the average depends more on random initialisation, and seeds vary more."""
-    temperature: float = 1.0
+    temperature: Factor = 1.0
     """Divisor of the attention logits before the softmax over the grid; larger values give broader attention. The paper
     has none (1)."""
-    init_scale: float = 1.0
+    init_scale: Weight = 1.0
     """Factor of the initial attention weights. 0 starts as average pooling, but all M maps then train
     identically and collapse into one."""
-    uniform: float = 0.0
+    uniform: Share = 0.0
     """Share of plain average pooling blended into the object attention, in [0, 1]. The paper has none (0)."""
-    object_weight: float = 1.0
+    object_weight: Weight = 1.0
     """Weight of f_fg(z_fg) -> y, the classification term."""
-    object_as_background: float = 0.3
+    object_as_background: Weight = 0.3
     """Weight of f_bg(z_fg) -> 1 - y (the paper's 0.3, as for the next two)."""
-    background_as_object: float = 0.3
+    background_as_object: Weight = 0.3
     """Weight of f_fg(z_bg) -> 0."""
-    background_weight: float = 0.3
+    background_weight: Weight = 0.3
     """Weight of f_bg(z_bg) -> 1."""
     eq3_literal: bool = False
     """Use Eq. 3 as printed: f_bg(z_fg) -> 0 and f_fg(z_bg) -> 1 - y. The paper's text states and justifies the reverse;
     as printed, the background would be trained to show every absent class."""
-    background_target: float = 1.0
+    background_target: Share = 1.0
     """Target of f_bg(z_bg): 1 in text and equation; the follow-up's released code has 0."""
-    swap_background_weight: float = 1.0
+    swap_background_weight: Weight = 1.0
     """Weight of f_swap([z_fg, swapped z_bg]) -> y; the paper has none (1)."""
-    swap_object_weight: float = 1.0
+    swap_object_weight: Weight = 1.0
     """Weight of f_swap([swapped z_fg, z_bg]) -> swapped y; the paper has none (1)."""
     swap_head: SwapForm = field(default_factory=LinearSwap, metadata=one_of(SWAP_FORMS))
     """f_swap (:mod:`deft.classify.swap_forms`): linear as in the paper, shared with f_fg as released, or an MLP."""
-    swap_epoch: int = 6
+    swap_epoch: Annotated[int, Range(0, 100_000)] = 6
     """t_aug, 1-based: swapping starts with this epoch. The paper says iteration, but sets 6 of 10 epochs."""
     warm_start: bool = True
     """Train f_swap on unswapped pairs before ``swap_epoch``. Without it, an untrained f_swap sends a large loss into
@@ -154,12 +156,12 @@ class DeftHead:
     )
     """The class map (:mod:`deft.classify.readings`): a reading of Eq. 7, or the map of f_fg, as released. It changes
     nothing in training."""
-    attention_rate: float = 0.1
+    attention_rate: Weight = 0.1
     """Multiplier of the base learning rate for M_fg and M_bg. Between 0.01 and 1 it makes no difference to the
     maps (``benchmarks/choices.md``); new layers usually have 10."""
-    classifier_rate: float = 10.0
+    classifier_rate: Weight = 10.0
     """Multiplier for f_fg and f_bg, as for any new layer in IRN."""
-    swap_rate: float = 1.0
+    swap_rate: Weight = 1.0
     """Multiplier for f_swap."""
 
     def __post_init__(self) -> None:
@@ -170,6 +172,7 @@ class DeftHead:
                 "classifier.head.map as a reading of deft.classify.readings, such as Eq7(), or of your own; got "
                 f"{self.swap_head!r} and {self.map!r}"
             )
+        check_ranges(self)
 
     @property
     def swaps(self) -> bool:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from deft.classify.readings import Eq7
 from deft.engine.head import HeadModule, normalise, soft_margin
+from deft.ranges import PartialShare, Share, Weight, check_ranges
 from deft.settings import read_only
 
 
@@ -24,13 +25,17 @@ from deft.settings import read_only
 class LinearHead:
     """Global average pooling and one linear classifier without bias."""
 
-    learning_rate: float = 10.0
+    learning_rate: Weight = 10.0
     """Multiplier of the base rate for the classifier's weights, which start from nothing (IRN: 10)."""
-    dropout: float = 0.0
+    dropout: PartialShare = 0.0
     """Share of the channels left out of the score in training, each image its own (IRN: none, PSA: 0.5)."""
     stretched: bool = field(default=False, metadata=read_only())
     """Read the map as DEFT's default reads that of f_bg, with its sign, min-max normalised and squared, instead of its
     positive part divided by its maximum."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings outside their ranges."""
+        check_ranges(self)
 
     def build(self, channels: int, classes: int) -> LinearModule:
         """A head for features of ``channels`` channels and ``classes`` classes without background."""
@@ -75,10 +80,14 @@ class BackgroundHead:
     label smoothing: this classifier is what remains of f_bg without attention.
     """
 
-    learning_rate: float = 10.0
+    learning_rate: Weight = 10.0
     """Multiplier of the base rate for the classifier's weights."""
-    present: float = 0.5
+    present: Share = 0.5
     """Target of a present class, in [0, 1)."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings outside their ranges."""
+        check_ranges(self)
 
     def build(self, channels: int, classes: int) -> BackgroundModule:
         """A head for features of ``channels`` channels and ``classes`` classes without background."""

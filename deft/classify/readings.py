@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from deft.engine.head import normalise
+from deft.ranges import Factor, check_ranges
 
 
 def class_map(fg: Tensor, bg: Tensor) -> Tensor:
@@ -75,11 +76,15 @@ class Eq7:
     trained on, and better on others (``docs/results.md``).
     """
 
-    power: float = 2.0
+    power: Factor = 2.0
     """Exponent of the whole map, at least 1. It keeps the order of values, and therefore the best possible mask, and
     changes their scale: a min-max normalised map is about 0.6 at the edge of an object, and squared about 0.36, where
     both criteria of an automatic threshold find it (:mod:`deft.thresholds.criterion`): ``benchmarks/readings.md`` has
     what other powers lose."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings outside their ranges."""
+        check_ranges(self)
 
     def activation(self, fg: Tensor, bg: Tensor) -> Tensor:
         """The positive part of fg, and both parts of bg, so that the sum keeps its sign: (N, 3, K, h, w)."""

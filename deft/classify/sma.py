@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -21,9 +22,9 @@ from torch import Tensor, nn
 
 from deft.classify.deft import DeftHead, DeftModule, aggregate
 from deft.classify.swap_forms import SharedSwap
-from deft.contracts import InputError
 from deft.engine.head import HeadModule, soft_margin
 from deft.engine.ranks import gathered
+from deft.ranges import Range, Weight, check_ranges
 
 SIDES = 4
 """Number of stages, the deepest ones, from which the background is computed, if the backbone has as many."""
@@ -49,20 +50,16 @@ class SmaHead:
     the warm start."""
     hierarchical: bool = True
     """Compute z_bg from all stages of the backbone, which it does not train."""
-    concat_weight: float = 1.0
+    concat_weight: Weight = 1.0
     """Weight of f_swap([z_fg, z_bg]) -> y, the unswapped pair; z_bg receives no gradient."""
-    ramp_epochs: int = 10
+    ramp_epochs: Annotated[int, Range(1, 100_000)] = 10
     """The weights of the pair and of the swaps are multiplied by epoch / ramp_epochs, at most by 1; 1 disables it."""
-    similarity_weight: float = 1.0
+    similarity_weight: Weight = 1.0
     """Weight of -log(1 - cos(z_bg, z_fg)), averaged over all pairs of the batch; see :func:`similarity`."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
-        if min(self.concat_weight, self.similarity_weight) < 0 or self.ramp_epochs < 1:
-            raise InputError(
-                "expected classifier.head.concat_weight and similarity_weight of at least 0 and ramp_epochs of at "
-                f"least 1, got {self.concat_weight}, {self.similarity_weight} and {self.ramp_epochs}"
-            )
+        check_ranges(self)
 
     @property
     def swap_epoch(self) -> int:

@@ -216,6 +216,20 @@ def report(given: argparse.Namespace) -> int:
     return 0
 
 
+def verify(given: argparse.Namespace) -> int:
+    """Check a finished run folder."""
+    from deft.runner.verify import verify
+
+    found = verify(given.run)
+    for damage in found.wrong:
+        print(damage)
+    if found.unknown:
+        print(f"without hashes, as in earlier versions: {', '.join(found.unknown)}")
+    wrong = f"{len(found.wrong)} faults" if found.wrong else "no faults"
+    print(f"{found.files} files compared, {wrong}")
+    return 2 if found.wrong else 0
+
+
 def tune(given: argparse.Namespace) -> int:
     """Choose thresholds on drawn masks."""
     from deft.runner.tune import tune
@@ -248,9 +262,9 @@ def voc_submit(given: argparse.Namespace) -> int:
 
 def _data_of(run: Path) -> str:
     """The ``--data`` of a run."""
-    from deft.artifacts import read_run
+    from deft.artifacts.record import run_record
 
-    return str(read_run(run)["data"]["given"])
+    return str(run_record(run, "data.given")["data"]["given"])
 
 
 def demo(given: argparse.Namespace) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import errno
-import io
 import os
 import shlex
 import sys
@@ -14,10 +13,23 @@ from pathlib import Path
 
 from deft import __version__
 from deft.cli import commands
+from deft.cli.streams import OutputError, guarded
 from deft.contracts import InputError
 from deft.engine.memory import keep_freed
 from deft.engine.stop import EXIT_CODE, Stopped, ending_on_sigterm
+from deft.guards.output import NO_SPACE
+from deft.guards.words import printable, shown
 
+CLOSED_PIPE = 141
+"""Exit code if the reader of the output has gone, as of a program that SIGPIPE ends."""
+_REMEDIES = {
+    errno.ENOENT: "it may have been moved or removed while deft was at work: put it back",
+    errno.EFBIG: "files may not be so large here: raise the limit (ulimit -f), or name a folder on another disk",
+    errno.EMFILE: "too many files are open: raise the limit (ulimit -n)",
+    errno.EACCES: "change permissions",
+    errno.EPERM: "change permissions",
+    errno.EROFS: "name a folder on another disk",
+}
 DATA_HELP = """KIND:PATH. folder:PATH  images/ with labels.csv or labels.json, or one folder per tag; masks/ optional.
 voc:PATH  the layout of PASCAL VOC.  coco:PATH  COCO 2014 or 2017 (coco:PATH?empty=drop), and exports like it.
 yolo:, labelme:, labelstudio:, cvat:, openimages:, imagefolder:, datasets:  exports of these tools, see docs/data.md.
@@ -93,6 +105,10 @@ def parser() -> argparse.ArgumentParser:
     report.add_argument("--data", help=RUN_DATA_HELP)
     report.set_defaults(act=commands.report)
 
+    verify = known.add_parser("verify", help="check that every file of a run is as it was made", allow_abbrev=False)
+    verify.add_argument("run", type=Path, help="a finished run folder")
+    verify.set_defaults(act=commands.verify)
+
     tune = known.add_parser("tune", help="choose a run's thresholds on a few drawn masks", allow_abbrev=False)
     tune.add_argument("run", type=Path, help="a finished run folder")
     tune.add_argument("--masks", type=Path, metavar="DIR", help="drawn masks, PNGs named after training images")
@@ -156,13 +172,30 @@ def _photographs(verb: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0 done, 2 bad input, 130 stopped by Ctrl-C, 143 by SIGTERM."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a pipe may lack letters of a name, as on Windows
+    """Run the command line.
+
+    Returns:
+        The exit code: 0 done, 2 bad input, 130 stopped by Ctrl-C, 143 by SIGTERM, 141 if nobody reads the output.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    with guarded():
+        try:
+            try:
+                return _run(words)
+            finally:
+                sys.stdout.flush()
+        except OutputError as error:
+            if error.has_reader:
+                print(f"deft: standard output cannot be written to ({error})", file=sys.stderr)
+                return 2
+            return CLOSED_PIPE
+
+
+def _run(words: Sequence[str]) -> int:
+    """Run the command line; every error that has a remedy becomes a message."""
     given = parser().parse_args(words)
     given.command = shlex.join(["deft", *words])
-    again = f"\nstopped; finished work is kept. To resume, repeat the same command:\n  {given.command}"
+    again = f"\nstopped; finished work is kept. To resume, repeat the same command:\n  {printable(given.command)}"
 
     def last_words() -> None:
         if os.environ.get("LOCAL_RANK", "0") == "0":  # of several processes one is enough
@@ -172,8 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with ending_on_sigterm(last_words):
             return _act(given, words)
     except InputError as error:
-        print(f"deft: {error}", file=sys.stderr)
-        return 2
+        told = str(error)
     except Stopped:
         last_words()
         return EXIT_CODE
@@ -181,14 +213,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         last_words()
         return 130
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.filename is None and error.errno not in _REMEDIES and error.errno not in NO_SPACE:
             raise
-        print(
-            f"deft: no space left on the disk ({error.filename or 'while writing'}); finished work is kept. "
-            "Make room, then repeat the same command to resume",
-            file=sys.stderr,
+        told = of_the_system(error)
+    print(f"deft: {printable(told)}", file=sys.stderr)
+    return 2
+
+
+def of_the_system(error: OSError) -> str:
+    """The message of an error that the system has raised: a file that has gone, a disk that is full or broken."""
+    place = "" if error.filename is None else f"{shown(os.fsdecode(error.filename))}: "
+    if error.errno in NO_SPACE:
+        return (
+            f"no space left on the disk ({place.removesuffix(': ') or 'while writing'}); finished work is kept. "
+            "Make room, then repeat the same command to resume"
         )
-        return 2
+    remedy = _REMEDIES.get(error.errno or 0, "check the path and the disk")
+    return f"{place}{error.strerror or error}; {remedy}, then repeat the same command. Finished work is kept"
 
 
 def _act(given: argparse.Namespace, words: Sequence[str]) -> int:

@@ -20,9 +20,10 @@ from deft.data.opening import read_data
 from deft.data.pointers import Pointer, pointer_at
 from deft.data.sound import check_splits, sample_faults
 from deft.data.teaching import unteachable
+from deft.guards.words import shown
 
-_DARK = 8
-"""An image whose maximum is below this looks black; the usual cause is 12-bit data in a 16-bit file."""
+_DARK = 65
+"""An image whose maximum is below this looks black; the usual cause is 12 or 14 bits in a 16-bit file."""
 
 
 def check(source: Splits | str, full: bool = True, progress: Progress | None = None, name: str = "data") -> list[Fault]:
@@ -128,7 +129,12 @@ def _check_listed(part: FileDataset, index: int, full: bool) -> list[Fault]:
             image = read_image(path)
             size = image.shape[:2]
             if int(image.max(initial=0)) < _DARK:
-                faults.warn(path, None, f"looks black: its brightest value is {image.max()} of 255", "check its range")
+                faults.warn(
+                    path,
+                    None,
+                    f"looks black: its brightest value is {image.max()} of 255",
+                    "check its range: in a 16-bit file white is 65535",
+                )
         else:
             size = image_size(path)
     except InputError as error:
@@ -198,5 +204,5 @@ def _check_classes(splits: Splits, where: str, faults: Faults) -> None:
 
 def _from_error(error: InputError, path: Path) -> Fault:
     """The fault in a reader's one-line message ``file: what; remedy``."""
-    what, _, remedy = str(error).removeprefix(f"{path}: ").rpartition("; ")
+    what, _, remedy = str(error).removeprefix(f"{shown(path)}: ").rpartition("; ")
     return Fault(str(path), None, what, remedy)

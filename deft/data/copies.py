@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from deft.contracts import Dataset
+from deft.contracts import Dataset, InputError
 from deft.data.faults import counted
+from deft.guards.opening import open_regular
 
 _END = 4096
 """Bytes at either end of a file that are compared before all of it is read."""
@@ -48,7 +49,7 @@ def _divided(
     for split, index in group:
         try:
             value = key(files[split][index])
-        except OSError:
+        except (OSError, InputError):
             continue
         if value is not None:
             found.setdefault(value, []).append((split, index))
@@ -60,14 +61,14 @@ def _size(path: Path) -> int | None:
 
 
 def _ends(path: Path) -> bytes:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         start = file.read(_END)
         file.seek(max(0, os.fstat(file.fileno()).st_size - _END))
         return start + file.read(_END)
 
 
 def _digest(path: Path) -> str:
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 import os
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from deft.contracts import InputError
+from deft.guards.words import shown
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Fault:
     """True if a run can start in spite of it."""
 
     def __str__(self) -> str:
-        """One line: ``file:line: what; remedy``, with control characters escaped."""
-        place = self.file if self.line is None else f"{self.file}:{self.line}"
-        return printable(f"{place}: {'warning: ' if self.warning else ''}{self.what}; {self.remedy}")
+        """One line: ``file:line: what; remedy``."""
+        place = shown(self.file) if self.line is None else f"{shown(self.file)}:{self.line}"
+        return f"{place}: {'warning: ' if self.warning else ''}{shown(self.what)}; {shown(self.remedy)}"
 
 
 class Faults:
@@ -58,33 +58,19 @@ def counted(count: int, one: str, many: str = "") -> str:
     return f"{count} {one if count == 1 else many or one + 's'}"
 
 
-def printable(text: str) -> str:
-    r"""The text in one line that is safe for a terminal: control characters are escaped, as in ``\x1b``.
-
-    File names may contain any of them.
-    """
-    if text.isprintable():
-        return text
-    kept = (
-        letter if letter.isprintable() or unicodedata.category(letter) == "Zs" else ascii(letter)[1:-1]
-        for letter in text
-    )
-    return "".join(kept)
-
-
-def refuse(faults: Iterable[Fault], spec: str, shown: int = 5) -> None:
+def refuse(faults: Iterable[Fault], spec: str, most: int = 5) -> None:
     """Raise an :class:`InputError` that lists the first errors; warnings are ignored.
 
     Args:
         faults: the faults that were found.
         spec: the ``KIND:PATH`` that was opened, for the command that lists the rest.
-        shown: number of errors to list.
+        most: number of errors to list.
     """
     errors = [str(fault) for fault in faults if not fault.warning]
     if not errors:
         return
-    more = [f"... and {len(errors) - shown} more: `deft check {spec}` lists them all"] if len(errors) > shown else []
-    raise InputError("\n".join(errors[:shown] + more))
+    more = [f"... and {len(errors) - most} more: `deft check {spec}` lists them all"] if len(errors) > most else []
+    raise InputError("\n".join(errors[:most] + more))
 
 
 def nearest(word: str, known: Sequence[str]) -> str:

@@ -55,6 +55,26 @@ class ImageFiles:
         )
 
 
+def one_image(path: Path) -> ImageFiles:
+    """One image alone, with its neighbours that differ in their suffix only; none if its suffix is no image's.
+
+    Nothing else in its folder is looked at.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        return ImageFiles(path.parent, (), (), {})
+    beside = named_images(path.parent, {path, *_same_stem(path)})
+    index = beside.paths.index(path)
+    return beside.merged({index: index})
+
+
+def _same_stem(image: Path) -> list[Path]:
+    """The files next to an image that differ from it in their suffix only."""
+    try:
+        return [file for file in image.parent.iterdir() if file.stem == image.stem and file.suffix.lower() in SUFFIXES]
+    except OSError:
+        return []
+
+
 def image_files(root: Path, skip: frozenset[str] = frozenset(), faults: Faults | None = None) -> ImageFiles:
     """All images below a folder, except hidden ones and those that systems and programs make.
 

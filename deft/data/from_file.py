@@ -13,7 +13,7 @@ from typing import Any
 from deft.contracts import InputError, Splits
 from deft.data.options import split_options
 from deft.data.sound import check_splits
-from deft.extend.files import code_digest, load_file, named
+from deft.extend.files import code_digest, load_users_file, named
 from deft.settings import kind_in_words, typed
 
 EXAMPLE = "my_data.py:Birds?root=photos"
@@ -39,7 +39,7 @@ class OwnData:
             raise InputError(
                 f"{self.spec}: expected the name of a class or function of {self.file}; write it as in {EXAMPLE}"
             )
-        make = named(load_file(self.file, "data"), self.name)
+        make = named(load_users_file(self.file, "data"), self.name)
         splits = _splits(make(**arguments(make, self.options, f"{self.file}:{self.name}")), self.spec)
         check_splits(splits, self.spec)
         return splits

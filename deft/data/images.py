@@ -1,7 +1,6 @@
 """Files to pixels: upright RGB for images, unchanged class values for masks, one clear error for anything else.
 
-By default decoders lose information silently: 16-bit grey is clipped at 255, floats become black, EXIF rotation is
-ignored. Here every mode is either converted by the range of its format or refused.
+How each mode becomes RGB or class values says :mod:`deft.data.pixels`.
 """
 
 from __future__ import annotations
@@ -11,28 +10,43 @@ import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from deft.contracts import InputError
-
-MAX_PIXELS = 80_000_000
-"""Largest image that is read, in pixels (240 MB decoded); the header of a small file can claim any size."""
+from deft.data import jpeg
+from deft.data.pixels import layout_of, mask_values, to_rgb
+from deft.data.png_notes import without_notes
+from deft.guards.opening import open_regular
+from deft.guards.pictures import MAX_PIXELS, too_many
+from deft.guards.words import shown
 
 SUFFIXES = frozenset(
     (
-        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm"),
-        *(".heic", ".heif", ".avif"),
+        *(".jpg", ".jpeg", ".jpe", ".jfif", ".jif", ".jfi", ".mpo", ".png", ".apng", ".gif", ".bmp", ".dib"),
+        *(".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm", ".heic", ".heif", ".hif", ".avif"),
+        *(".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".tga", ".icb", ".vda", ".qoi", ".pcx"),
+        *(".sgi", ".rgb", ".rgba", ".bw"),
     )
 )
 """Suffixes of images, in lower case. They include formats that cannot be read, so that these are reported."""
 
-# Only formats that need no interpreter: EPS, for example, would start a PostScript program.
-_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "PPM")
+# Only formats that need no interpreter: EPS, for example, would start a PostScript program. TGA, which begins with no
+# mark of its own, is tried for files that are named so.
+_FORMATS = (
+    *("JPEG", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "PPM"),
+    *("AVIF", "JPEG2000", "QOI", "PCX", "SGI"),
+)
+KINDS = "JPEG, PNG, GIF, BMP, TIFF, WebP, PPM, AVIF, JPEG 2000, QOI, PCX, SGI, TGA, or HEIF with an extra"
+"""The formats in words."""
+_HEIF = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
+"""Brands of HEIF in the first bytes; AVIF has others."""
 _LOSSY = ("JPEG", "MPO")
+_LARGEST = 1024**3
+"""Most bytes that are read of a file; the largest image has 240 MB without compression."""
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -64,9 +78,14 @@ def read_image(source: str | os.PathLike[str] | bytes, upright: bool = True) -> 
             defined white (32-bit integers, floats outside [0, 1]).
     """
     where = _where(source)
-    with _opened(source) as image:
-        _load(image, where)
-        return _to_rgb(_upright(image) if upright else image, image.format or "", where)
+    with _opened(source) as (image, content):
+        kind, layout = image.format or "", layout_of(image)
+        pixels = _jpeg(image, content, where) if kind in _LOSSY else None
+        if pixels is not None:
+            turn = _UPRIGHT.get(_orientation(image)) if upright else None
+            return pixels if turn is None else np.array(Image.fromarray(pixels).transpose(turn))
+        image = _load(image, content, where)
+        return to_rgb(_upright(image) if upright else image, kind, layout, where)
 
 
 def read_mask(source: str | os.PathLike[str] | bytes) -> NDArray[np.uint8]:
@@ -82,10 +101,12 @@ def read_mask(source: str | os.PathLike[str] | bytes) -> NDArray[np.uint8]:
         InputError: the file cannot be decoded, is a colour image, or has values above 255.
     """
     where = _where(source)
-    with _opened(source) as image:
+    with _opened(source) as (image, content):
         _refuse_as_mask(image, where)
-        _load(image, where)
-        values = np.array(_upright(image))
+        layout, turn = layout_of(image), _UPRIGHT.get(_orientation(image))
+        values = mask_values(_load(image, content, where), layout)
+        if turn is not None:
+            values = np.array(Image.fromarray(values).transpose(turn))
     if int(values.max(initial=0)) > 255 or int(values.min(initial=0)) < 0:
         raise InputError(
             f"{where}: expected mask values from 0 to 255, got {values.min()} to {values.max()}; "
@@ -96,7 +117,7 @@ def read_mask(source: str | os.PathLike[str] | bytes) -> NDArray[np.uint8]:
 
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """(H, W) of an upright image from its header; raises :class:`InputError` like :func:`read_image`."""
-    with _opened(path) as image:
+    with _opened(path) as (image, _):
         return _upright_size(image)
 
 
@@ -113,63 +134,120 @@ class ImageSizes(NamedTuple):
 
 def image_sizes(path: str | os.PathLike[str]) -> ImageSizes:
     """Both sizes of an image from its header; raises :class:`InputError` like :func:`read_image`."""
-    with _opened(path) as image:
+    with _opened(path) as (image, _):
         return ImageSizes((image.height, image.width), _upright_size(image), _orientation(image) in _UPRIGHT)
 
 
 def mask_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """(H, W) of a mask from its header; raises :class:`InputError` if it cannot be a mask."""
-    with _opened(path) as image:
+    with _opened(path) as (image, _):
         _refuse_as_mask(image, _where(path))
         return _upright_size(image)
 
 
 def _where(source: str | os.PathLike[str] | bytes) -> str:
-    return f"image of {len(source)} bytes" if isinstance(source, bytes) else os.fspath(source)
+    return f"image of {len(source)} bytes" if isinstance(source, bytes) else shown(source)
+
+
+class _Content:
+    """The bytes of an opened file, read when they are needed."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def read(self) -> bytes:
+        self._file.seek(0)
+        return self._file.read(_LARGEST)
 
 
 @contextmanager
-def _opened(source: str | os.PathLike[str] | bytes) -> Iterator[Image.Image]:
+def _opened(source: str | os.PathLike[str] | bytes) -> Iterator[tuple[Image.Image, _Content]]:
     """Open an image and read its header; every failure becomes an InputError."""
     where = _where(source)
-    try:
-        file = io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb")  # noqa: SIM115 (closed below)
-    except OSError as error:
-        raise InputError(f"{where}: cannot be opened ({error.strerror}); check its path and permissions") from None
-    with file:
+    with io.BytesIO(source) if isinstance(source, bytes) else open_regular(source) as file:
+        content = _Content(file)
         try:
-            image = Image.open(file, formats=_FORMATS)
+            image = _identified(file, content, where)
+        except MemoryError:
+            raise
         except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-            raise InputError(_too_large(where)) from None
+            raise too_many(where, "far more") from None
         except Exception as error:  # the bytes may be hostile: any exception of a decoder means "not readable"
-            if isinstance(error, MemoryError):
-                raise
+            if isinstance(error, InputError):
+                raise InputError(f"{where}: {error}") from None
             if file.seek(0, os.SEEK_END) == 0:
                 what = "the file is empty"
             else:
-                what = "not an image in a supported format (JPEG, PNG, GIF, BMP, TIFF, WebP, PPM), or damaged"
+                what = f"not an image in a supported format ({KINDS}), or damaged"
             raise InputError(f"{where}: {what}; save it again as JPEG or PNG, or remove it") from None
         with image:
             if image.width * image.height > MAX_PIXELS:
-                raise InputError(_too_large(where, image.size))
-            yield image
+                raise too_many(where, f"{image.width} x {image.height} pixels")
+            yield image, content
 
 
-def _too_large(where: str, size: tuple[int, int] | None = None) -> str:
-    came = f"{size[0]} x {size[1]} pixels" if size else "far more"
-    return f"{where}: expected at most {MAX_PIXELS // 1_000_000} million pixels, got {came}; save it smaller"
-
-
-def _load(image: Image.Image, where: str) -> None:
+def _identified(file: BinaryIO, content: _Content, where: str) -> Image.Image:
+    """The image in a file, by its first bytes."""
+    start = file.read(16)
+    file.seek(0)
+    formats = [*_FORMATS, "TGA"] if where.lower().endswith((".tga", ".icb", ".vda")) else list(_FORMATS)
+    if start[4:8] == b"ftyp" and start[8:12] in _HEIF:
+        register_heif()
+        formats.append("HEIF")
+    Image.init()
+    formats = [name for name in formats if name in Image.OPEN]  # AVIF is not in every Pillow
     try:
-        image.load()
+        return Image.open(file, formats=formats)
+    except ValueError:  # a PNG with a long text, for one
+        rest = without_notes(content.read())
+        if rest is None:
+            raise
+        return Image.open(io.BytesIO(rest), formats=("PNG",))
+
+
+def register_heif() -> None:
+    """Let Pillow read HEIF.
+
+    Raises:
+        InputError: the package that can is not installed.
+    """
+    try:
+        import pillow_heif
+    except ImportError:
+        raise InputError("HEIF is read by a package of its own; pip install 'deft-wsss[heif]'") from None
+    pillow_heif.register_heif_opener()
+
+
+def _load(image: Image.Image, content: _Content, where: str) -> Image.Image:
+    """Decode all pixels, of a PNG without the texts that follow them if these are too long."""
+    try:
+        try:
+            image.load()
+        except ValueError:
+            rest = without_notes(content.read()) if image.format == "PNG" else None
+            if rest is None:
+                raise
+            image = Image.open(io.BytesIO(rest), formats=("PNG",))
+            image.load()
     except MemoryError:
         raise
     except Exception as error:  # see _opened
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(
-            f"{where}: damaged or truncated ({reason}); copy it again from its source, or remove it"
-        ) from None
+        raise _damaged(where, reason) from None
+    return image
+
+
+def _jpeg(image: Image.Image, content: _Content, where: str) -> NDArray[np.uint8] | None:
+    """The pixels of a JPEG, decoded with libjpeg's warnings; None if Pillow has to decode them."""
+    try:
+        pixels = jpeg.decoded(content.read(), image.mode)
+    except jpeg.DamagedError as error:
+        raise _damaged(where, str(error)) from None
+    return None if pixels is None or pixels.shape[:2] != (image.height, image.width) else pixels
+
+
+def _damaged(where: str, reason: str) -> InputError:
+    return InputError(f"{where}: damaged or truncated ({reason}); copy it again from its source, or remove it")
 
 
 def _orientation(image: Image.Image) -> int:
@@ -200,38 +278,3 @@ def _refuse_as_mask(image: Image.Image, where: str) -> None:
             f"{where}: expected a mask with one channel of class numbers (grey or palette), got a colour image "
             f"({image.mode}); save the numbers 0, 1, 2, ... themselves as a grey or palette PNG"
         )
-
-
-def _to_rgb(image: Image.Image, kind: str, where: str) -> NDArray[np.uint8]:
-    if image.mode.startswith("I") or image.mode == "F":
-        grey = _grey_to_uint8(np.asarray(image), image.mode, kind, where)
-        return np.repeat(grey[:, :, None], 3, axis=2)
-    try:
-        if image.has_transparency_data:
-            white = Image.new("RGBA", image.size, "white")
-            image = Image.alpha_composite(white, image.convert("RGBA"))
-        return np.array(image.convert("RGB"))
-    except ValueError as error:
-        raise InputError(
-            f"{where}: colours of mode {image.mode} cannot be converted ({error}); save it as RGB"
-        ) from None
-
-
-def _grey_to_uint8(grey: NDArray[np.generic], mode: str, kind: str, where: str) -> NDArray[np.uint8]:
-    """16-bit and float grey (H, W) to uint8 by the range of the format, not the range of the image's values."""
-    low, high = (float(grey.min()), float(grey.max())) if grey.size else (0.0, 0.0)
-    if mode == "F":
-        if not (low >= 0 and high <= 1):  # written so that nan is refused as well
-            raise InputError(
-                f"{where}: expected floats in [0, 1], got {low:g} to {high:g}; "
-                "divide by its white and save it as 8-bit or 16-bit"
-            )
-        scaled = grey.astype(np.float64) * 255
-    elif mode == "I" and not (kind in ("PNG", "PPM") and low >= 0 and high <= 65535):
-        raise InputError(
-            f"{where}: expected 8-bit or 16-bit values, got 32-bit integers from {low:g} to {high:g}, which have no "
-            "defined white; save it as 8-bit or 16-bit"
-        )
-    else:
-        scaled = grey.astype(np.float64) / 257
-    return (scaled + 0.5).astype(np.uint8)

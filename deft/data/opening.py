@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from deft.contracts import InputError, Splits
 from deft.data.faults import Faults, nearest, refuse
 from deft.data.from_file import EXAMPLE, own_data
+from deft.data.places import HasPlaces
 
 KINDS = (
     *("folder", "voc", "coco", "yolo", "labelme", "labelstudio", "cvat", "openimages", "imagefolder", "datasets"),
@@ -159,3 +160,22 @@ def _without_options(kind: str, place: str) -> tuple[str, str]:
     else:
         path, _, options = place.partition("?")
     return path, options
+
+
+def places(splits: Splits, spec: str = "") -> Iterator[Path]:
+    """Files and folders that a dataset is read from, which no result may lie in.
+
+    Args:
+        splits: the dataset.
+        spec: its ``KIND:PATH``; empty if it was made in Python.
+    """
+    kind, _, place = spec.partition(":")
+    kind = _known(kind)
+    if kind in KINDS:
+        if kind != "demo":
+            yield Path(_without_options(kind, place)[0]).expanduser()
+    elif (own := own_data(spec)) is not None:
+        yield own.file
+    for part in (splits.train, splits.val):
+        if isinstance(part, HasPlaces):
+            yield from part.places

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from deft.contracts import Splits
-from deft.data.faults import counted, printable
+from deft.data.faults import counted
+from deft.guards.words import shown
 
 _EXAMPLES = 5
 
@@ -24,13 +25,13 @@ def overview(splits: Splits) -> str:
     if val is not None:
         counts.append(f"{len(val)} held out")
     lines = [", ".join(counts)]
-    names = [printable(name) for name in train.classes]
+    names = [shown(name) for name in train.classes]
     width = min(30, max(map(len, names), default=0))
     for k, name in enumerate(names):
         of_class = np.flatnonzero(train.labels[:, k])
         # spread over the images, as neighbours are often alike
         places = np.unique(np.linspace(0, max(0, len(of_class) - 1), _EXAMPLES).round().astype(int))
-        examples = ", ".join(printable(train.names[index]) for index in of_class[places[: len(of_class)]])
+        examples = ", ".join(shown(train.names[index]) for index in of_class[places[: len(of_class)]])
         held = f", {int(val.labels[:, k].sum())} held out" if val is not None else ""
         said = f"  {name:<{width}}  {counted(len(of_class), 'image')}{held}"
         lines.append(f"{said}: {examples}" if examples else said)

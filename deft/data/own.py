@@ -106,6 +106,11 @@ class ImageDataset:
             raise InputError(f"{self.names[index]}: {wrong}")
         return Sample(self.names[index], image, self.labels[index].copy(), mask)
 
+    @property
+    def places(self) -> tuple[Path, ...]:
+        """The files and folders that the images are read from."""
+        return self._files
+
     def without_truth(self) -> ImageDataset:
         """The same images and tags, without masks."""
         other = copy.copy(self)

@@ -26,14 +26,13 @@ _UNMENTIONED = frozenset((".git", ".svn", ".hg", ".bzr", ".dvc", ".venv", ".idea
 
 UNREAD = frozenset(
     (
-        *(".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".dng", ".orf", ".rw2", ".raf", ".pef"),
-        *(".srw", ".x3f", ".3fr", ".fff", ".iiq", ".erf", ".kdc", ".dcr", ".mos", ".mef", ".mrw", ".raw", ".rwl"),
-        *(".gpr", ".cap", ".psd", ".psb", ".xcf", ".kra", ".clip", ".ai", ".eps", ".svg", ".svgz", ".jxl", ".jp2"),
-        *(".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".jpm", ".jxr", ".wdp", ".hdp", ".jls", ".tga", ".icb", ".vda"),
-        *(".exr", ".hdr", ".pic", ".dds", ".ktx", ".ico", ".icns", ".cur", ".pcx", ".sgi", ".rgb", ".rgba", ".bw"),
-        *(".ras", ".xbm", ".xpm", ".wbmp", ".qoi", ".flif", ".bpg", ".heics", ".hif", ".avifs", ".mpo", ".apng"),
-        *(".pnm", ".pam", ".pfm", ".dib", ".jif", ".jfi", ".dcm", ".fits", ".fit", ".fts", ".nii", ".mha", ".ndpi"),
-        *(".svs", ".czi", ".lif", ".nd2", ".vsi", ".emf", ".wmf", ".djvu", ".insp", ".afphoto"),
+        *(".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".dng", ".orf", ".rw2", ".raf"),
+        *(".pef", ".srw", ".x3f", ".3fr", ".fff", ".iiq", ".erf", ".kdc", ".dcr", ".mos", ".mef", ".mrw"),
+        *(".raw", ".rwl", ".gpr", ".cap", ".psd", ".psb", ".xcf", ".kra", ".clip", ".ai", ".eps", ".svg"),
+        *(".svgz", ".jxl", ".jpm", ".jxr", ".wdp", ".hdp", ".jls", ".exr", ".hdr", ".pic", ".dds", ".ktx"),
+        *(".ico", ".icns", ".cur", ".ras", ".xbm", ".xpm", ".wbmp", ".flif", ".bpg", ".heics", ".avifs"),
+        *(".pam", ".pfm", ".dcm", ".fits", ".fit", ".fts", ".nii", ".mha", ".ndpi", ".svs", ".czi", ".lif"),
+        *(".nd2", ".vsi", ".emf", ".wmf", ".djvu", ".insp", ".afphoto"),
     )
 )
 """Suffixes of pictures in formats that are not read, in lower case."""

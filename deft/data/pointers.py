@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from deft.contracts import InputError
+from deft.guards.opening import read_regular
+
 _LONGEST = 1024
 """No pointer is longer, in bytes."""
 
@@ -37,6 +40,6 @@ def pointer_at(path: Path) -> Pointer | None:
             return ANNEX if "annex/objects/" in os.readlink(path).replace("\\", "/") else None
         if not path.is_file() or path.stat().st_size > _LONGEST:
             return None
-        return pointer_in(path.read_bytes())
-    except OSError:
+        return pointer_in(read_regular(path))
+    except (OSError, InputError):
         return None

@@ -26,6 +26,27 @@ PATIENCE = datetime.timedelta(hours=2)
 """How long a process waits for another live one; a dead process is noticed within seconds."""
 
 
+def number_from(name: str, default: int, least: int = 0, most: int = 2**31 - 1) -> int:
+    """A whole number in the environment, as torchrun and SLURM set them.
+
+    Raises:
+        InputError: the variable holds something else.
+    """
+    text = os.environ.get(name)
+    if text is None:
+        return default
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if not least <= value <= most:
+        raise InputError(
+            f"the environment variable {name}: expected a whole number from {least} to {most}, got {text[:40]!r}; "
+            f"correct it, or unset it to run one process"
+        )
+    return value
+
+
 def launched() -> bool:
     """Whether torchrun or SLURM started this process as one of several."""
     return by_torchrun() or _slurm_tasks() > 1
@@ -43,6 +64,8 @@ def join() -> None:
         InputError: there are more processes on this machine than GPUs, or torch was built without torch.distributed.
     """
     _check_distributed()
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_PORT", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NTASKS"):
+        number_from(name, 0)
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     if not by_torchrun():
         from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
@@ -70,8 +93,8 @@ def processes_of_this_machine() -> int:
     if not ranks.together():
         return 1
     if "LOCAL_WORLD_SIZE" in os.environ:
-        return int(os.environ["LOCAL_WORLD_SIZE"])
-    return dist.get_world_size() // int(os.environ.get("SLURM_STEP_NUM_NODES", "1"))
+        return number_from("LOCAL_WORLD_SIZE", 1, least=1)
+    return dist.get_world_size() // number_from("SLURM_STEP_NUM_NODES", 1, least=1)
 
 
 def start(words: Sequence[str], devices: int, nodes: int) -> int:
@@ -84,9 +107,14 @@ def start(words: Sequence[str], devices: int, nodes: int) -> int:
         The exit code: that of the first process that failed, or 0.
 
     Raises:
-        InputError: an environment variable is missing, or torch was built without torch.distributed.
+        InputError: there are not so many GPUs or cores, an environment variable is missing or is no number, or torch
+            was built without torch.distributed.
     """
     _check_distributed()
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    most, each = (gpus, "one per GPU") if gpus else (4 * cores(), "four per core")
+    if devices > most:
+        raise InputError(f"--devices {devices}: expected at most {most}, {each} of this machine")
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
@@ -136,10 +164,11 @@ def _meeting_place(nodes: int) -> dict[str, Any]:
             f"--num-nodes {nodes}: expected MASTER_ADDR, MASTER_PORT and NODE_RANK in the environment of each machine, "
             f"found no {', '.join(missing)}; set them, or start the command with torchrun or srun"
         )
+    number_from("MASTER_PORT", 0, least=1, most=65535)
     return {
         "rdzv_backend": "static",
         "rdzv_endpoint": f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}",
-        "rdzv_configs": {"rank": int(os.environ["NODE_RANK"])},
+        "rdzv_configs": {"rank": number_from("NODE_RANK", 0, most=nodes - 1)},
         "run_id": "deft",
     }
 
@@ -153,4 +182,4 @@ def _check_distributed() -> None:
 
 def _slurm_tasks() -> int:
     """Tasks of the ``srun`` step this process is one of; a batch script itself is none."""
-    return int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))
+    return number_from("SLURM_STEP_NUM_TASKS", 1, least=1)

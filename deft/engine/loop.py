@@ -178,8 +178,14 @@ class Loop:
         found = ", ".join(f"{name} {term.item():g}" for name, term in terms.items())
         raise TrainingError(
             f"{self.title}: expected a finite loss at step {step}, got {found} on the images {names}; lower the "
-            "learning rate or use --precision 32. The weights of the last checkpoint are kept"
+            f"learning rate or use --precision 32. {self._kept()}"
         )
+
+    def _kept(self) -> str:
+        """Whether the error of a training leaves anything of it."""
+        if self.checkpoint.exists():
+            return "The weights of the last checkpoint are kept"
+        return "There was no checkpoint yet: the training begins again"
 
     def save(self, done: int) -> None:
         """Write the checkpoint; if a weight is not finite, raise an error and keep the old one."""
@@ -191,7 +197,7 @@ class Loop:
         if broken:
             raise TrainingError(
                 f"{self.title}: expected finite weights after step {done}, got {broken[0].removeprefix('model.')} that "
-                "is not; lower the learning rate or use --precision 32. The weights of the last checkpoint are kept"
+                f"is not; lower the learning rate or use --precision 32. {self._kept()}"
             )
         for number, slot in self.optimiser.state_dict()["state"].items():
             state |= {f"optimiser.{number}.{key}": v for key, v in slot.items() if isinstance(v, Tensor)}

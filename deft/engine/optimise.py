@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from deft.contracts import InputError
+from deft.ranges import PartialShare, Rate, Share, check_ranges
 
 
 @dataclass(frozen=True)
@@ -76,10 +77,14 @@ class Sgd:
     momentum of about 0; the default here is what ran.
     """
 
-    lr: float = 0.1
-    momentum: float = 0.0
-    decay: float = 1e-4
-    power: float = 0.9
+    lr: Rate = 0.1
+    momentum: PartialShare = 0.0
+    decay: Rate = 1e-4
+    power: Rate = 0.9
+
+    def __post_init__(self) -> None:
+        """Refuse settings outside their ranges."""
+        check_ranges(self)
 
     def build(self, groups: list[ParamGroup]) -> torch.optim.Optimizer:
         """The torch optimiser of these parameter groups."""
@@ -94,10 +99,14 @@ class Sgd:
 class AdamW:
     """The modern preset: AdamW with a linear warm-up and a half cosine."""
 
-    lr: float = 3e-4
-    decay: float = 0.05
-    warmup: float = 0.05
+    lr: Rate = 3e-4
+    decay: Rate = 0.05
+    warmup: Share = 0.05
     """Share of the steps over which the rate rises from 0."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings outside their ranges."""
+        check_ranges(self)
 
     def build(self, groups: list[ParamGroup]) -> torch.optim.Optimizer:
         """The torch optimiser of these parameter groups."""
@@ -115,10 +124,14 @@ class AdamW:
 class Adam:
     """Adam (Kingma and Ba, 2015, arXiv:1412.6980) at a constant rate, its weight decay being part of the gradient."""
 
-    lr: float = 1e-4
-    decay: float = 1e-4
-    power: float = 0.0
+    lr: Rate = 1e-4
+    decay: Rate = 1e-4
+    power: Rate = 0.0
     """Exponent of a polynomial decay; 0 keeps the rate constant."""
+
+    def __post_init__(self) -> None:
+        """Refuse settings outside their ranges."""
+        check_ranges(self)
 
     def build(self, groups: list[ParamGroup]) -> torch.optim.Optimizer:
         """The torch optimiser of these parameter groups."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from deft.contracts import InputError
 from deft.engine.optimise import Adam, AdamW, Optimiser, ParamGroup, Sgd
 from deft.extend.members import check_optimiser
+from deft.ranges import Range, Weight, check_ranges
 
 CHECKPOINT_SECONDS = 20.0
 """Seconds between two checkpoints: how much work a kill may cost."""
@@ -51,26 +52,22 @@ class Trainee(Protocol):
 class Plan:
     """How long and how to train."""
 
-    epochs: int
+    epochs: Annotated[int, Range(1, 100_000)]
     """Passes over the data; on a small dataset an epoch is as many passes as ``min_steps`` needs."""
-    min_steps: int
+    min_steps: Annotated[int, Range(0, 100_000_000)]
     """Minimum number of steps, so that a few hundred photographs train for long enough."""
-    batch: int
+    batch: Annotated[int, Range(1, 65_536)]
     """Images per step, over all devices."""
     optimiser: Sgd | AdamW | Adam | Optimiser = field(default_factory=Sgd)
-    clip: float = 1.0
+    clip: Weight = 1.0
     """Maximum norm of the gradient; without clipping, plain CAM collapsed on one of two sets of photographs."""
-    workers: int | None = None
+    workers: Annotated[int, Range(0, 1024)] | None = None
     """Loader processes that read and augment; 0 loads in the training process, None takes two if there are cores."""
 
     def __post_init__(self) -> None:
         """Refuse a plan that trains nothing."""
         check_optimiser(self.optimiser)
-        if self.epochs < 1 or self.min_steps < 0 or self.batch < 1 or self.clip < 0 or (self.workers or 0) < 0:
-            raise InputError(
-                "expected plan.epochs and plan.batch of at least 1, plan.min_steps, plan.clip and plan.workers of at "
-                f"least 0, got {self.epochs}, {self.batch}, {self.min_steps}, {self.clip} and {self.workers}"
-            )
+        check_ranges(self)
 
     def steps(self, images: int) -> int:
         """Steps for a dataset of that many images."""

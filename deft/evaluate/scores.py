@@ -17,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft.artifacts import load_mask, load_seeds, read_json, write_json
-from deft.contracts import Dataset, Sample
+from deft.contracts import Dataset, InputError, Sample
 from deft.engine.infer import for_each
 from deft.engine.method import OpenLabels, learning
 from deft.evaluate.precision import compare, sentence
 from deft.evaluate.refinement import check_refinement
 from deft.evaluate.refinement import sentence as harm
+from deft.guards.opening import exists
 from deft.metrics import THRESHOLDS, Confusion, Coverage, ThresholdSweep, average_precision
 from deft.refine.psa import Psa, alpha_of
 from deft.seedmaps import strongest, to_mask, upsample
@@ -40,10 +41,9 @@ def evaluate(run: Run) -> Scores:
     key = [run.out.stage(name, "").folder / "stage.json" for name in _stages(run)]
     tuned = read_tuned(run.out.path)
     made_of = [read_json(file)["key"] for file in key] + ([] if tuned is None else list(tuned.images))
-    if path.exists():
-        old: Scores = read_json(path)
-        if old.get("made_of") == made_of:
-            return old
+    old = _stored(path)
+    if old.get("made_of") == made_of:
+        return old
     scores: Scores = {"made_of": made_of, "classes": list(run.train.classes)}
     refined = run.map_files() if run.pipeline.refine is not None else None
     seeds = {part: run.files("seeds", data, ".npz", part) for part, data in run.parts()}
@@ -72,6 +72,16 @@ def evaluate(run: Run) -> Scores:
         print(sentence(precision), file=sys.stderr)
     write_json(path, scores)
     return scores
+
+
+def _stored(path: Path) -> Scores:
+    """The scores of an earlier command; empty if there are none, or damaged ones, which are measured again."""
+    try:
+        found = read_json(path) if exists(path) else {}
+    except InputError as error:
+        print(f"warning: {error}", file=sys.stderr)
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _stages(run: Run) -> list[str]:

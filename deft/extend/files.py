@@ -5,13 +5,17 @@ from __future__ import annotations
 import difflib
 import hashlib
 import importlib.util
+import os
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from deft.contracts import InputError
+from deft.guards.opening import check_regular, read_regular
+from deft.guards.words import shown
 
 
 def load_file(path: Path, kind: str) -> ModuleType:
@@ -25,8 +29,10 @@ def load_file(path: Path, kind: str) -> ModuleType:
     Raises:
         InputError: there is no such file.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: expected a Python file, found {'a folder' if path.is_dir() else 'no file'}")
+    if not os.path.isfile(path):
+        came = "a folder" if os.path.isdir(path) else "no file"
+        raise InputError(f"{shown(path)}: expected a Python file, found {came}")
+    check_regular(path)
     name = f"deft_{kind}_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
@@ -39,6 +45,26 @@ def load_file(path: Path, kind: str) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+def load_users_file(path: Path, kind: str) -> ModuleType:
+    """Import a file as :func:`load_file` does, with one message for an exception of its code.
+
+    Raises:
+        InputError: there is no such file, or its code fails; the message names the line and the exception.
+    """
+    try:
+        return load_file(path, kind)
+    except InputError:
+        raise
+    except Exception as error:
+        inside = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        line = error.lineno if isinstance(error, SyntaxError) else inside[-1] if inside else None
+        place = shown(path) if line is None else f"{shown(path)}:{line}"
+        said = error.msg if isinstance(error, SyntaxError) else str(error).partition("\n")[0]
+        raise InputError(
+            f"{place}: {type(error).__name__}: {said}; correct the file (python {shown(path)} shows the traceback)"
+        ) from error
 
 
 def named(module: ModuleType, name: str) -> Callable[..., Any]:
@@ -61,7 +87,7 @@ def named(module: ModuleType, name: str) -> Callable[..., Any]:
 
 def code_digest(path: Path) -> str:
     """Twelve hex digits of a hash of the file's content."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    return hashlib.sha256(read_regular(path)).hexdigest()[:12]
 
 
 def _public(key: str, value: Any, module: ModuleType) -> bool:

@@ -9,14 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from deft.artifacts import atomic_write, file_stem, mask_png, read_json
+from deft.artifacts import HASHES, OutFolder, damages, file_stem, mask_png, read_json
+from deft.artifacts.record import run_record
 from deft.contracts import InputError, LabelMap
 from deft.data.images import read_image
 from deft.data.layouts.entries import Entry, image_of
 from deft.engine.infer import device
 from deft.engine.precision import AUTO, EXACT, choose
 from deft.engine.stream import device_lock
-from deft.predict.photographs import for_photographs, outside, photographs, tag_indices, tags_of_files
+from deft.guards.opening import exists
+from deft.predict.photographs import for_photographs, photographs, reads, tag_indices, tags_of_files
 from deft.predict.shards import EntryTags, Files, Streamed, digest, stream
 from deft.report.overlay import overlay
 from deft.segment.deeplab import SegmentationNetwork, load_network
@@ -75,11 +77,34 @@ def load(run: str | Path, inference: Inference | None = None, precision: str = A
     """
     path = network_file(run)
     record = path.parent.parent / "run.json"
-    if inference is None and record.exists():
-        inference = restore(read_json(record)["settings"]["inference"])
+    if inference is None and exists(record):
+        inference = _inference(record.parent)
+    refuse_changed(path)
     network, classes = load_network(path)
     word = choose(device()) if precision == AUTO else precision
     return Predictor(network.to(device()), classes, inference or Inference(), word)
+
+
+def _inference(run: Path) -> Inference:
+    """The recorded settings of inference."""
+    found = restore(run_record(run, "settings")["settings"].get("inference"))
+    if not isinstance(found, Inference):
+        raise InputError(f"{run}: expected settings of inference in its run.json; repeat the deft run command")
+    return found
+
+
+def refuse_changed(path: Path) -> None:
+    """Refuse a network of a run that is not the one that was trained there.
+
+    Raises:
+        InputError: the file was damaged or replaced since.
+    """
+    stage = path.parent / "stage.json"
+    record = read_json(stage) if exists(stage) else {}
+    made = record.get(HASHES) if isinstance(record, dict) else None
+    if isinstance(made, dict) and path.name in made:
+        for damage in damages(path.parent, {path.name: made[path.name]}):
+            raise InputError(f"{damage}; repeat the deft run command, which trains it again")
 
 
 def network_file(run: str | Path) -> Path:
@@ -133,18 +158,19 @@ def predict_folder(run: Path, images: Path, out: Path, tags: Path | None = None,
     Raises:
         InputError: nothing to read, an unreadable photograph (the others are done), or a tag that is no class.
     """
-    predictor = load(run, precision=precision)
     found = photographs(images)
-    outside(out, [found.root])
+    stems = [file_stem(name) for name in found.names]
+    names = [*(f"masks/{stem}.png" for stem in stems), *(f"overlays/{stem}.jpg" for stem in stems)]
+    made = OutFolder(out, reads(images, found, tags), names)
+    predictor = load(run, precision=precision)
     allowed = tags_of_files(tags, found, predictor.classes)
     turn = device_lock()
 
     def work(index: int, pixels: NDArray[np.uint8]) -> None:
         with turn:
             labels = predictor.predict(pixels, allowed.get(index))
-        stem = file_stem(found.names[index])
-        atomic_write(out / "masks" / f"{stem}.png", mask_png(labels.mask))
-        atomic_write(out / "overlays" / f"{stem}.jpg", overlay_jpg(pixels, labels))
+        made.write(f"masks/{stems[index]}.png", mask_png(labels.mask))
+        made.write(f"overlays/{stems[index]}.jpg", overlay_jpg(pixels, labels))
 
     return for_photographs(found, work, "predict")
 
@@ -194,7 +220,7 @@ def predict_shards(
         "tags from": tags_from,
         "overlays": overlays,
     }
-    return stream(shards, out, work, made_from, "predict", known.suffix)
+    return stream(shards, out, work, made_from, "predict", known.suffix, tags)
 
 
 def overlay_jpg(pixels: NDArray[np.uint8], labels: LabelMap) -> bytes:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,13 @@ from tqdm import tqdm
 
 from deft.contracts import InputError
 from deft.data.faults import Faults, refuse
-from deft.data.files import ImageFiles, image_files, named_images
+from deft.data.files import ImageFiles, image_files, one_image
 from deft.data.images import SUFFIXES, read_image
 from deft.data.labels import Row, label_matrix, read_label_csv, read_label_json
+from deft.data.places import places_of
 from deft.data.written_names import match
 from deft.engine.stream import in_order
+from deft.guards.opening import check_regular, exists
 
 SHOWN = 20
 """Most photographs that an error message names."""
@@ -28,29 +31,22 @@ def photographs(images: Path) -> ImageFiles:
     Raises:
         InputError: there is none.
     """
-    if images.is_file():
-        # Only its neighbours of the same stem matter, for its name; nothing below their folder has to be readable.
-        beside = named_images(images.parent, {images, *_same_stem(images)})
-        if images.suffix.lower() in SUFFIXES:
-            index = beside.paths.index(images)
-            return beside.merged({index: index})
-    elif images.is_dir() and (found := image_files(images)).paths:
-        return found
+    if os.path.isdir(images):
+        if (found := image_files(images)).paths:
+            return found
+    elif exists(images):
+        check_regular(images)
+        if (found := one_image(images)).paths:
+            return found
     raise InputError(f"{images}: expected a photograph or a folder that holds some ({', '.join(sorted(SUFFIXES))})")
 
 
-def _same_stem(image: Path) -> list[Path]:
-    """The images next to one that differ from it only in their suffix."""
-    try:
-        return [file for file in image.parent.iterdir() if file.stem == image.stem and file.suffix.lower() in SUFFIXES]
-    except OSError:
-        return []
-
-
-def outside(out: Path, folders: Iterable[Path]) -> None:
-    """Raise InputError if results would be written into a folder of photographs."""
-    if out.resolve() in {folder.resolve() for folder in folders}:
-        raise InputError(f"--out {out}: expected another folder than that of the photographs; name a new one")
+def reads(images: Path, found: ImageFiles, tags: Path | None) -> Iterator[Path]:
+    """Files and folders that a command on photographs reads."""
+    yield images
+    yield from places_of(found.paths) if os.path.isdir(images) else ()
+    if tags is not None:
+        yield tags
 
 
 def tags_of_files(table: Path | None, found: ImageFiles, classes: tuple[str, ...]) -> dict[int, tuple[str, ...]]:
@@ -98,7 +94,7 @@ def _tell(faults: Faults, table: Path) -> None:
 
 
 def _rows(table: Path, classes: tuple[str, ...], faults: Faults, found: ImageFiles | None) -> list[Row]:
-    if not table.is_file():
+    if not exists(table):
         raise InputError(f"--tags {table}: expected a CSV file with the header image,labels; there is no such file")
     is_json = table.suffix.lower() == ".json"
     rows = (read_label_json if is_json else read_label_csv)(table, classes=classes, faults=faults, images=found)

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deft.artifacts import file_stem, read_json, read_run, save_seeds, seeds_npz
+from deft.artifacts import OutFolder, file_stem, read_json, seeds_npz
+from deft.artifacts.record import run_record
 from deft.classify.classifier import load_classifier
 from deft.contracts import InputError, ReadsFiles, Sample, SeedMaps
 from deft.data.labels import multi_hot
@@ -24,8 +25,8 @@ from deft.engine.infer import device
 from deft.engine.method import MethodContext, SeedMethod, learning
 from deft.engine.precision import AUTO, choose
 from deft.engine.stream import device_lock
-from deft.predict.masks import rgb
-from deft.predict.photographs import for_photographs, outside, photographs, tag_indices, tags_of_files
+from deft.predict.masks import refuse_changed, rgb
+from deft.predict.photographs import for_photographs, photographs, reads, tag_indices, tags_of_files
 from deft.predict.shards import EntryTags, Files, Streamed, digest, stream
 from deft.seeds.cam import Cam
 from deft.settings import plain, restore
@@ -143,9 +144,9 @@ def load_locator(run: str | Path, precision: str = AUTO) -> Locator:
 
 def _method(run: Path) -> tuple[Any, SeedMethod]:
     """The record of a run and its seed method, if that works on new photographs."""
-    record = read_run(run)
-    method: SeedMethod = restore(record["settings"]["seeds"])
-    if record["settings"]["classifier"] is None or isinstance(getattr(method, "base", method), ReadsFiles):
+    record = run_record(run, "settings", "data.classes")
+    method: SeedMethod = restore(record["settings"].get("seeds"))
+    if record["settings"].get("classifier") is None or isinstance(getattr(method, "base", method), ReadsFiles):
         raise InputError(
             f"{run}: expected a run whose seeds are read from a classifier, got one whose seeds are files of maps; "
             "nothing can make those of new photographs here. Name another run"
@@ -156,6 +157,7 @@ def _method(run: Path) -> tuple[Any, SeedMethod]:
                 f"{run}: expected {name}/model.safetensors, found none; finish the run with the command it was begun "
                 "with, or name another"
             )
+        refuse_changed(run / name / "model.safetensors")
     return record, method
 
 
@@ -177,16 +179,17 @@ def locate_folder(run: Path, images: Path, out: Path, tags: Path | None = None, 
     Raises:
         InputError: nothing to read, an unreadable photograph (the others are done), or a tag that is no class.
     """
-    locator = load_locator(run, precision)
     found = photographs(images)
-    outside(out, [found.root])
+    names = [f"{file_stem(name)}.npz" for name in found.names]
+    made = OutFolder(out, reads(images, found, tags), names)
+    locator = load_locator(run, precision)
     known = tags_of_files(tags, found, locator.classes)
     turn = device_lock()
 
     def work(index: int, pixels: NDArray[np.uint8]) -> None:
         with turn:
             seeds = locator.locate(pixels, known.get(index))
-        save_seeds(out / f"{file_stem(found.names[index])}.npz", seeds)
+        made.write(names[index], seeds_npz(seeds))
 
     return for_photographs(found, work, "seeds")
 
@@ -230,7 +233,7 @@ def locate_shards(
         "tags": digest(tags),
         "tags from": tags_from,
     }
-    return stream(shards, out, work, made_from, "seeds", known.suffix)
+    return stream(shards, out, work, made_from, "seeds", known.suffix, tags)
 
 
 def _no_seeds(index: int) -> SeedMaps:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -26,12 +27,15 @@ from tqdm import tqdm
 
 from deft.artifacts import atomic_write, read_json, write_json
 from deft.contracts import InputError
-from deft.data.layouts.entries import Entry, is_image, shown, tags_of
+from deft.data.layouts.entries import Entry, is_image, tags_of
 from deft.data.layouts.shards import read_shard, shard_paths, writing
 from deft.engine.claims import POLL, Claims
 from deft.engine.stream import in_order
 from deft.engine.worklist import MOST_BUCKETS, WorkList
-from deft.predict.photographs import SHOWN, outside, tags_of_keys
+from deft.guards.opening import exists, open_regular
+from deft.guards.output import check_out, make_folder, refuse_links
+from deft.guards.words import shown
+from deft.predict.photographs import SHOWN, tags_of_keys
 from deft.settings import key_of, refuse_other
 
 RECORD = "made-from.json"
@@ -99,7 +103,13 @@ class EntryTags:
 
 
 def stream(
-    spec: str, out: Path, work: Callable[[Entry], Files], made_from: Mapping[str, Any], title: str, suffix: str = ""
+    spec: str,
+    out: Path,
+    work: Callable[[Entry], Files],
+    made_from: Mapping[str, Any],
+    title: str,
+    suffix: str = "",
+    tags: Path | None = None,
 ) -> Streamed:
     """Make the results of all shards that have none yet; returns when all exist.
 
@@ -110,13 +120,14 @@ def stream(
         made_from: all that the results depend on beside the shards.
         title: beside the progress bar.
         suffix: of members that ``work`` reads beside images.
+        tags: a table that ``work`` reads, which results must stay apart from.
 
     Raises:
         InputError: nothing to read, results in ``out`` were made from something else, or some shards or photographs
             could not be used (all others are done).
     """
     shards = shard_paths(spec)
-    outside(out, {shard.parent for shard in shards})
+    check_out(out, shards if tags is None else [*shards, tags])
     _agree(out, made_from)
     results = [out / shard.name for shard in shards]
     todo = ShardList(out / "work", results, key_of("shards", made_from))
@@ -148,20 +159,23 @@ def digest(path: Path | None) -> str:
     """
     if path is None:
         return ""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check that it is there") from None
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _agree(out: Path, made_from: Mapping[str, Any]) -> None:
     """Raise InputError unless all results of the folder, also of later commands, are made with the same settings."""
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
+    refuse_links(out)
     record = out / RECORD
-    if not record.exists():
+    if not exists(record):
+        if foreign := sorted(name for name in os.listdir(out) if not name.startswith(".part-")):
+            raise InputError(
+                f"--out {shown(out)}: expected an empty folder or results of deft, got {shown(foreign[0])} without a "
+                f"{RECORD} beside it; name a new folder"
+            )
         write_json(record, made_from)
-    refuse_other(f"--out {out} holds results", read_json(record), json.loads(json.dumps(made_from)))
+    refuse_other(f"--out {shown(out)} holds results", read_json(record), json.loads(json.dumps(made_from)))
 
 
 def _make(shard: Path, result: Path, work: Callable[[Entry], Files], suffix: str, bar: tqdm) -> int:

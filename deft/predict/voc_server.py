@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import re
 import tarfile
 import zlib
@@ -22,7 +23,7 @@ from typing import IO
 import numpy as np
 from PIL import Image
 
-from deft.artifacts import RunFolder, atomic_write, file_stem, load_mask, mask_png, read_json, save_mask
+from deft.artifacts import MADE, RunFolder, atomic_write, file_stem, load_mask, mask_png, read_json, save_mask
 from deft.contracts import InputError, Sample
 from deft.data.faults import Faults, refuse
 from deft.data.files import image_files
@@ -30,7 +31,11 @@ from deft.data.images import image_size
 from deft.data.layouts.file_dataset import FileDataset
 from deft.data.layouts.name_lists import read_names
 from deft.data.layouts.voc import VOC_CLASSES
+from deft.data.places import places_of
 from deft.engine.infer import for_each
+from deft.guards.opening import exists, open_regular
+from deft.guards.output import check_out, refuse_link
+from deft.guards.words import shown
 from deft.predict.masks import load
 from deft.settings import key_of
 
@@ -59,6 +64,8 @@ def submit(run: Path, out: Path, comp: int, images: FileDataset) -> int:
     if not out.name.endswith((".tar.gz", ".tgz")):
         raise InputError(f"--out {out}: the server takes .tar.gz or .tgz; name the archive so")
     _folder(comp)
+    check_out(out, places_of(images.images), folder=False)
+    _refuse_foreign(out)
     predictor = load(run)
     if predictor.classes != VOC_CLASSES:
         raise InputError(
@@ -66,7 +73,7 @@ def submit(run: Path, out: Path, comp: int, images: FileDataset) -> int:
             f"{', '.join(predictor.classes)}; train on voc:VOC2012 without a classes.txt"
         )
     record, made = run / "run.json", run / "segment" / "stage.json"
-    if not record.exists() or not made.exists():
+    if not exists(record) or not exists(made):
         raise InputError(f"{run}: expected a run folder, with run.json; give the folder that deft run wrote")
     folder = RunFolder(run, read_json(record))
     try:
@@ -82,6 +89,8 @@ def submit(run: Path, out: Path, comp: int, images: FileDataset) -> int:
 
                 missing = [index for index, path in enumerate(paths) if not path.exists()]
                 for_each(images, missing, work, title="test images")
+            if exists(run / MADE):
+                folder.seal()
         packed = pack(dict(zip(images.names, paths, strict=True)), comp)
     finally:
         folder.close()
@@ -90,6 +99,21 @@ def submit(run: Path, out: Path, comp: int, images: FileDataset) -> int:
         raise InputError("\n".join([f"--out {out}: not written, the server would refuse it:", *faults]))
     atomic_write(out, packed)
     return len(paths)
+
+
+def _refuse_foreign(out: Path) -> None:
+    """Refuse to write over a file that is no archive of masks for the server."""
+    if not exists(out):
+        return
+    refuse_link(out)
+    try:
+        with open_regular(out) as file, tarfile.open(fileobj=file, mode="r:gz") as archive:
+            first = archive.next()
+        known = first is not None and _MEMBER.fullmatch(first.name) is not None
+    except (tarfile.TarError, OSError, EOFError, zlib.error):
+        known = False
+    if not known:
+        raise InputError(f"--out {shown(out)}: expected a new file, got one that deft did not make; name another")
 
 
 def _folder(comp: int) -> str:
@@ -121,11 +145,8 @@ def check_archive(path: Path, images: FileDataset, comp: int | None = None) -> N
     Raises:
         InputError: lists its faults.
     """
-    try:
-        with path.open("rb") as file:
-            faults = faults_of(file, sizes_of(images), comp)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); name an archive .tar.gz") from None
+    with open_regular(path) as file:
+        faults = faults_of(file, sizes_of(images), comp)
     if faults:
         raise InputError("\n".join([f"{path}: the server would refuse it:", *faults]))
 
@@ -211,8 +232,8 @@ def listed_images(data: str, folder: Path | None = None, ids: Path | None = None
             raise InputError(f"expected data voc:PATH, got {data!r}; give --data voc:PATH, or --images and --ids")
         root = Path(place).expanduser()
         folder, ids = root / "JPEGImages", root / "ImageSets" / "Segmentation" / "test.txt"
-    if not ids.is_file() or not folder.is_dir():
-        missing = ids if folder.is_dir() else folder
+    if not exists(ids) or not os.path.isdir(folder):
+        missing = ids if os.path.isdir(folder) else folder
         raise InputError(
             f"{missing}: expected the test images and their list, there is none; VOC's test set is a download of its "
             "own, to be unpacked over the other"

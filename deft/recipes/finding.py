@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from deft.contracts import InputError
-from deft.extend.files import code_digest, load_file
+from deft.extend.files import code_digest, load_users_file
 from deft.pipeline import Pipeline
 from deft.recipes import RECIPES
 
@@ -95,7 +95,7 @@ def find_recipe(name: str) -> tuple[str, Pipeline]:
 def recipe_function(name: str) -> Function:
     """The function of a recipe; for arguments and errors see :func:`find_recipe`."""
     if name.endswith(".py"):
-        function = getattr(load_file(Path(name), "recipe"), "recipe", None)
+        function = getattr(load_users_file(Path(name), "recipe"), "recipe", None)
         if not callable(function):
             raise InputError(f"{name}: expected a function recipe() that returns a deft.Pipeline")
         return cast(Function, function)

@@ -11,13 +11,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Annotated
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deft.contracts import InputError
+from deft.ranges import Factor, Range, Weight, check_ranges
 from deft.refine.lattice import Lattice, build_lattice
 
 KEPT_PIXELS = 1_000_000
@@ -28,25 +29,22 @@ KEPT_PIXELS = 1_000_000
 class DenseCrf:
     """Settings of the CRF; the defaults are those of IRN (Ahn et al., 2019, arXiv:1904.05044)."""
 
-    iterations: int = 10
+    iterations: Annotated[int, Range(0, 10_000)] = 10
     """Number of mean-field iterations."""
-    gaussian_sxy: float = 3.0
+    gaussian_sxy: Factor = 3.0
     """Standard deviation of the spatial kernel, in pixels."""
-    gaussian_compat: float = 3.0
+    gaussian_compat: Weight = 3.0
     """Weight of the spatial kernel; 0 leaves it out."""
-    bilateral_sxy: float = 50.0
+    bilateral_sxy: Factor = 50.0
     """Spatial standard deviation of the bilateral kernel, in pixels."""
-    bilateral_srgb: float = 5.0
+    bilateral_srgb: Factor = 5.0
     """Colour standard deviation of the bilateral kernel, in intensity levels of 0 to 255."""
-    bilateral_compat: float = 10.0
+    bilateral_compat: Weight = 10.0
     """Weight of the bilateral kernel; 0 leaves it out."""
 
     def __post_init__(self) -> None:
         """Refuse settings outside their ranges."""
-        if self.iterations < 0:
-            raise InputError(f"expected 0 or more iterations of the CRF, got {self.iterations}")
-        if min(self.gaussian_sxy, self.bilateral_sxy, self.bilateral_srgb) <= 0:
-            raise InputError(f"expected standard deviations of the CRF (..._sxy, ..._srgb) above 0, got {self}")
+        check_ranges(self)
 
 
 def unary_from_labels(labels: Tensor, count: int, certainty: float) -> Tensor:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deft.contracts import InputError, Sample, SeedMaps
+from deft.contracts import Sample, SeedMaps
 from deft.engine.infer import device
 from deft.engine.layout import channels_last
 from deft.engine.method import MethodContext, confident_indices, learn, make_labels
@@ -25,6 +26,7 @@ from deft.engine.optimise import Sgd
 from deft.engine.plan import Plan
 from deft.engine.precision import EXACT, autocast
 from deft.engine.reading import Examples
+from deft.ranges import Factor, Multiple, MultipleRange, Range, Weight, check_ranges
 from deft.refine.irn_network import IrnNetwork
 from deft.refine.labels import ConfidentLabels
 from deft.refine.random_walk import boundary_affinities, random_walk, steps_for
@@ -41,24 +43,24 @@ class Irn:
         default_factory=lambda: Plan(epochs=3, min_steps=120, batch=16, optimiser=Sgd(lr=0.1, momentum=0.0, decay=1e-4))
     )
     """Training of the two branches (the paper: 3 epochs, batch 32, 990 steps)."""
-    crop: float = 1.0
+    crop: Multiple = 1.0
     """Side of the training crop as a multiple of the images' typical long side (512 for VOC's 500 pixels, IRN's)."""
-    scale: tuple[float, float] = (0.5, 1.5)
+    scale: MultipleRange = (0.5, 1.5)
     """Range of the factor by which training images are resized."""
     flip: bool = True
-    edge_lr: float = 1.0
+    edge_lr: Weight = 1.0
     """Factor on the base learning rate for the boundary branch."""
-    displacement_lr: float = 10.0
+    displacement_lr: Weight = 10.0
     """Factor on the base learning rate for the displacement branch."""
-    train_radius: int = 10
+    train_radius: Annotated[int, Range(2, 256)] = 10
     """Maximum distance of the pairs of cells used in training, in cells of 4 pixels (exclusive)."""
-    power: float = 1.0
+    power: Factor = 1.0
     """Exponent of the seeds before the random walk; above 1 it weakens low activations (IRN 1, AMN 1.3, AdvCAM 1.5)."""
-    radius: int = 5
+    radius: Annotated[int, Range(2, 256)] = 5
     """Maximum distance of one step of the random walk, in cells (exclusive)."""
-    beta: float = 10.0
+    beta: Factor = 10.0
     """Exponent of the affinities in the random walk; larger values sharpen them."""
-    steps: int = 256
+    steps: Annotated[int, Range(1, 1_000_000)] = 256
     """Number of steps on images of 500 pixels (2^8, as in the authors' code); see :meth:`walk_steps` for others."""
     clear_edges: bool = False
     """Multiply the maps by 1 - boundary before the random walk, as the authors' code does. Off by default: an
@@ -71,17 +73,7 @@ class Irn:
     def __post_init__(self) -> None:
         """Refuse settings outside their ranges."""
         check_threshold("refine.background", self.background)
-        if not 0 < self.scale[0] <= self.scale[1] or self.crop <= 0:
-            raise InputError(
-                "expected refine.crop above 0 and refine.scale as two positive factors in ascending order, got "
-                f"{self.crop} and {self.scale}"
-            )
-        if min(self.train_radius, self.radius) < 2 or min(self.beta, self.power) <= 0 or self.steps < 1:
-            raise InputError(
-                "expected refine.train_radius and refine.radius of at least 2, refine.beta and refine.power above 0, "
-                f"refine.steps of at least 1, got {self.train_radius}, {self.radius}, {self.beta}, {self.power} and "
-                f"{self.steps}"
-            )
+        check_ranges(self)
 
     @property
     def learning(self) -> tuple[object, ...]:

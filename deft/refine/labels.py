@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Annotated
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from deft.contracts import BACKGROUND, IGNORE, InputError, SeedMaps
+from deft.ranges import Range, check_ranges
 from deft.refine.crf import DenseCrf, dense_crf, unary_from_labels
 from deft.seedmaps import STRIDE, mask_values, to_mask, upsample
 from deft.thresholds import AUTO, MapStatistics, Threshold, check_threshold, choose_confident, number
@@ -26,15 +28,16 @@ class ConfidentLabels:
     """Background score that confident objects exceed (IRN 0.30); ``auto`` chooses it from the seeds."""
     bg: Threshold = AUTO
     """Background score that no class exceeds on confident background (IRN 0.05); ``auto`` chooses it from the seeds."""
-    gt_prob: float = 0.7
+    gt_prob: Annotated[float, Range(0, 1, above=True, below=True)] = 0.7
     """Probability that the CRF assigns to its initial labels, in (0, 1)."""
     crf: DenseCrf = field(default_factory=DenseCrf)
     """The CRF."""
-    stride: int = STRIDE
+    stride: Annotated[int, Range(1, 64)] = STRIDE
     """Stride of the seeds, in pixels."""
 
     def __post_init__(self) -> None:
         """Refuse thresholds outside the sweep, and a background threshold above that of objects."""
+        check_ranges(self)
         check_threshold("labels.fg", self.fg)
         check_threshold("labels.bg", self.bg)
         if self.fg != AUTO and self.bg != AUTO and self.bg > self.fg:

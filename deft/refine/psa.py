@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -32,6 +32,7 @@ from deft.engine.optimise import Sgd
 from deft.engine.plan import Plan
 from deft.engine.precision import EXACT
 from deft.engine.reading import Examples
+from deft.ranges import Factor, Multiple, Range, Share, check_ranges
 from deft.refine.crf import DenseCrf, dense_crf, unary_from_probabilities
 from deft.refine.psa_network import AffinityNetwork
 from deft.refine.random_walk import random_walk, steps_for
@@ -113,18 +114,18 @@ class Psa:
         default_factory=lambda: Plan(epochs=8, min_steps=120, batch=8, optimiser=Sgd(lr=0.1, momentum=0.0, decay=5e-4))
     )
     """Training of the network."""
-    crop: float = 0.9
+    crop: Multiple = 0.9
     """Side of the training crop as a multiple of the images' typical long side (448 for VOC's 500 pixels, PSA's)."""
     flip: bool = True
-    jitter: float = 0.3
+    jitter: Share = 0.3
     """Strength of the colour jitter in training."""
-    stride: int = 8
+    stride: Annotated[int, Range(1, 64)] = 8
     """Output stride of the network, independent of the classifier's; one that the backbone has or can be dilated to."""
-    radius: int = 5
+    radius: Annotated[int, Range(2, 256)] = 5
     """Maximum distance of the pairs of cells used in training and in one step of the random walk (exclusive)."""
-    beta: float = 8.0
+    beta: Factor = 8.0
     """Exponent of the affinities in the random walk; larger values sharpen them."""
-    steps: int = 256
+    steps: Annotated[int, Range(1, 1_000_000)] = 256
     """Number of steps on images of 500 pixels (2^8); see :meth:`walk_steps` for others."""
     alpha: Alpha = AUTO
     """Exponent of the background map ``(1 - largest map) ** alpha`` that is propagated with the classes (authors' code:
@@ -136,16 +137,9 @@ class Psa:
     def __post_init__(self) -> None:
         """Refuse settings outside their ranges."""
         check_threshold("refine.background", self.background)
-        if self.crop <= 0 or not 0 <= self.jitter <= 1:
-            raise InputError(
-                f"expected refine.crop above 0 and refine.jitter in 0 to 1, got {self.crop} and {self.jitter}"
-            )
-        alpha = 1.0 if self.alpha == AUTO else number(self.alpha)
-        if self.radius < 2 or self.beta <= 0 or self.steps < 1 or alpha <= 0:
-            raise InputError(
-                "expected refine.radius of at least 2, refine.beta and refine.alpha above 0, refine.steps of at least "
-                f"1, got {self.radius}, {self.beta}, {self.alpha} and {self.steps}"
-            )
+        check_ranges(self)
+        if self.alpha != AUTO and number(self.alpha) <= 0:
+            raise InputError(f"expected refine.alpha above 0, or auto, got {self.alpha}")
 
     @property
     def learning(self) -> tuple[object, ...]:

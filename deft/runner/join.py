@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from deft.artifacts import RunFolder, Stage, read_json
 from deft.contracts import InputError
 from deft.engine.worklist import RECORD, WorkList
+from deft.guards.opening import UnreadableError, exists
 from deft.runner.run import read_record
 from deft.stages.context import Run
 from deft.stages.make import SHARED, shares_of
@@ -126,6 +127,8 @@ def _record(path: Path) -> dict[str, Any]:
     """A JSON record of the run; empty if it does not exist (any more)."""
     try:
         found = read_json(path)
-    except FileNotFoundError:
+    except UnreadableError:
+        if exists(path):
+            raise
         return {}
     return found if isinstance(found, dict) else {}

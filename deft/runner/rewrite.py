@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from deft.artifacts import atomic_write, read_json
+from deft.artifacts.record import run_record
 from deft.contracts import InputError
 from deft.evaluate.compare import compare
 from deft.evaluate.page import collect
@@ -27,17 +28,18 @@ def rewrite_report(folder: Path, beside: Sequence[Path] = (), data: str | None =
     """
     scores = {}
     for other in [folder, *beside]:
-        if not (other / "scores.json").exists():
+        if not (other / "scores.json").is_file():
             raise InputError(
                 f"{other}: expected a finished run, found none; finish it with the command it was begun with"
             )
-        record = read_json(other / "run.json")
+        record = run_record(other)
         scores[record["recipe"] or other.name] = read_json(other / "scores.json")
     run = reopen(folder, data)
     try:
         page = replace(collect(run), comparisons=tuple(compare(scores)) if beside else ())
         path = folder / "report.html"
         atomic_write(path, render(page).encode())
+        run.out.seal()
         return path
     finally:
         run.out.close()

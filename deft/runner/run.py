@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,13 +12,14 @@ from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
-from deft.artifacts import RunFolder, read_json, read_run
+from deft.artifacts import RunFolder, read_json
+from deft.artifacts.record import run_record
 from deft.backbone import weights_digest
 from deft.contracts import InputError, ReadsFiles, SampleAugmentation, Splits
 from deft.data import check, open_data
-from deft.data.faults import Faults, refuse
+from deft.data.faults import Fault, Faults, refuse
 from deft.data.from_file import code_of, own_data
-from deft.data.opening import read_data
+from deft.data.opening import places, read_data
 from deft.data.overview import overview
 from deft.engine import ranks
 from deft.engine.infer import device
@@ -25,7 +27,10 @@ from deft.engine.plan import Watch
 from deft.engine.precision import AUTO, choose
 from deft.evaluate.page import write_report
 from deft.evaluate.scores import evaluate
+from deft.guards.output import check_out
+from deft.guards.words import shown
 from deft.pipeline import Pipeline
+from deft.runner.verify import refuse_damaged
 from deft.settings import flat, plain, restore
 from deft.stages.context import Run
 from deft.stages.make import make_all
@@ -68,15 +73,17 @@ def working(
     Arguments as for :func:`run`; ``watch`` is called with the classifier while it trains, and not at all if it is
     trained already.
     """
-    for other in reuse:
-        if not Path(other).is_dir():
-            raise InputError(f"--reuse {other}: expected the folder of a run, there is none; correct the path")
-    splits = _opened(data)
+    out = Path(out)
+    splits, remarks = _opened(data)
+    check_out(out, reads(pipeline, data, splits))
+    check_reuse(reuse)
+    if ranks.first():
+        _tell(splits, remarks)
     weights_digest(pipeline.weights, pipeline.backbone)  # a missing file is told before anything is made
     if isinstance(pipeline.seeds, ReadsFiles):
         pipeline.seeds.check(splits)
-    pipeline = resolved(pipeline, Path(out))
-    folder = _open(Path(out), description(pipeline, data, splits, name), needed_bytes(splits, pipeline))
+    pipeline = resolved(pipeline, out)
+    folder = _open(out, description(pipeline, data, splits, name), needed_bytes(splits, pipeline))
     try:
         work = Run(pipeline, splits, folder, reuse, watch)
         make_all(work)
@@ -84,12 +91,14 @@ def working(
             evaluate(work)
         ranks.barrier()
         yield work
+        if ranks.first():
+            folder.seal()
     finally:
         folder.close()
 
 
-def _opened(data: str | Splits) -> Splits:
-    """Open and briefly check the data; its classes and what is odd about it are told before anything is made."""
+def _opened(data: str | Splits) -> tuple[Splits, list[Fault]]:
+    """Open and briefly check the data; what is odd about it comes with it."""
     faults = Faults()
     splits = read_data(data, faults) if isinstance(data, str) else data
     name = data if isinstance(data, str) else "data"
@@ -98,13 +107,32 @@ def _opened(data: str | Splits) -> Splits:
         raise InputError(f"{name}: nothing to read; `deft check {name}` lists its faults")
     faults.all += check(splits, full=False, name=name)
     refuse(faults.all, name if isinstance(data, str) else "")
-    if ranks.first():
-        print(overview(splits), file=sys.stderr)
-        for fault in faults.all[:_REMARKS]:
-            print(fault, file=sys.stderr)
-        if len(faults.all) > _REMARKS:
-            print(f"... and {len(faults.all) - _REMARKS} more remarks: `deft check` lists them all", file=sys.stderr)
-    return splits
+    return splits, faults.all
+
+
+def _tell(splits: Splits, remarks: list[Fault]) -> None:
+    """Say what was read before hours pass: the classes with examples, and what is odd."""
+    print(overview(splits), file=sys.stderr)
+    for fault in remarks[:_REMARKS]:
+        print(fault, file=sys.stderr)
+    if len(remarks) > _REMARKS:
+        print(f"... and {len(remarks) - _REMARKS} more remarks: `deft check` lists them all", file=sys.stderr)
+
+
+def reads(pipeline: Pipeline, data: str | Splits, splits: Splits) -> Iterator[Path]:
+    """Files and folders that a run reads: its data, and maps of another tool."""
+    yield from places(splits, data if isinstance(data, str) else "")
+    if isinstance(pipeline.seeds, ReadsFiles) and (folder := getattr(pipeline.seeds, "folder", "")):
+        yield Path(str(folder)).expanduser()
+
+
+def check_reuse(reuse: Sequence[Path]) -> None:
+    """Raise InputError for a folder of ``--reuse`` that holds no run."""
+    for other in reuse:
+        if not os.path.isfile(other / "run.json"):
+            raise InputError(
+                f"--reuse {shown(other)}: expected the folder of a run, found no run.json in it; correct the path"
+            )
 
 
 def resolved(pipeline: Pipeline, out: Path | None = None) -> Pipeline:
@@ -113,7 +141,8 @@ def resolved(pipeline: Pipeline, out: Path | None = None) -> Pipeline:
         return pipeline
     begun = None if out is None else out / "run.json"
     record = read_json(begun) if begun and begun.exists() else {}
-    settled = record.get("settings", {}).get("precision", AUTO)
+    before = record.get("settings", {}) if isinstance(record, dict) else {}
+    settled = before.get("precision", AUTO) if isinstance(before, dict) else AUTO
     return replace(pipeline, precision=choose(device()) if settled == AUTO else settled)
 
 
@@ -143,7 +172,11 @@ def reopen(folder: Path, data: str | None = None) -> Run:
             be used.
     """
     pipeline, splits, record = read_record(folder, data)
-    pipeline = replace(pipeline, weights=record.get("given", {}).get("weights", pipeline.weights))
+    given = record.get("given")
+    weights = given.get("weights", pipeline.weights) if isinstance(given, dict) else pipeline.weights
+    pipeline = replace(pipeline, weights=str(weights))
+    check_out(folder, reads(pipeline, data or record["data"]["given"], splits), "run")
+    refuse_damaged(folder)
     return Run(pipeline, splits, RunFolder(folder, record))
 
 
@@ -157,7 +190,7 @@ def read_record(folder: Path, data: str | None = None) -> tuple[Pipeline, Splits
     Raises:
         InputError: as for :func:`reopen`; also if the data has other classes or another number of images.
     """
-    record = read_run(folder)
+    record = run_record(folder)
     given = data_of(folder, record, data)
     pipeline = restore(record["settings"])
     if not isinstance(pipeline, Pipeline):

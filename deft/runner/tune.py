@@ -22,6 +22,7 @@ from deft.data.images import read_mask
 from deft.engine.infer import for_each
 from deft.evaluate.page import write_report
 from deft.evaluate.scores import evaluate
+from deft.guards.output import check_out
 from deft.metrics import ThresholdSweep
 from deft.runner.run import reopen
 from deft.seedmaps import upsample
@@ -71,6 +72,8 @@ def tune(
     """
     if not (folder / "scores.json").exists():
         raise InputError(f"{folder}: expected a finished run, found none; finish it with the command it was begun with")
+    if masks is not None:
+        check_out(folder, [masks], "run")  # its own folder of masks is made again
     run = reopen(folder, data)
     try:
         _need_weights(run)
@@ -91,7 +94,9 @@ def tune(
         run = Run(run.pipeline, run.splits, run.out)  # one that reads what was just written
         make_from_maps(run, Maps(run.stored("seeds" if run.pipeline.refine is None else "refined")))
         evaluate(run)
-        return found, write_report(run)
+        page = write_report(run)
+        run.out.seal()
+        return found, page
     finally:
         run.out.close()
 

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -31,11 +32,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deft.backbone import Backbone
-from deft.contracts import InputError, Sample, SeedMaps
+from deft.contracts import Sample, SeedMaps
 from deft.engine.fused import fused
 from deft.engine.head import HeadModule
 from deft.engine.infer import device
 from deft.engine.method import Localiser, MethodContext
+from deft.ranges import Factor, Multiples, Range, Share, Weight, check_ranges
 from deft.seedmaps import grid
 from deft.seeds.views import on_grid, pixels, resize
 
@@ -52,43 +54,32 @@ class Fused:
 class AdvCam:
     """Settings of anti-adversarial climbing; the defaults are the released code's."""
 
-    scales: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0)
+    scales: Multiples = (0.5, 1.0, 1.5, 2.0)
     """Factors by which the image is resized; the ascent starts from the original image at each scale."""
     flip: bool = True
     """Also process the mirror image."""
-    iterations: int = 27
+    iterations: Annotated[int, Range(1, 100_000)] = 27
     """Number of maps to sum, the first of which is the plain CAM; half as many at scales below 1."""
-    small_weight: float = 2.0
+    small_weight: Factor = 2.0
     """Weight of the maps at scales below 1, of which there are half as many."""
-    step: float = 0.08
+    step: Factor = 0.08
     """Largest change of a pixel in one step, in units of the normalised image (standard deviations)."""
-    threshold: float = 0.5
+    threshold: Share = 0.5
     """The map is regularised where it is above this share of its maximum."""
-    coefficient: float = 7.0
+    coefficient: Weight = 7.0
     """Weight of the regularisation; 0 switches it off."""
     rectified: bool = True
     """Maximise the mean of the rectified class map, as the released code does. False maximises the head's logit, as in
     the paper: for a DEFT head f_fg(z_fg), pooled by attention."""
-    batch: int = 8
+    batch: Annotated[int, Range(1, 65_536)] = 8
     """Number of views per batch at scale 1, and 1 / s^2 times that at scale s, so that memory does not grow with the
     scale; at least the views of one class."""
-    present: float = 0.5
+    present: Share = 0.5
     """On images without tags, a class is present if its probability is above this."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
-        if not self.scales or min(self.scales) <= 0:
-            raise InputError(f"expected seeds.scales as one or more positive factors, got {self.scales}")
-        if self.iterations < 1 or self.batch < 1:
-            raise InputError(
-                f"expected seeds.iterations and seeds.batch of at least 1, got {self.iterations} and {self.batch}"
-            )
-        if self.step <= 0 or self.small_weight <= 0 or self.coefficient < 0 or not 0 <= self.threshold <= 1:
-            raise InputError(
-                "expected seeds.step and seeds.small_weight above 0, seeds.coefficient of at least 0 and "
-                f"seeds.threshold in 0 to 1, got {self.step}, {self.small_weight}, {self.coefficient} and "
-                f"{self.threshold}"
-            )
+        check_ranges(self)
 
     @property
     def learning(self) -> None:

@@ -31,6 +31,7 @@ from deft.engine.plan import Plan
 from deft.engine.precision import EXACT
 from deft.engine.reading import Examples
 from deft.engine.worklist import WorkList
+from deft.ranges import Factor, Multiple, MultipleRange, Multiples, PartialShare, check_ranges
 from deft.seedmaps import STRIDE, grid
 from deft.seeds.amn_network import AmnNetwork
 from deft.seeds.cam import Cam
@@ -59,19 +60,19 @@ class Amn:
         default_factory=lambda: Plan(epochs=5, min_steps=360, batch=16, optimiser=Adam(lr=5e-6, decay=1e-4))
     )
     """Training of the network; the published rate is for VOC's 3,310 steps."""
-    crop: float = 1.0
+    crop: Multiple = 1.0
     """Side of the training crop as a multiple of the images' typical long side (512 for VOC's 500 pixels)."""
-    scale: tuple[float, float] = (0.5, 1.5)
+    scale: MultipleRange = (0.5, 1.5)
     """Range of the factor by which training images are resized."""
     flip: bool = True
     """Mirror a training image with probability 0.5."""
-    dropout: float = 0.1
+    dropout: PartialShare = 0.1
     """Share of the features dropped while training."""
-    smoothing: float = 0.4
+    smoothing: PartialShare = 0.4
     """Share of each pixel's target spread over the other classes."""
-    head_lr: float = 20.0
+    head_lr: Factor = 20.0
     """Learning rate of new layers as a multiple of the base rate: 1e-4 with a base rate of 5e-6."""
-    scales: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0)
+    scales: Multiples = (0.5, 1.0, 1.5, 2.0)
     """Factors by which the image is resized at inference."""
     mirror: bool = True
     """Average with the mirror image at inference."""
@@ -83,18 +84,7 @@ class Amn:
                 "expected seeds.base to be a method that trains nothing itself, such as Cam, got "
                 f"{type(self.base).__name__}"
             )
-        if not 0 < self.scale[0] <= self.scale[1] or self.crop <= 0 or self.head_lr <= 0:
-            raise InputError(
-                "expected seeds.crop and seeds.head_lr above 0 and seeds.scale as two ascending factors above 0, got "
-                f"{self.crop}, {self.head_lr} and {self.scale}"
-            )
-        if not (0 <= self.dropout < 1 and 0 <= self.smoothing < 1):
-            raise InputError(
-                f"expected seeds.dropout and seeds.smoothing in 0 to 1, 1 excluded, got {self.dropout} and "
-                f"{self.smoothing}"
-            )
-        if not self.scales or min(self.scales) <= 0:
-            raise InputError(f"expected seeds.scales as one or more positive factors, got {self.scales}")
+        check_ranges(self)
 
     @property
     def learning(self) -> tuple[object, ...]:

@@ -17,6 +17,7 @@ from deft.contracts import InputError, Sample, SeedMaps
 from deft.engine.infer import device
 from deft.engine.method import Localiser, MethodContext
 from deft.engine.precision import EXACT, autocast
+from deft.ranges import Multiples, Share, check_ranges
 from deft.seedmaps import grid
 from deft.seeds.views import on_grid, pixels, resize
 
@@ -25,18 +26,17 @@ from deft.seeds.views import on_grid, pixels, resize
 class Cam:
     """Multi-scale, flipped class activation maps."""
 
-    scales: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0)
+    scales: Multiples = (0.5, 1.0, 1.5, 2.0)
     """Factors by which the image is resized, IRN's."""
     flip: bool = True
-    present: float = 0.5
+    present: Share = 0.5
     """On images without tags, a class is present if its probability is above this."""
 
     def __post_init__(self) -> None:
         """Refuse scales that are not positive or lack 1.0."""
-        if 1.0 not in self.scales or min(self.scales) <= 0:
-            raise InputError(
-                f"expected seeds.scales above 0, including 1.0, at which classes are scored, got {self.scales}"
-            )
+        check_ranges(self)
+        if 1.0 not in self.scales:
+            raise InputError(f"expected seeds.scales including 1.0, at which classes are scored, got {self.scales}")
 
     @property
     def learning(self) -> None:

@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,20 +21,20 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.lib import format as np_format
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
-from deft.artifacts import file_stem, read_arrays
+from deft.artifacts import BROKEN_ARRAYS, array_header, file_stem, read_arrays
 from deft.contracts import Dataset, InputError, Sample, SeedMaps, Splits
 from deft.engine.method import MethodContext
+from deft.guards.opening import UnreadableError, exists
+from deft.guards.pictures import read_png
 from deft.seedmaps import STRIDE, grid
 
 SHOWN = 5
 """Number of faults that a message lists."""
-_BROKEN = (OSError, ValueError, KeyError, IndexError, TypeError, SyntaxError, EOFError, zipfile.BadZipFile, zlib.error)
-"""Exceptions of numpy and Pillow for broken files."""
+_BROKEN = (*BROKEN_ARRAYS, IndexError, TypeError, SyntaxError)
+"""Exceptions for broken archives."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +136,7 @@ def _source(root: Path, name: str) -> Path | None:
     """The archive of an image, or its folder of PNGs; None if there is neither."""
     stem = file_stem(name)
     archive, pictures = root / f"{stem}.npz", root / stem
-    return archive if archive.is_file() else pictures if pictures.is_dir() else None
+    return archive if exists(archive) else pictures if os.path.isdir(pictures) else None
 
 
 def _picture(folder: Path, name: str) -> Path:
@@ -155,12 +153,10 @@ def _faults(root: Path, name: str, tags: tuple[int, ...], data: Dataset) -> list
     if (root / file_stem(name)).is_dir() and any((root / file_stem(name)).glob("*.png")):
         return [f"{source}: image {name!r} has an archive and a folder of PNGs; remove one of the two"]
     try:
-        with np.load(source, allow_pickle=False) as file:
-            indices = _indices(file["classes"], data.classes)
-            with file.zip.open("maps.npy") as array:
-                old = np_format.read_magic(array) == (1, 0)
-                header = np_format.read_array_header_1_0 if old else np_format.read_array_header_2_0
-                shape, _, dtype = header(array)
+        indices = _indices(read_arrays(source, ("classes",))["classes"], data.classes)
+        shape, dtype = array_header(source, "maps")
+    except UnreadableError as error:
+        return [str(error)]
     except _BROKEN as error:
         return [f"{source}: expected arrays classes and maps, got {error}; write the file again"]
     if len(shape) != 3 or shape[0] != len(indices) or 0 in shape[1:]:
@@ -172,13 +168,13 @@ def _faults(root: Path, name: str, tags: tuple[int, ...], data: Dataset) -> list
 
 
 def _picture_fault(path: Path, name: str) -> str:
-    if not path.is_file():
+    if not exists(path):
         return f"{path}: image {name!r} is tagged {path.stem!r} but has no map for it; add one"
     try:
-        with Image.open(path, formats=("PNG",)) as picture:
-            return "" if picture.mode == "L" else f"{path}: expected 8-bit grey, got mode {picture.mode}; convert it"
-    except (OSError, SyntaxError) as error:
-        return f"{path}: expected a PNG, got {error}; write it again"
+        mode = read_png(path, decode=False).mode
+    except UnreadableError as error:
+        return str(error)
+    return "" if mode == "L" else f"{path}: expected 8-bit grey, got mode {mode}; convert it"
 
 
 def _indices(written: NDArray[np.generic], classes: tuple[str, ...]) -> list[int]:
@@ -207,14 +203,12 @@ def _read(
         raise InputError(f"{root}: no maps of image {name!r}; put them back and run again")
     try:
         if source.is_dir():
-            found = []
-            for k in present:
-                with Image.open(_picture(source, classes[k]), formats=("PNG",)) as picture:
-                    found.append(np.array(picture))
-            return source, found
+            return source, [np.array(read_png(_picture(source, classes[k]))) for k in present]
         file = read_arrays(source, ("classes", "maps"))
         indices, maps = _indices(file["classes"], classes), file["maps"]
         return source, [maps[indices.index(k)] for k in present]
+    except UnreadableError:
+        raise
     except _BROKEN as error:
         raise InputError(f"{source}: its maps cannot be read: {error}; write them again") from error
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Annotated, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,7 @@ from deft.engine.optimise import AdamW, ParamGroup
 from deft.engine.parts import in_parts
 from deft.engine.plan import Plan
 from deft.engine.ranks import mean_over_ranks, world
+from deft.ranges import Multiple, MultipleRange, PartialShare, Range, Share, Weight, check_ranges
 
 KIND = "deft segmentation network"
 FORMAT = 1
@@ -46,38 +47,36 @@ class DeepLab:
         default_factory=lambda: Plan(epochs=12, min_steps=400, batch=8, optimiser=AdamW(lr=2e-4), clip=5.0)
     )
     """AdamW instead of the paper's SGD: it was better in short trials of a few hundred steps, one seed each."""
-    stride: int = 16
+    stride: Annotated[int, Range(1, 64)] = 16
     """Pixels per cell of the backbone's last map."""
     from_classifier: bool = False
     """Start from the trained classifier's backbone instead of the weights the classifier started from."""
-    freeze_stride: int = 4
+    freeze_stride: Annotated[int, Range(0, 64)] = 4
     """Pretrained layers up to this stride are frozen, which saves a third of a step's time; 0 trains all.
 
     The statistics of the backbone's batch norms are frozen at every stride: those of a small batch are too noisy.
     """
-    crop: float = 0.7
+    crop: Multiple = 0.7
     """Side of the training crop."""
-    long_side: tuple[float, float] = (0.75, 1.5)
+    long_side: MultipleRange = (0.75, 1.5)
     """Range of the resized image's long side.
 
     Narrower than DeepLab's (0.5, 2), which is meant for tens of thousands of steps.
     """
-    jitter: float = 0.0
+    jitter: Share = 0.0
     """Colour jitter strength."""
-    channels: int = 128
+    channels: Annotated[int, Range(8, 65_536)] = 128
     """Channels of the decoder, a multiple of 8."""
-    dropout: float = 0.1
+    dropout: PartialShare = 0.1
     """Share of the decoder's coarse features dropped while training."""
-    head_rate: float = 10.0
+    head_rate: Weight = 10.0
     """Learning rate of the decoder as a multiple of the backbone's."""
 
     def __post_init__(self) -> None:
-        if self.channels < _GROUP or self.channels % _GROUP:
+        """Refuse settings outside their ranges."""
+        check_ranges(self)
+        if self.channels % _GROUP:
             raise InputError(f"segment.channels must be a multiple of {_GROUP}, got {self.channels}")
-        if not 0 < self.long_side[0] <= self.long_side[1]:
-            raise InputError(f"segment.long_side must be two ascending numbers above 0, got {self.long_side}")
-        if self.crop <= 0:
-            raise InputError(f"segment.crop must be positive, a multiple of the images' long side, got {self.crop}")
 
     def pixels(self, side: int) -> tuple[int, tuple[int, int]]:
         """The training crop, a multiple of 32, and the range of long sides, in pixels, for a typical long side."""

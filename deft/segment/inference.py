@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from torch.nn import functional as F
 
 from deft.contracts import BACKGROUND, InputError, LabelMap
 from deft.engine.precision import EXACT, autocast
+from deft.ranges import Multiples, Range, check_ranges
 from deft.segment.deeplab import SegmentationNetwork
 
 _BAND = 8_000_000
@@ -30,18 +32,16 @@ _BAND = 8_000_000
 class Inference:
     """Settings of inference with a trained network."""
 
-    scales: tuple[float, ...] = (0.75, 1.0, 1.25)
+    scales: Multiples = (0.75, 1.0, 1.25)
     """Long sides, as multiples of the training images' long side; probabilities are averaged over them."""
     flip: bool = True
     """Average with the mirrored photograph."""
-    max_side: int = 2048
+    max_side: Annotated[int, Range(1, 65_536)] = 2048
     """Upper limit of the long side at any scale, in pixels; limits memory."""
 
     def __post_init__(self) -> None:
-        if not self.scales or min(self.scales) <= 0:
-            raise InputError(f"inference.scales must be positive numbers, at least one, got {self.scales}")
-        if self.max_side < 1:
-            raise InputError(f"inference.max_side must be a positive number of pixels, got {self.max_side}")
+        """Refuse settings outside their ranges."""
+        check_ranges(self)
 
     def predict(
         self,

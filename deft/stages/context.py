@@ -49,8 +49,11 @@ class Run:
     def stage(self, name: str, settings: Any, *inputs: str) -> Stage:
         """The stage of that name and these settings, copied from a run in ``reuse`` if one has it."""
         stage = self.out.stage(name, key_of(name, settings, *inputs))
-        if ranks.first() and not stage.done:
-            stage.adopt(self.reuse)
+        if ranks.first():
+            if stage.done:
+                stage.verify()
+            if not stage.done:
+                stage.adopt(self.reuse)
         ranks.barrier()
         return stage
 
@@ -70,7 +73,11 @@ class Run:
 
     def stored(self, name: str) -> Stage:
         """The stage that is stored under a name, whatever its settings."""
-        return self.out.stage(name, str(read_json(self.out.path / name / "stage.json")["key"]))
+        path = self.out.path / name / "stage.json"
+        record = read_json(path)
+        if not isinstance(record, dict) or "key" not in record:
+            raise InputError(f"{path}: expected the record of a stage, got other JSON; repeat the deft run command")
+        return self.out.stage(name, str(record["key"]))
 
     def files(self, stage: str, data: Dataset, suffix: str, part: str = "") -> list[Path]:
         """One path per image of ``data`` in a stage's folder."""

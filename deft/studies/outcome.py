@@ -12,7 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deft.artifacts import atomic_write, write_json
+from deft.artifacts import atomic_write, read_json, write_json
+from deft.contracts import InputError
+from deft.guards.opening import exists
+from deft.guards.output import check_out
+from deft.guards.words import shown
 from deft.studies.markdown import escape_markdown
 
 NOTHING = "–"
@@ -72,6 +76,7 @@ def write(outcome: Outcome, folder: Path, facts: Mapping[str, str]) -> Path:
     Returns:
         Path of the page, ``folder/NAME.md``.
     """
+    refuse_foreign(folder, outcome.name)
     for plot in outcome.plots:
         atomic_write(folder / f"{outcome.name}-{plot.name}.png", plot.png)
     content = {"study": outcome.name, "facts": dict(facts), "open": outcome.open, "failures": list(outcome.failures)}
@@ -79,6 +84,26 @@ def write(outcome: Outcome, folder: Path, facts: Mapping[str, str]) -> Path:
     page = folder / f"{outcome.name}.md"
     atomic_write(page, "\n".join(_lines(outcome, facts)).encode())
     return page
+
+
+def refuse_foreign(folder: Path, study: str) -> None:
+    """Refuse to write over a page that is no study's.
+
+    Raises:
+        InputError: files named after the study are there, and its numbers are not.
+    """
+    check_out(folder)
+    numbers = folder / f"{study}.json"
+    if exists(numbers):
+        found = read_json(numbers)
+        known = isinstance(found, dict) and found.get("study") == study
+    else:
+        known = not any(exists(folder / f"{study}.{kind}") for kind in ("md", "html"))
+    if not known:
+        raise InputError(
+            f"--out {shown(folder)}: expected a new folder or the study's own, got a {study}.json, .md or .html that "
+            "deft did not write; name another folder"
+        )
 
 
 def finite(value: Any) -> Any:

@@ -38,7 +38,9 @@ from deft.backbone import weights_digest
 from deft.contracts import InputError, Splits
 from deft.data import check, open_data
 from deft.data.faults import refuse
+from deft.data.opening import places
 from deft.engine.plan import Watch
+from deft.guards.output import check_out
 from deft.pipeline import Pipeline
 from deft.runner.run import resolved, working
 from deft.settings import plain, restore
@@ -81,6 +83,7 @@ class StudyRunner:
             InputError: the data cannot be used.
         """
         splits = open_data(self.data)
+        check_out(self.out, places(splits, self.data))
         refuse(check(splits, full=False), self.data)
         return splits
 

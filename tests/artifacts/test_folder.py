@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import socket
@@ -269,3 +270,106 @@ def test_the_record_of_a_run_is_read_where_there_is_one(tmp_path: Path) -> None:
     assert read_run(tmp_path / "run") == {"recipe": "cam"}
     with pytest.raises(InputError, match=r"found no run\.json in it; give the folder deft run wrote"):
         read_run(tmp_path / "elsewhere")
+
+
+def finished(folder: Path, files: dict[str, str]) -> Stage:
+    """A finished stage with these files."""
+    stage = Stage(folder.name, folder, "key")
+    with stage.making():
+        for name, content in files.items():
+            atomic_write(folder / name, content.encode())
+    return stage
+
+
+def test_a_damaged_file_of_a_stage_is_made_again_and_the_others_are_kept(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage = finished(tmp_path / "seeds", {"train/a.npz": "a", "train/b.npz": "b"})
+    stage.verify()
+    assert stage.done and not capsys.readouterr().err
+    (stage.folder / "train" / "a.npz").write_text("garbage")
+    stage.verify()
+    assert not stage.done
+    assert capsys.readouterr().err == (
+        f"{stage.folder}/train/a.npz: damaged or replaced: its content is not what was made; the stage seeds is made "
+        "again\n"
+    )
+    with stage.making():
+        assert [path.name for path in (stage.folder / "train").iterdir()] == ["b.npz"]
+        atomic_write(stage.folder / "train" / "a.npz", b"a")
+    assert stage.done and not stage.damages()
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "history.json"])
+def test_a_damaged_training_is_made_again_whole(name: str, tmp_path: Path) -> None:
+    stage = finished(tmp_path / "classifier", {"model.safetensors": "weights", "history.json": "{}"})
+    (stage.folder / name).write_text("garbage")
+    stage.verify()
+    assert not stage.done and [path.name for path in stage.folder.iterdir()] == ["stage.json"]
+
+
+def test_a_stage_without_hashes_is_accepted(tmp_path: Path) -> None:
+    stage = finished(tmp_path / "seeds", {"a.npz": "a"})
+    record = read_json(stage.folder / "stage.json")
+    del record["files"]
+    atomic_write(stage.folder / "stage.json", json.dumps(record).encode())
+    (stage.folder / "a.npz").write_text("b")
+    stage.verify()
+    assert stage.done and stage.damages() == []
+
+
+def test_a_damaged_stage_is_not_taken_over(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    theirs = finished(tmp_path / "theirs" / "seeds", {"a.npz": "a"})
+    (theirs.folder / "a.npz").unlink()
+    (tmp_path / "mine").mkdir()
+    assert not Stage("seeds", tmp_path / "mine" / "seeds", "key").adopt((tmp_path / "theirs",))
+    assert "a.npz: missing; the stage seeds is not taken over from" in capsys.readouterr().err
+
+
+def test_files_that_no_stage_made_are_not_removed(tmp_path: Path) -> None:
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / "drawn.png").write_text("mine")
+    words = r"masks: expected a folder that deft made, .*; move it away"
+    with pytest.raises(InputError, match=words), Stage("masks", tmp_path / "masks", "key").making():
+        pass
+    assert (tmp_path / "masks" / "drawn.png").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "record", [{"name": "other tool"}, {"settings": 3, "recipe": "a", "data": {}}, ["a"], {"recipe": "a", "data": {}}]
+)
+def test_a_run_of_another_tool_is_no_run_of_ours(record: object, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(json.dumps(record))
+    (tmp_path / "masks").mkdir()
+    with pytest.raises(InputError, match=r"did not write|other JSON"):
+        RunFolder(tmp_path, {"recipe": "cam", "settings": {}, "data": {}})
+    assert json.loads((tmp_path / "run.json").read_text()) == record
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["masks", "run.json"]
+
+
+@pytest.mark.parametrize("name", ["lock", "lock.held", "masks", "seeds/train", "run.json"])
+def test_links_in_a_run_folder_are_never_followed(name: str, tmp_path: Path) -> None:
+    RunFolder(tmp_path / "run", {}).close()
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "a").write_text("{}")
+    (tmp_path / "run" / name).parent.mkdir(exist_ok=True)
+    (tmp_path / "run" / name).unlink(missing_ok=True)
+    (tmp_path / "run" / name).symlink_to(theirs / "a" if "o" in name or "." in name else theirs)
+    with pytest.raises(InputError, match=f"run/{name}: .* got a link to "):
+        RunFolder(tmp_path / "run", {})
+    assert {path.name: path.read_text() for path in theirs.iterdir()} == {"a": "{}"}
+
+
+@pytest.mark.parametrize("content", ["my notes", "processes 1 and 2", "x" * 5000])
+def test_a_lock_that_is_somebodys_file_is_not_emptied(content: str, tmp_path: Path) -> None:
+    (tmp_path / "lock").write_text(content)
+    with pytest.raises(InputError, match="expected a lock of deft, got a file with other content"):
+        RunFolder(tmp_path, {})
+    assert (tmp_path / "lock").read_text() == content
+
+
+def test_a_pipe_is_no_lock(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "lock")
+    with pytest.raises(InputError, match="got a named pipe"):
+        RunFolder(tmp_path, {})

@@ -205,5 +205,5 @@ def test_each_round_knows_the_one_before() -> None:
     "wrong", [{"rounds": 0}, {"share": (0.7, 0.1)}, {"largest": 0.0}, {"scale": (0.0, 1.0)}, {"blur": -1.0}]
 )
 def test_settings_that_cannot_be_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(InputError, match=rf"classifier\.augment\.{next(iter(wrong))}"):
+    with pytest.raises(InputError, match=rf"^Cda\.{next(iter(wrong))}: expected "):
         replace(Cda(), **wrong)  # type: ignore[arg-type]

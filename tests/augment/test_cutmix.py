@@ -65,5 +65,5 @@ def test_nothing_that_comes_in_is_written_to_and_the_generator_decides() -> None
 
 
 def test_no_beta_distribution_is_refused() -> None:
-    with pytest.raises(InputError, match="CutMix expects alpha above 0"):
+    with pytest.raises(InputError, match=r"^CutMix\.alpha: expected a number above 0"):
         CutMix(alpha=-0.5)

@@ -39,5 +39,5 @@ def test_settings_that_mean_nothing_are_refused() -> None:
         ManifoldMixup(layers=())
     with pytest.raises(InputError, match=r"got \(-1,\)"):
         ManifoldMixup(layers=(-1,))
-    with pytest.raises(InputError, match="ManifoldMixup expects alpha above 0"):
+    with pytest.raises(InputError, match=r"^ManifoldMixup\.alpha: expected a number above 0"):
         ManifoldMixup(alpha=0)

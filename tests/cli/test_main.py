@@ -66,7 +66,8 @@ def test_the_help_of_run_says_where_recipes_and_data_come_from(capsys: pytest.Ca
     [
         (
             "fulder:x",
-            "unknown kind of data 'fulder' in 'fulder:x' (nearest: 'folder'); use one of folder, voc, coco, demo, "
+            "unknown kind of data 'fulder' in 'fulder:x' (nearest: 'folder'); use one of folder, voc, coco, "
+            "yolo, labelme, labelstudio, cvat, openimages, imagefolder, datasets, demo, "
             "or a Python file of yours as in my_data.py:Birds?root=photos",
         ),
         (
@@ -75,7 +76,8 @@ def test_the_help_of_run_says_where_recipes_and_data_come_from(capsys: pytest.Ca
         ),
         (
             "photos",
-            "expected KIND:PATH with KIND one of folder, voc, coco, demo, or a Python file of yours as in "
+            "expected KIND:PATH with KIND one of folder, voc, coco, yolo, labelme, labelstudio, cvat, "
+            "openimages, imagefolder, datasets, demo, or a Python file of yours as in "
             "my_data.py:Birds?root=photos, got 'photos'; write folder:photos",
         ),
         (

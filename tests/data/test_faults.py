@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 
 from deft.contracts import InputError
-from deft.data.faults import Fault, Faults, counted, nearest, printable, refuse
+from deft.data.faults import Fault, Faults, counted, nearest, refuse
+from deft.guards.words import shown
 
 
 def test_a_fault_is_one_line_with_place_what_and_remedy() -> None:
@@ -19,7 +20,7 @@ def test_warnings_pass_and_errors_are_told_up_to_a_number() -> None:
         faults.add("a", line, "bad", "mend")
     assert len(faults.errors) == 7 and len(faults.all) == 8
     with pytest.raises(InputError) as caught:
-        refuse(faults.all, "voc:x", shown=2)
+        refuse(faults.all, "voc:x", most=2)
     assert str(caught.value) == "a:1: bad; mend\na:2: bad; mend\n... and 5 more: `deft check voc:x` lists them all"
 
 
@@ -33,7 +34,7 @@ def test_the_nearest_name_is_found_whatever_the_case(word: str, answer: str | No
 def test_names_cannot_write_to_the_terminal() -> None:
     fault = Fault("a\x1b[2J\n.csv", 3, "bad \u202e name \ud83d", "mend it\u00e9 \u725b")
     assert str(fault) == "a\\x1b[2J\\n.csv:3: bad \\u202e name \\ud83d; mend it\u00e9 \u725b"
-    assert printable("caf\u00e9\u00a0x") == "caf\u00e9\u00a0x"
+    assert shown("caf\u00e9\u00a0x") == "caf\u00e9\u00a0x"
 
 
 def test_numbers_have_their_nouns() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import struct
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -214,3 +215,24 @@ def test_masks_that_lost_their_values_are_refused(tmp_path: Path) -> None:
     for name in ("colour.png", "lossy.jpg"):
         with pytest.raises(InputError):
             mask_size(tmp_path / name)
+
+
+def test_heif_is_turned_by_its_own_decoder_and_not_by_exif(tmp_path: Path) -> None:
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    pixels = np.zeros((48, 64, 3), dtype=np.uint8)
+    pixels[:, 32:], pixels[24:, :32] = (200, 30, 20), (20, 30, 200)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(tmp_path / "a.heic", format="HEIF", quality=90, exif=exif)
+    found = read_image(tmp_path / "a.heic")
+    assert found.shape == (48, 64, 3)
+    assert np.abs(found.astype(int) - pixels.astype(int)).mean() < 4
+
+
+def test_heif_without_its_package_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.jpg").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(InputError, match=r"pip install 'deft-wsss\[heif\]'"):
+        read_image(tmp_path / "a.jpg")

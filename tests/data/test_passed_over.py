@@ -42,7 +42,7 @@ def test_images_of_systems_are_told_and_other_hidden_files_are_not() -> None:
 
 def test_pictures_in_other_formats_are_counted_in_one_remark() -> None:
     passed, faults = PassedOver(), Faults()
-    for name in ("a.CR2", "b.cr2", "c.psd", "d.jxl", "e.tga", "f.jp2", "notes.txt", "g.jpg"):
+    for name in ("a.CR2", "b.cr2", "c.psd", "d.jxl", "e.exr", "f.DNG", "notes.txt", "g.jpg"):
         assert not passed.skips_file(name, name)
     passed.tell("photos", faults)
     [fault] = faults.all

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from deft.backbone import build_backbone
 from deft.contracts import InputError
-from deft.engine.launch import launched, start
+from deft.engine.launch import launched, number_from, start
 from processes import LOOPBACK, PATIENCE
 
 PLANS = {"classifier": ("min_steps=12", "batch=4"), "refine": ("min_steps=4", "batch=2"), "segment": ("min_steps=4",)}
@@ -92,3 +92,20 @@ def test_several_machines_have_to_know_where_to_meet(monkeypatch: pytest.MonkeyP
     monkeypatch.delenv("NODE_RANK", raising=False)
     with pytest.raises(InputError, match="found no MASTER_PORT, NODE_RANK"):
         start(["run"], 1, 2)
+
+
+@pytest.mark.parametrize("name", ["SLURM_STEP_NUM_TASKS", "LOCAL_WORLD_SIZE", "NODE_RANK"])
+@pytest.mark.parametrize("text", ["", "two", "1.5", "-1", "9" * 40, "1(x2)"])
+def test_junk_in_the_environment_is_named(name: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, text)
+    with pytest.raises(InputError, match=f"the environment variable {name}: expected a whole number from 0 to .*, got"):
+        number_from(name, 1)
+    monkeypatch.setenv(name, " 3 ")
+    assert number_from(name, 1) == 3
+    monkeypatch.delenv(name)
+    assert number_from(name, 1) == 1
+
+
+def test_more_processes_than_the_machine_can_run_are_refused() -> None:
+    with pytest.raises(InputError, match=r"--devices 100000: expected at most \d+, (one per GPU|four per core)"):
+        start([], 100_000, 1)

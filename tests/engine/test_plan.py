@@ -22,7 +22,9 @@ def test_epochs_of_a_longer_training_are_stretched_over_it() -> None:
 
 @pytest.mark.parametrize("wrong", [{"epochs": 0}, {"min_steps": -1}, {"batch": 0}, {"clip": -0.5}, {"workers": -1}])
 def test_a_plan_that_trains_nothing_is_refused(wrong: dict[str, int]) -> None:
-    with pytest.raises(InputError, match=f"of at least 0, got .*{next(iter(wrong.values()))}"):
+    with pytest.raises(
+        InputError, match=rf"^Plan\.{next(iter(wrong))}: expected .*, got {next(iter(wrong.values()))}$"
+    ):
         Plan(**{"epochs": 5, "min_steps": 1, "batch": 16, **wrong})  # type: ignore[arg-type]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from deft.contracts import InputError
-from deft.extend.files import code_digest, load_file, named
+from deft.extend.files import code_digest, load_file, load_users_file, named
 
 
 def test_a_file_does_not_take_the_place_of_a_module(tmp_path: Path) -> None:
@@ -57,3 +57,19 @@ def test_the_digest_follows_the_code(tmp_path: Path) -> None:
     assert code_digest(file) == before
     file.write_text("x = 2\n")
     assert code_digest(file) != before
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("x = 1\n1 / 0\n", "mine.py:2: ZeroDivisionError: division by zero; correct the file"),
+        ("import json\ndef (:\n", "mine.py:2: SyntaxError: invalid syntax; correct the file"),
+        ("import no_such_module_here\n", "mine.py:1: ModuleNotFoundError: No module named 'no_such_module_here'"),
+        ("def f():\n    raise KeyError('a')\n\n\nf()\n", "mine.py:2: KeyError: 'a'; correct the file"),
+    ],
+)
+def test_code_that_fails_is_one_message_with_its_line(text: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(text)
+    with pytest.raises(InputError) as told:
+        load_users_file(tmp_path / "mine.py", "recipe")
+    assert words in str(told.value) and "\n" not in str(told.value)

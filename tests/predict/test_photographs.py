@@ -8,8 +8,8 @@ from deft.contracts import InputError
 from deft.predict.photographs import (
     SHOWN,
     for_photographs,
-    outside,
     photographs,
+    reads,
     refuse_left_out,
     tag_indices,
     tags_of_files,
@@ -29,6 +29,7 @@ def test_one_photograph_or_all_in_a_folder(own_folder: Path, tmp_path: Path) -> 
 def test_one_photograph_is_read_whatever_lies_beside_it(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = own_folder / "images"
     (images / "img_01.jpg").write_bytes(b"no image")
+    (images / "round").symlink_to("round")
     (images / "deep" / "deeper").mkdir(parents=True)
 
     def scandir(path: object) -> object:
@@ -36,15 +37,18 @@ def test_one_photograph_is_read_whatever_lies_beside_it(own_folder: Path, monkey
 
     monkeypatch.setattr("deft.data.files.os.scandir", scandir)
     monkeypatch.setattr("deft.predict.photographs.image_files", scandir)
-    assert photographs(images / "img_02.png").names == ("img_02",)
+    found = photographs(images / "img_02.png")
+    assert (found.names, found.paths) == (("img_02",), (images / "img_02.png",))
     assert photographs(images / "img_01.png").names in (("img_01.png",), ("img_01",))
 
 
-def test_a_folder_that_is_read_is_not_written_to(tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to(tmp_path)
-    with pytest.raises(InputError, match="expected another folder than that of the photographs"):
-        outside(tmp_path / "link", [tmp_path])
-    outside(tmp_path / "out", [tmp_path])
+def test_what_is_read_is_the_photographs_and_the_table(own_folder: Path, tmp_path: Path) -> None:
+    images, elsewhere = own_folder / "images", tmp_path / "elsewhere.png"
+    (images / "img_02.png").rename(elsewhere)
+    (images / "img_02.png").symlink_to(elsewhere)
+    assert set(reads(images, photographs(images), None)) == {images, images / "img_02.png"}
+    one = images / "img_01.png"
+    assert list(reads(one, photographs(one), own_folder / "labels.csv")) == [one, own_folder / "labels.csv"]
 
 
 def test_tables_of_tags(own_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

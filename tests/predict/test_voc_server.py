@@ -229,7 +229,7 @@ def test_packing_needs_a_competition(tmp_path: Path) -> None:
         (["RUN", "--out", "a.tgz", "--data", "folder:x"], "expected data voc:PATH"),
         (["RUN", "--out", "a.tgz", "--data", "voc:/nowhere"], "VOC's test set is a download of its own"),
         (["/nowhere", "--out", "a.tgz"], "expected a run folder"),
-        (["--check", "/nowhere.tgz", "--data", "VOC"], "cannot be read"),
+        (["--check", "/nowhere.tgz", "--data", "VOC"], "cannot be opened"),
         (["--check", "a.tgz"], "expected data voc:PATH"),
     ],
 )

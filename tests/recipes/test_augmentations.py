@@ -43,7 +43,7 @@ def test_settings_are_reached_from_the_command_line() -> None:
     assert layers == ManifoldMixup(layers=(0, 4))
     assert assign(RECIPES["cutmix"](), ["classifier.augment.union=true"]).own_classifier.augment == CutMix(union=True)
     assert assign(RECIPES["cutout"](), ["classifier.augment=none"]) == irn()
-    with pytest.raises(deft.InputError, match="alpha above 0"):
+    with pytest.raises(deft.InputError, match="alpha=0: expected a number above 0"):
         assign(RECIPES["mixup"](), ["classifier.augment.alpha=0"])
 
 

@@ -143,7 +143,7 @@ def test_seeds_are_raised_to_a_power_before_the_random_walk() -> None:
     torch.testing.assert_close(propagate(seeds, edge, Irn(power=1.5), 8), expected)
     assert not torch.allclose(propagate(seeds, edge, Irn(), 8), expected, atol=1e-2)
     assert Irn(power=1.5).learning == Irn().learning
-    with pytest.raises(InputError, match=r"refine\.power"):
+    with pytest.raises(InputError, match=r"^Irn\.power: expected"):
         Irn(power=0.0)
 
 

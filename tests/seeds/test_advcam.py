@@ -185,5 +185,5 @@ def test_threads_agree_and_weights_learn_nothing(tmp_path: Path) -> None:
     "settings", [{"iterations": 0}, {"scales": ()}, {"scales": (0.0,)}, {"step": 0.0}, {"coefficient": -1.0}]
 )
 def test_settings_that_cannot_be_climbed_are_refused(settings: dict[str, float]) -> None:
-    with pytest.raises(InputError, match=r"seeds\."):
+    with pytest.raises(InputError, match=r"^AdvCam\."):
         AdvCam(**settings)

@@ -240,11 +240,11 @@ def test_the_files_of_a_base_that_reads_files_are_checked_and_counted(folder_dat
     ("change", "words"),
     [
         ({"base": Learner()}, "seeds.base"),
-        ({"scale": (1.5, 0.5)}, "seeds.scale"),
-        ({"head_lr": 0.0}, "seeds.head_lr"),
-        ({"dropout": 1.0}, "seeds.dropout"),
-        ({"smoothing": -0.1}, "seeds.smoothing"),
-        ({"scales": ()}, "seeds.scales"),
+        ({"scale": (1.5, 0.5)}, "Amn.scale"),
+        ({"head_lr": 0.0}, "Amn.head_lr"),
+        ({"dropout": 1.0}, "Amn.dropout"),
+        ({"smoothing": -0.1}, "Amn.smoothing"),
+        ({"scales": ()}, "Amn.scales"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(change: dict[str, Any], words: str) -> None:

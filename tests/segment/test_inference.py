@@ -139,7 +139,7 @@ def test_wrong_arguments_say_what_was_expected(network: SegmentationNetwork) -> 
         Inference().predict(network, image, ("a", "b"))
     with pytest.raises(InputError, match=r"from 0 to 2, got 3"):
         Inference().predict(network, image, CLASSES, (3,))
-    with pytest.raises(InputError, match=r"inference\.scales"):
+    with pytest.raises(InputError, match=r"^Inference\.scales: expected"):
         Inference(scales=())
-    with pytest.raises(InputError, match=r"inference\.max_side"):
+    with pytest.raises(InputError, match=r"^Inference\.max_side: expected"):
         Inference(max_side=0)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from deft.contracts import InputError
 from deft.data.importers.pickles import PickledArray, Refused, array_state, as_dict, as_list, walk
+from deft.guards.opening import UnreadableError, read_regular
 
 MAX_BYTES = 256 * 1024 * 1024
 """Largest file that is read; VOC's has 2 MB."""
@@ -37,14 +38,11 @@ def read_cls_labels(path: Path) -> dict[str | int, NDArray[np.bool_]]:
     """
     remedy = "export it as image_labels.csv (header image,labels) on a machine where you trust it"
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise Refused(f"larger than {MAX_BYTES} bytes")
-        found = walk(_pickled(path.read_bytes()))
-        return _table(found)
+        return _table(walk(_pickled(read_regular(path, MAX_BYTES))))
+    except UnreadableError:
+        raise
     except Refused as error:
         raise InputError(f"{path}: expected a dict of image to label array, {error}; {remedy}") from None
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check its path and permissions") from None
     except Exception as error:  # hostile bytes may raise any exception, and each means "not readable"
         if isinstance(error, MemoryError):
             raise

@@ -27,6 +27,9 @@ from deft.data.faults import Faults, refuse
 from deft.data.files import image_files, relative
 from deft.data.images import read_mask
 from deft.data.layouts.name_lists import check_classes, class_name, read_names
+from deft.guards.opening import exists
+from deft.guards.output import check_out, make_folder
+from deft.guards.words import shown
 
 _NUMBERED = re.compile(r"(\d+)(?:\s*:\s*|\s+)(\S.*)")
 """``1: aeroplane`` or ``1 aeroplane``."""
@@ -77,12 +80,13 @@ def import_contexts(
         what = f"expected names besides the object classes, got {len(listed)} object classes only"
         raise InputError(f"{names}: {what}; give the list of all classes of the masks")
     values = _new_values(listed, contexts)
+    check_out(out / _WRITTEN[0], [masks, names], "OUT")
     files = _pngs(masks)
     chosen = _with_images(files, out / "JPEGImages", masks)
     for name in _WRITTEN:
         _refuse_existing(out / name)
+    make_folder(out, "OUT")
     try:
-        out.mkdir(parents=True, exist_ok=True)
         staging = tempfile.TemporaryDirectory(prefix=".part-", dir=out)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -165,10 +169,14 @@ def _new_values(listed: tuple[str, ...], contexts: tuple[str, ...]) -> NDArray[n
 
 def _pngs(masks: Path) -> list[Path]:
     """The PNGs directly in a folder, sorted by name."""
-    if not masks.is_dir():
-        what = "a file" if masks.exists() else "nothing"
+    if not os.path.isdir(masks):
+        what = "a file" if exists(masks) else "nothing"
         raise InputError(f"{masks}: expected a folder of PNGs, got {what}; name the folder of the unpacked release")
-    inside = [path for path in sorted(masks.iterdir()) if path.is_file() and not path.name.startswith(".")]
+    try:
+        listed = sorted(masks.iterdir())
+    except OSError as error:
+        raise InputError(f"{shown(masks)}: cannot be read ({error.strerror}); change permissions") from None
+    inside = [path for path in listed if path.is_file() and not path.name.startswith(".")]
     files = [path for path in inside if path.suffix.lower() == ".png"]
     if not files:
         kinds = Counter(path.suffix.lower() or "no suffix" for path in inside)

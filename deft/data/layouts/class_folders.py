@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from deft.contracts import InputError
 from deft.data.faults import Faults, counted
 from deft.data.files import ImageFiles, relative
 from deft.data.labels import Row
 from deft.data.layouts.name_lists import class_name
+from deft.guards.opening import open_regular
 
 LAYOUT = "put the images into images/ next to labels.csv (header image,labels), or into one folder for each tag"
 _SPLITS = {
@@ -145,7 +147,7 @@ def _list(names: Mapping[str, str]) -> str:
 def _content(path: Path, index: int) -> tuple[int, str]:
     """A key that is equal for equal files; a file that cannot be read equals no other."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
+    except (OSError, InputError):
         return -1, str(index)

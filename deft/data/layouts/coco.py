@@ -32,7 +32,7 @@ from deft.data.layouts.photographs import (
     Thing,
     outlined_images,
 )
-from deft.data.layouts.values import id_order, shown
+from deft.data.layouts.values import id_order, short
 from deft.data.options import chosen_options
 
 YEARS = ("2014", "2017")
@@ -189,7 +189,7 @@ def _read_part(file: Path, folder: Path, faults: Faults) -> _Part | None:
         return None
     keys = ("images", "annotations", "categories")
     if not isinstance(content, dict) or not all(isinstance(content.get(key), list) for key in keys):
-        came = f"only {', '.join(map(shown, list(content)[:5]))}" if isinstance(content, dict) else shown(content)
+        came = f"only {', '.join(map(short, list(content)[:5]))}" if isinstance(content, dict) else short(content)
         what = f"expected annotations of instances, an object with lists of {', '.join(keys)}, got {came}"
         faults.add(file, None, what, "export it as COCO instances")
         return None

@@ -13,7 +13,7 @@ from deft.data.faults import Faults
 from deft.data.files import ImageFiles
 from deft.data.layouts.outlines import Outline, read_segmentation
 from deft.data.layouts.photographs import ExportedNames, fault_missing
-from deft.data.layouts.values import class_of, flag, id_order, identifier, is_nothing, shown, whole_number
+from deft.data.layouts.values import class_of, flag, id_order, identifier, is_nothing, short, whole_number
 
 Size = tuple[int, int]
 """(H, W)."""
@@ -33,7 +33,7 @@ def _records(entries: list[Any], what: str, file: Path, faults: Faults) -> Itera
     """The entries that are objects, each with its position; a fault for the first of the others."""
     wrong = [index for index, each in enumerate(entries) if not isinstance(each, dict)]
     if wrong:
-        came = f"{shown(entries[wrong[0]])} at position {wrong[0]}"
+        came = f"{short(entries[wrong[0]])} at position {wrong[0]}"
         faults.add(file, None, f"expected {what} as objects with fields, got {came}", "export it again")
     return ((index, each) for index, each in enumerate(entries) if isinstance(each, dict))
 
@@ -45,19 +45,19 @@ def read_categories(entries: list[Any], file: Path, faults: Faults) -> tuple[dic
     for index, each in _records(entries, "categories", file, faults):
         key, name = identifier(each.get("id")), class_of(each.get("name"))
         if key is None:
-            faults.add(file, None, f"category {shown(each.get('name'))} at position {index} has no id", "give it one")
+            faults.add(file, None, f"category {short(each.get('name'))} at position {index} has no id", "give it one")
             continue
         if name is None and not is_nothing(each.get("name")):
-            faults.add(file, None, f"category {key} has the name {shown(each['name'])}", "name it in printable text")
+            faults.add(file, None, f"category {key} has the name {short(each['name'])}", "name it in printable text")
             continue
         parent = class_of(each.get("supercategory"))
         if parent is not None and parent != name:
             parents.add(parent)
         if key in names and names[key] != name:
-            what = f"the category id {key} stands for {shown(names[key])} and for {shown(name)}"
+            what = f"the category id {key} stands for {short(names[key])} and for {short(name)}"
             faults.add(file, None, what, "give each category an id of its own")
         elif key in names:
-            faults.warn(file, None, f"category {key} ({shown(name)}) is listed twice", "nothing to do: it is one class")
+            faults.warn(file, None, f"category {key} ({short(name)}) is listed twice", "nothing to do: it is one class")
         names.setdefault(key, name)
     return names, frozenset(parents)
 
@@ -77,7 +77,7 @@ def read_images(
         key = identifier(each.get("id"))
         if key is None or is_nothing(name) or not isinstance(name, str):
             lacks = "id" if key is None else "file_name"
-            faults.add(file, None, f"image {shown(key if key else name)} at position {index} has no {lacks}", "add it")
+            faults.add(file, None, f"image {short(key if key else name)} at position {index} has no {lacks}", "add it")
             continue
         place = exported.find(name)
         if place is None:
@@ -91,7 +91,7 @@ def read_images(
         sides = [whole_number(side) for side in (height, width)]
         given = zip((height, width), sides, strict=True)
         if any(text is not None and (side is None or side < 1) for text, side in given):
-            came = f"{shown(each.get('width'))} x {shown(each.get('height'))}"
+            came = f"{short(each.get('width'))} x {short(each.get('height'))}"
             faults.add(file, None, f"image {key} has the size {came}", "write its width and height in pixels")
             continue
         size = None if sides[0] is None or sides[1] is None else (sides[0], sides[1])
@@ -116,14 +116,14 @@ def read_annotations(
         label = f"at position {index}" if own is None else own
         image, category = identifier(each.get("image_id")), identifier(each.get("category_id"))
         if image is None or image not in photographs:
-            dangling.append(f"annotation {label} of image {shown(each.get('image_id'))}")
+            dangling.append(f"annotation {label} of image {short(each.get('image_id'))}")
             continue
         if category is None or names.get(category) is None:
-            unknown.setdefault(shown(each.get("category_id")), []).append(label)
+            unknown.setdefault(short(each.get("category_id")), []).append(label)
             continue
         crowd = flag(each.get("iscrowd"))
         if crowd is None:
-            what = f"annotation {label}: expected iscrowd to be 0 or 1, got {shown(each.get('iscrowd'))}"
+            what = f"annotation {label}: expected iscrowd to be 0 or 1, got {short(each.get('iscrowd'))}"
             faults.add(file, None, what, "correct it")
             continue
         try:

@@ -32,7 +32,7 @@ from deft.data.layouts.photographs import (
     outlined_splits,
 )
 from deft.data.layouts.run_lengths import checked_counts
-from deft.data.layouts.values import class_of, number, shown, whole_number
+from deft.data.layouts.values import class_of, number, short, whole_number
 from deft.data.layouts.xml_files import read_xml
 from deft.data.options import chosen_options
 
@@ -166,7 +166,7 @@ def _outline(shape: str, attributes: Mapping[str, str]) -> Outline | None:
         return None
     left, top, width, height = (round(_number(attributes, name)) for name in ("left", "top", "width", "height"))
     if width < 1 or height < 1:
-        raise ValueError(f"expected a width and height of 1 and more, got {shown(width)} and {shown(height)}")
+        raise ValueError(f"expected a width and height of 1 and more, got {short(width)} and {short(height)}")
     counts = checked_counts(attributes.get("rle", "").replace(",", " ").split(), (height, width))
     return Runs(counts, (height, width), (left, top), columns=False)
 
@@ -174,5 +174,5 @@ def _outline(shape: str, attributes: Mapping[str, str]) -> Outline | None:
 def _number(attributes: Mapping[str, str], name: str) -> float:
     found = number(attributes.get(name))
     if found is None:
-        raise ValueError(f"expected a number as {name}, got {shown(attributes.get(name))}")
+        raise ValueError(f"expected a number as {name}, got {short(attributes.get(name))}")
     return found

@@ -86,10 +86,5 @@ def tags_of(entry: Entry, suffix: str) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(class_name(tag) for tag in tags if tag.strip()))
 
 
-def shown(key: str) -> str:
-    """A key in printable form, whatever its bytes."""
-    return key.encode("utf-8", "backslashreplace").decode()
-
-
 def _is_json(suffix: str) -> bool:
     return suffix.rpartition(".")[2] == "json"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from deft.contracts import IGNORE, InputError, Sample
 from deft.data.images import read_image, read_mask
+from deft.data.places import places_of
 from deft.data.stamps import digest_of_tags, stamp
 
 
@@ -68,6 +69,11 @@ class FileDataset:
             mask=_mask(self.masks[index], (height, width), len(self.classes)),
             context=_mask(context, (height, width), len(self.contexts)),
         )
+
+    @property
+    def places(self) -> set[Path]:
+        """Folders of the images and masks, and those files that are links."""
+        return places_of((*self.images, *self.masks, *self.context_masks))
 
     def without_truth(self) -> FileDataset:
         """The same images and tags, without masks."""

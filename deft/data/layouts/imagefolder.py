@@ -28,7 +28,7 @@ from deft.data.files import ImageFiles, files_below, image_files, relative
 from deft.data.labels import Row, label_matrix, rows_by_image
 from deft.data.layouts.file_dataset import FileDataset
 from deft.data.layouts.name_lists import check_classes, read_classes, read_text
-from deft.data.layouts.values import class_of, is_nothing, shown, whole_number
+from deft.data.layouts.values import class_of, is_nothing, short, whole_number
 from deft.data.options import split_options
 
 TABLES = ("metadata.csv", "metadata.jsonl")
@@ -164,14 +164,14 @@ def _tagged(
         name for name in columns if name.endswith("_file_name")
     ]
     if len(files) != 1:
-        what = f"expected a column file_name, got {', '.join(map(shown, columns[:6]))}"
+        what = f"expected a column file_name, got {', '.join(map(short, columns[:6]))}"
         faults.add(table, records[0][0], what, "name the column of the image files file_name")
         return None
     others = [name for name in columns if name != files[0]]
     chosen = column or next((name for known in _COLUMNS for name in others if name.casefold() == known), "")
     chosen = chosen or (others[0] if len(others) == 1 else "")
     if chosen not in others:
-        what = f"expected a column of labels, got {', '.join(map(shown, others[:6])) or 'none'}"
+        what = f"expected a column of labels, got {', '.join(map(short, others[:6])) or 'none'}"
         faults.add(table, records[0][0], what, "name it labels, or append ?column=NAME to the path")
         return None
     before = relative(table.parent, folder)
@@ -179,12 +179,12 @@ def _tagged(
     for line, record in records:
         name = record.get(files[0])
         if not isinstance(name, str) or is_nothing(name):
-            faults.add(table, line, f"expected the name of an image file, got {shown(name)}", "write it")
+            faults.add(table, line, f"expected the name of an image file, got {short(name)}", "write it")
             continue
         try:
             tags = _tags(record.get(chosen), classes)
         except ValueError as error:
-            faults.add(table, line, f"{error} in {shown(chosen)}", "write a label, or a list of labels")
+            faults.add(table, line, f"{error} in {short(chosen)}", "write a label, or a list of labels")
             continue
         rows.append(Row(name if before == "." else f"{before}/{name}", tags, table, line))
     return rows
@@ -196,11 +196,11 @@ def _tags(value: Any, classes: tuple[str, ...]) -> tuple[str, ...]:
         try:
             value = json.loads(value.replace("'", '"') if '"' not in value else value)
         except (ValueError, RecursionError):
-            raise ValueError(f"expected labels, got {shown(value)}") from None
+            raise ValueError(f"expected labels, got {short(value)}") from None
     if isinstance(value, dict):
         key = next((name for name in _INSIDE if name in value), None)
         if key is None:
-            raise ValueError(f"expected objects with categories, got {shown(list(value))}")
+            raise ValueError(f"expected objects with categories, got {short(list(value))}")
         value = value[key]
     if isinstance(value, str) and re.search(r"[;|]", value) and value not in classes:
         value = re.split(r"[;|]", value)
@@ -211,7 +211,7 @@ def _tags(value: Any, classes: tuple[str, ...]) -> tuple[str, ...]:
         elif not is_nothing(each):
             name = class_of(each)
             if name is None:
-                raise ValueError(f"expected labels, got {shown(each)}")
+                raise ValueError(f"expected labels, got {short(each)}")
             index = whole_number(each)
             named = index is not None and name not in classes and 0 <= index < len(classes)
             tags[classes[index] if named and index is not None else name] = None

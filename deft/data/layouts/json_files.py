@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from deft.data.faults import Faults
+from deft.guards.opening import UnreadableError, read_regular
+
+MAX_BYTES = 2_000_000_000
+"""Largest file; COCO's annotations have 450 MB. Reading takes several times its size in memory."""
 
 
 def read_json(path: Path, faults: Faults) -> Any:
@@ -17,10 +21,9 @@ def read_json(path: Path, faults: Faults) -> Any:
         faults: collects the fault, with its line if it has one.
     """
     try:
-        if not path.is_file():
-            faults.add(path, None, "expected a file, found none", "check its path")
-            return None
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_regular(path, MAX_BYTES))
+    except UnreadableError as error:
+        faults.add(path, None, error.what, error.remedy)
     except json.JSONDecodeError as error:
         faults.add(path, error.lineno, f"not valid JSON ({error.msg})", "export it again, or correct it at that line")
     except UnicodeDecodeError as error:
@@ -29,8 +32,6 @@ def read_json(path: Path, faults: Faults) -> Any:
         faults.add(path, None, "not valid annotations: nested too deeply", "export it again")
     except ValueError as error:  # a number of thousands of digits
         faults.add(path, None, f"not valid annotations ({error})", "export it again")
-    except OSError as error:
-        faults.add(path, None, f"cannot be read ({error.strerror})", "check its path and permissions")
     else:
         if content is None:
             faults.add(path, None, "expected annotations, got null", "export it again")

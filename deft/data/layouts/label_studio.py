@@ -22,7 +22,6 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from deft.contracts import Splits
 from deft.data.faults import Faults
 from deft.data.files import image_files
-from deft.data.images import MAX_PIXELS
 from deft.data.layouts.json_files import read_json
 from deft.data.layouts.name_lists import read_classes
 from deft.data.layouts.outlines import Outline, Polygons, Runs, ellipse, read_ring
@@ -38,8 +37,9 @@ from deft.data.layouts.photographs import (
     outlined_splits,
 )
 from deft.data.layouts.run_lengths import brush_to_mask, checked_counts, mask_to_counts
-from deft.data.layouts.values import class_of, identifier, number, shown, whole_number
+from deft.data.layouts.values import class_of, identifier, number, short, whole_number
 from deft.data.options import chosen_options
+from deft.guards.pictures import MAX_PIXELS
 
 SHAPES = ("rectangle", "polygon", "ellipse", "brush", "bitmask", "keypoint", "vector")
 """Kinds of regions; with labels their fields and types are ``rectanglelabels`` and so on."""
@@ -71,7 +71,7 @@ def read_label_studio(path: Path, options: str, faults: Faults) -> Splits | None
         return None
     tasks = content if isinstance(content, list) else [content]
     if not tasks or not all(isinstance(task, dict) and isinstance(task.get("data"), dict) for task in tasks):
-        what = f"expected a list of tasks with their data, got {shown(content)}"
+        what = f"expected a list of tasks with their data, got {short(content)}"
         faults.add(file, 1, what, "export the project again as JSON, not as JSON-MIN")
         return None
     images = image_files(folder / "images" if (folder / "images").is_dir() else folder)
@@ -191,7 +191,7 @@ def _things(
             continue
         known = [name for name in map(class_of, names) if name is not None]
         if len(known) < len(names) or (shape in SHAPES and not known):
-            faults.add(file, None, f"{label}: a {kind} has the label {shown(names)}", "label or remove it")
+            faults.add(file, None, f"{label}: a {kind} has the label {short(names)}", "label or remove it")
             continue
         try:
             outline = _outline(shape, value, own) if shape in SHAPES else None
@@ -218,7 +218,7 @@ def _outline(shape: str, value: Mapping[str, Any], size: tuple[int, int] | None)
         given = [number(value.get(name)) for name in ("x", "y", "radiusX", "radiusY")]
         x, y, across, down = (each for each in given if each is not None) if None not in given else (None,) * 4
         if x is None or y is None or across is None or down is None:
-            raise ValueError(f"expected x, y, radiusX and radiusY, got {shown(given)}")
+            raise ValueError(f"expected x, y, radiusX and radiusY, got {short(given)}")
         height, width = size or (1, 1)
         # The rotation is one of the image, which is not square.
         turned = ellipse(0, 0, across * width, down * height, number(value.get("rotation")) or 0.0)
@@ -226,6 +226,6 @@ def _outline(shape: str, value: Mapping[str, Any], size: tuple[int, int] | None)
     if shape != "brush" or "rle" not in value:
         return None
     if size is None or size[0] * size[1] > MAX_PIXELS:
-        raise ValueError(f"expected original_width and original_height of the image, got {shown(size)}")
+        raise ValueError(f"expected original_width and original_height of the image, got {short(size)}")
     mask = brush_to_mask(value["rle"], size)
     return Runs(checked_counts(mask_to_counts(mask, columns=False), size), size, columns=False)

@@ -39,7 +39,7 @@ from deft.data.layouts.photographs import (
     stem_of,
 )
 from deft.data.layouts.run_lengths import checked_counts, mask_to_counts
-from deft.data.layouts.values import class_of, shown, whole_number
+from deft.data.layouts.values import class_of, short, whole_number
 from deft.data.options import chosen_options
 
 IGNORED = "__ignore__"
@@ -127,7 +127,7 @@ def _things(content: dict[str, Any], file: Path, faults: Faults) -> list[Thing]:
     for index, shape in enumerate(content["shapes"]):
         name = class_of(shape.get("label")) if isinstance(shape, dict) else None
         if name is None:
-            what = f"shape {index} has no label, but {shown(shape.get('label') if isinstance(shape, dict) else shape)}"
+            what = f"shape {index} has no label, but {short(shape.get('label') if isinstance(shape, dict) else shape)}"
             faults.add(file, None, what, "label or remove it")
         elif name != BACKGROUND:
             try:

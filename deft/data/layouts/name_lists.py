@@ -11,6 +11,7 @@ from deft.data.decoding import Undecodable, decode
 from deft.data.faults import Faults
 from deft.data.invisible import visible
 from deft.data.pointers import pointer_at
+from deft.guards.opening import UnreadableError, read_regular
 
 
 def read_text(path: Path, faults: Faults, encoding: str = "") -> str | None:
@@ -22,11 +23,11 @@ def read_text(path: Path, faults: Faults, encoding: str = "") -> str | None:
         encoding: of the file, as Python names it; empty detects it as :func:`deft.data.decoding.decode` does.
     """
     try:
-        decoded = decode(path.read_bytes(), encoding)
-    except OSError as error:
+        decoded = decode(read_regular(path), encoding)
+    except UnreadableError as error:
         pointer = pointer_at(path)
-        what = f"is a {pointer.system} pointer" if pointer else f"cannot be read ({error.strerror})"
-        faults.add(path, None, what, pointer.remedy if pointer else "check its path and permissions")
+        what, remedy = (f"is a {pointer.system} pointer", pointer.remedy) if pointer else (error.what, error.remedy)
+        faults.add(path, None, what, remedy)
         return None
     except Undecodable as error:
         faults.add(path, error.line, error.what, error.remedy)

@@ -15,6 +15,7 @@ kept, so that a few images may have the tables of nine million. Images without a
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -27,8 +28,9 @@ from deft.data.labels import multi_hot
 from deft.data.layouts.file_dataset import FileDataset
 from deft.data.layouts.name_lists import check_classes, read_classes
 from deft.data.layouts.photographs import ExportedNames, held_out
-from deft.data.layouts.values import class_of, is_nothing, number, shown
+from deft.data.layouts.values import class_of, is_nothing, number, short
 from deft.data.options import chosen_options
+from deft.guards.opening import UnreadableError, open_regular
 
 PRESENT = 0.5
 """Smallest confidence of a label that counts."""
@@ -76,7 +78,7 @@ def read_open_images(path: Path, options: str, faults: Faults) -> Splits | None:
             confidence = 1.0 if is_nothing(given) else number(given)
             name = names.get(label) or class_of(label)
             if confidence is None or name is None:
-                what = f"expected a label and its confidence, got {shown(label)} and {shown(given)}"
+                what = f"expected a label and its confidence, got {short(label)} and {short(given)}"
                 faults.add(table, line, what, "write a number from 0 to 1")
             elif confidence >= PRESENT and (not wanted or name in wanted):
                 found.add(name)
@@ -134,7 +136,7 @@ def _lines(table: Path, faults: Faults) -> Iterator[tuple[int, list[str]]]:
     """Rows of a table, one at a time, each with its line; tables have millions of them."""
     line = 1
     try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
+        with io.TextIOWrapper(open_regular(table), encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             for fields in reader:
                 if any(field.strip() for field in fields):
@@ -142,8 +144,10 @@ def _lines(table: Path, faults: Faults) -> Iterator[tuple[int, list[str]]]:
                 line = reader.line_num + 1
     except (csv.Error, UnicodeDecodeError) as error:
         faults.add(table, line, f"not a table in UTF-8 from here on ({error})", "export it again")
+    except UnreadableError as error:
+        faults.add(table, None, error.what, error.remedy)
     except OSError as error:
-        faults.add(table, None, f"cannot be read ({error.strerror})", "check its path and permissions")
+        faults.add(table, line, f"cannot be read ({error.strerror})", "copy it again from its source")
 
 
 def _header(table: Path, faults: Faults) -> list[str]:
@@ -176,7 +180,7 @@ def _descriptions(table: Path, header: Sequence[str], faults: Faults) -> dict[st
             continue
         name = class_of(fields[1]) if len(fields) == 2 else None
         if name is None:
-            faults.add(table, line, f"expected a label and its name, got {shown(','.join(fields))}", "correct the row")
+            faults.add(table, line, f"expected a label and its name, got {short(','.join(fields))}", "correct the row")
         else:
             names[fields[0]] = name
     return names

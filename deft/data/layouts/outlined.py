@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from deft.contracts import InputError, Sample
 from deft.data.images import ImageSizes, image_sizes, read_image
 from deft.data.layouts.outlines import Instance, draw
+from deft.data.places import places_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +98,11 @@ class OutlinedImages:
         taken = "as stored" if self.stored else "upright"
         what = f"EXIF turns it, and its outlines are taken as drawn on the {taken} image, which its size cannot confirm"
         return what, "compare its mask; to be sure, save the image upright and outline that one"
+
+    @property
+    def places(self) -> set[Path]:
+        """The annotation files and the folders of the images."""
+        return set(self.annotations) | places_of(self.images)
 
     def without_truth(self) -> OutlinedImages:
         """The same images and tags, without masks."""

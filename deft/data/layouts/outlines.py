@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from deft.contracts import IGNORE, InputError
 from deft.data.layouts.run_lengths import checked_counts, counts_to_mask
-from deft.data.layouts.values import is_nothing, shown, whole_number
+from deft.data.layouts.values import is_nothing, short, whole_number
 
 _CORNERS = 72
 """Corners of the polygon that stands for a circle or an ellipse."""
@@ -92,17 +92,17 @@ def read_segmentation(value: Any, size: tuple[int, int] | None) -> Outline | Non
         try:
             value = json.loads(value)
         except (ValueError, RecursionError):
-            raise ValueError(f"expected polygons or run lengths, got {shown(value)}") from None
+            raise ValueError(f"expected polygons or run lengths, got {short(value)}") from None
     if is_nothing(value) or (isinstance(value, list | dict) and not value):
         return None
     if isinstance(value, dict):
         return _read_runs(value, size)
     if not isinstance(value, list):
-        raise ValueError(f"expected polygons or run lengths, got {shown(value)}")
+        raise ValueError(f"expected polygons or run lengths, got {short(value)}")
     if not any(isinstance(each, list) for each in value):
         ring = read_ring(value)
         if len(ring) < 3:
-            raise ValueError(f"expected a list of polygons, got {shown(value)}")
+            raise ValueError(f"expected a list of polygons, got {short(value)}")
         return Polygons((ring,))
     if len(value) > 2 and all(isinstance(each, list) and len(each) == 2 for each in value):
         return Polygons((read_ring(value),))
@@ -119,7 +119,7 @@ def read_ring(points: Any) -> NDArray[np.float64]:
     try:
         found = np.array(points, dtype=np.float64)
     except (ValueError, TypeError, OverflowError):
-        raise ValueError(f"expected coordinates that are numbers, got {shown(points)}") from None
+        raise ValueError(f"expected coordinates that are numbers, got {short(points)}") from None
     if found.ndim == 1 and len(found) % 2:
         raise ValueError(f"expected pairs of coordinates, got {len(found)} numbers")
     if not np.isfinite(found).all():
@@ -127,7 +127,7 @@ def read_ring(points: Any) -> NDArray[np.float64]:
     if found.ndim == 1:
         return found.reshape(-1, 2)
     if found.ndim != 2 or found.shape[1] != 2:
-        raise ValueError(f"expected points of two coordinates, got {shown(points)}")
+        raise ValueError(f"expected points of two coordinates, got {short(points)}")
     return found
 
 
@@ -145,10 +145,10 @@ def _read_runs(value: dict[str, Any], size: tuple[int, int] | None) -> Runs:
     sides = value.get("size")
     numbers = [whole_number(side) for side in sides] if isinstance(sides, list) else []
     if len(numbers) != 2 or any(side is None or side <= 0 for side in numbers):
-        raise ValueError(f"expected run lengths with a size [height, width], got {shown(sides)}")
+        raise ValueError(f"expected run lengths with a size [height, width], got {short(sides)}")
     own = (int(numbers[0] or 0), int(numbers[1] or 0))
     if size is not None and own != size:
-        raise ValueError(f"its run lengths are {shown(own[1])} x {shown(own[0])}, its image {size[1]} x {size[0]}")
+        raise ValueError(f"its run lengths are {short(own[1])} x {short(own[0])}, its image {size[1]} x {size[0]}")
     if "counts" not in value:
         raise ValueError("its run lengths have no counts")
     return Runs(checked_counts(value["counts"], own), own)

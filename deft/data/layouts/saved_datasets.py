@@ -28,8 +28,9 @@ from deft.data.images import read_image
 from deft.data.labels import multi_hot
 from deft.data.layouts.json_files import read_json
 from deft.data.layouts.name_lists import check_classes
-from deft.data.layouts.values import class_of, is_nothing, shown, whole_number
+from deft.data.layouts.values import class_of, is_nothing, short, whole_number
 from deft.data.options import split_options
+from deft.data.places import places_of
 from deft.data.stamps import digest_of_tags, stamp
 
 _TRAIN = ("train", "training")
@@ -76,12 +77,17 @@ class SavedImages:
         if not isinstance(content, bytes):
             beside = self.files[file].parent / path if isinstance(path, str) else None
             if beside is None or not os.path.isfile(beside):
-                raise InputError(f"{where}: expected the bytes of an image, got {shown(path)}; save it with its images")
+                raise InputError(f"{where}: expected the bytes of an image, got {short(path)}; save it with its images")
             return Sample(self.names[index], read_image(beside), self.labels[index].copy())
         try:
             return Sample(self.names[index], read_image(content), self.labels[index].copy())
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
+
+    @property
+    def places(self) -> set[Path]:
+        """The folders of the arrow files."""
+        return places_of(self.files)
 
     def fingerprint(self) -> str:
         """Digest of classes, names and labels, and of the size and time of each file."""
@@ -118,7 +124,7 @@ def read_saved(path: Path, options: str, faults: Faults) -> Splits | None:
         train = next((name for name in _TRAIN if name in known), None)
         val = next((name for name in _VAL if name in known), None)
         if train is None:
-            what = f"expected a split named train, got {shown(names)}"
+            what = f"expected a split named train, got {short(names)}"
             faults.add(path / "dataset_dict.json", None, what, "open the folder of one split")
             return None
         folders = [path / name for name in (train, val) if name is not None]
@@ -183,7 +189,7 @@ def _part(folder: Path, column: str, image: str, faults: Faults) -> _Part | None
     image = image or (images[0] if images else "")
     column = column or next((name for known in _COLUMNS for name in others if name.casefold() == known), "")
     if image not in features or column not in features:
-        what = f"expected a column of images and one of labels, got {', '.join(map(shown, features)) or 'none'}"
+        what = f"expected a column of images and one of labels, got {', '.join(map(short, features)) or 'none'}"
         faults.add(info, None, what, "name them: datasets:PATH?image=NAME,column=NAME")
         return None
     declared = _declared(features[column])
@@ -204,7 +210,7 @@ def _part(folder: Path, column: str, image: str, faults: Faults) -> _Part | None
             try:
                 tags.append(_tags(value, declared))
             except ValueError as error:
-                faults.add(file, None, f"row {row}: {error} in {shown(column)}", "correct or remove the row")
+                faults.add(file, None, f"row {row}: {error} in {short(column)}", "correct or remove the row")
                 tags.append(())
             rows.append((number, row))
     return _Part(files, image, tuple(name for name in declared if name), tags, tuple(rows))
@@ -240,7 +246,7 @@ def _tags(value: Any, declared: Sequence[str]) -> tuple[str, ...]:
     if isinstance(value, dict):
         key = next((name for name in _INSIDE if name in value), None)
         if key is None:
-            raise ValueError(f"expected objects with categories, got {shown(list(value))}")
+            raise ValueError(f"expected objects with categories, got {short(list(value))}")
         return _tags(value[key], declared)
     if isinstance(value, list):
         return tuple(dict.fromkeys(tag for each in value for tag in _tags(each, declared)))
@@ -250,10 +256,10 @@ def _tags(value: Any, declared: Sequence[str]) -> tuple[str, ...]:
     if index == -1:  # no label, in datasets
         return ()
     if index is not None and not (0 <= index < len(declared) and declared[index]):
-        raise ValueError(f"expected a class from 0 to {len(declared) - 1}, got {shown(value)}")
+        raise ValueError(f"expected a class from 0 to {len(declared) - 1}, got {short(value)}")
     name = declared[index] if index is not None else class_of(value)
     if name is None:
-        raise ValueError(f"expected labels, got {shown(value)}")
+        raise ValueError(f"expected labels, got {short(value)}")
     return (name,)
 
 

@@ -23,7 +23,9 @@ from typing import Any, NamedTuple
 
 from deft.artifacts import whole_file
 from deft.contracts import InputError
-from deft.data.layouts.entries import Entry, shown
+from deft.data.layouts.entries import Entry
+from deft.guards.opening import open_regular
+from deft.guards.words import shown
 
 PREFIX = "shards:"
 MAX_SHARDS = 1_000_000
@@ -142,7 +144,7 @@ def _members(path: Path, wanted: Callable[[str], bool]) -> Iterator[dict[str, An
 
 def _opened(path: Path) -> tarfile.TarFile:
     try:
-        return tarfile.open(path, "r:")
+        return tarfile.open(fileobj=open_regular(path), mode="r:")
     except (tarfile.TarError, OSError, EOFError) as error:
         raise InputError(f"{path}: expected an uncompressed tar file, got {error}; recreate the shard") from None
 
@@ -170,7 +172,7 @@ def _content(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> b
 
 def _check_end(path: Path, offset: int) -> None:
     """Refuse a tar without a proper end: tarfile stops silently at anything that is not a header."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         file.seek(offset)
         mark, after = file.read(_BLOCK), file.read(_AFTER)
     if len(mark) < _BLOCK:

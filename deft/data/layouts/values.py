@@ -98,7 +98,7 @@ def class_of(value: Any) -> str | None:
     return name if name.isprintable() else None
 
 
-def shown(value: Any) -> str:
+def short(value: Any) -> str:
     """A value for a message, shortened."""
     if isinstance(value, int) and value.bit_length() > 200:
         return "a very large number"

@@ -12,6 +12,7 @@ from pathlib import Path
 from xml.parsers import expat
 
 from deft.data.faults import Faults
+from deft.guards.opening import UnreadableError, read_regular
 
 MAX_BYTES = 16 * 1024 * 1024
 """Largest annotation of a single image."""
@@ -65,12 +66,9 @@ def read_xml(path: Path, faults: Faults, start: Start, end: End, most: int = MAX
         most: largest file, in bytes.
     """
     try:
-        if path.stat().st_size > most:
-            faults.add(path, None, f"larger than {most} bytes", "no annotation is that large: check the file")
-            return False
-        text = _decoded(path.read_bytes(), path, faults)
-    except OSError as error:
-        faults.add(path, None, f"cannot be read ({error.strerror})", "check its path and permissions")
+        text = _decoded(read_regular(path, most), path, faults)
+    except UnreadableError as error:
+        faults.add(path, None, error.what, error.remedy)
         return False
     return text is not None and _parsed(text, path, faults, start, end)
 

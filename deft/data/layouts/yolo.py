@@ -28,7 +28,7 @@ from deft.data.layouts.name_lists import check_classes, read_names, read_text
 from deft.data.layouts.outlined import OutlinedImages
 from deft.data.layouts.outlines import Outline, Polygons
 from deft.data.layouts.photographs import EMPTY, Photograph, Thing, outlined_images
-from deft.data.layouts.values import class_of, is_nothing, number, shown, whole_number
+from deft.data.layouts.values import class_of, is_nothing, number, short, whole_number
 from deft.data.options import chosen_options
 
 _YAML = (".yaml", ".yml")
@@ -109,14 +109,14 @@ def _from_yaml(file: Path, faults: Faults) -> _Settings | None:
     listed = content.get("names") if isinstance(content, dict) else None
     pairs = dict(enumerate(listed)) if isinstance(listed, list) else listed
     if not isinstance(content, dict) or not isinstance(pairs, dict) or not pairs:
-        faults.add(file, None, f"expected names of the classes, got {shown(listed)}", "write names: [cat, dog]")
+        faults.add(file, None, f"expected names of the classes, got {short(listed)}", "write names: [cat, dog]")
         return None
     names: dict[int, str] = {}
     before = len(faults.errors)
     for key, value in pairs.items():
         index, name = whole_number(key), class_of(value)
         if index is None or index < 0 or name is None:
-            what = f"expected a number and a name of a class, got {shown(key)}: {shown(value)}"
+            what = f"expected a number and a name of a class, got {short(key)}: {short(value)}"
             faults.add(file, None, what, 'write names as text, in quotes if they are words such as "no"')
         else:
             names[index] = name
@@ -159,7 +159,7 @@ def _images(settings: _Settings, part: str, faults: Faults) -> tuple[ImageFiles 
     for entry in entries:
         place = _existing(entry, settings) if isinstance(entry, str) else None
         if place is None:
-            what = f"expected a folder or list of images as {part}, {shown(entry)} is not there"
+            what = f"expected a folder or list of images as {part}, {short(entry)} is not there"
             faults.add(settings.source, None, what, "correct the path, or put the images there")
             return None, []
         if place.is_dir():
@@ -221,7 +221,7 @@ def _things(file: Path, settings: _Settings, faults: Faults) -> list[Thing]:
             continue
         index = whole_number(words[0])
         if index is None or index not in settings.names:
-            what = f"expected a class from 0 to {max(settings.names, default=0)}, got {shown(words[0])}"
+            what = f"expected a class from 0 to {max(settings.names, default=0)}, got {short(words[0])}"
             faults.add(file, line, what, f"correct it, or name the class in {settings.source.name}")
             continue
         try:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from deft.contracts import InputError
-from deft.data.layouts.entries import Entry, image_of, shown, tags_of
+from deft.data.layouts.entries import Entry, image_of, tags_of
 
 
 def png(colour: tuple[int, int, int] = (10, 200, 30), kind: str = "PNG") -> bytes:
@@ -57,7 +57,3 @@ def test_tags_of_an_entry(suffix: str, content: bytes, tags: tuple[str, ...]) ->
 def test_what_is_no_list_of_tags_is_told(content: bytes) -> None:
     with pytest.raises(InputError, match=r'expected \{"tags": \["cow", \.\.\.\]\} in \.json, got'):
         tags_of(Entry("a", {"json": content}), "json")
-
-
-def test_a_key_of_any_bytes_can_be_printed() -> None:
-    assert shown("é\udcff") == "é\\udcff"

@@ -12,7 +12,7 @@ from deft.data.layouts.values import (
     identifier,
     is_nothing,
     number,
-    shown,
+    short,
     whole_number,
 )
 
@@ -81,8 +81,8 @@ def test_a_class_is_text_that_can_be_printed() -> None:
 
 
 def test_values_are_short_in_messages() -> None:
-    assert shown("é\n") == "'\\xe9\\n'" and len(shown("x" * 10_000)) <= 60 and "large" in shown(10**5000)
+    assert short("é\n") == "'\\xe9\\n'" and len(short("x" * 10_000)) <= 60 and "large" in short(10**5000)
     bomb: list[Any] = [1] * 9
     for _ in range(30):
         bomb = [bomb] * 9
-    assert len(shown(bomb)) <= 60
+    assert len(short(bomb)) <= 60

@@ -1,0 +1,117 @@
+"""The one way to open a file that is not this program's own: a regular file, within limits, and without waiting.
+
+Opening a named pipe waits until somebody writes into it, reading a device may never end, and a file may be larger than
+the memory. Each of them is told at once here, in one message that names the file.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+
+from deft.contracts import InputError
+from deft.guards.words import shown
+
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+_REASONS = {
+    errno.ELOOP: ("its links lead in a circle", "replace it by the file itself"),
+    errno.EACCES: ("no permission to read it", "ask its owner or change permissions"),
+    errno.EPERM: ("no permission to read it", "ask its owner or change permissions"),
+    errno.ENAMETOOLONG: ("its name is too long for this disk", "give it a shorter one"),
+}
+_RECORD = 256 * 1024 * 1024
+"""Largest JSON or text file that is read whole unless a caller allows more."""
+
+
+class UnreadableError(InputError):
+    """A file that cannot be opened, or is too large: ``what`` is wrong with it, and the ``remedy``."""
+
+    def __init__(self, path: str | os.PathLike[str], what: str, remedy: str) -> None:
+        super().__init__(f"{shown(path)}: {what}; {remedy}")
+        self.what, self.remedy = what, remedy
+
+
+def open_regular(path: str | os.PathLike[str]) -> io.BufferedReader:
+    """Open a regular file to read its bytes; links to one are followed.
+
+    Raises:
+        UnreadableError: it is missing, no regular file, or may not be read. Nothing is waited for.
+    """
+    try:
+        _refuse_kind(path, os.stat(path).st_mode)
+        # A pipe may have taken the file's place meanwhile: without O_NONBLOCK its opening would wait.
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except UnreadableError:
+        raise
+    except (OSError, ValueError) as error:
+        raise _told(path, error) from None
+    try:
+        _refuse_kind(path, os.fstat(handle).st_mode)
+    except BaseException:
+        os.close(handle)
+        raise
+    return os.fdopen(handle, "rb")
+
+
+def read_regular(path: str | os.PathLike[str], most: int = _RECORD) -> bytes:
+    """The bytes of a regular file.
+
+    Args:
+        path: the file.
+        most: number of bytes above which it is refused.
+
+    Raises:
+        UnreadableError: as for :func:`open_regular`, or the file is too large, or its storage fails.
+    """
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size <= most:
+            try:
+                content = file.read(most + 1)  # files of /proc have no size
+            except OSError as error:
+                raise _told(path, error) from None
+            size = len(content)
+        if size > most:
+            limit = f"{most / 1e6:,.0f} MB" if most >= 1e6 else f"{most:,} bytes"
+            raise UnreadableError(path, f"expected at most {limit}, got more", "name the right file")
+    return content
+
+
+def check_regular(path: str | os.PathLike[str]) -> None:
+    """Raise UnreadableError if the file is missing, no regular file, or may not be read."""
+    open_regular(path).close()
+
+
+def exists(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a file, folder or anything else with this name; False also if nobody may know.
+
+    A link whose target is missing exists: it is told when it is opened.
+    """
+    try:
+        os.lstat(path)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _refuse_kind(path: str | os.PathLike[str], mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        came = next((kind for is_kind, kind in _KINDS if is_kind(mode)), "something else")
+        raise UnreadableError(path, f"cannot be opened (expected a file, got {came})", "name a file, or remove it")
+
+
+def _told(path: str | os.PathLike[str], error: OSError | ValueError) -> UnreadableError:
+    if not isinstance(error, OSError):  # a zero byte in the name, or letters that the disk's encoding lacks
+        return UnreadableError(path, f"cannot be opened ({error})", "correct its name")
+    if error.errno == errno.ENOENT and os.path.islink(path):
+        return UnreadableError(path, "a link to a file that is not there", "correct or remove the link")
+    why = f"cannot be opened ({error.strerror or error})"
+    return UnreadableError(path, *_REASONS.get(error.errno or 0, (why, "check its path and permissions")))
