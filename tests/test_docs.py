@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 AROUND = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 PAGES = [*(ROOT / name for name in AROUND), *sorted((ROOT / "docs").glob("*.md"))]
 VERBS = (
-    *("run", "recipes", "check", "predict", "seeds", "tune", "join", "report", "study"),
+    *("run", "recipes", "check", "predict", "seeds", "tune", "join", "report", "study", "verify"),
     *("import-labels", "import-contexts", "demo", "voc-submit"),
 )
 BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)

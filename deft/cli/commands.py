@@ -109,6 +109,7 @@ def recipes(given: argparse.Namespace) -> int:
 def check(given: argparse.Namespace) -> int:
     """List the classes and every fault of a dataset."""
     from deft.data.check import look_at
+    from deft.data.faults import counted
     from deft.data.overview import overview
 
     with _bar("reading") as progress:
@@ -118,7 +119,7 @@ def check(given: argparse.Namespace) -> int:
     for fault in faults:
         print(fault)
     fatal = sum(not fault.warning for fault in faults)
-    print(f"{fatal} faults, {len(faults) - fatal} warnings" if faults else "no faults")
+    print(f"{counted(fatal, 'fault')}, {counted(len(faults) - fatal, 'warning')}" if faults else "no faults")
     return 2 if fatal else 0
 
 
@@ -218,6 +219,7 @@ def report(given: argparse.Namespace) -> int:
 
 def verify(given: argparse.Namespace) -> int:
     """Check a finished run folder."""
+    from deft.data.faults import counted
     from deft.runner.verify import verify
 
     found = verify(given.run)
@@ -225,7 +227,7 @@ def verify(given: argparse.Namespace) -> int:
         print(damage)
     if found.unknown:
         print(f"without hashes, as in earlier versions: {', '.join(found.unknown)}")
-    wrong = f"{len(found.wrong)} faults" if found.wrong else "no faults"
+    wrong = counted(len(found.wrong), "fault") if found.wrong else "no faults"
     print(f"{found.files} files compared, {wrong}")
     return 2 if found.wrong else 0
 

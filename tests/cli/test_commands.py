@@ -158,7 +158,7 @@ def test_check_counts_faults_and_warnings(call: Call, own_voc: Path) -> None:
     first, cat, cow, dog, remark, count = out.splitlines()
     assert (code, first) == (0, "3 classes, 4 training images, 2 held out")
     assert [line.split(": ")[1] for line in (cat, cow, dog)] == ["img_00, img_03", "img_01, img_03", "img_02"]
-    assert "warning: class 'dog' is on a single training image" in remark and count == "0 faults, 1 warnings"
+    assert "warning: class 'dog' is on a single training image" in remark and count == "0 faults, 1 warning"
     (own_voc / "SegmentationClass" / "img_01.png").unlink()
     code, out, _ = call("check", f"voc:{own_voc}")
     *_, remark, _, count = out.splitlines()
@@ -167,7 +167,7 @@ def test_check_counts_faults_and_warnings(call: Call, own_voc: Path) -> None:
     broken = own_voc / "JPEGImages" / "img_00.jpg"
     broken.write_bytes(b"no image")
     code, out, _ = call("check", f"voc:{own_voc}")
-    assert code == 2 and out.splitlines()[-1] == "1 faults, 1 warnings"
+    assert code == 2 and out.splitlines()[-1] == "1 fault, 1 warning"
     assert [line.split(": ")[0] for line in out.splitlines() if "img_00" in line and line[0] != " "] == [str(broken)]
 
 

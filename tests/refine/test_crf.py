@@ -108,7 +108,7 @@ def test_unary_energies_of_labels_and_probabilities() -> None:
 
 
 def test_wrong_shapes_and_settings_are_refused() -> None:
-    with pytest.raises(ValueError, match="standard deviations of the CRF"):
+    with pytest.raises(ValueError, match=r"bilateral_srgb: expected a number above 0 to 1,000,000, got 0"):
         DenseCrf(bilateral_srgb=0)
     with pytest.raises(ValueError, match="iterations"):
         DenseCrf(iterations=-1)

@@ -285,12 +285,12 @@ def test_classes_and_remarks_are_told_before_anything_is_made(
     (own_folder / "labels.csv").write_text(
         "file_name;tags\nimg_00;cat\nimg_01;cow\nimg_02;dog\nimg_03;cat|cow\nimg_04;dog\nimg_05;cat\n"
     )
-    with pytest.raises(InputError, match="expected the folder of a run, there is none"):
+    with pytest.raises(InputError, match=r"expected the folder of a run, found no run\.json in it"):
         deft.run(tiny(cam()), f"folder:{own_folder}", tmp_path / "run", reuse=[tmp_path / "nope"])
     assert not (tmp_path / "run").exists() and capsys.readouterr().err == ""
-    (tmp_path / "run").write_text("no folder")
-    with pytest.raises(InputError):
-        deft.run(tiny(cam()), f"folder:{own_folder}", tmp_path / "run")
+    without_weights = replace(tiny(cam()), weights=str(tmp_path / "none"))
+    with pytest.raises(InputError, match="none"):
+        deft.run(without_weights, f"folder:{own_folder}", tmp_path / "run")
     told = capsys.readouterr().err
     assert told.startswith("3 classes, 4 training images, 2 held out\n  cat  2 images, 1 held out: img_00, img_03\n")
     assert "columns are read as separated by ';'" in told and "labels are read as separated by '|'" in told
@@ -368,9 +368,12 @@ def test_the_record_holds_what_a_second_run_has_to_agree_with(folder_data: Path)
 def test_what_is_no_run_cannot_be_opened_again(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"expected a run folder, found no run\.json"):
         reopen(tmp_path)
-    write_json(tmp_path / "run.json", {"data": {"given": ""}, "settings": {}})
+    write_json(tmp_path / "run.json", {"data": {"given": "demo:"}, "settings": {}})
+    with pytest.raises(InputError, match="found no entry 'recipe' in it; restore the file"):
+        reopen(tmp_path)
+    write_json(tmp_path / "run.json", {"recipe": "cam", "data": {"given": ""}, "settings": {}})
     with pytest.raises(InputError, match="its data was given in Python and has no name"):
         reopen(tmp_path)
-    write_json(tmp_path / "run.json", {"data": {"given": "demo:"}, "settings": plain(cam().seeds)})
+    write_json(tmp_path / "run.json", {"recipe": "cam", "data": {"given": "demo:"}, "settings": plain(cam().seeds)})
     with pytest.raises(InputError, match=r"expected a pipeline in its run\.json"):
         reopen(tmp_path)
