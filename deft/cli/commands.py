@@ -50,6 +50,7 @@ def join(given: argparse.Namespace) -> int:
 def study(given: argparse.Namespace) -> int:
     """Make a table or figure."""
     from deft.studies import STUDIES, StudyRunner
+    from deft.studies.outcome import refuse_foreign
 
     if given.study not in STUDIES:
         near = difflib.get_close_matches(given.study, STUDIES, n=1, cutoff=0.0)
@@ -67,6 +68,7 @@ def study(given: argparse.Namespace) -> int:
         command=given.command,
         published=given.thresholds == "paper",
     )
+    refuse_foreign(given.out, given.study)
     outcome = STUDIES[given.study](runner)
     print(f"study: {runner.publish(outcome)}")
     for failure in outcome.failures:

@@ -76,7 +76,6 @@ def write(outcome: Outcome, folder: Path, facts: Mapping[str, str]) -> Path:
     Returns:
         Path of the page, ``folder/NAME.md``.
     """
-    refuse_foreign(folder, outcome.name)
     for plot in outcome.plots:
         atomic_write(folder / f"{outcome.name}-{plot.name}.png", plot.png)
     content = {"study": outcome.name, "facts": dict(facts), "open": outcome.open, "failures": list(outcome.failures)}
@@ -87,7 +86,7 @@ def write(outcome: Outcome, folder: Path, facts: Mapping[str, str]) -> Path:
 
 
 def refuse_foreign(folder: Path, study: str) -> None:
-    """Refuse to write over a page that is no study's.
+    """Refuse a folder in which a study would write over a page that is no study's; asked before anything is made.
 
     Raises:
         InputError: files named after the study are there, and its numbers are not.

@@ -371,9 +371,12 @@ def test_what_is_no_run_cannot_be_opened_again(tmp_path: Path) -> None:
     write_json(tmp_path / "run.json", {"data": {"given": "demo:"}, "settings": {}})
     with pytest.raises(InputError, match="found no entry 'recipe' in it; restore the file"):
         reopen(tmp_path)
-    write_json(tmp_path / "run.json", {"recipe": "cam", "data": {"given": ""}, "settings": {}})
+    data = {"given": "", "images": 1, "held out": 0, "classes": ["cow"]}
+    write_json(tmp_path / "run.json", {"recipe": "cam", "data": data, "settings": {}})
     with pytest.raises(InputError, match="its data was given in Python and has no name"):
         reopen(tmp_path)
-    write_json(tmp_path / "run.json", {"recipe": "cam", "data": {"given": "demo:"}, "settings": plain(cam().seeds)})
+    write_json(
+        tmp_path / "run.json", {"recipe": "cam", "data": data | {"given": "demo:"}, "settings": plain(cam().seeds)}
+    )
     with pytest.raises(InputError, match=r"expected a pipeline in its run\.json"):
         reopen(tmp_path)

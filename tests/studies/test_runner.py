@@ -249,16 +249,23 @@ def test_a_watched_run_trains_its_own_classifier(done: Path, folder_data: Path, 
 
 
 def test_the_command_exits_with_2_when_a_run_failed(
-    folder_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    diverging = ("refine.plan.optimiser.lr=1e30", "refine.plan.min_steps=4")
-    settings = [word for item in (*TINY, *REFINE, *diverging) for word in ("--set", item)]
+    make = StudyRunner.make
+
+    def diverges(self: StudyRunner, row: Row, seed: int) -> None:
+        if row.name == "irn":
+            raise InputError("refine: the loss of step 3 is nan")
+        make(self, row, seed)
+
+    monkeypatch.setattr(StudyRunner, "make", diverges)
+    settings = [word for item in TINY for word in ("--set", item)]
     words = ["study", "masks", "--data", f"folder:{folder_data}", "--out", str(tmp_path), "--seeds", "1"]
     assert main([*words, "--systems", "irn", "cam", *settings]) == 2
     captured = capsys.readouterr()
     text = (tmp_path / "masks.md").read_text()
     assert "| cam | 1 |" in text
-    assert "deft: failed: irn, seed 0: " in captured.err
+    assert "deft: failed: irn, seed 0: refine: the loss of step 3 is nan" in captured.err
     assert "| irn | failed |" in text
 
 
@@ -310,3 +317,13 @@ def test_two_processes_share_the_work_and_a_killed_one_loses_nothing(folder_data
     assert "Not finished" not in (tmp_path / "localisation.md").read_text()
     for seed in ("0", "1"):
         assert len(list((tmp_path / "runs" / seed).glob("*/scores.json"))) == 2
+
+
+@pytest.mark.parametrize("mine", ["masks.json", "masks.md", "masks.html"])
+def test_a_page_of_somebody_else_is_not_written_over(
+    mine: str, folder_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / mine).write_text('{"study": "of birds"}')
+    assert main(["study", "masks", "--data", f"folder:{folder_data}", "--out", str(tmp_path)]) == 2
+    assert "expected a new folder or the study's own, got a masks.json, .md or .html" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [mine]
