@@ -17,13 +17,15 @@ from deft.evaluate.pictures import PICTURES, held_out_pictures, pictures, tagged
 from deft.evaluate.precision import sentence
 from deft.evaluate.refinement import sentence as harm
 from deft.metrics import Coverage, class_by_class, class_by_context
-from deft.report.data import HOW, Comparison, Curve, ReportData, Score, SplitFacts, StageRow
+from deft.report.data import HOW, Comparison, Curve, DoubtfulTag, ReportData, Score, SplitFacts, StageRow
 from deft.report.html import render
 from deft.stages.context import Run
 from deft.stages.make import predict_some
 from deft.thresholds import read_tuned
 
 EXTREMES = 4
+MOST_SHOWN = 24
+"""Doubtful tags that are shown with their image."""
 
 MADE = {
     "classifier": "learns which tags fit an image",
@@ -92,8 +94,20 @@ def collect(run: Run) -> ReportData:
         contexts=contexts,
         groups=_groups(scores),
         coverage=Coverage.from_json(scores["coverage"]) if "coverage" in scores else None,
+        doubtful=tuple(_doubtful(run, scores)),
+        doubted=int(scores.get("doubtful", {}).get("doubted", 0)),
         warnings=tuple(_warnings(run, scores)),
     )
+
+
+def _doubtful(run: Run, scores: dict[str, Any]) -> list[DoubtfulTag]:
+    """The doubtful tags of a run, the first of them with their images."""
+    found = []
+    places = {name: index for index, name in enumerate(run.train.names)}
+    for rank, tag in enumerate(scores.get("doubtful", {}).get("tags", [])):
+        picture = run.train[places[tag["image"]]].image if rank < MOST_SHOWN else None
+        found.append(DoubtfulTag(tag["image"], tag["class"], tag["given"], picture))
+    return found
 
 
 def _place(given: str) -> str:

@@ -20,6 +20,7 @@ from deft.artifacts import load_mask, load_seeds, read_json, write_json
 from deft.contracts import Dataset, InputError, Sample
 from deft.engine.infer import for_each
 from deft.engine.method import OpenLabels, learning
+from deft.evaluate.doubtful import doubtful_tags
 from deft.evaluate.precision import compare, sentence
 from deft.evaluate.refinement import check_refinement
 from deft.evaluate.refinement import sentence as harm
@@ -67,6 +68,8 @@ def evaluate(run: Run) -> Scores:
         scores["refinement"] = refinement
         if refinement["harmed"] and "train" not in scores:
             print(f"warning: {harm(refinement)}", file=sys.stderr)
+    if doubtful := doubtful_tags(run):
+        scores["doubtful"] = doubtful
     if precision := compare(run):
         scores["precision"] = precision
         print(sentence(precision), file=sys.stderr)

@@ -111,6 +111,19 @@ class PictureRow:
     """IoU of this image alone, if the row was chosen by it."""
 
 
+@dataclass(frozen=True, eq=False)
+class DoubtfulTag:
+    """A tag of a training image that is likely wrong or missing."""
+
+    image: str
+    name: str
+    """The class."""
+    given: bool
+    """Whether the image is tagged with it, and so likely wrongly."""
+    picture: NDArray[np.uint8] | None = None
+    """The image, RGB (H, W, 3); None for those that are only named."""
+
+
 @dataclass(frozen=True)
 class Comparison:
     """A table of scores: systems or measures in rows, groups or splits in columns."""
@@ -157,6 +170,10 @@ class ReportData:
     """Scores of this run on named parts of a split (aligned, conflicting)."""
     comparisons: tuple[Comparison, ...] = ()
     """Scores of several systems."""
+    doubtful: tuple[DoubtfulTag, ...] = ()
+    """Tags to look at again, the most doubtful first."""
+    doubted: int = 0
+    """Number of doubtful tags, with those that are not listed."""
     coverage: Coverage | None = None
     """Coverage of the final masks, if there is no ground truth to score them with."""
     warnings: tuple[str, ...] = ()

@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from deft.artifacts import palette
 from deft.report import plots, tables
-from deft.report.data import PictureRow, ReportData
+from deft.report.data import DoubtfulTag, PictureRow, ReportData
 from deft.report.embed import picture_uri, uri
 from deft.report.sheet import Sheet
 from deft.report.summary import headline, percent, shorten, summary
@@ -64,6 +64,7 @@ def render(data: ReportData) -> str:
         value_of={name: value for value, name in enumerate(data.classes, 1)},
         legend=_legend(data),
         galleries=_galleries(data),
+        doubtful=[(tag, _thumbnail(tag)) for tag in data.doubtful],
         loss_charts=[(stage, _chart(plots.loss_chart(terms))) for stage, terms in data.losses.items()],
         threshold_chart=_chart(plots.threshold_chart(data.curves)) if data.curves else None,
         cooccurrences=[
@@ -196,6 +197,10 @@ def _galleries(data: ReportData) -> list[dict[str, object]]:
         for name, title, words, rows, most in wanted
         if rows
     ]
+
+
+def _thumbnail(tag: DoubtfulTag) -> str | None:
+    return None if tag.picture is None else picture_uri(np.asarray(tag.picture), 148)
 
 
 def _row(row: PictureRow) -> dict[str, object]:
