@@ -29,10 +29,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deft.artifacts import read_json, write_json
+from deft.classify.classifier import ClassifierNetwork
 from deft.classify.deft import DeftHead, DeftModule
 from deft.classify.linear import BackgroundHead, LinearHead
 from deft.classify.swap_forms import MlpSwap, ObjectSwap
-from deft.contracts import IGNORE
+from deft.contracts import IGNORE, Dataset
 from deft.engine.head import Head
 from deft.settings import assign
 from deft.stages.context import Run
@@ -130,13 +131,17 @@ def measured(run: Run) -> dict[str, Any]:
     scores = read_json(run.out.path / "scores.json")["train"]["seeds"]
     found = {"swept": scores["swept"]["miou"], "auto": scores["used"]["miou"], "threshold": scores["used"]["threshold"]}
     network = run.trained_classifier()
+    return found | attention(network, run.train) if isinstance(network.head, DeftModule) else found
+
+
+def attention(network: ClassifierNetwork, data: Dataset, every: int = 3) -> dict[str, dict[str, float]]:
+    """Of both attentions of a DEFT classifier: how well they order cells, and how sharp they are."""
     head = network.head
-    if not isinstance(head, DeftModule):
-        return found
+    assert isinstance(head, DeftModule)
     orders: dict[str, list[float]] = {"object": [], "background": []}
     perplexity: dict[str, list[float]] = {"object": [], "background": []}
-    for index in range(0, len(run.train), 3):
-        sample = run.train[index]
+    for index in range(0, len(data), every):
+        sample = data[index]
         if sample.mask is None:
             continue
         image = torch.from_numpy(sample.image.copy()).permute(2, 0, 1)[None]
@@ -144,14 +149,14 @@ def measured(run: Run) -> dict[str, Any]:
             features = network.backbone(image)[-1].float()
         height, width = features.shape[-2:]
         truth = F.interpolate(torch.from_numpy(sample.mask.copy())[None, None].float(), (height, width))[0, 0].flatten()
-        for side, attention in attentions(head, features).items():
+        for side, weights in attentions(head, features).items():
             kept = (truth != IGNORE).numpy()
-            value = area_under_curve(attention.numpy()[kept], (truth.numpy()[kept] > 0))
+            value = area_under_curve(weights.numpy()[kept], (truth.numpy()[kept] > 0))
             if value is not None:
                 orders[side].append(value)
-            entropy = float(-(attention * attention.clamp(min=1e-9).log()).sum())
-            perplexity[side].append(float(np.exp(entropy)) / len(attention))
-    return found | {
+            entropy = float(-(weights * weights.clamp(min=1e-9).log()).sum())
+            perplexity[side].append(float(np.exp(entropy)) / len(weights))
+    return {
         "order": {side: statistics.fmean(values) for side, values in orders.items()},
         "perplexity": {side: statistics.fmean(values) for side, values in perplexity.items()},
     }

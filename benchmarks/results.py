@@ -6,13 +6,12 @@ texts with the files.
 
 from __future__ import annotations
 
-import json
-import statistics
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from results_data import BACKBONES, HERE, PLAIN, STUDIES, Json, Study, read, scores
+from results_data import BACKBONES, HERE, PLAIN, STUDIES, Json, Study, interval, read, scores
 from results_pictures import pictures
+from results_sections import advcam, context, costs, leaning, mechanism, readings, sampled, twins
 
 from deft.artifacts import atomic_write
 from deft.studies.outcome import NOTHING, cell
@@ -67,7 +66,17 @@ def page() -> str:
     parts = [INTRODUCTION.strip().replace("{data}", data(known)), claims(known)]
     for study in STUDIES:
         parts.append(table(study, known))
-    parts += [context(), leaning(), readings(), mechanism(), costs(), missing(known), NOT_RUN.strip()]
+    parts += [
+        advcam(),
+        context(),
+        leaning(),
+        readings(),
+        mechanism(),
+        twins(),
+        costs(),
+        missing(known),
+        NOT_RUN.strip(),
+    ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -117,11 +126,6 @@ VOC 2012, COCO, ResNet-50 and any GPU. [protocols.md](protocols.md#hours-to-expe
 estimates the hours of every stage and study on a GPU; AdvCAM is most of them. COCO's training split is eight times as
 large as VOC's. On two CPU cores neither is feasible.
 """
-
-
-def interval(found: Json) -> str:
-    """A difference with its interval."""
-    return f"{100 * found['mean']:+.1f} ({100 * found['low']:+.1f} to {100 * found['high']:+.1f})"
 
 
 def table(study: Study, known: Mapping[str, Mapping[str, Json]]) -> str:
@@ -220,6 +224,9 @@ def claims(known: Mapping[str, Mapping[str, Json]]) -> str:
                 continue
             rows = known[claim.study].get(backbone, {}).get("found", {})
             found = rows.get(claim.row, {}).get("against", {}).get(claim.base)
+            if claim.row == "advcam_deft" and claim.study == "localisation":
+                sample = read(f"msrc/{backbone}/advcam.json")
+                found = sampled(sample, claim.row, claim.base) if sample else None
             cells.append("open" if found is None else verdict(found))
         lines.append(f"| {claim.text} | {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -229,165 +236,6 @@ def verdict(found: Json) -> str:
     """Whether a difference is one."""
     judged = "held" if found["low"] > 0 else "**contradicted**" if found["high"] < 0 else "undecided"
     return f"{judged}, {interval(found)} [{len(found['seeds'])}]"
-
-
-def context() -> str:
-    """Table 3: classes with their usual context, before and after DEFT."""
-    results = {backbone: found for backbone in BACKBONES if (found := read(f"msrc/{backbone}/context.json"))}
-    if not results:
-        return ""
-    lines = [
-        "## Classes with their usual context (Table 3)",
-        "",
-        "IoU of the class on its photographs that show the context: seeds at the best threshold of the split, and "
-        "masks at the run's threshold.",
-    ]
-    for backbone, one in results.items():
-        known = one["found"]
-        systems = [name for name in ("irn", "irn_deft") if known.get(name)]
-        pairs = list(dict.fromkeys(pair for name in systems for run in known[name].values() for pair in run))
-        lines += ["", f"[{BACKBONES[backbone]}](../benchmarks/msrc/{backbone}/context.md):", ""]
-        lines += [
-            f"| class, context | {' | '.join(f'{kind}, `{name}`' for kind in ('seeds', 'masks') for name in systems)} |"
-        ]
-        lines += ["|---" * (1 + 2 * len(systems)) + "|"]
-        for pair in pairs:
-            cells = [
-                cell([run.get(pair, {}).get("with", {}).get(kind, {}).get("class") for run in known[name].values()])
-                for kind in ("seeds", "masks")
-                for name in systems
-            ]
-            lines.append(f"| {pair} | {' | '.join(cells)} |")
-    lines += ["", "![IoU of each class on its photographs with the context, plain CAM and DEFT](results/context.png)"]
-    return "\n".join(lines)
-
-
-def leaning() -> str:
-    """What each class leans on, before and after DEFT."""
-    results = {backbone: found for backbone in BACKBONES if (found := read(f"msrc/{backbone}/leaning.json"))}
-    if not results:
-        return ""
-    lines = [
-        "## What each class leans on, before and after DEFT",
-        "",
-        "The share of a context's pixels that the seeds give to the class, on the training photographs of the class "
-        "that show the context: seeds of boats that lie on the water. Context masks are seen by no run. The pairs in "
-        "which plain CAM takes most:",
-        "",
-        "![Share of each context that is taken by the seeds of a class, plain CAM and DEFT](results/leaning.png)",
-    ]
-    for backbone, one in results.items():
-        both = {pair: found for pair, found in one["found"].items() if len(found) == 2}
-        means = {pair: [statistics.fmean(values) for values in found.values()] for pair, found in both.items()}
-        less = sum(after < before for before, after in means.values())
-        before, after = (statistics.fmean(values) for values in zip(*means.values(), strict=True))
-        lines += [
-            "",
-            f"{BACKBONES[backbone]}: in {less} of {len(means)} pairs DEFT takes less of the context; in the mean over "
-            f"pairs {100 * before:.1f} % before and {100 * after:.1f} % after "
-            f"([all pairs](../benchmarks/msrc/{backbone}/leaning.json)).",
-        ]
-    return "\n".join(lines)
-
-
-def readings() -> str:
-    """How the maps are best read."""
-    known = read("readings.json")
-    if not known:
-        return ""
-    lines = [
-        "## How the maps are read",
-        "",
-        "Eq. 7 leaves open how logits are brought to the scale of its 1. The same classifiers, read in every way: mIoU "
-        "at the best threshold, in brackets at the one chosen without masks and at Otsu's; means over the classifiers "
-        "in [readings.md](../benchmarks/readings.md).",
-        "",
-    ]
-    groups = {"images trained on": "train", "held-out images": "held out"}
-    found: Json = known["found"]
-    names = list(dict.fromkeys(name for one in found.values() for name in one["readings"]))
-    lines += ["| reading | " + " | ".join(groups) + " |", "|---" * (1 + len(groups)) + "|"]
-    for name in names:
-        cells = []
-        for part in groups.values():
-            runs = [
-                one["readings"][name]
-                for run, one in found.items()
-                if run.endswith(f", {part}") and name in one["readings"]
-            ]
-            means = (
-                [statistics.fmean(100 * run[at][1] for run in runs) for at in ("best", "both", "Otsu")] if runs else []
-            )
-            cells.append(f"{means[0]:.1f} ({means[1]:.1f}, {means[2]:.1f})" if means else NOTHING)
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    for title, part in groups.items():
-        shares = [one["negative"] for run, one in found.items() if run.endswith(f", {part}") and one["negative"]]
-        if shares:
-            objects, grounds = (
-                100 * statistics.fmean(one[side] for one in shares) for side in ("object", "background")
-            )
-            lines += [
-                "",
-                f"On {title}, the background score is negative in {objects:.0f} % of the cells of the object and "
-                f"{grounds:.0f} % of those of the background.",
-            ]
-    lines += ["", "![mIoU of every reading, mean over all classifiers and images](results/readings.png)"]
-    return "\n".join(lines)
-
-
-def mechanism() -> str:
-    """Variants of attention and swaps."""
-    files = {path.stem: json.loads(path.read_text()) for path in sorted((HERE / "mechanism").glob("*.json"))}
-    if not files:
-        return ""
-    lines = ["## Why DEFT's maps are better, and what the swaps do", ""]
-    for name, known in files.items():
-        split, backbone = name.split("-", 1)
-        lines += [
-            f"{BACKBONES[backbone]}, trained on and scored on `{split}`:",
-            "",
-            "| variant | seeds | auto (swept) | object attention: order, perplexity | background attention |",
-            "|---|---|---|---|---|",
-        ]
-        for variant, runs in known["found"].items():
-            values = list(runs.values())
-            attention = [
-                ", ".join(
-                    f"{statistics.fmean(one[what][side] for one in values):.2f}" for what in ("order", "perplexity")
-                )
-                if all("order" in one for one in values)
-                else NOTHING
-                for side in ("object", "background")
-            ]
-            scored = f"{cell([one['auto'] for one in values])} ({cell([one['swept'] for one in values])})"
-            lines.append(f"| {variant} | {len(values)} | {scored} | {attention[0]} | {attention[1]} |")
-        lines += ["", f"![Seeds of every variant, mIoU](results/mechanism-{name}.png)", ""]
-    return "\n".join(lines).rstrip()
-
-
-def costs() -> str:
-    """Seconds of every row, if they were measured."""
-    spent: dict[str, dict[str, float]] = {}
-    for backbone in BACKBONES:
-        for system, seeds in read(f"msrc/{backbone}/seconds.json").items():
-            stages: dict[str, list[float]] = {}
-            for run in seeds.values():
-                for stage, seconds in run.items():
-                    stages.setdefault(stage, []).append(seconds)
-            spent.setdefault(system, {})[backbone] = sum(min(values) for values in stages.values())
-    if not spent:
-        return ""
-    lines = [
-        "## What each row costs",
-        "",
-        "Seconds on one thread, all stages that were made, the least of the seeds:",
-        "",
-    ]
-    lines += ["| row | " + " | ".join(BACKBONES.values()) + " |", "|---" * (1 + len(BACKBONES)) + "|"]
-    for system, costs in spent.items():
-        cells = [f"{costs[backbone]:.0f}" if backbone in costs else NOTHING for backbone in BACKBONES]
-        lines.append(f"| `{system}` | {' | '.join(cells)} |")
-    return "\n".join(lines)
 
 
 def missing(known: Mapping[str, Mapping[str, Json]]) -> str:

@@ -56,3 +56,8 @@ def read(name: str) -> Json:
 def scores(found: Json, key: str) -> list[float | None]:
     """One score of a row, by seed."""
     return [one.get(key) for one in found.get("seeds", {}).values()]
+
+
+def interval(found: Json) -> str:
+    """A difference with its interval."""
+    return f"{100 * found['mean']:+.1f} ({100 * found['low']:+.1f} to {100 * found['high']:+.1f})"
