@@ -42,13 +42,20 @@ class Sample:
     name: str
     """Unique in its dataset; any characters a file name may contain, and ``/`` between folders."""
     image: NDArray[np.uint8]
-    """RGB, (H, W, 3), upright (EXIF applied)."""
+    """RGB, (H, W, 3), upright (EXIF applied); a run reads large photographs scaled down (``Pipeline.max_side``)."""
     labels: NDArray[np.bool_]
     """Multi-hot, (K,)."""
     mask: NDArray[np.uint8] | None = None
     """Ground truth, (H, W): 0 background, k + 1 for class k, 255 ignore; None if unknown."""
     context: NDArray[np.uint8] | None = None
     """Ground truth of contexts, (H, W): 0 object, j + 1 for context j, 255 ignore; None if unknown."""
+    photograph: tuple[int, int] | None = None
+    """(H, W) of the photograph if ``image`` is scaled down; ``mask`` and ``context`` then have this size. Else None."""
+
+    @property
+    def full_size(self) -> tuple[int, int]:
+        """(H, W) of the photograph and of its masks."""
+        return self.photograph or (self.image.shape[0], self.image.shape[1])
 
 
 @runtime_checkable
@@ -119,6 +126,14 @@ class SeedMaps:
     """(H, W) of the image."""
     scores: tuple[float, ...] = ()
     """The classifier's probability of each of the K classes, in [0, 1]; empty if there is no classifier."""
+    photograph: tuple[int, int] | None = None
+    """(H, W) of the photograph if the image was scaled down from it, else None. Methods leave it None: the stages
+    fill it in."""
+
+    @property
+    def full_size(self) -> tuple[int, int]:
+        """(H, W) of the photograph, which is the size of its masks."""
+        return self.photograph or self.size
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,11 @@ from typing import Annotated
 
 from deft.classify.classifier import Classifier
 from deft.contracts import InputError
+from deft.data.scaling import MAX_SIDE
 from deft.engine.method import Refiner, SeedMethod
 from deft.engine.precision import AUTO, WORDS
 from deft.extend.members import check_refiner, check_seed_method
-from deft.ranges import Range, check_ranges
+from deft.ranges import MaxSide, Range, check_ranges
 from deft.seeds.cam import Cam
 from deft.segment.deeplab import DeepLab
 from deft.segment.inference import Inference
@@ -42,6 +43,10 @@ class Pipeline:
     """``32-true``, ``bf16-mixed`` or ``16-mixed``, for training and inference; ``auto`` takes the fastest on the
     machine where the run begins (:mod:`deft.engine.precision`)."""
     seed: Annotated[int, Range(0, 2**32 - 1)] = 0
+    max_side: MaxSide = MAX_SIDE
+    """Photographs whose longer side has more pixels are scaled down to it when they are read, in every stage
+    (:mod:`deft.data.working_size`); masks and predictions have the photographs' full size all the same. None reads
+    them as they are."""
 
     def __post_init__(self) -> None:
         """Refuse methods that lack a member, and thresholds that are not swept, before any training."""

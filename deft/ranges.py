@@ -68,6 +68,10 @@ MultipleRange = Annotated[tuple[float, float], Range(0, 16, above=True, rising=T
 Count = Annotated[int, Range(1, 1_000_000)]
 """A number of things, at least one."""
 
+SIDES = Range(32, 65_536)
+MaxSide = Annotated[int, SIDES] | None
+"""The longer side at which photographs are read, in pixels; None for any."""
+
 
 class RangeError(InputError):
     """A setting that is out of its range."""

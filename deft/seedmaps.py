@@ -1,13 +1,16 @@
-"""Seed maps: their grid, enlarging them to the pixels of the image, and thresholding them to masks.
+"""Seed maps: their grid, enlarging them to the pixels of image and photograph, and thresholding them to masks.
 
 Cell i of the grid is centred on pixel ``i * STRIDE``, in both directions. A mask pixel has its strongest class, the
 first one in a tie, if the score of that class is above the threshold, and is background otherwise. Scores and threshold
 are compared in float32 and strictly: a score equal to the threshold is background.
+
+Where an image was scaled down from its photograph, scores are enlarged once more, and then compared: a mask at full
+size has outlines as smooth as the scores, not the steps of the smaller image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
 
 STRIDE = 4
 """Pixels per cell of the grid of seed maps."""
+_BAND = 8_000_000
+"""Floats in memory at once while maps are enlarged to a photograph (32 MB)."""
 
 
 def grid(size: tuple[int, int], stride: int = STRIDE) -> tuple[int, int]:
@@ -53,6 +58,65 @@ def upsample(seeds: SeedMaps, stride: int = STRIDE) -> Tensor:
     bottom, right = (rows - 1) * stride + 1, (columns - 1) * stride + 1
     fine = F.interpolate(seeds.maps[None].float(), size=(bottom, right), mode="bilinear", align_corners=True)[0]
     return F.pad(fine, (0, width - right, 0, height - bottom), mode="replicate")
+
+
+def enlarged(seeds: SeedMaps) -> Iterator[tuple[slice, Tensor]]:
+    """Scores at the size of the photograph, a band of rows at a time.
+
+    Args:
+        seeds: maps of an image.
+
+    Yields:
+        Rows and float32 (P, rows, W). There is one band, that of :func:`upsample`, if the image is the photograph.
+    """
+    maps = upsample(seeds)
+    if seeds.full_size == seeds.size:
+        yield slice(0, seeds.size[0]), maps
+    else:
+        yield from bands(maps, seeds.full_size)
+
+
+def bands(maps: Tensor, size: tuple[int, int]) -> Iterator[tuple[slice, Tensor]]:
+    """Resize maps (P, h, w) bilinearly to (P, H, W), a band of rows at a time; yields rows and (P, rows, W).
+
+    Args:
+        maps: float, on any device.
+        size: (H, W) wanted.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    height, width = size
+    planes, h, _ = maps.shape
+    step = max(1, _BAND // (max(1, planes) * width))
+    for top in range(0, height, step):
+        rows = torch.arange(top, min(top + step, height), device=maps.device)
+        if not planes:
+            yield slice(top, top + len(rows)), maps.new_zeros((0, len(rows), width))
+            continue
+        source = ((rows + 0.5) * (h / height) - 0.5).clamp(0, h - 1)
+        upper = source.floor().long()
+        lower = (upper + 1).clamp(max=h - 1)
+        share = (source - upper)[:, None]
+        band = torch.lerp(maps[:, upper], maps[:, lower], share.to(maps.dtype))
+        band = F.interpolate(band[None], size=(len(rows), width), mode="bilinear", align_corners=False)[0]
+        yield slice(top, top + len(rows)), band
+
+
+def full_mask(seeds: SeedMaps, threshold: float) -> NDArray[np.uint8]:
+    """:func:`to_mask` at the size of the photograph.
+
+    Args:
+        seeds: maps of an image.
+        threshold: background threshold in [0, 1).
+
+    Returns:
+        uint8 (H, W): 0 background, k + 1 for class k.
+    """
+    mask = np.empty(seeds.full_size, dtype=np.uint8)
+    for rows, maps in enlarged(seeds):
+        mask[rows] = to_mask(maps, seeds.classes, threshold)
+    return mask
 
 
 def strongest(maps: Tensor | NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:

@@ -9,7 +9,7 @@ import torch
 
 from deft.contracts import SeedMaps
 from deft.metrics import THRESHOLDS
-from deft.seedmaps import STRIDE, check_maps, grid, mask_values, strongest, to_mask, upsample
+from deft.seedmaps import STRIDE, check_maps, enlarged, full_mask, grid, mask_values, strongest, to_mask, upsample
 
 SIZES = [(1, 1), (4, 9), (5, 5), (21, 17), (22, 19), (23, 32), (24, 3)]
 """One cell; sides of k * 4 + 1, which end on a cell, and one, two and three pixels beyond one."""
@@ -185,3 +185,51 @@ def test_metrics_do_without_torch() -> None:
     code = "import sys, deft.metrics, deft.seedmaps; print('torch' in sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert loaded == "False\n"
+
+
+def test_an_image_that_is_the_photograph_has_the_mask_of_its_pixels() -> None:
+    rng = np.random.default_rng(0)
+    maps = torch.from_numpy(rng.random((3, *grid((37, 50)))).astype(np.float32))
+    for photograph in (None, (37, 50)):
+        seeds = SeedMaps((0, 2, 5), maps, (37, 50), photograph=photograph)
+        ((rows, whole),) = enlarged(seeds)
+        assert rows == slice(0, 37) and torch.equal(whole, upsample(seeds))
+        np.testing.assert_array_equal(full_mask(seeds, 0.6), to_mask(upsample(seeds), seeds.classes, 0.6))
+
+
+@pytest.mark.parametrize("photograph", [(370, 500), (371, 499), (3000, 40), (38, 51)])
+@pytest.mark.parametrize("floats", [1, 4000, 8_000_000])
+def test_scores_are_enlarged_to_the_photograph(
+    photograph: tuple[int, int], floats: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deft.seedmaps._BAND", floats)
+    rng = np.random.default_rng(1)
+    maps = torch.from_numpy(rng.random((2, *grid((37, 50)))).astype(np.float32))
+    seeds = SeedMaps((1, 3), maps, (37, 50), photograph=photograph)
+    small = upsample(seeds)
+    expected = torch.nn.functional.interpolate(small[None], size=photograph, mode="bilinear", align_corners=False)[0]
+    if floats == 1:  # a row at a time
+        photograph_rows = [rows for rows, _ in enlarged(seeds)]
+        assert photograph_rows == [slice(top, top + 1) for top in range(photograph[0])]
+    found = torch.cat([band for _, band in enlarged(seeds)], dim=1)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    mask = full_mask(seeds, 0.5)
+    assert mask.shape == photograph and mask.dtype == np.uint8
+    clear = (expected[0] - expected[1]).abs() > 1e-4
+    clear &= (expected.max(dim=0).values - 0.5).abs() > 1e-4
+    np.testing.assert_array_equal(mask[clear.numpy()], to_mask(expected, (1, 3), 0.5)[clear.numpy()])
+
+
+def test_an_object_is_where_it_is_in_the_photograph() -> None:
+    maps = torch.zeros(1, *grid((171, 256)))
+    maps[0, 10:20, 30:50] = 1  # rows 40 to 76 and columns 120 to 196 of the image
+    mask = full_mask(SeedMaps((4,), maps, (171, 256), photograph=(2000, 3000)), 0.5)
+    rows, columns = np.nonzero(mask == 5)
+    scale = 3000 / 256
+    assert abs(rows.min() - 38.5 * scale) < 2 * scale and abs(rows.max() - 78.5 * scale) < 2 * scale
+    assert abs(columns.min() - 118.5 * scale) < 2 * scale and abs(columns.max() - 198.5 * scale) < 2 * scale
+
+
+def test_no_maps_are_a_mask_of_background() -> None:
+    mask = full_mask(SeedMaps((), torch.zeros(0, *grid((5, 9))), (5, 9), photograph=(50, 90)), 0.2)
+    assert mask.shape == (50, 90) and not mask.any()

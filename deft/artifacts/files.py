@@ -115,7 +115,12 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
 
     # Tied weights are stored twice: safetensors refuses shared memory, and a copy costs less than a special case.
     plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
-    content = save(plain, {key: json.dumps(value) for key, value in (metadata or {}).items()})
+    try:
+        content = save(plain, {key: json.dumps(value) for key, value in (metadata or {}).items()})
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # what the library raises if there is no memory for the result
+            raise
+        raise MemoryError(f"no memory to store {shown(path)}") from None
     # The library writes metadata in random order; sorted, equal contents are equal bytes.
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
@@ -159,6 +164,9 @@ def save_seeds(path: Path, seeds: SeedMaps, made_by: str = "") -> None:
 def seeds_npz(seeds: SeedMaps, made_by: str = "") -> bytes:
     """Seeds as 8-bit maps on their strided grid, compressed."""
     buffer = io.BytesIO()
+    scaled: dict[str, Any] = (
+        {} if seeds.photograph is None else {"photograph": np.array(seeds.photograph, dtype=np.int32)}
+    )
     np.savez_compressed(
         buffer,
         classes=np.array(seeds.classes, dtype=np.int16),
@@ -166,6 +174,7 @@ def seeds_npz(seeds: SeedMaps, made_by: str = "") -> bytes:
         size=np.array(seeds.size, dtype=np.int32),
         scores=np.array(seeds.scores, dtype=np.float32),
         made_by=np.array(made_by),
+        **scaled,
     )
     return buffer.getvalue()
 
@@ -181,8 +190,13 @@ _LARGEST_ARRAY = 2 * 1024**3
 """Most bytes that an array in an npz file may claim: a few kilobytes can claim terabytes."""
 
 
-def read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+def read_arrays(path: Path, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
     """Arrays of an npz file by name, without pickled objects; thread-safe.
+
+    Args:
+        path: the file.
+        names: arrays that it has to contain.
+        optional: others, which are left out of the result if it does not.
 
     Raises:
         InputError: the file is missing or no regular file.
@@ -191,6 +205,7 @@ def read_arrays(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
     with open_regular(path) as opened, _PARSING, np.load(opened, allow_pickle=False) as file:
         if not isinstance(file, np.lib.npyio.NpzFile):
             raise ValueError("a single array instead of an archive of arrays")
+        names = [*names, *(name for name in optional if name in file.files)]
         for name in names:
             shape, dtype = _claimed(file, name)
             if math.prod(shape) * dtype.itemsize > _LARGEST_ARRAY:
@@ -221,12 +236,13 @@ def load_seeds(path: Path) -> SeedMaps:
     import torch
 
     try:
-        file = read_arrays(path, ("classes", "maps", "size", "scores"))
+        file = read_arrays(path, ("classes", "maps", "size", "scores"), ("photograph",))
         return SeedMaps(
             classes=tuple(int(c) for c in file["classes"]),
             maps=torch.from_numpy(file["maps"]).float() / 255,
             size=(int(file["size"][0]), int(file["size"][1])),
             scores=tuple(float(s) for s in file["scores"]),
+            photograph=(int(full[0]), int(full[1])) if (full := file.get("photograph")) is not None else None,
         )
     except UnreadableError:
         raise

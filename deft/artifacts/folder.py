@@ -27,9 +27,10 @@ from deft.settings import plain, refuse_other
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
-UNBOUND = ("versions.", "thresholds.", "given.")
+UNBOUND = ("versions.", "thresholds.", "given.", "settings.max_side")
 """Prefixes of entries in ``run.json`` that a resumed run need not match: package versions (a patch release must not
-make a run unfinishable), thresholds the run chose itself (they follow from its settings), and the path of weights."""
+make a run unfinishable), thresholds the run chose itself (they follow from its settings), the path of weights, and the
+bound on photographs, which is also an entry of the data where it scales any of them down."""
 RECORD = "stage.json"
 HASHES = "files"
 """Entry of ``stage.json``: the hash of every file that the stage has made."""

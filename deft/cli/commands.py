@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from deft.contracts import InputError, Progress
+from deft.ranges import SIDES
 from deft.settings import assign, fields_of
 
 PRECISIONS = {"auto": "auto", "32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
@@ -26,7 +27,7 @@ def run(given: argparse.Namespace) -> int:
         from deft.recipes import published
 
         pipeline = published(pipeline)
-    pipeline = assign(pipeline, _assignments(given, "backbone", "weights", "precision", "seed"))
+    pipeline = assign(pipeline, _assignments(given, "backbone", "weights", "precision", "max_side", "seed"))
     if given.show:
         print("\n".join(f"{field} = {value!r}" for field, value in fields_of(pipeline).items()))
         return 0
@@ -63,7 +64,7 @@ def study(given: argparse.Namespace) -> int:
         data=given.data,
         out=given.out,
         seeds=tuple(range(given.first_seed, given.first_seed + given.seeds)),
-        settings=tuple(_assignments(given, "backbone", "weights", "precision")),
+        settings=tuple(_assignments(given, "backbone", "weights", "precision", "max_side")),
         systems=tuple(given.systems),
         command=given.command,
         published=given.thresholds == "paper",
@@ -83,7 +84,23 @@ def _assignments(given: argparse.Namespace, *flags: str) -> list[str]:
 
 
 def _flag(flag: str, value: Any) -> str:
+    if flag == "max_side":
+        return str(_max_side(value))
     return PRECISIONS[value] if flag == "precision" else str(value)
+
+
+def _max_side(text: str) -> int | None:
+    """The value of ``--max-side``: a number of pixels, or None for ``none``."""
+    if text.casefold() == "none":
+        return None
+    if not (text.isascii() and text.isdigit()) or len(text) > 6 or int(text) not in SIDES:
+        raise InputError(f"--max-side {text[:40]}: expected a whole number {SIDES} (pixels), or none")
+    return int(text)
+
+
+def _reading_side(given: argparse.Namespace) -> int | None:
+    """The side at which new photographs are read; 0 takes that of the run."""
+    return 0 if given.max_side is None else _max_side(given.max_side)
 
 
 def recipes(given: argparse.Namespace) -> int:
@@ -179,14 +196,14 @@ def predict(given: argparse.Namespace) -> int:
     """Masks of new photographs."""
     from deft.predict.masks import predict_folder, predict_shards
 
-    precision = PRECISIONS[given.precision]
+    precision, side = PRECISIONS[given.precision], _reading_side(given)
     if _in_shards(given):
         done = predict_shards(
-            given.run, given.images, given.out, given.tags, given.tags_from, given.overlays, precision
+            given.run, given.images, given.out, given.tags, given.tags_from, given.overlays, precision, side
         )
         print(f"masks of {done.all_shards} shards in {given.out}; made by this command: {done.images} masks")
         return 0
-    count = predict_folder(given.run, Path(given.images), given.out, given.tags, precision)
+    count = predict_folder(given.run, Path(given.images), given.out, given.tags, precision, side)
     print(f"{count} masks in {given.out / 'masks'}, pictures in {given.out / 'overlays'}")
     return 0
 
@@ -195,12 +212,13 @@ def seeds(given: argparse.Namespace) -> int:
     """Class maps of new photographs."""
     from deft.predict.seeds import locate_folder, locate_shards
 
-    precision = PRECISIONS[given.precision]
+    precision, side = PRECISIONS[given.precision], _reading_side(given)
     if _in_shards(given):
-        done = locate_shards(given.run, given.images, given.out, given.tags, given.tags_from, precision)
+        done = locate_shards(given.run, given.images, given.out, given.tags, given.tags_from, precision, side)
         print(f"seeds of {done.all_shards} shards in {given.out}; made by this command: {done.images} images")
         return 0
-    print(f"{locate_folder(given.run, Path(given.images), given.out, given.tags, precision)} seeds in {given.out}")
+    count = locate_folder(given.run, Path(given.images), given.out, given.tags, precision, side)
+    print(f"{count} seeds in {given.out}")
     return 0
 
 

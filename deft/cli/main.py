@@ -37,6 +37,7 @@ demo:  the embedded dataset (demo:bias=0.9,train=600).
 FILE.py:NAME?OPTIONS  a class or function of a Python file of yours ('my_data.py:Birds?root=photos')."""
 WEIGHTS_HELP = "hub, none, a .safetensors or .pth file, or package: pip's (for tf_efficientnet_lite0, lite1 and lite2)"
 PRECISION_HELP = "precision of the networks (default auto: bf16 if the machine computes it faster, else 32)"
+MAX_SIDE_HELP = "longer side at which photographs are read, 32 to 65536 pixels, or none to read them at full size"
 THRESHOLDS_HELP = "auto: chosen from maps and photographs, without masks (default); paper: each system's published ones"
 RUN_DATA_HELP = "KIND:PATH of the run's data; required if that is a Python file, which is executed"
 STUDIES_HELP = """localisation, augmentations, masks, segmentation, ablation, context, activation, manifold, bias or
@@ -65,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--precision", choices=commands.PRECISIONS, help=PRECISION_HELP)
     run.add_argument("--devices", type=int, default=1, metavar="N", help="GPUs or processes per machine (default 1)")
     run.add_argument("--num-nodes", type=int, default=1, metavar="N", help="machines; see docs/scale.md (default 1)")
+    run.add_argument("--max-side", metavar="PIXELS", help=MAX_SIDE_HELP + " (default 1024)")
     run.add_argument("--seed", type=int, help="random seed (default 0)")
     run.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="any field; see --show")
     run.add_argument(
@@ -127,6 +129,7 @@ def parser() -> argparse.ArgumentParser:
     study.add_argument("--weights", help=WEIGHTS_HELP)
     study.add_argument("--thresholds", choices=["auto", "paper"], default="auto", help=THRESHOLDS_HELP)
     study.add_argument("--precision", choices=commands.PRECISIONS, help=PRECISION_HELP)
+    study.add_argument("--max-side", metavar="PIXELS", help=MAX_SIDE_HELP + " (default 1024)")
     study.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="any field, in every row that has it"
     )
@@ -169,6 +172,7 @@ def _photographs(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--tags", type=Path, help="table image,labels (CSV or JSON) with the classes of each image")
     verb.add_argument("--tags-from", default="", metavar="SUFFIX", help="suffix of shard members with tags: json, ...")
     verb.add_argument("--precision", choices=commands.PRECISIONS, default="auto", help=PRECISION_HELP)
+    verb.add_argument("--max-side", metavar="PIXELS", help=MAX_SIDE_HELP + " (default: the run's)")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -216,8 +220,18 @@ def _run(words: Sequence[str]) -> int:
         if error.filename is None and error.errno not in _REMEDIES and error.errno not in NO_SPACE:
             raise
         told = of_the_system(error)
+    except (MemoryError, RuntimeError) as error:
+        if not _lacks_memory(error):
+            raise
+        told = "there is not enough memory; take a smaller --max-side, then repeat the command. Finished work is kept"
     print(f"deft: {printable(told)}", file=sys.stderr)
     return 2
+
+
+def _lacks_memory(error: BaseException) -> bool:
+    from deft.engine.shortage import out_of_memory
+
+    return out_of_memory(error)
 
 
 def of_the_system(error: OSError) -> str:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from deft.artifacts import load_mask
 from deft.contracts import Dataset, HidesTruth, Sample, SampleChange
+from deft.data.scaling import resized_mask
 from deft.data.transforms import TrainCrop
 
 
@@ -78,7 +79,10 @@ class MaskedImages:
         """``image`` uint8 (3, crop, crop), ``mask`` int64 (crop, crop) with 255 ignored, ``labels`` float (K,)."""
         index = self.indices[index] if self.indices else index
         sample = self._images[index]
-        image, mask = self.transform(sample.image, load_mask(self.masks[index]), self.fill, rng)
+        stored = load_mask(self.masks[index])
+        if stored.shape == sample.full_size:  # confident labels have the size of the image already
+            stored = resized_mask(stored, (sample.image.shape[0], sample.image.shape[1]))
+        image, mask = self.transform(sample.image, stored, self.fill, rng)
         if mask is None:
             raise AssertionError("a mask went into the crop and none came out")
         return {"image": image, "mask": mask, "labels": torch.from_numpy(sample.labels.astype(np.float32))}

@@ -1,13 +1,15 @@
 """Files to pixels: upright RGB for images, unchanged class values for masks, one clear error for anything else.
 
-How each mode becomes RGB or class values says :mod:`deft.data.pixels`.
+How each mode becomes RGB or class values says :mod:`deft.data.pixels`. Large photographs can be read scaled down: a
+JPEG is then decoded at a half, a quarter or an eighth of its size, as far as that still covers the size wanted, and
+resized to it. Such pixels differ a little from those of the whole photograph resized: JPEG's blocks are averaged in
+their transform, and colours at the resolution at which they are stored.
 """
 
 from __future__ import annotations
 
 import io
 import os
-import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, NamedTuple
@@ -20,6 +22,9 @@ from deft.contracts import InputError
 from deft.data import jpeg
 from deft.data.pixels import layout_of, mask_values, to_rgb
 from deft.data.png_notes import without_notes
+from deft.data.room import room_for
+from deft.data.scaling import FILTER, fitted, reduction, shrunk
+from deft.data.upright import turn_of, turned
 from deft.guards.opening import open_regular
 from deft.guards.pictures import MAX_PIXELS, too_many
 from deft.guards.words import shown
@@ -47,17 +52,15 @@ _HEIF = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 _LOSSY = ("JPEG", "MPO")
 _LARGEST = 1024**3
 """Most bytes that are read of a file; the largest image has 240 MB without compression."""
-_ORIENTATION_TAG = 0x0112
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_SIDEWAYS = (5, 6, 7, 8)
+
+
+class Scaled(NamedTuple):
+    """A photograph as it was read."""
+
+    pixels: NDArray[np.uint8]
+    """RGB, uint8 (h, w, 3)."""
+    size: tuple[int, int]
+    """(H, W) of the photograph, from which the pixels may have been scaled down."""
 
 
 def read_image(source: str | os.PathLike[str] | bytes, upright: bool = True) -> NDArray[np.uint8]:
@@ -77,15 +80,44 @@ def read_image(source: str | os.PathLike[str] | bytes, upright: bool = True) -> 
         InputError: the file is missing, damaged, truncated, larger than :data:`MAX_PIXELS`, or of a type without a
             defined white (32-bit integers, floats outside [0, 1]).
     """
+    return read_scaled(source, None, upright).pixels
+
+
+def read_scaled(source: str | os.PathLike[str] | bytes, max_side: int | None, upright: bool = True) -> Scaled:
+    """:func:`read_image`, scaled down to a longer side of at most ``max_side``.
+
+    The file is read to its end all the same, and damage is noticed. Equal files give equal pixels.
+
+    Args:
+        source: a path, or the bytes of an image file.
+        max_side: in pixels; None, or a photograph that is not larger, leaves all pixels as they are.
+        upright: apply the EXIF rotation.
+
+    Raises:
+        InputError: as :func:`read_image`.
+    """
     where = _where(source)
     with _opened(source) as (image, content):
         kind, layout = image.format or "", layout_of(image)
-        pixels = _jpeg(image, content, where) if kind in _LOSSY else None
-        if pixels is not None:
-            turn = _UPRIGHT.get(_orientation(image)) if upright else None
-            return pixels if turn is None else np.array(Image.fromarray(pixels).transpose(turn))
-        image = _load(image, content, where)
-        return to_rgb(_upright(image) if upright else image, kind, layout, where)
+        size = (image.height, image.width)
+        wanted = fitted(size, max_side)
+        by = reduction(size, wanted) if kind in _LOSSY and wanted != size else 1
+        with room_for(size[0] * size[1] // by**2):
+            pixels = _jpeg(image, content, where, by) if kind in _LOSSY else None
+            if pixels is not None:
+                turn = turn_of(image) if upright else None
+                pixels = shrunk(pixels, max_side)
+                pixels = pixels if turn is None else np.array(Image.fromarray(pixels).transpose(turn))
+            else:
+                if by > 1:
+                    image.draft(image.mode, (max(1, size[1] // by), max(1, size[0] // by)))
+                image = _load(image, content, where)
+                turn = turn_of(image) if upright else None
+                if wanted != size and image.mode in ("RGB", "L") and not image.has_transparency_data:
+                    image = image.resize((wanted[1], wanted[0]), FILTER)  # before anything copies it
+                image = image if turn is None else image.transpose(turn)
+                pixels = shrunk(to_rgb(image, kind, layout, where), max_side)
+        return Scaled(pixels, turned(size, turn))
 
 
 def read_mask(source: str | os.PathLike[str] | bytes) -> NDArray[np.uint8]:
@@ -103,16 +135,17 @@ def read_mask(source: str | os.PathLike[str] | bytes) -> NDArray[np.uint8]:
     where = _where(source)
     with _opened(source) as (image, content):
         _refuse_as_mask(image, where)
-        layout, turn = layout_of(image), _UPRIGHT.get(_orientation(image))
-        values = mask_values(_load(image, content, where), layout)
-        if turn is not None:
-            values = np.array(Image.fromarray(values).transpose(turn))
+        layout, turn = layout_of(image), turn_of(image)
+        with room_for(image.width * image.height):
+            values = mask_values(_load(image, content, where), layout)
+            if turn is not None:
+                values = np.array(Image.fromarray(values).transpose(turn))
     if int(values.max(initial=0)) > 255 or int(values.min(initial=0)) < 0:
         raise InputError(
             f"{where}: expected mask values from 0 to 255, got {values.min()} to {values.max()}; "
             "renumber its classes 1, 2, ... and keep 255 for ignore"
         )
-    return values.astype(np.uint8)
+    return values.astype(np.uint8, copy=False)
 
 
 def image_size(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -135,7 +168,7 @@ class ImageSizes(NamedTuple):
 def image_sizes(path: str | os.PathLike[str]) -> ImageSizes:
     """Both sizes of an image from its header; raises :class:`InputError` like :func:`read_image`."""
     with _opened(path) as (image, _):
-        return ImageSizes((image.height, image.width), _upright_size(image), _orientation(image) in _UPRIGHT)
+        return ImageSizes((image.height, image.width), _upright_size(image), turn_of(image) is not None)
 
 
 def mask_size(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -232,42 +265,29 @@ def _load(image: Image.Image, content: _Content, where: str) -> Image.Image:
     except MemoryError:
         raise
     except Exception as error:  # see _opened
+        if "out of memory" in str(error):  # Pillow's words for it, in an OSError
+            raise MemoryError(f"{where}: {error}") from None
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise _damaged(where, reason) from None
     return image
 
 
-def _jpeg(image: Image.Image, content: _Content, where: str) -> NDArray[np.uint8] | None:
-    """The pixels of a JPEG, decoded with libjpeg's warnings; None if Pillow has to decode them."""
+def _jpeg(image: Image.Image, content: _Content, where: str, by: int) -> NDArray[np.uint8] | None:
+    """The pixels of a JPEG at 1 / ``by`` of its size, decoded with libjpeg's warnings; None if Pillow has to."""
+    size = (-(-image.height // by), -(-image.width // by))
     try:
-        pixels = jpeg.decoded(content.read(), image.mode)
+        pixels = jpeg.decoded(content.read(), image.mode, size if by > 1 else (0, 0))
     except jpeg.DamagedError as error:
         raise _damaged(where, str(error)) from None
-    return None if pixels is None or pixels.shape[:2] != (image.height, image.width) else pixels
+    return None if pixels is None or pixels.shape[:2] != size else pixels
 
 
 def _damaged(where: str, reason: str) -> InputError:
     return InputError(f"{where}: damaged or truncated ({reason}); copy it again from its source, or remove it")
 
 
-def _orientation(image: Image.Image) -> int:
-    if image.format == "TIFF":  # already rotated by its decoder
-        return 1
-    if image.format == "PNG" and "exif" not in image.info:  # asking would decode the whole file
-        return 1
-    try:
-        return int(image.getexif().get(_ORIENTATION_TAG, 1))
-    except (ValueError, TypeError, KeyError, SyntaxError, OSError, EOFError, struct.error):
-        return 1  # damaged metadata says nothing about the pixels
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    turn = _UPRIGHT.get(_orientation(image))
-    return image if turn is None else image.transpose(turn)
-
-
 def _upright_size(image: Image.Image) -> tuple[int, int]:
-    return image.size if _orientation(image) in _SIDEWAYS else (image.height, image.width)
+    return turned((image.height, image.width), turn_of(image))
 
 
 def _refuse_as_mask(image: Image.Image, where: str) -> None:

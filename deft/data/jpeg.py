@@ -17,12 +17,13 @@ class DamagedError(ValueError):
     """libjpeg's words for what is wrong."""
 
 
-def decoded(content: bytes, mode: str) -> NDArray[np.uint8] | None:
+def decoded(content: bytes, mode: str, least: tuple[int, int] = (0, 0)) -> NDArray[np.uint8] | None:
     """The pixels of a JPEG, (H, W, 3); None if they have to be decoded by Pillow, because it is no RGB image.
 
     Args:
         content: the file.
         mode: Pillow's name of the mode.
+        least: (H, W); decode at the smallest of libjpeg's sizes, eighths of the whole, that covers it. (0, 0): all.
 
     Raises:
         DamagedError: the data is damaged.
@@ -34,7 +35,9 @@ def decoded(content: bytes, mode: str) -> NDArray[np.uint8] | None:
     if mode not in _COLOURS:
         return None
     try:
-        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(content, _COLOURS[mode], strict=True)
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
+            content, _COLOURS[mode], min_height=least[0], min_width=least[1], strict=True
+        )
     except ValueError as error:
         reason = str(error).strip()
         if reason.startswith(("Corrupt JPEG data", "Premature end")):

@@ -101,7 +101,9 @@ class ImageDataset:
         """
         image = np.asarray(self._image(index))
         mask = self._mask(index) if self._mask is not None else None
-        wrong = image_fault(image) or ("" if mask is None else truth_fault(mask, image, len(self.classes)))
+        wrong = image_fault(image) or (
+            "" if mask is None else truth_fault(mask, (image.shape[0], image.shape[1]), len(self.classes))
+        )
         if wrong:
             raise InputError(f"{self.names[index]}: {wrong}")
         return Sample(self.names[index], image, self.labels[index].copy(), mask)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from deft.contracts import Dataset, InputError, Sample, Splits
 from deft.data.faults import Faults, refuse
@@ -84,7 +83,7 @@ def sample_faults(data: Dataset, index: int) -> list[tuple[str, str]]:
     if labels.dtype != np.bool_ or not np.array_equal(labels, data.labels[index]):
         found.append(("its sample has other labels than labels[index]", "use the same bool array (K,) in both"))
     for truth, classes in ((sample.mask, data.classes), (sample.context, data.contexts)):
-        if truth is not None and (wrong := truth_fault(truth, sample.image, len(classes))):
+        if truth is not None and (wrong := truth_fault(truth, sample.full_size, len(classes))):
             found.append(_parted(wrong))
     return found
 
@@ -101,13 +100,13 @@ def image_fault(image: Any) -> str:
     return ""
 
 
-def truth_fault(mask: Any, image: NDArray[np.uint8], num_classes: int) -> str:
+def truth_fault(mask: Any, size: tuple[int, int], num_classes: int) -> str:
     """Fault of a mask and its remedy, or an empty string."""
     if not isinstance(mask, np.ndarray) or mask.dtype != np.uint8 or mask.ndim != 2:
         came = f"{mask.dtype} {mask.shape}" if isinstance(mask, np.ndarray) else type(mask).__name__
         return f"expected a mask, uint8 (H, W), got {came}; write k + 1 for class k, 0 for background"
-    if mask.shape != image.shape[:2]:
-        return f"{size_fault(mask.shape, image.shape[:2])}; {SIZE_REMEDY}"
+    if mask.shape != size:
+        return f"{size_fault(mask.shape, size)}; {SIZE_REMEDY}"
     wrong = mask_fault(mask, num_classes)
     return f"{wrong}; {VALUE_REMEDY}" if wrong else ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -13,11 +14,12 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from deft.contracts import Dataset, Sample
+from deft.contracts import Dataset, InputError, Sample
 from deft.engine import ranks
 from deft.engine.claims import POLL, Claims
 from deft.engine.cores import cores
 from deft.engine.launch import processes_of_this_machine
+from deft.engine.shortage import lacking, out_of_memory, reason_of, release
 from deft.engine.worklist import WorkList
 
 READERS = 4
@@ -43,7 +45,8 @@ def for_each(
     """Call ``work(index, sample)`` for each index, one image a thread.
 
     Whole images in parallel use the cores better than parallel loops inside small operations. Memory does not grow
-    with the number of images: at most two images per thread and one per reader are held.
+    with the number of images: at most two images per thread and one per reader are held. If it runs out all the same,
+    the images that did not fit are tried again with half as many at a time, at last one by one.
 
     Args:
         data: the dataset.
@@ -61,6 +64,7 @@ def for_each(
         The number of images this process worked on.
 
     Raises:
+        InputError: there is not enough memory for an image on its own; the message names it.
         Exception: the first that ``work`` raised; images in progress are finished, and others may claim the rest.
     """
     beside_gpu = on_device and torch.cuda.is_available()
@@ -90,14 +94,15 @@ def for_each(
             _bar(source, title) as bar,
         ):
             under_way: dict[Future[None], int] = {}
+            crowd = _Crowd(2 * threads + readers, threads, lambda index: data.names[index], title)
             try:
                 while True:
-                    while len(under_way) < 2 * threads + readers and (index := source.take()) is not None:
+                    while len(under_way) < crowd.most and (index := crowd.next(source, bool(under_way))) is not None:
                         ahead = reading.submit(sample_of, index).result if readers else partial(sample_of, index)
                         under_way[pool.submit(one, index, ahead)] = index
                     if not under_way and source.over():
                         break
-                    done += _collect(under_way, source)
+                    done += _collect(under_way, source, crowd)
                     bar.update(source.made - bar.n)
             except BaseException:
                 source.close()  # first: whoever stops this process may not wait for the images in progress
@@ -107,6 +112,42 @@ def for_each(
     finally:
         torch.set_num_threads(inner)
     return done
+
+
+class _Crowd:
+    """How many images are worked on at a time, and those to be tried again with fewer beside them."""
+
+    def __init__(self, most: int, threads: int, name: Callable[[int], str], title: str) -> None:
+        self.most, self.threads, self.name, self.title = most, threads, name, title
+        self.again: list[int] = []
+        self.alone: int | None = None
+        """The image that is tried with no other beside it."""
+
+    def next(self, source: _Source, others: bool) -> int | None:
+        """The next image; one that did not fit waits until ``others`` are finished."""
+        if not self.again:
+            return None if self.alone is not None and others else source.take()
+        if others:
+            return None
+        index = self.again.pop()
+        self.alone = index
+        return index
+
+    def thin(self, index: int, error: Exception) -> None:
+        """Memory ran out on an image: halve the crowd.
+
+        Raises:
+            InputError: there was no other image beside it.
+        """
+        if self.alone == index:
+            raise InputError(f"{self.title}: {lacking(self.name(index), reason_of(error))}. Finished work is kept")
+        self.again.append(index)
+        fewer = max(1, min(self.most, self.threads) // 2)
+        if fewer < self.most:
+            at_a_time = "one image" if fewer == 1 else f"{fewer} images"
+            why = reason_of(error)
+            print(f"\n{self.title}: out of memory ({why}); continues with {at_a_time} at a time", file=sys.stderr)
+        self.most = fewer
 
 
 class _Source(Protocol):
@@ -161,13 +202,27 @@ def _unread(data: Dataset, index: int) -> Sample:
     return Sample(data.names[index], np.empty((0, 0, 3), dtype=np.uint8), data.labels[index])
 
 
-def _collect(under_way: dict[Future[None], int], source: _Source) -> int:
+def _collect(under_way: dict[Future[None], int], source: _Source, crowd: _Crowd) -> int:
     """Wait up to half a second for images to finish; returns how many did."""
     if not under_way:
         time.sleep(POLL)
         return 0
-    done, _ = wait(under_way, timeout=POLL, return_when=FIRST_COMPLETED)
-    for future in done:
-        future.result()
-        source.finish(under_way.pop(future))
-    return len(done)
+    finished, _ = wait(under_way, timeout=POLL, return_when=FIRST_COMPLETED)
+    done = 0
+    while finished:
+        future = finished.pop()
+        index = under_way.pop(future)
+        try:
+            future.result()
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            crowd.thin(index, error)
+        else:
+            source.finish(index)
+            done += 1
+            crowd.alone = None if crowd.alone == index else crowd.alone
+            continue
+        del future  # and with it the error, whose frames hold what the image took
+        release()
+    return done

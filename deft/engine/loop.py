@@ -6,9 +6,9 @@ it trains, because importing Lightning takes seconds.
 
 from __future__ import annotations
 
-import gc
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from deft.engine.optimise import built
 from deft.engine.plan import History, Plan, Trainee, TrainingError, Watch
 from deft.engine.precision import EXACT
 from deft.engine.reading import Examples, batches_of, reader
+from deft.engine.shortage import out_of_memory, reason_of, release
 
 PARTS = "parts.json"
 """File beside the checkpoint: the number of parts of a batch, after one of several processes ran out of memory."""
@@ -84,7 +85,7 @@ class Loop:
             saved = time.monotonic()
             if self.start == 0:
                 self.watch(0, self.trainee)
-            for step, batch in enumerate(batches, self.start):
+            for step, batch in enumerate(self._read(batches), self.start):
                 terms = self._step(step, self.fabric.to_device(batch))
                 # One step late, so that a GPU need not wait for the answer before it goes on.
                 self._check()
@@ -105,16 +106,40 @@ class Loop:
         """One optimiser step; if memory runs out it is repeated with the batch in twice as many parts."""
         while True:
             try:
-                return self._learn(step, batch)
-            except RuntimeError as error:
-                if not _out_of_memory(error):
+                terms = self._gradients(step, batch)
+                break
+            except Exception as error:
+                if not out_of_memory(error):
                     raise
-                reason = str(error).split(". ")[0]
+                reason = reason_of(error)
             # Here the error is gone, and with it the frames that held the tensors of the step.
             self._halve(reason)
+        try:
+            self.optimiser.step()
+        except Exception as error:  # some weights may have changed: the step cannot be repeated
+            if not out_of_memory(error):
+                raise
+            raise TrainingError(
+                f"{self.title}: the optimiser's state does not fit into memory ({reason_of(error)}); take a smaller "
+                f"backbone, or a machine with more memory. {self._kept()}"
+            ) from None
+        return terms
 
-    def _learn(self, step: int, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """One optimiser step, whose randomness follows from its number. Returns the loss terms."""
+    def _read(self, batches: Iterator[dict[str, Tensor]]) -> Iterator[dict[str, Tensor]]:
+        """The batches; not enough memory to read one is an error with a remedy."""
+        try:
+            yield from batches
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            raise TrainingError(
+                f"{self.title}: the photographs of a batch cannot be read, there is not enough memory "
+                f"({reason_of(error)}); take a smaller --max-side, fewer plan.workers, or a machine with more memory. "
+                f"{self._kept()}"
+            ) from None
+
+    def _gradients(self, step: int, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The gradients of one step, whose randomness follows from its number. Returns the loss terms."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.plan.optimiser.lr * group["scale"] * self.plan.optimiser.factor(step, self.steps)
         torch.manual_seed(self.seed * 1_000_003 + step + 1_000_000_007 * ranks.rank())  # dropout
@@ -125,7 +150,6 @@ class Loop:
         if self.plan.clip:
             # The norm is not finite where float16 overflows; the scaler then skips the step.
             self.fabric.clip_gradients(self.network, self.optimiser, max_norm=self.plan.clip, error_if_nonfinite=False)
-        self.optimiser.step()
         return {name: term.detach().float() for name, term in terms.items()}
 
     def _halve(self, reason: str) -> None:
@@ -138,9 +162,7 @@ class Loop:
             )
         self.trainee.parts *= 2
         self.optimiser.zero_grad()
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        release()
         size = -(-images // self.trainee.parts)
         if ranks.world() > 1:
             # The others wait in an exchange of gradients that this process cannot enter a second time.
@@ -235,11 +257,6 @@ class Loop:
 def _total(terms: dict[str, Tensor]) -> Tensor:
     """The loss: the sum of its terms, float32."""
     return torch.stack([term.float() for term in terms.values()]).sum()
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """A GPU raises an error class of its own, the CPU allocator a RuntimeError with this sentence."""
-    return isinstance(error, torch.OutOfMemoryError) or "not enough memory: you tried to allocate" in str(error)
 
 
 def _restore(optimiser: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from deft.artifacts import load_mask, load_seeds
 from deft.contracts import Dataset
+from deft.data.scaling import resized_mask
 from deft.data.spread import spread
 from deft.report.data import PictureRow
 from deft.report.overlay import overlay, seeds_over_image
@@ -38,7 +39,7 @@ def pictures(run: Run, indices: list[int], part: str, score: dict[str, float] | 
             pictures += _mask(run.files("masks", data, ".png")[index], "pseudo-mask", sample.image)
         pictures += _mask(run.files("predictions", data, ".png", part)[index], "prediction", sample.image)
         if sample.mask is not None:
-            pictures.append(("truth", overlay(sample.image, sample.mask)))
+            pictures.append(("truth", _overlay(sample.image, sample.mask)))
         tags = tuple(data.classes[k] for k in np.flatnonzero(sample.labels))
         rows.append(PictureRow(sample.name, tags, tuple(pictures), score[sample.name] if score else None))
     return tuple(rows)
@@ -52,7 +53,12 @@ def _maps(path: Path, caption: str, image: NDArray[np.uint8]) -> list[tuple[str,
 
 
 def _mask(path: Path, caption: str, image: NDArray[np.uint8]) -> list[tuple[str, NDArray[np.uint8]]]:
-    return [(caption, overlay(image, load_mask(path)))] if path.exists() else []
+    return [(caption, _overlay(image, load_mask(path)))] if path.exists() else []
+
+
+def _overlay(image: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A mask, which has the size of the photograph, over the image as it was read."""
+    return overlay(image, resized_mask(mask, (image.shape[0], image.shape[1])))
 
 
 def tagged_first(data: Dataset, count: int) -> list[int]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import tempfile
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from deft.data.spread import spread
 from deft.engine.infer import device, for_each
 from deft.engine.precision import EXACT
 from deft.metrics import Confusion
-from deft.seedmaps import to_mask, upsample
+from deft.seedmaps import full_mask
 from deft.seeds.cam import Cam
 from deft.segment.deeplab import load_network
 from deft.stages.context import Run
@@ -85,12 +86,13 @@ def _located(run: Run, stored: list[Path], method: Cam) -> tuple[_Mask, _Mask]:
     cut = run.cuts("seeds").used
 
     def mask(seeds: SeedMaps) -> NDArray[np.uint8]:
-        return to_mask(upsample(seeds), seeds.classes, cut)
+        return full_mask(seeds, cut)
 
     def again(index: int, sample: Sample) -> NDArray[np.uint8]:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "seeds.npz"
-            save_seeds(path, method(network, sample.image, sample.labels, EXACT))
+            found = method(network, sample.image, sample.labels, EXACT)
+            save_seeds(path, replace(found, photograph=sample.photograph))
             return mask(load_seeds(path))
 
     return lambda index, sample: mask(load_seeds(stored[index])), again
@@ -101,7 +103,9 @@ def _segmented(run: Run, stored: list[Path]) -> tuple[_Mask, _Mask]:
     network = load_network(run.out.path / "segment" / "model.safetensors")[0].to(device())
 
     def predicted(sample: Sample, precision: str) -> NDArray[np.uint8]:
-        found = run.pipeline.inference.predict(network, sample.image, run.train.classes, precision=precision)
+        found = run.pipeline.inference.predict(
+            network, sample.image, run.train.classes, precision=precision, size=sample.full_size
+        )
         return found.mask
 
     def given(index: int, sample: Sample) -> NDArray[np.uint8]:

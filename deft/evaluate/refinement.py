@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from deft.artifacts import load_mask, load_seeds
 from deft.contracts import Sample, SeedMaps
 from deft.data.examples import without_truth
+from deft.data.scaling import resized_mask
 from deft.data.spread import spread
 from deft.engine.infer import for_each
 from deft.refine.crf import DenseCrf, dense_crf, unary_from_labels
@@ -70,7 +71,7 @@ def check_refinement(run: Run) -> dict[str, Any]:
             mask = to_mask(upsample(maps), maps.classes, cut)
             one[stage, "crf"] = int((mask == smoothed(mask, maps, sample.image)).sum())
             if run.pipeline.segment is not None:
-                one[stage, "network"] = int((mask == load_mask(predicted[index])).sum())
+                one[stage, "network"] = int((mask == resized_mask(load_mask(predicted[index]), maps.size)).sum())
         with lock:
             pixels += sample.image.shape[0] * sample.image.shape[1]
             for name, count in one.items():

@@ -27,7 +27,7 @@ from deft.evaluate.refinement import sentence as harm
 from deft.guards.opening import exists
 from deft.metrics import THRESHOLDS, Confusion, Coverage, ThresholdSweep, average_precision
 from deft.refine.psa import Psa, alpha_of
-from deft.seedmaps import strongest, to_mask, upsample
+from deft.seedmaps import enlarged, strongest, to_mask, upsample
 from deft.settings import fields_of
 from deft.stages.context import Run
 from deft.thresholds import AUTO, Cuts, MapStatistics, read_tuned
@@ -173,7 +173,8 @@ def sweep(
             return
         seeds = load_seeds(maps[index])
         one = ThresholdSweep(len(data.classes))
-        one.update(upsample(seeds).numpy(), seeds.classes, sample.mask)
+        for rows, band in enlarged(seeds):
+            one.update(band.numpy(), seeds.classes, sample.mask[rows])
         nonlocal total
         with lock:
             total = total + one
@@ -212,8 +213,8 @@ def score_masks(data: Dataset, masks: list[Path], members: NDArray[np.bool_] | N
 def coverage(run: Run, seeds: list[Path], maps: list[Path]) -> Scores:
     """Statistics of pseudo-masks that need no ground truth, see :class:`deft.metrics.Coverage`.
 
-    The ignored share is that of the confident labels a refiner learns from (255 where it was not told); without a
-    refiner nothing is ignored.
+    Pixels are those of the images as they are read (``Pipeline.max_side``). The ignored share is that of the confident
+    labels a refiner learns from (255 where it was not told); without a refiner nothing is ignored.
     """
     data, total, lock = run.train, Coverage(len(run.train.classes)), threading.Lock()
     cut = run.mask_threshold

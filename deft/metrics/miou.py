@@ -7,7 +7,7 @@ undecided does not raise the score. Values are fractions in [0, 1].
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from deft.seedmaps import check_maps, strongest
 
 THRESHOLDS: NDArray[np.float32] = (np.arange(100) / 100).astype(np.float32)
 """Background thresholds of a sweep: 0.00, 0.01, ... 0.99, (100,)."""
+_PART = 2**21
+"""Pixels that are counted at a time: their indices take 8 bytes each, several times over."""
 
 
 class Confusion:
@@ -60,6 +62,10 @@ class Confusion:
                 f"expected prediction and ground truth of the same size, got {prediction.shape} and {truth.shape}; "
                 "resize the prediction to the ground truth (nearest neighbour for a mask)"
             )
+        for part in _parts(truth.shape):
+            self._count(prediction[part], truth[part])
+
+    def _count(self, prediction: NDArray[np.uint8], truth: NDArray[np.uint8]) -> None:
         kept = truth != IGNORE
         rows = truth[kept].astype(np.intp)
         columns = prediction[kept].astype(np.intp)
@@ -164,6 +170,10 @@ class ThresholdSweep:
                 f"expected maps and ground truth of the same size, got {maps.shape[1:]} and {truth.shape}; "
                 "resize the maps to the ground truth (bilinear) first"
             )
+        for part in _parts(truth.shape):
+            self._count(maps[:, part], classes, truth[part])
+
+    def _count(self, maps: NDArray[np.float32], classes: Sequence[int], truth: NDArray[np.uint8]) -> None:
         kept = truth != IGNORE
         rows = truth[kept].astype(np.intp)
         _check_values(rows, self.num_classes, "ground-truth")
@@ -221,6 +231,12 @@ class ThresholdSweep:
     def __add__(self, other: ThresholdSweep) -> ThresholdSweep:
         _check_same(self.num_classes, other.num_classes)
         return ThresholdSweep(self.num_classes, self.counts + other.counts, self.totals + other.totals)
+
+
+def _parts(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Rows of an image (H, W), a few at a time."""
+    step = max(1, _PART // max(1, shape[1]))
+    return (slice(top, top + step) for top in range(0, shape[0], step))
 
 
 def _below(score: NDArray[np.float32]) -> NDArray[np.intp]:

@@ -12,18 +12,24 @@ from PIL import Image
 from deft.artifacts import HASHES, OutFolder, damages, file_stem, mask_png, read_json
 from deft.artifacts.record import run_record
 from deft.contracts import InputError, LabelMap
-from deft.data.images import read_image
+from deft.data.images import Scaled, read_scaled
 from deft.data.layouts.entries import Entry, image_of
+from deft.data.scaling import MAX_SIDE, resized_mask, shrunk
 from deft.engine.infer import device
 from deft.engine.precision import AUTO, EXACT, choose
 from deft.engine.stream import device_lock
 from deft.guards.opening import exists
+from deft.pipeline import Pipeline
 from deft.predict.photographs import for_photographs, photographs, reads, tag_indices, tags_of_files
 from deft.predict.shards import EntryTags, Files, Streamed, digest, stream
+from deft.ranges import RangeError
 from deft.report.overlay import overlay
 from deft.segment.deeplab import SegmentationNetwork, load_network
 from deft.segment.inference import Inference
 from deft.settings import plain, restore
+
+RECORDED = 0
+"""Value of ``max_side`` that takes the one that a run was made with."""
 
 
 class Predictor:
@@ -35,11 +41,14 @@ class Predictor:
         classes: tuple[str, ...],
         inference: Inference,
         precision: str = EXACT,
+        max_side: int | None = MAX_SIDE,
     ) -> None:
         self.network = network
         self.classes = classes
         self.inference = inference
         self.precision = precision
+        self.max_side = max_side
+        """Longer side at which photographs are read; None reads them as they are."""
 
     def predict(
         self, image: str | Path | NDArray[np.uint8], tags: tuple[str, ...] | list[str] | None = None
@@ -51,19 +60,22 @@ class Predictor:
             tags: names of the classes that may be found; None allows all.
 
         Returns:
-            The mask with class names; ``.found`` names what is in it.
+            The mask, as large as the photograph, with class names; ``.found`` names what is in it.
 
         Raises:
             InputError: the file cannot be read, the array is no RGB image, or a tag is no class of the network.
         """
-        pixels = rgb(image)
-        return self.inference.predict(self.network, pixels, self.classes, self._allowed(tags), self.precision)
+        return self.mask_of(photograph(image, self.max_side), tags)
 
-    def _allowed(self, tags: tuple[str, ...] | list[str] | None) -> tuple[int, ...] | None:
-        return None if tags is None else tag_indices(tags, self.classes)
+    def mask_of(self, read: Scaled, tags: tuple[str, ...] | list[str] | None = None) -> LabelMap:
+        """Mask of a photograph that has been read; otherwise as :meth:`predict`."""
+        allowed = None if tags is None else tag_indices(tags, self.classes)
+        return self.inference.predict(self.network, read.pixels, self.classes, allowed, self.precision, read.size)
 
 
-def load(run: str | Path, inference: Inference | None = None, precision: str = AUTO) -> Predictor:
+def load(
+    run: str | Path, inference: Inference | None = None, precision: str = AUTO, max_side: int | None = RECORDED
+) -> Predictor:
     """The segmentation network of a run.
 
     Args:
@@ -71,6 +83,7 @@ def load(run: str | Path, inference: Inference | None = None, precision: str = A
         inference: scales and flip; None takes those of the run.
         precision: ``auto`` takes the fastest that does no harm on this machine, ``32-true`` is exact,
             see :mod:`deft.engine.precision`.
+        max_side: longer side at which photographs are read; 0 takes that of the run, None reads them as they are.
 
     Raises:
         InputError: there is no finished network.
@@ -82,7 +95,9 @@ def load(run: str | Path, inference: Inference | None = None, precision: str = A
     refuse_changed(path)
     network, classes = load_network(path)
     word = choose(device()) if precision == AUTO else precision
-    return Predictor(network.to(device()), classes, inference or Inference(), word)
+    if max_side == RECORDED:
+        max_side = recorded_side(record.parent) if exists(record) else MAX_SIDE
+    return Predictor(network.to(device()), classes, inference or Inference(), word, max_side)
 
 
 def _inference(run: Path) -> Inference:
@@ -91,6 +106,21 @@ def _inference(run: Path) -> Inference:
     if not isinstance(found, Inference):
         raise InputError(f"{run}: expected settings of inference in its run.json; repeat the deft run command")
     return found
+
+
+def recorded_side(run: Path) -> int | None:
+    """The longer side at which a run has read its photographs; None for one that has read them as they are.
+
+    Raises:
+        InputError: the record holds something else.
+    """
+    side = run_record(run, "settings")["settings"].get("max_side")  # earlier versions had no bound
+    try:
+        return Pipeline(None, segment=None, max_side=side).max_side
+    except RangeError as error:
+        raise InputError(
+            f"{run}: settings.max_side in its run.json: {error.reason}; repeat the deft run command"
+        ) from None
 
 
 def refuse_changed(path: Path) -> None:
@@ -124,23 +154,34 @@ def network_file(run: str | Path) -> Path:
     return path
 
 
-def rgb(image: str | Path | NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """RGB uint8 (H, W, 3) of a photograph that is given as a file or as pixels.
+def photograph(image: str | Path | NDArray[np.uint8], max_side: int | None) -> Scaled:
+    """A photograph that is given as a file or as pixels, scaled down to at most ``max_side``.
 
     Raises:
         InputError: the file cannot be read, or the array is no RGB image.
     """
-    pixels = read_image(image) if isinstance(image, str | Path) else np.asarray(image)
+    if isinstance(image, str | Path):
+        return read_scaled(image, max_side)
+    pixels = np.asarray(image)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
         raise InputError(
             f"expected an image file or RGB uint8 (H, W, 3), got {pixels.dtype} {pixels.shape}; "
             "deft.data.images.read_image reads any file into that form"
         )
-    return pixels
+    return Scaled(shrunk(pixels, max_side), (pixels.shape[0], pixels.shape[1]))
 
 
-def predict_folder(run: Path, images: Path, out: Path, tags: Path | None = None, precision: str = AUTO) -> int:
+def predict_folder(
+    run: Path,
+    images: Path,
+    out: Path,
+    tags: Path | None = None,
+    precision: str = AUTO,
+    max_side: int | None = RECORDED,
+) -> int:
     """Write ``masks/`` (palette PNG) and ``overlays/`` (JPEG) for a photograph or a folder of them.
+
+    Masks are as large as the photographs, overlays as large as these are read.
 
     Photographs are found in folders inside the folder too and keep their place. Masks that are there already are made
     again. Nothing is written beside the photographs.
@@ -151,6 +192,7 @@ def predict_folder(run: Path, images: Path, out: Path, tags: Path | None = None,
         out: where to write.
         tags: table ``image,labels``; an image it does not name may hold any class.
         precision: as for :func:`load`.
+        max_side: as for :func:`load`.
 
     Returns:
         The number of photographs.
@@ -162,17 +204,17 @@ def predict_folder(run: Path, images: Path, out: Path, tags: Path | None = None,
     stems = [file_stem(name) for name in found.names]
     names = [*(f"masks/{stem}.png" for stem in stems), *(f"overlays/{stem}.jpg" for stem in stems)]
     made = OutFolder(out, reads(images, found, tags), names)
-    predictor = load(run, precision=precision)
+    predictor = load(run, precision=precision, max_side=max_side)
     allowed = tags_of_files(tags, found, predictor.classes)
     turn = device_lock()
 
-    def work(index: int, pixels: NDArray[np.uint8]) -> None:
+    def work(index: int, read: Scaled) -> None:
         with turn:
-            labels = predictor.predict(pixels, allowed.get(index))
+            labels = predictor.mask_of(read, allowed.get(index))
         made.write(f"masks/{stems[index]}.png", mask_png(labels.mask))
-        made.write(f"overlays/{stems[index]}.jpg", overlay_jpg(pixels, labels))
+        made.write(f"overlays/{stems[index]}.jpg", overlay_jpg(read.pixels, labels))
 
-    return for_photographs(found, work, "predict")
+    return for_photographs(found, work, "predict", predictor.max_side)
 
 
 def predict_shards(
@@ -183,6 +225,7 @@ def predict_shards(
     tags_from: str = "",
     overlays: bool = False,
     precision: str = AUTO,
+    max_side: int | None = RECORDED,
 ) -> Streamed:
     """Write a shard of masks for each shard of photographs, ``<key>.png`` and, where asked for, ``<key>.jpg``.
 
@@ -197,25 +240,27 @@ def predict_shards(
         tags_from: suffix of the member that holds each image's tags, ``json`` for one; instead of ``tags``.
         overlays: write pictures to look at beside the masks.
         precision: as for :func:`load`.
+        max_side: as for :func:`load`.
 
     Raises:
         InputError: nothing to read, or photographs that cannot be used (the others are done).
     """
-    predictor = load(run, precision=precision)
+    predictor = load(run, precision=precision, max_side=max_side)
     known = EntryTags.given(tags, tags_from, predictor.classes)
     turn = device_lock()
 
     def work(entry: Entry) -> Files:
-        pixels, allowed = image_of(entry), known.of(entry)
+        read, allowed = image_of(entry, predictor.max_side), known.of(entry)
         with turn:
-            labels = predictor.predict(pixels, allowed)
+            labels = predictor.mask_of(read, allowed)
         files = {"png": mask_png(labels.mask)}
-        return files | {"jpg": overlay_jpg(pixels, labels)} if overlays else files
+        return files | {"jpg": overlay_jpg(read.pixels, labels)} if overlays else files
 
     made_from = {
         "network": digest(network_file(run)),
         "inference": plain(predictor.inference),
         "precision": predictor.precision,
+        "max_side": predictor.max_side,
         "tags": digest(tags),
         "tags from": tags_from,
         "overlays": overlays,
@@ -224,7 +269,8 @@ def predict_shards(
 
 
 def overlay_jpg(pixels: NDArray[np.uint8], labels: LabelMap) -> bytes:
-    """JPEG of a mask drawn over its photograph (H, W, 3)."""
+    """JPEG of a mask drawn over its photograph (h, w, 3), which may be scaled down."""
     picture = io.BytesIO()
-    Image.fromarray(overlay(pixels, labels.mask, names=labels.classes)).save(picture, format="JPEG", quality=90)
+    mask = resized_mask(labels.mask, (pixels.shape[0], pixels.shape[1]))
+    Image.fromarray(overlay(pixels, mask, names=labels.classes)).save(picture, format="JPEG", quality=90)
     return picture.getvalue()

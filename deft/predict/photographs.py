@@ -7,19 +7,19 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from deft.contracts import InputError
 from deft.data.faults import Faults, refuse
 from deft.data.files import ImageFiles, image_files, one_image
-from deft.data.images import SUFFIXES, read_image
+from deft.data.images import SUFFIXES, Scaled, read_scaled
 from deft.data.labels import Row, label_matrix, read_label_csv, read_label_json
 from deft.data.places import places_of
 from deft.data.written_names import match
+from deft.engine.shortage import lacking
 from deft.engine.stream import in_order
 from deft.guards.opening import check_regular, exists
+from deft.guards.words import shown
 
 SHOWN = 20
 """Most photographs that an error message names."""
@@ -114,30 +114,36 @@ def tag_indices(tags: Sequence[str], classes: tuple[str, ...]) -> tuple[int, ...
     return tuple(sorted(classes.index(tag) for tag in set(tags)))
 
 
-def for_photographs(found: ImageFiles, work: Callable[[int, NDArray[np.uint8]], None], title: str) -> int:
+def for_photographs(
+    found: ImageFiles, work: Callable[[int, Scaled], None], title: str, max_side: int | None = None
+) -> int:
     """Read photographs and work on them, several at a time.
 
     Args:
         found: as :func:`photographs` gave them.
-        work: of an index and its pixels, RGB (H, W, 3); stores its result itself.
+        work: of an index and its photograph; stores its result itself.
         title: beside the progress bar.
+        max_side: longer side at which photographs are read; None reads them as they are.
 
     Returns:
         How many there are.
 
     Raises:
-        InputError: some cannot be read; the others are done.
+        InputError: some cannot be read, or need more memory than there is; the others are done.
     """
 
     def one(index: int) -> str | None:
         try:
-            pixels = read_image(found.paths[index])
+            photograph = read_scaled(found.paths[index], max_side)
         except InputError as error:
             return str(error)
-        work(index, pixels)
+        work(index, photograph)
         return None
 
-    results = in_order(tqdm(range(len(found.paths)), unit="image", desc=title), one)
+    def too_large(index: int, reason: str) -> str:
+        return lacking(shown(found.paths[index]), reason)
+
+    results = in_order(tqdm(range(len(found.paths)), unit="image", desc=title), one, too_large=too_large)
     refuse_left_out([fault for fault in results if fault is not None], len(found.paths))
     return len(found.paths)
 

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,15 @@ from deft.artifacts import OutFolder, file_stem, read_json, seeds_npz
 from deft.artifacts.record import run_record
 from deft.classify.classifier import load_classifier
 from deft.contracts import InputError, ReadsFiles, Sample, SeedMaps
+from deft.data.images import Scaled
 from deft.data.labels import multi_hot
 from deft.data.layouts.entries import Entry, image_of
+from deft.data.scaling import MAX_SIDE
 from deft.engine.infer import device
 from deft.engine.method import MethodContext, SeedMethod, learning
 from deft.engine.precision import AUTO, choose
 from deft.engine.stream import device_lock
-from deft.predict.masks import refuse_changed, rgb
+from deft.predict.masks import RECORDED, photograph, recorded_side, refuse_changed
 from deft.predict.photographs import for_photographs, photographs, reads, tag_indices, tags_of_files
 from deft.predict.shards import EntryTags, Files, Streamed, digest, stream
 from deft.seeds.cam import Cam
@@ -46,6 +49,7 @@ class Locator:
         scores: Callable[[Sample], SeedMaps],
         classes: tuple[str, ...],
         present: float = PRESENT,
+        max_side: int | None = MAX_SIDE,
     ) -> None:
         """Wrap the function that a seed method prepared.
 
@@ -54,11 +58,13 @@ class Locator:
             scores: the classifier's probability of every class, with whatever maps.
             classes: names of the K classes.
             present: probability above which a class is present in an image without tags.
+            max_side: longer side at which photographs are read; None reads them as they are.
         """
         self.seeds = seeds
         self.scores = scores
         self.classes = classes
         self.present = present
+        self.max_side = max_side
 
     def locate(
         self, image: str | Path | NDArray[np.uint8], tags: tuple[str, ...] | list[str] | None = None
@@ -70,12 +76,17 @@ class Locator:
             tags: names of the classes that are in it; None takes those that the classifier finds.
 
         Returns:
-            Maps in [0, 1] on the grid of stride 4, one for each class, with the classifier's probabilities.
+            Maps in [0, 1] on the grid of stride 4 of the image as it is read, one for each class, with the classifier's
+            probabilities; :func:`deft.seedmaps.enlarged` enlarges them to the photograph.
 
         Raises:
             InputError: the file cannot be read, the array is no RGB image, or a tag is no class of the run.
         """
-        pixels = rgb(image)
+        return self.seeds_of(photograph(image, self.max_side), tags)
+
+    def seeds_of(self, read: Scaled, tags: tuple[str, ...] | list[str] | None = None) -> SeedMaps:
+        """Maps of a photograph that has been read; otherwise as :meth:`locate`."""
+        pixels = read.pixels
         none = np.zeros(len(self.classes), dtype=np.bool_)
         if tags is None:
             labels = np.asarray(self.scores(Sample("", pixels, none)).scores) > self.present
@@ -84,7 +95,7 @@ class Locator:
         found = self.seeds(Sample("", pixels, labels))
         if found is None:
             raise AssertionError("seeds that are read from files are refused before")
-        return found
+        return found if pixels.shape[:2] == read.size else replace(found, photograph=read.size)
 
 
 class _NoImages:
@@ -110,13 +121,14 @@ class _NoImages:
         raise IndexError(index)
 
 
-def load_locator(run: str | Path, precision: str = AUTO) -> Locator:
+def load_locator(run: str | Path, precision: str = AUTO, max_side: int | None = RECORDED) -> Locator:
     """The seed method of a run, with what it has learned.
 
     Args:
         run: a run folder with a trained classifier.
         precision: ``auto`` takes the fastest that does no harm on this machine, ``32-true`` is exact,
             see :mod:`deft.engine.precision`.
+        max_side: longer side at which photographs are read; 0 takes that of the run, None reads them as they are.
 
     Raises:
         InputError: the run has not come as far as its seeds, has no classifier, or its seeds are files of the user.
@@ -139,7 +151,9 @@ def load_locator(run: str | Path, precision: str = AUTO) -> Locator:
         precision=choose(device()) if precision == AUTO else precision,
     )
     scores = Cam(scales=(1.0,)).prepare(context)
-    return Locator(method.prepare(context), scores, classes, getattr(method, "present", PRESENT))
+    if max_side == RECORDED:
+        max_side = recorded_side(run)
+    return Locator(method.prepare(context), scores, classes, getattr(method, "present", PRESENT), max_side)
 
 
 def _method(run: Path) -> tuple[Any, SeedMethod]:
@@ -161,7 +175,14 @@ def _method(run: Path) -> tuple[Any, SeedMethod]:
     return record, method
 
 
-def locate_folder(run: Path, images: Path, out: Path, tags: Path | None = None, precision: str = AUTO) -> int:
+def locate_folder(
+    run: Path,
+    images: Path,
+    out: Path,
+    tags: Path | None = None,
+    precision: str = AUTO,
+    max_side: int | None = RECORDED,
+) -> int:
     """Write ``NAME.npz`` for a photograph or each in a folder, as :func:`deft.artifacts.load_seeds` reads it.
 
     Folders inside the folder keep their place. Seeds that are there already are made again.
@@ -172,6 +193,7 @@ def locate_folder(run: Path, images: Path, out: Path, tags: Path | None = None, 
         out: where to write.
         tags: table ``image,labels``; an image it does not name gets the maps of what the classifier finds.
         precision: as for :func:`load_locator`.
+        max_side: as for :func:`load_locator`.
 
     Returns:
         The number of photographs.
@@ -182,20 +204,26 @@ def locate_folder(run: Path, images: Path, out: Path, tags: Path | None = None, 
     found = photographs(images)
     names = [f"{file_stem(name)}.npz" for name in found.names]
     made = OutFolder(out, reads(images, found, tags), names)
-    locator = load_locator(run, precision)
+    locator = load_locator(run, precision, max_side)
     known = tags_of_files(tags, found, locator.classes)
     turn = device_lock()
 
-    def work(index: int, pixels: NDArray[np.uint8]) -> None:
+    def work(index: int, read: Scaled) -> None:
         with turn:
-            seeds = locator.locate(pixels, known.get(index))
+            seeds = locator.seeds_of(read, known.get(index))
         made.write(names[index], seeds_npz(seeds))
 
-    return for_photographs(found, work, "seeds")
+    return for_photographs(found, work, "seeds", locator.max_side)
 
 
 def locate_shards(
-    run: Path, shards: str, out: Path, tags: Path | None = None, tags_from: str = "", precision: str = AUTO
+    run: Path,
+    shards: str,
+    out: Path,
+    tags: Path | None = None,
+    tags_from: str = "",
+    precision: str = AUTO,
+    max_side: int | None = RECORDED,
 ) -> Streamed:
     """Write a shard of seeds, ``<key>.npz``, for each shard of photographs.
 
@@ -208,20 +236,21 @@ def locate_shards(
         tags: table ``image,labels`` by key; an image it does not name gets the maps of what the classifier finds.
         tags_from: suffix of the member that holds each image's tags, ``json`` for one; instead of ``tags``.
         precision: as for :func:`load_locator`.
+        max_side: as for :func:`load_locator`.
 
     Raises:
         InputError: nothing to read, or photographs that cannot be used (the others are done).
     """
     precision = choose(device()) if precision == AUTO else precision
-    locator = load_locator(run, precision)
+    locator = load_locator(run, precision, max_side)
     record, method = _method(run)
     known = EntryTags.given(tags, tags_from, locator.classes)
     turn = device_lock()
 
     def work(entry: Entry) -> Files:
-        pixels, present = image_of(entry), known.of(entry)
+        read, present = image_of(entry, locator.max_side), known.of(entry)
         with turn:
-            seeds = locator.locate(pixels, present)
+            seeds = locator.seeds_of(read, present)
         return {"npz": seeds_npz(seeds)}
 
     files = {name: run / name / "model.safetensors" for name in _WEIGHTS}
@@ -230,6 +259,7 @@ def locate_shards(
         "head": record["settings"]["classifier"]["head"],
         "seeds": plain(method),
         "precision": precision,
+        "max_side": locator.max_side,
         "tags": digest(tags),
         "tags from": tags_from,
     }

@@ -30,6 +30,7 @@ from deft.contracts import InputError
 from deft.data.layouts.entries import Entry, is_image, tags_of
 from deft.data.layouts.shards import read_shard, shard_paths, writing
 from deft.engine.claims import POLL, Claims
+from deft.engine.shortage import lacking
 from deft.engine.stream import in_order
 from deft.engine.worklist import MOST_BUCKETS, WorkList
 from deft.guards.opening import exists, open_regular
@@ -187,11 +188,14 @@ def _make(shard: Path, result: Path, work: Callable[[Entry], Files], suffix: str
         except InputError as error:
             return entry.key, " ".join(str(error).splitlines())
 
+    def too_large(entry: Entry, reason: str) -> tuple[str, Files | str]:
+        return entry.key, lacking("the photograph", reason)
+
     count, left_out = 0, []
     note = result.with_name(result.name + LEFT_OUT)
     entries = read_shard(shard, lambda name: is_image(name) or name == suffix)
     with writing(result) as add:
-        for key, found in in_order(entries, one):
+        for key, found in in_order(entries, one, too_large=too_large):
             if isinstance(found, str):
                 left_out.append(f"{shard}: {shown(key)}: {found}\n")
             else:

@@ -27,11 +27,12 @@ from deft.artifacts import MADE, RunFolder, atomic_write, file_stem, load_mask, 
 from deft.contracts import InputError, Sample
 from deft.data.faults import Faults, refuse
 from deft.data.files import image_files
-from deft.data.images import image_size
+from deft.data.images import Scaled, image_size
 from deft.data.layouts.file_dataset import FileDataset
 from deft.data.layouts.name_lists import read_names
 from deft.data.layouts.voc import VOC_CLASSES
 from deft.data.places import places_of
+from deft.data.working_size import working_size
 from deft.engine.infer import for_each
 from deft.guards.opening import exists, open_regular
 from deft.guards.output import check_out, refuse_link
@@ -77,18 +78,20 @@ def submit(run: Path, out: Path, comp: int, images: FileDataset) -> int:
         raise InputError(f"{run}: expected a run folder, with run.json; give the folder that deft run wrote")
     folder = RunFolder(run, read_json(record))
     try:
+        photographs = working_size(images, predictor.max_side)
         stage = folder.stage(
-            "submission", key_of("submission", predictor.inference, read_json(made)["key"], images.fingerprint())
+            "submission", key_of("submission", predictor.inference, read_json(made)["key"], photographs.fingerprint())
         )
         paths = [stage.folder / f"{file_stem(name)}.png" for name in images.names]
         if not stage.done:
             with stage.making():
 
                 def work(index: int, sample: Sample) -> None:
-                    save_mask(paths[index], predictor.predict(sample.image).mask, stage.key)
+                    read = Scaled(sample.image, sample.full_size)
+                    save_mask(paths[index], predictor.mask_of(read).mask, stage.key)
 
                 missing = [index for index, path in enumerate(paths) if not path.exists()]
-                for_each(images, missing, work, title="test images")
+                for_each(photographs, missing, work, title="test images")
             if exists(run / MADE):
                 folder.seal()
         packed = pack(dict(zip(images.names, paths, strict=True)), comp)

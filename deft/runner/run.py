@@ -21,6 +21,7 @@ from deft.data.faults import Fault, Faults, refuse
 from deft.data.from_file import code_of, own_data
 from deft.data.opening import places, read_data
 from deft.data.overview import overview
+from deft.data.working_size import working_size
 from deft.engine import ranks
 from deft.engine.infer import device
 from deft.engine.plan import Watch
@@ -192,7 +193,8 @@ def read_record(folder: Path, data: str | None = None) -> tuple[Pipeline, Splits
     """
     record = run_record(folder)
     given = data_of(folder, record, data)
-    pipeline = restore(record["settings"])
+    # Runs of versions without a bound have read photographs as they are.
+    pipeline = restore({"max_side": None, **record["settings"]})
     if not isinstance(pipeline, Pipeline):
         raise InputError(f"{folder}: expected a pipeline in its run.json; it was written by another program")
     splits = open_data(given)
@@ -243,6 +245,7 @@ def description(pipeline: Pipeline, data: str | Splits, splits: Splits, name: st
             "given": data if isinstance(data, str) else "",
             **({"code": code} if (code := code_of(data) if isinstance(data, str) else "") else {}),
             **_size_of(splits),
+            **_scaled_down(splits, pipeline.max_side),
             "fingerprint": splits.train.fingerprint(),
             "fingerprint of held out": splits.val.fingerprint() if splits.val is not None else "",
         },
@@ -260,6 +263,12 @@ def _size_of(splits: Splits) -> dict[str, Any]:
         "held out": len(splits.val) if splits.val is not None else 0,
         "classes": list(splits.train.classes),
     }
+
+
+def _scaled_down(splits: Splits, max_side: int | None) -> dict[str, Any]:
+    """The bound on the size of photographs, if any of them exceeds it: only then does another bound change a run."""
+    parts = [part for part in (splits.train, splits.val) if part is not None]
+    return {"max_side": max_side} if any(working_size(part, max_side) is not part for part in parts) else {}
 
 
 def _foreign(settings: Any) -> list[str]:

@@ -25,7 +25,7 @@ from deft.evaluate.scores import evaluate
 from deft.guards.output import check_out
 from deft.metrics import ThresholdSweep
 from deft.runner.run import reopen
-from deft.seedmaps import upsample
+from deft.seedmaps import enlarged
 from deft.stages.context import Run
 from deft.stages.make import Maps, make_from_maps
 from deft.thresholds import Choice, Tuned, needed, write_tuned
@@ -145,14 +145,15 @@ def count(data: Dataset, maps: Sequence[Path], indices: Sequence[int], drawn: di
         truth = sample.mask if path is None else read_mask(path)
         if truth is None:
             raise InputError(f"image {sample.name!r} has no mask any more; give the masks with --masks")
-        if truth.shape != sample.image.shape[:2]:
+        if truth.shape != sample.full_size:
             raise InputError(
-                f"{path}: expected a mask of the size of its image, {sample.image.shape[0]} x {sample.image.shape[1]}, "
+                f"{path}: expected a mask of the size of its image, {sample.full_size[0]} x {sample.full_size[1]}, "
                 f"got {truth.shape[0]} x {truth.shape[1]}"
             )
         seeds = load_seeds(maps[index])
         try:
-            sweeps[index].update(upsample(seeds).numpy(), seeds.classes, truth)
+            for rows, band in enlarged(seeds):
+                sweeps[index].update(band.numpy(), seeds.classes, truth[rows])
         except ValueError as error:
             raise InputError(f"{path or sample.name}: {error}") from error
 

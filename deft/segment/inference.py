@@ -8,7 +8,7 @@ Shapes: image (H, W, 3), probabilities (K + 1, h, w), background first.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -22,10 +22,8 @@ from torch.nn import functional as F
 from deft.contracts import BACKGROUND, InputError, LabelMap
 from deft.engine.precision import EXACT, autocast
 from deft.ranges import Multiples, Range, check_ranges
+from deft.seedmaps import bands
 from deft.segment.deeplab import SegmentationNetwork
-
-_BAND = 8_000_000
-"""Floats in memory at once while probabilities are enlarged (32 MB)."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,7 @@ class Inference:
         classes: tuple[str, ...],
         allowed: Collection[int] | None = None,
         precision: str = EXACT,
+        size: tuple[int, int] | None = None,
     ) -> LabelMap:
         """Mask of one photograph.
 
@@ -59,6 +58,7 @@ class Inference:
             classes: names of the network's K classes.
             allowed: indices of the classes that are allowed besides background; None allows all.
             precision: precision of the network, see :mod:`deft.engine.precision`; probabilities are float32.
+            size: (H, W) of the mask, for an image that was scaled down; None takes that of the image.
 
         Returns:
             The mask (H, W), and the mean probability of each class over its pixels.
@@ -68,10 +68,11 @@ class Inference:
                 f"expected the names of the network's {network.classes} classes, got {len(classes)}; give one for each"
             )
         probabilities = self.probabilities(network, image, allowed, precision)
-        mask = np.empty(image.shape[:2], dtype=np.uint8)
+        size = size or (image.shape[0], image.shape[1])
+        mask = np.empty(size, dtype=np.uint8)
         sums = np.zeros(len(classes) + 1)
         counts = np.zeros(len(classes) + 1)
-        for rows, band in _bands(probabilities, (image.shape[0], image.shape[1])):
+        for rows, band in bands(probabilities, size):
             best, values = band.max(dim=0)
             mask[rows] = values.byte().cpu().numpy()
             flat = values.flatten().cpu().numpy()
@@ -141,19 +142,3 @@ def _absent(classes: int, allowed: Collection[int] | None) -> Tensor:
         absent[:] = True
         absent[[BACKGROUND, *(index + 1 for index in allowed)]] = False
     return absent
-
-
-def _bands(maps: Tensor, size: tuple[int, int]) -> Iterator[tuple[slice, Tensor]]:
-    """Enlarge maps (P, h, w) bilinearly to (P, H, W), a band of rows at a time; yields rows and (P, rows, W)."""
-    height, width = size
-    planes, h, _ = maps.shape
-    step = max(1, _BAND // (planes * width))
-    for top in range(0, height, step):
-        rows = torch.arange(top, min(top + step, height), device=maps.device)
-        source = ((rows + 0.5) * (h / height) - 0.5).clamp(0, h - 1)
-        upper = source.floor().long()
-        lower = (upper + 1).clamp(max=h - 1)
-        share = (source - upper)[:, None]
-        band = torch.lerp(maps[:, upper], maps[:, lower], share.to(maps.dtype))
-        band = F.interpolate(band[None], size=(len(rows), width), mode="bilinear", align_corners=False)[0]
-        yield slice(top, top + len(rows)), band

@@ -15,6 +15,7 @@ from deft.backbone import Backbone, build_backbone
 from deft.classify.classifier import ClassifierNetwork, load_classifier
 from deft.contracts import Dataset, InputError, SeedMaps, Splits
 from deft.data.examples import typical_side, without_truth
+from deft.data.working_size import working_size
 from deft.engine import ranks
 from deft.engine.layout import channels_last
 from deft.engine.method import NO_CLASSIFIER, MethodContext
@@ -41,10 +42,12 @@ class Run:
         self.home = home or out.path
         """Folder that contains the run folders of earlier rounds."""
         self.watch = watch
-        self.train, self.val = data.train, data.val
-        self.data_key = data.train.fingerprint()
-        self.val_key = data.val.fingerprint() if data.val is not None else ""
-        self.side = typical_side(data.train)
+        # Every stage reads its images here, and none of them larger than the pipeline allows.
+        self.train = working_size(data.train, pipeline.max_side)
+        self.val = None if data.val is None else working_size(data.val, pipeline.max_side)
+        self.data_key = self.train.fingerprint()
+        self.val_key = self.val.fingerprint() if self.val is not None else ""
+        self.side = typical_side(self.train)
 
     def stage(self, name: str, settings: Any, *inputs: str) -> Stage:
         """The stage of that name and these settings, copied from a run in ``reuse`` if one has it."""

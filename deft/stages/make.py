@@ -22,6 +22,7 @@ from deft.backbone import build_backbone, weights_digest
 from deft.classify.classifier import Classifier, save_classifier
 from deft.contracts import IGNORE, InputError, ReadsFiles, SampleAugmentation, SeedMaps
 from deft.data.examples import MaskedImages, TaggedImages
+from deft.data.scaling import fitted, resized_mask
 from deft.data.transforms import TrainCrop
 from deft.engine import ranks
 from deft.engine.fit import finish, fit
@@ -87,7 +88,7 @@ def train_classifier(run: Run) -> Classified:
     with run.making(stage) as notes:
         change = None
         if isinstance(augment, SampleAugmentation) and earlier is not None:
-            change = augment.prepare(run.train, partial(_mask_at, earlier[1]))
+            change = augment.prepare(run.train, partial(_mask_at, earlier[1], p.max_side))
             notes["instances"] = dict(change.counts)
         torch.manual_seed(p.seed)
         backbone = build_backbone(p.backbone, p.weights, p.stride)
@@ -280,5 +281,7 @@ def _train(
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def _mask_at(paths: Sequence[Path], index: int) -> NDArray[np.uint8]:
-    return load_mask(paths[index])
+def _mask_at(paths: Sequence[Path], max_side: int | None, index: int) -> NDArray[np.uint8]:
+    """A mask at the size at which its image is read."""
+    mask = load_mask(paths[index])
+    return resized_mask(mask, fitted((mask.shape[0], mask.shape[1]), max_side))

@@ -8,7 +8,7 @@ it (:mod:`deft.runner.join`).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deft.artifacts import Stage, load_seeds, save_mask, save_seeds
@@ -17,7 +17,7 @@ from deft.data.examples import without_truth
 from deft.engine import ranks
 from deft.engine.infer import device, for_each
 from deft.engine.worklist import WorkList
-from deft.seedmaps import to_mask, upsample
+from deft.seedmaps import full_mask
 from deft.segment.deeplab import load_network
 from deft.stages.context import Run
 from deft.stages.returned import check_maps, check_prepared
@@ -80,7 +80,8 @@ def locating(run: Run, stage: Stage, locate: Locate) -> list[Share]:
         def work(index: int, sample: Sample, paths: list[Path] = paths) -> None:
             found = locate(sample)
             if found is not None:
-                save_seeds(paths[index], check_maps(found, sample, run.pipeline.seeds), stage.key)
+                found = check_maps(found, sample, run.pipeline.seeds)
+                save_seeds(paths[index], replace(found, photograph=sample.photograph), stage.key)
 
         shares.append(Share(f"seeds ({part})", without_truth(data), paths, work, _claims(stage, part)))
     return shares
@@ -92,26 +93,25 @@ def refining(run: Run, stage: Stage, refine: Refine) -> list[Share]:
     inputs, paths = run.files("seeds", run.train, ".npz", "train"), run.files("refined", run.train, ".npz")
 
     def work(index: int, sample: Sample) -> None:
-        found = refine(sample, load_seeds(inputs[index]))
-        save_seeds(paths[index], check_maps(found, sample, run.pipeline.refine), stage.key)
+        found = check_maps(refine(sample, load_seeds(inputs[index])), sample, run.pipeline.refine)
+        save_seeds(paths[index], replace(found, photograph=sample.photograph), stage.key)
 
     return [Share("refined maps", without_truth(run.train), paths, work, _claims(stage))]
 
 
 def masking(run: Run, stage: Stage) -> Share:
-    """Pseudo-masks of the training images, palette PNGs named after them."""
+    """Pseudo-masks of the training images, palette PNGs named after them and as large as the photographs."""
     inputs, paths = run.map_files(), run.files("masks", run.train, ".png")
     cut = run.mask_threshold
 
     def work(index: int, sample: Sample) -> None:
-        seeds = load_seeds(inputs[index])
-        save_mask(paths[index], to_mask(upsample(seeds), seeds.classes, cut), stage.key)
+        save_mask(paths[index], full_mask(load_seeds(inputs[index]), cut), stage.key)
 
     return Share("pseudo-masks", run.train, paths, work, _claims(stage), on_device=False, read=False)
 
 
 def predicting(run: Run, stage: Stage, part: str) -> Share:
-    """Masks that the network makes of one split, untagged."""
+    """Masks that the network makes of one split, untagged, as large as the photographs."""
     data = dict(run.parts())[part]
     paths = run.files("predictions", data, ".png", part)
     network, _ = load_network(run.out.path / "segment" / "model.safetensors")
@@ -119,7 +119,7 @@ def predicting(run: Run, stage: Stage, part: str) -> Share:
 
     def work(index: int, sample: Sample) -> None:
         found: LabelMap = run.pipeline.inference.predict(
-            network, sample.image, data.classes, precision=run.pipeline.precision
+            network, sample.image, data.classes, precision=run.pipeline.precision, size=sample.full_size
         )
         save_mask(paths[index], found.mask, stage.key)
 

@@ -26,7 +26,7 @@ from deft.engine.infer import device, for_each
 from deft.metrics.bias import observed
 from deft.metrics.cooccurrence import Cooccurrence, class_by_class, class_by_context
 from deft.metrics.miou import Confusion
-from deft.seedmaps import to_mask, upsample
+from deft.seedmaps import full_mask
 from deft.stages.context import Run
 from deft.studies.bias_page import compose_bias
 from deft.studies.outcome import Outcome, finite
@@ -193,7 +193,7 @@ class ClassOverlaps:
             if sample.mask is None:
                 return
             found = load_seeds(seeds[index])
-            guess = to_mask(upsample(found), found.classes, threshold)
+            guess = full_mask(found, threshold)
             for name, mask in (("seeds", guess), ("masks", load_mask(masks[index]))):
                 one = Confusion(len(data.classes))
                 one.update(mask, sample.mask)

@@ -21,7 +21,7 @@ from deft.contracts import InputError, Sample
 from deft.engine.infer import for_each
 from deft.metrics import Confusion, Cooccurrence, class_by_context
 from deft.report.plots import bar_chart
-from deft.seedmaps import to_mask, upsample
+from deft.seedmaps import full_mask
 from deft.stages.context import Run
 from deft.studies.markdown import escape_markdown
 from deft.studies.outcome import NOTHING, Outcome, Plot, Table, cell, finite
@@ -80,10 +80,9 @@ def measure(run: Run, pairs: Sequence[Pair]) -> dict[str, Any]:
     def work(index: int, sample: Sample) -> None:
         if sample.mask is None:
             return
-        maps = load_seeds(seeds[index])
         found = {
             "masks": load_mask(masks[index]),
-            "seeds": to_mask(upsample(maps), maps.classes, swept),
+            "seeds": full_mask(load_seeds(seeds[index]), swept),
         }
         for kind, mask in found.items():
             one = Confusion(classes)

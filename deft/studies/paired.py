@@ -12,7 +12,7 @@ from deft.artifacts import load_mask, load_seeds, read_json
 from deft.contracts import Dataset, Sample
 from deft.engine.infer import for_each
 from deft.metrics.paired import Counts, PairedDifference, image_counts, paired_bootstrap
-from deft.seedmaps import to_mask, upsample
+from deft.seedmaps import full_mask
 from deft.stages.context import Run
 
 RECORD = "study.json"
@@ -31,8 +31,7 @@ def counted(run: Run) -> dict[str, Any]:
     cut = run.cuts("seeds").used
 
     def seed_mask(index: int) -> Any:
-        maps = load_seeds(seeds[index])
-        return to_mask(upsample(maps), maps.classes, cut)
+        return full_mask(load_seeds(seeds[index]), cut)
 
     found = {"seeds": _counts(run.train, seed_mask), "masks": _counts(run.train, lambda index: load_mask(masks[index]))}
     if run.pipeline.segment is not None and run.val is not None:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from deft.backbone import Backbone
 from deft.contracts import Dataset, InputError
+from deft.data.scaling import resized_mask
 from deft.data.spread import spread
 from deft.metrics.activation import Regions, average_activation, regions
 
@@ -115,13 +116,16 @@ class ActivationProbe:
             if sample.mask is None:
                 continue
             members = []
+            size = (sample.image.shape[0], sample.image.shape[1])
+            mask = resized_mask(sample.mask, size)
+            context = None if sample.context is None else resized_mask(sample.context, size)
             for group in self.groups:
                 if group.target is not None and not sample.labels[group.target]:
                     continue
                 if group.context is None:
-                    members.append((group, regions(sample.mask, group.target)))
+                    members.append((group, regions(mask, group.target)))
                 elif contexts is not None and contexts[index, group.context]:
-                    members.append((group, regions(sample.mask, group.target, sample.context, group.context)))
+                    members.append((group, regions(mask, group.target, context, group.context)))
             found.append(ProbeImage(torch.from_numpy(sample.image).permute(2, 0, 1)[None].contiguous(), tuple(members)))
         return found
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from deft.artifacts import load_mask, load_seeds, read_json, write_json
 from deft.contracts import IGNORE, InputError, Sample
+from deft.data.scaling import resized_mask
 from deft.engine.infer import for_each
 from deft.pipeline import Pipeline
 from deft.recipes import published
@@ -127,7 +128,7 @@ def _quality(run: Run, label: Callable[[int], NDArray[np.uint8]]) -> dict[str, f
     def work(index: int, sample: Sample) -> None:
         if sample.mask is None:
             return
-        made, known = label(index), sample.mask != IGNORE
+        made, known = resized_mask(label(index), sample.full_size), sample.mask != IGNORE
         objects, background = known & (made != IGNORE) & (made != 0), known & (made == 0)
         wrong = made != sample.mask
         one = [objects.sum(), (objects & wrong).sum(), background.sum(), (background & wrong).sum(), known.sum()]

@@ -63,6 +63,17 @@ def test_seeds_survive_storage_within_half_a_grey_level(tmp_path: Path) -> None:
     assert np.allclose(stored.scores, seeds.scores)
 
 
+def test_seeds_of_a_photograph_keep_its_size_and_others_have_no_entry_for_it(tmp_path: Path) -> None:
+    maps = torch.rand(1, 5, 7)
+    artifacts.save_seeds(tmp_path / "a.npz", SeedMaps((1,), maps, (18, 27), photograph=(1800, 2700)))
+    artifacts.save_seeds(tmp_path / "b.npz", SeedMaps((1,), maps, (18, 27)))
+    large, small = (artifacts.load_seeds(tmp_path / name) for name in ("a.npz", "b.npz"))
+    assert large.photograph == large.full_size == (1800, 2700) and large.size == (18, 27)
+    assert small.photograph is None and small.full_size == (18, 27)
+    with np.load(tmp_path / "b.npz") as file:
+        assert file.files == ["classes", "maps", "size", "scores", "made_by"]
+
+
 def test_seeds_of_no_class_survive(tmp_path: Path) -> None:
     artifacts.save_seeds(tmp_path / "a.npz", SeedMaps((), torch.zeros(0, 3, 3), (9, 9)))
     assert artifacts.load_seeds(tmp_path / "a.npz").maps.shape == (0, 3, 3)

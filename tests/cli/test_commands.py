@@ -177,21 +177,21 @@ def test_predict_tells_a_folder_from_shards(precision: str, word: str, call: Cal
     shards = instead("deft.predict.masks.predict_shards", Streamed(images=3, shards=1, all_shards=4))
     said = "5 masks in out/masks, pictures in out/overlays\n"
     assert call("predict", "run", "photos", "--out", "out", "--precision", precision) == (0, said, "")
-    assert folder.given == [(Path("run"), Path("photos"), Path("out"), None, word)]
+    assert folder.given == [(Path("run"), Path("photos"), Path("out"), None, word, 0)]
     words = ("--out", "out", "--tags-from", "json", "--overlays", "--precision", precision)
     said = "masks of 4 shards in out; made by this command: 3 masks\n"
     assert call("predict", "run", "shards:p-{0..3}.tar", *words) == (0, said, "")
-    assert shards.given == [(Path("run"), "shards:p-{0..3}.tar", Path("out"), None, "json", True, word)]
+    assert shards.given == [(Path("run"), "shards:p-{0..3}.tar", Path("out"), None, "json", True, word, 0)]
 
 
 def test_seeds_tells_a_folder_from_shards(call: Call, instead: Instead) -> None:
     folder = instead("deft.predict.seeds.locate_folder", 5)
     shards = instead("deft.predict.seeds.locate_shards", Streamed(images=3, shards=1, all_shards=4))
     assert call("seeds", "run", "photos", "--out", "out", "--tags", "tags.csv") == (0, "5 seeds in out\n", "")
-    assert folder.given == [(Path("run"), Path("photos"), Path("out"), Path("tags.csv"), "auto")]
+    assert folder.given == [(Path("run"), Path("photos"), Path("out"), Path("tags.csv"), "auto", 0)]
     said = "seeds of 4 shards in out; made by this command: 3 images\n"
-    assert call("seeds", "run", "shards:p.tar", "--out", "out") == (0, said, "")
-    assert shards.given == [(Path("run"), "shards:p.tar", Path("out"), None, "", "auto")]
+    assert call("seeds", "run", "shards:p.tar", "--out", "out", "--max-side", "none") == (0, said, "")
+    assert shards.given == [(Path("run"), "shards:p.tar", Path("out"), None, "", "auto", None)]
 
 
 @pytest.mark.parametrize("verb", ["predict", "seeds"])
@@ -312,3 +312,25 @@ def test_python_dash_m_is_the_command(own_folder: Path) -> None:
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "img_00.png" in done.stdout and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["run", "study", "predict", "seeds"])
+@pytest.mark.parametrize("side", ["0", "31", "65537", "-5", "1e3", "10.5", "half", "", "9" * 5000])
+def test_a_side_out_of_range_is_one_message(call: Call, tmp_path: Path, verb: str, side: str) -> None:
+    words: dict[str, list[object]] = {
+        "run": ["run", "irn", "--data", "demo:", "--out", tmp_path / "out"],
+        "study": ["study", "masks", "--data", "demo:", "--out", tmp_path / "out"],
+        "predict": ["predict", tmp_path / "run", tmp_path, "--out", tmp_path / "out"],
+        "seeds": ["seeds", tmp_path / "run", tmp_path, "--out", tmp_path / "out"],
+    }
+    code, out, err = call(*words[verb], f"--max-side={side}")
+    assert (code, out) == (2, "")
+    assert err.endswith("expected a whole number from 32 to 65,536 (pixels), or none\n")
+    assert err.count("\n") == 1 and len(err) < 200
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("word", "side"), [("none", None), ("None", None), ("32", 32), ("65536", 65536), ("640", 640)])
+def test_the_side_is_a_field_of_the_pipeline(call: Call, word: str, side: int | None) -> None:
+    code, out, _ = call("run", "irn", "--data", "demo:", "--out", "out", "--show", "--max-side", word)
+    assert code == 0 and f"\nmax_side = {side!r}\n" in f"{out}\n"

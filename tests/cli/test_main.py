@@ -120,6 +120,29 @@ def test_a_full_disk_and_ctrl_c_say_how_to_go_on(
     assert "deft check 'folder:my photos'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")]
+)
+def test_lack_of_memory_anywhere_is_one_message(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def short(given: object) -> int:
+        raise error
+
+    monkeypatch.setattr(commands, "check", short)
+    message = told(capsys, "check", "demo:")
+    assert "not enough memory" in message and "smaller --max-side" in message
+
+
+def test_another_runtime_error_is_a_bug_with_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(given: object) -> int:
+        raise RuntimeError("shapes cannot be multiplied")
+
+    monkeypatch.setattr(commands, "check", wrong)
+    with pytest.raises(RuntimeError, match="shapes"):
+        main(["check", "demo:"])
+
+
 def test_ctrl_c_in_a_training_leaves_a_run_that_goes_on(folder_data: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "deft", "run", "cam", "--data", f"folder:{folder_data}"]
     command += ["--out", str(tmp_path / "r"), "--backbone", "test_resnet", "--weights", "none"]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import pytest
 import torch
 
 from deft.artifacts import save_mask
@@ -13,6 +14,7 @@ from deft.data import open_data
 from deft.data.examples import MaskedImages, TaggedImages, typical_side, without_truth
 from deft.data.layouts.file_dataset import FileDataset
 from deft.data.transforms import TrainCrop
+from deft.data.working_size import working_size
 
 FILL = (1, 2, 3)
 
@@ -79,3 +81,18 @@ def test_the_truth_is_not_read_for_training(folder_data: Path) -> None:
 
 def test_typical_side(folder_data: Path) -> None:
     assert typical_side(open_data(f"folder:{folder_data}").train) == 64
+
+
+def test_a_mask_as_large_as_the_photograph_is_cut_like_the_scaled_image(folder_data: Path, tmp_path: Path) -> None:
+    data = open_data(f"folder:{folder_data}").train
+    small = working_size(data, 32)
+    paths = [tmp_path / f"{index}.png" for index in range(len(data))]
+    for path in paths:
+        save_mask(path, np.repeat(np.arange(64, dtype=np.uint8)[:, None], 64, axis=1))  # the row of each pixel
+    found = MaskedImages(small, paths, TrainCrop(32, flip=False), FILL).example(0, np.random.default_rng(0))
+    assert found["image"].shape == (3, 32, 32)
+    assert torch.equal(found["mask"], torch.arange(1, 64, 2)[:, None].expand(32, 32))
+    assert np.array_equal(found["image"].permute(1, 2, 0).numpy(), small[0].image)
+    save_mask(paths[0], np.zeros((50, 64), dtype=np.uint8))
+    with pytest.raises(ValueError, match="differ in size"):
+        MaskedImages(small, paths, TrainCrop(32), FILL).example(0, np.random.default_rng(0))

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from deft.contracts import InputError
-from deft.data.images import MAX_PIXELS, image_size, mask_size, read_image, read_mask
+from deft.data.images import MAX_PIXELS, image_size, mask_size, read_image, read_mask, read_scaled
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 GREY = RGB[..., 0].copy()
@@ -236,3 +236,92 @@ def test_heif_without_its_package_names_the_extra(tmp_path: Path, monkeypatch: p
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with pytest.raises(InputError, match=r"pip install 'deft-wsss\[heif\]'"):
         read_image(tmp_path / "a.jpg")
+
+
+def scenery(height: int, width: int) -> np.ndarray:
+    """A smooth picture with one bright rectangle in its upper left part, (H, W, 3)."""
+    rows, columns = np.mgrid[:height, :width]
+    pixels = np.stack([60 + 60 * rows / height, 90 + 40 * columns / width, 80 + 0 * rows], axis=2)
+    pixels[height // 8 : height // 4 + 1, width // 8 : width // 2 + 1] = (230, 200, 40)
+    return pixels.astype(np.uint8)
+
+
+SCALED = {
+    "a.jpg": ("RGB", {"quality": 95}),
+    "progressive.jpg": ("RGB", {"quality": 95, "progressive": True}),
+    "grey.jpg": ("L", {"quality": 95}),
+    "print.jpg": ("CMYK", {"quality": 95}),
+    "a.png": ("RGB", {}),
+    "palette.png": ("P", {}),
+    "alpha.png": ("RGBA", {}),
+    "a.tif": ("RGB", {}),
+    "a.webp": ("RGB", {"lossless": True}),
+    "a.bmp": ("RGB", {}),
+}
+
+
+@pytest.mark.parametrize("size", [(600, 400), (257, 640), (1, 500), (500, 3)])
+@pytest.mark.parametrize("name", SCALED)
+def test_every_format_is_scaled_to_what_the_whole_shows(tmp_path: Path, name: str, size: tuple[int, int]) -> None:
+    mode, options = SCALED[name]
+    Image.fromarray(scenery(*size)).convert(mode).save(tmp_path / name, **options)
+    whole = read_image(tmp_path / name)
+    for most in (300, 150, 64):
+        found = read_scaled(tmp_path / name, most)
+        height, width = (max(1, round(side * most / max(size))) for side in size)
+        assert found.size == size and found.pixels.dtype == np.uint8
+        assert abs(found.pixels.shape[0] - height) <= 1 and abs(found.pixels.shape[1] - width) <= 1
+        assert max(found.pixels.shape[:2]) == most
+        other = Image.fromarray(whole).resize(found.pixels.shape[1::-1], Image.Resampling.BICUBIC)
+        difference = np.abs(found.pixels.astype(int) - np.asarray(other).astype(int))
+        assert difference.mean() < 2.5
+        assert np.array_equal(found.pixels, read_scaled((tmp_path / name).read_bytes(), most).pixels)
+    for most in (max(size), 5000, None):
+        assert np.array_equal(read_scaled(tmp_path / name, most).pixels, whole)
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp"])
+@pytest.mark.parametrize("tag", [1, 2, 3, 4, 5, 6, 7, 8])
+def test_scaled_images_are_upright(tmp_path: Path, kind: str, tag: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = tag
+    path = tmp_path / f"a.{kind}"
+    Image.fromarray(scenery(400, 600)).save(path, exif=exif, quality=95)
+    whole, found = read_image(path), read_scaled(path, 100)
+    assert found.size == whole.shape[:2] == image_size(path)
+    assert found.pixels.shape[:2] == ((67, 100) if tag < 5 else (100, 67))
+    other = Image.fromarray(whole).resize(found.pixels.shape[1::-1], Image.Resampling.BICUBIC)
+    assert np.abs(found.pixels.astype(int) - np.asarray(other).astype(int)).mean() < 2.5
+    stored = read_scaled(path, 100, upright=False)
+    assert stored.size == (400, 600) and stored.pixels.shape == (67, 100, 3)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("cut", [0.4, 0.8, 0.97])
+def test_damage_is_noticed_at_a_small_size_too(tmp_path: Path, mode: str, cut: float) -> None:
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (640, 800, 3), dtype=np.uint8)).convert(mode).save(tmp_path / "a.jpg")
+    content = (tmp_path / "a.jpg").read_bytes()
+    for broken in (content[: int(cut * len(content))], content[: int(cut * len(content))] + b"\xff\xd9"):
+        with pytest.raises(InputError, match="damaged or truncated"):
+            read_scaled(broken, 100)
+
+
+def test_a_deep_grey_image_is_scaled(tmp_path: Path) -> None:
+    deep = (scenery(300, 200)[..., 0].astype(np.uint16)) * 257
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    found = read_scaled(tmp_path / "deep.png", 75)
+    assert found.size == (300, 200) and found.pixels.shape == (75, 50, 3)
+    other = Image.fromarray(read_image(tmp_path / "deep.png")).resize((50, 75), Image.Resampling.BICUBIC)
+    np.testing.assert_array_equal(found.pixels, np.asarray(other))
+
+
+def test_lack_of_memory_is_not_taken_for_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(scenery(40, 40)).save(tmp_path / "a.png")
+
+    def load(self: object) -> None:
+        raise OSError("out of memory error when reading image file")
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
+    with pytest.raises(MemoryError, match=r"a\.png"):
+        read_image(tmp_path / "a.png")

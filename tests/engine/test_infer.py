@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from deft.contracts import Sample
+from deft.contracts import InputError, Sample
 from deft.data import open_data
 from deft.engine import claims, infer
 from deft.engine.infer import for_each
@@ -184,3 +184,62 @@ def test_threads_of_one_process_wait_for_each_others_buckets(tmp_path: Path, mon
         worker.join(60)
     assert complete == [True] * 3  # nobody left before all was done
     assert sorted(made) == list(range(60))
+
+
+@pytest.mark.parametrize("listed_ones", [False, True])
+def test_images_that_do_not_fit_together_are_made_one_by_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], listed_ones: bool
+) -> None:
+    data, lock, at_work, done = Counted(20), threading.Lock(), [0], []
+    todo = listed(tmp_path, 20)
+
+    def work(index: int, sample: Sample) -> None:
+        with lock:
+            at_work[0] += 1
+            crowded = at_work[0] > 1
+        try:
+            time.sleep(0.02)
+            if crowded:
+                raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate")
+            with lock:
+                done.append(index)
+            todo.paths[index].write_text("made")
+        finally:
+            with lock:
+                at_work[0] -= 1
+
+    made = for_each(data, todo if listed_ones else range(20), work, title="seeds", threads=4)
+    assert made == 20 and sorted(done) == list(range(20))
+    said = capsys.readouterr().err
+    assert "seeds: out of memory" in said and "continues with one image at a time" in said
+    assert said.count("out of memory") <= 2  # from 4 to 2, from 2 to 1
+
+
+@pytest.mark.parametrize("error", [MemoryError("no room"), torch.OutOfMemoryError("CUDA out of memory. Tried")])
+def test_an_image_that_does_not_fit_alone_is_named(error: Exception) -> None:
+    data, done = Counted(9), []
+
+    def work(index: int, sample: Sample) -> None:
+        if index == 4:
+            raise error
+        done.append(index)
+
+    with pytest.raises(InputError, match=r"seeds: 4\.png: needs more memory .* smaller --max-side"):
+        for_each(data, range(9), work, title="seeds", threads=2)
+    assert {0, 1, 2, 3} <= set(done)
+
+
+def test_reading_that_lacks_memory_is_tried_again(capsys: pytest.CaptureFixture[str]) -> None:
+    class Heavy(Counted):
+        def __getitem__(self, index: int) -> Sample:
+            sample = super().__getitem__(index)
+            if index == 2 and not tried:
+                tried.append(index)
+                raise MemoryError
+            return sample
+
+    done: list[int] = []
+    tried: list[int] = []
+    data = Heavy(5)
+    assert for_each(data, range(5), lambda index, sample: done.append(index), title="masks", threads=2) == 5
+    assert sorted(done) == [0, 1, 2, 3, 4] and "masks: out of memory (MemoryError)" in capsys.readouterr().err

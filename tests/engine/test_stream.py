@@ -83,3 +83,58 @@ def test_a_gpu_serves_one_thread_at_a_time_and_cores_serve_all(
     for thread in threads:
         thread.join()
     assert found == met
+
+
+SHORTAGES = [
+    MemoryError(),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"),
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+]
+
+
+@pytest.mark.parametrize("error", SHORTAGES)
+def test_items_that_do_not_fit_beside_others_are_tried_alone(error: Exception) -> None:
+    lock, at_work, most, tries = threading.Lock(), [0], [0], [0]
+
+    def work(item: int) -> int:
+        with lock:
+            tries[0] += 1
+            at_work[0] += 1
+            crowded = at_work[0] > 1
+            most[0] = max(most[0], at_work[0])
+        try:
+            time.sleep(0.02)
+            if crowded:
+                raise error
+            return item * 10
+        finally:
+            with lock:
+                at_work[0] -= 1
+
+    assert list(in_order(range(12), work, threads=4)) == [item * 10 for item in range(12)]
+    assert most[0] > 1 and tries[0] > 12
+
+
+def test_an_item_that_never_fits_gets_another_result_and_the_rest_goes_on() -> None:
+    def work(item: int) -> str:
+        if item in (3, 7):
+            raise MemoryError("unable to allocate 5 GiB")
+        return str(item)
+
+    found = list(in_order(range(9), work, threads=2, too_large=lambda item, reason: f"{item} is too large: {reason}"))
+    told = {item: f"{item} is too large: unable to allocate 5 GiB" for item in (3, 7)}
+    assert found == [told.get(item, str(item)) for item in range(9)]
+    with pytest.raises(MemoryError, match="5 GiB"):
+        list(in_order(range(9), work, threads=2))
+
+
+def test_other_errors_are_raised_at_once() -> None:
+    tries: list[int] = []
+
+    def work(item: int) -> int:
+        tries.append(item)
+        raise RuntimeError("shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        list(in_order([1], work, threads=1, too_large=lambda item, reason: 0))
+    assert tries == [1]

@@ -87,10 +87,10 @@ def test_readable_photographs_are_worked_on_and_the_others_named(own_folder: Pat
     images = own_folder / "images"
     found = photographs(images)
     sizes: dict[int, tuple[int, ...]] = {}
-    assert for_photographs(found, lambda index, pixels: sizes.update({index: pixels.shape}), "look") == 6
+    assert for_photographs(found, lambda index, read: sizes.update({index: read.pixels.shape}), "look") == 6
     assert sizes == dict.fromkeys(range(6), (16, 16, 3))
     (images / "img_02.png").write_bytes(b"no image")
     sizes.clear()
     with pytest.raises(InputError, match=r"5 of 6 photographs are done; these cannot be read:\n.*img_02\.png"):
-        for_photographs(found, lambda index, pixels: sizes.update({index: pixels.shape}), "look")
+        for_photographs(found, lambda index, read: sizes.update({index: read.pixels.shape}), "look")
     assert sorted(sizes) == [0, 1, 3, 4, 5]

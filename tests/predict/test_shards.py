@@ -25,7 +25,7 @@ def photos(tmp_path: Path) -> Path:
 
 
 def red(entry: Entry) -> Files:
-    return {"txt": str(image_of(entry)[0, 0, 0]).encode()}
+    return {"txt": str(image_of(entry).pixels[0, 0, 0]).encode()}
 
 
 def run(photos: Path, out: Path, work: Callable[[Entry], Files] = red, made_from: str = "x") -> Streamed:

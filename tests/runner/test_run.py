@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import deft
 from deft.artifacts import load_mask, load_seeds, read_json, save_mask, write_json
 from deft.contracts import InputError, Splits
 from deft.data import open_data
 from deft.engine import ranks
-from deft.recipes import RECIPES, cam, cda, irn, irn_deft
+from deft.recipes import RECIPES, cam, cda, external, irn, irn_deft
 from deft.runner import run as runner
 from deft.runner.run import description, needed_bytes, reopen, resolved
 from deft.seedmaps import to_mask, upsample
@@ -380,3 +381,114 @@ def test_what_is_no_run_cannot_be_opened_again(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match=r"expected a pipeline in its run\.json"):
         reopen(tmp_path)
+
+
+def large_photographs(root: Path, sizes: list[tuple[int, int]]) -> Path:
+    """A ``folder:`` of photographs with a coloured rectangle and its mask; the maps of the masks in ``maps/``."""
+    for part in ("images", "masks", "maps"):
+        (root / part).mkdir(parents=True)
+    rows = ["image,labels"]
+    for index, (height, width) in enumerate(sizes):
+        rng = np.random.default_rng(index)
+        pixels = np.full((height, width, 3), 90, dtype=np.uint8) + rng.integers(0, 30, (height, width, 1), np.uint8)
+        mask = np.zeros((height, width), dtype=np.uint8)
+        inside = slice(height // 5, height // 2 + 1), slice(width // 3, 3 * width // 4 + 1)
+        pixels[inside], mask[inside] = ((220, 30, 30), (30, 60, 220))[index % 2], index % 2 + 1
+        name = f"{index}.{('jpg', 'png', 'webp', 'tif')[index % 4]}"
+        Image.fromarray(pixels).save(root / "images" / name)
+        Image.fromarray(mask).save(root / "masks" / f"{index}.png")
+        (root / "maps" / str(index)).mkdir()
+        shown = ("red", "blue")[index % 2]
+        Image.fromarray((mask > 0).astype(np.uint8) * 255).save(root / "maps" / str(index) / f"{shown}.png")
+        rows.append(f"{index},{shown}")
+    (root / "labels.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    (root / "classes.txt").write_text("red\nblue\n", encoding="utf-8")
+    return root
+
+
+def test_objects_are_where_they_are_in_large_photographs(tmp_path: Path) -> None:
+    root = large_photographs(tmp_path / "data", [(2000, 3000), (600, 400), (100, 90), (900, 40), (1, 700)])
+    settings = (f"seeds.folder={root / 'maps'}", "refine=none", "segment=none", "max_side=256", "seed_threshold=0.5")
+    deft.run(tiny(external(), *settings), f"folder:{root}", tmp_path / "run")
+    scores = json.loads((tmp_path / "run" / "scores.json").read_text())
+    assert scores["train"]["masks"]["used"]["miou"] > 0.95
+    for index in range(4):
+        truth = np.array(Image.open(root / "masks" / f"{index}.png"))
+        mask = load_mask(tmp_path / "run" / "masks" / f"{index}.png")
+        assert mask.shape == truth.shape
+        assert (mask == truth).mean() > 0.97
+    seeds = load_seeds(tmp_path / "run" / "seeds" / "train" / "0.npz")
+    assert seeds.size == (171, 256) and seeds.photograph == (2000, 3000)
+    assert load_seeds(tmp_path / "run" / "seeds" / "train" / "2.npz").photograph is None
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A finished run at a small side, and its data."""
+    root = tmp_path_factory.mktemp("large")
+    data = large_photographs(root / "data", [(300, 200), (150, 220), (60, 64), (64, 400), (180, 180), (200, 90)])
+    deft.run(tiny(irn_deft(), "max_side=64"), f"folder:{data}", root / "run", name="irn_deft")
+    return root / "run", data
+
+
+def test_every_stage_works_at_the_side_and_masks_are_as_large_as_the_photographs(large: tuple[Path, Path]) -> None:
+    out, data = large
+    splits = open_data(f"folder:{data}")
+    sizes = {name: splits.train[index].image.shape[:2] for index, name in enumerate(splits.train.names)}
+    for name, size in sizes.items():
+        for stage in ("seeds/train", "refined"):
+            maps = load_seeds(out / stage / f"{name}.npz")
+            assert max(maps.size) == 64 and maps.full_size == size
+        assert load_mask(out / "masks" / f"{name}.png").shape == size
+        assert load_mask(out / "predictions" / "train" / f"{name}.png").shape == size
+        assert max(load_mask(out / "refine" / "labels" / f"{name}.png").shape) == 64
+    scores = json.loads((out / "scores.json").read_text())
+    assert scores["train"]["masks"]["used"]["miou"] == pytest.approx(stored_miou(out / "masks", splits.train))
+    assert read_json(out / "run.json")["data"]["max_side"] == 64
+    photograph = splits.train[0].image
+    predictor = deft.load(out)
+    assert predictor.max_side == 64
+    assert predictor.predict(photograph).mask.shape == photograph.shape[:2]
+    whole = deft.load(out, max_side=None).predict(photograph)
+    assert whole.mask.shape == photograph.shape[:2]
+    found = deft.load_locator(out).locate(photograph, tags=["red"])
+    assert found.size == (64, 43) and found.photograph == photograph.shape[:2]
+
+
+@pytest.mark.parametrize(("side", "said"), [("48", "48 now"), ("none", "None now"), ("1024", "None now")])
+def test_another_side_is_other_settings_where_it_scales_a_photograph(
+    large: tuple[Path, Path], side: str, said: str
+) -> None:
+    out, data = large
+    before = files(out)
+    with pytest.raises(InputError, match=f"other settings(.|\\n)*data.max_side: 64 in the folder, {said}"):
+        deft.run(tiny(irn_deft(), f"max_side={side}"), f"folder:{data}", out, name="irn_deft")
+    assert files(out) == before
+
+
+@pytest.mark.parametrize("side", ["64", "300", "none"])
+def test_a_side_that_scales_nothing_changes_nothing(done: Path, folder_data: Path, side: str) -> None:
+    before = {name: content for name, content in files(done).items() if name.endswith((".npz", ".png", ".safetensors"))}
+    deft.run(tiny(irn_deft(), f"max_side={side}"), f"folder:{folder_data}", done, name="irn_deft")
+    after = files(done)
+    assert all(after[name] == content for name, content in before.items())
+    assert "max_side" not in read_json(done / "run.json")["data"]
+
+
+def test_a_run_of_a_version_without_a_side_is_gone_on_with(done: Path, folder_data: Path, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(done, old)
+    record = read_json(old / "run.json")
+    del record["settings"]["max_side"]
+    write_json(old / "run.json", record)
+    (old / "made.json").unlink()
+    run = reopen(old)
+    try:
+        assert run.pipeline.max_side is None
+    finally:
+        run.out.close()
+    assert deft.load(old).max_side is None
+    before = files(old)
+    deft.run(tiny(irn_deft()), f"folder:{folder_data}", old, name="irn_deft")
+    masks = [name for name in before if name.endswith((".npz", ".png", ".safetensors"))]
+    assert masks and all(files(old)[name] == before[name] for name in masks)

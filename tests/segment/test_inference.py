@@ -9,8 +9,9 @@ from torch.nn import functional as F
 
 from deft.backbone import build_backbone
 from deft.contracts import InputError
+from deft.seedmaps import bands
 from deft.segment.deeplab import DeepLab, SegmentationNetwork
-from deft.segment.inference import Inference, _bands
+from deft.segment.inference import Inference
 
 CLASSES = ("a", "b", "c")
 
@@ -87,13 +88,13 @@ def test_a_large_photograph_costs_no_more_than_a_small_one(network: Segmentation
 
 def test_bands_are_bilinear_enlargement(monkeypatch: pytest.MonkeyPatch) -> None:
     maps = torch.rand(3, 7, 9, generator=torch.Generator().manual_seed(0))
-    monkeypatch.setattr("deft.segment.inference._BAND", 3 * 40 * 5)
+    monkeypatch.setattr("deft.seedmaps._BAND", 3 * 40 * 5)
     for size in [(50, 40), (7, 9), (3, 4), (1, 1)]:
-        parts = list(_bands(maps, size))
+        parts = list(bands(maps, size))
         whole = torch.cat([band for _, band in parts], dim=1)
         reference = F.interpolate(maps[None], size=size, mode="bilinear", align_corners=False)[0]
         torch.testing.assert_close(whole, reference)
-    assert len(list(_bands(maps, (50, 40)))) == 10
+    assert len(list(bands(maps, (50, 40)))) == 10
 
 
 def test_only_allowed_classes_are_found(network: SegmentationNetwork) -> None:

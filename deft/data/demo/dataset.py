@@ -130,6 +130,10 @@ class Demo:
         parts = (DRAWING, self.split, *astuple(self.settings))
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
+    def size_of(self, index: int) -> tuple[int, int]:
+        """(H, W), the same for every image."""
+        return self.settings.size, self.settings.size
+
     def __len__(self) -> int:
         return len(self.scenes)
 

@@ -6,11 +6,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from deft.contracts import InputError
-from deft.data.images import SUFFIXES, read_image
+from deft.data.images import SUFFIXES, Scaled, read_scaled
 from deft.data.layouts.name_lists import class_name
 
 _LOSSY = frozenset(("jpg", "jpeg", "jpe", "jfif", "webp", "heic", "heif", "avif"))
@@ -31,8 +28,8 @@ def is_image(suffix: str) -> bool:
     return "." + suffix in SUFFIXES
 
 
-def image_of(entry: Entry) -> NDArray[np.uint8]:
-    """The photograph of an entry, RGB (H, W, 3) as from :func:`deft.data.images.read_image`.
+def image_of(entry: Entry, max_side: int | None = None) -> Scaled:
+    """The photograph of an entry, as from :func:`deft.data.images.read_scaled`.
 
     If the key also has a mask, the photograph is the one in a lossy format.
 
@@ -51,7 +48,7 @@ def image_of(entry: Entry) -> NDArray[np.uint8]:
     content = entry.files[chosen[0]]
     if isinstance(content, InputError):
         raise content
-    return read_image(content)
+    return read_scaled(content, max_side)
 
 
 def tags_of(entry: Entry, suffix: str) -> tuple[str, ...] | None:

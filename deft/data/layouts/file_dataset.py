@@ -10,9 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft.contracts import IGNORE, InputError, Sample
-from deft.data.images import read_image, read_mask
+from deft.data.images import image_size, read_mask, read_scaled
 from deft.data.places import places_of
 from deft.data.stamps import digest_of_tags, stamp
+
+_COUNTED = 2**20
+"""Pixels whose values are counted at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,16 +62,24 @@ class FileDataset:
 
     def __getitem__(self, index: int) -> Sample:
         """Decode one image with its masks; raises InputError naming the file if that fails."""
-        image = read_image(self.images[index])
-        height, width = image.shape[:2]
+        return self.scaled(index, None)
+
+    def scaled(self, index: int, max_side: int | None) -> Sample:
+        """Decode one image, scaled down to at most ``max_side``, with its masks at full size."""
+        image, size = read_scaled(self.images[index], max_side)
         context = self.context_masks[index] if self.context_masks else None
         return Sample(
             name=self.names[index],
             image=image,
             labels=self.labels[index].copy(),
-            mask=_mask(self.masks[index], (height, width), len(self.classes)),
-            context=_mask(context, (height, width), len(self.contexts)),
+            mask=_mask(self.masks[index], size, len(self.classes)),
+            context=_mask(context, size, len(self.contexts)),
+            photograph=None if image.shape[:2] == size else size,
         )
+
+    def size_of(self, index: int) -> tuple[int, int]:
+        """(H, W) of a photograph, from its header."""
+        return image_size(self.images[index])
 
     @property
     def places(self) -> set[Path]:
@@ -88,10 +99,19 @@ class FileDataset:
         return digest.hexdigest()
 
 
+def values_in(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which of the values 0 to 255 a mask holds, (256,); counted in parts, because counting takes 8 bytes a pixel."""
+    flat = mask.ravel()
+    present = np.zeros(256, dtype=np.bool_)
+    for start in range(0, len(flat), _COUNTED):
+        present |= np.bincount(flat[start : start + _COUNTED], minlength=256) > 0
+    return present
+
+
 def mask_fault(mask: NDArray[np.uint8], num_classes: int) -> str:
     """Fault of the values of a mask, or an empty string."""
-    counts = np.bincount(mask.ravel(), minlength=256)
-    wrong = [value for value in range(num_classes + 1, IGNORE) if counts[value]]
+    present = values_in(mask)
+    wrong = [value for value in range(num_classes + 1, IGNORE) if present[value]]
     if not wrong:
         return ""
     shown = ", ".join(str(value) for value in wrong[:5]) + (", ..." if len(wrong) > 5 else "")

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft.contracts import InputError, Sample
-from deft.data.images import ImageSizes, image_sizes, read_image
+from deft.data.images import ImageSizes, image_sizes, read_scaled
 from deft.data.layouts.outlines import Instance, draw
 from deft.data.places import places_of
 
@@ -54,18 +54,23 @@ class OutlinedImages:
 
     def __getitem__(self, index: int) -> Sample:
         """Decode one image and draw its mask; raises InputError naming the file if that fails."""
-        path = self.images[index]
-        if not self.scored[index]:
-            return Sample(self.names[index], read_image(path), self.labels[index].copy())
-        image = read_image(path, upright=self.drawn_upright(index))
-        height, width = image.shape[:2]
-        mask = None
-        if self.draws:
+        return self.scaled(index, None)
+
+    def scaled(self, index: int, max_side: int | None) -> Sample:
+        """Decode one image, scaled down to at most ``max_side``, and draw its mask at full size."""
+        path, mask = self.images[index], None
+        image, size = read_scaled(path, max_side, upright=not self.scored[index] or self.drawn_upright(index))
+        if self.draws and self.scored[index]:
             try:
-                mask = draw(self.instances[index], (height, width))
+                mask = draw(self.instances[index], size)
             except ValueError as error:
                 raise InputError(f"{path}: its outlines cannot be drawn ({error}); export them again") from None
-        return Sample(self.names[index], image, self.labels[index].copy(), mask)
+        photograph = None if image.shape[:2] == size else size
+        return Sample(self.names[index], image, self.labels[index].copy(), mask, photograph=photograph)
+
+    def size_of(self, index: int) -> tuple[int, int]:
+        """(H, W) of a photograph, upright, from its header."""
+        return image_sizes(self.images[index]).upright
 
     def drawn_upright(self, index: int) -> bool:
         """Whether the outlines of an image refer to the upright image, or to the pixels as stored.

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from deft.contracts import InputError, Sample, Splits
 from deft.data.faults import Faults
-from deft.data.images import read_image
+from deft.data.images import Scaled, read_scaled
 from deft.data.labels import multi_hot
 from deft.data.layouts.json_files import read_json
 from deft.data.layouts.name_lists import check_classes
@@ -69,6 +69,10 @@ class SavedImages:
 
     def __getitem__(self, index: int) -> Sample:
         """Decode one image; raises InputError naming its row if that fails."""
+        return self.scaled(index, None)
+
+    def scaled(self, index: int, max_side: int | None) -> Sample:
+        """Decode one image, scaled down to at most ``max_side``."""
         file, row = self.rows[index]
         where = f"{self.files[file]}, row {row}"
         value = _table(self.files[file], self.column)[row].as_py()
@@ -78,11 +82,15 @@ class SavedImages:
             beside = self.files[file].parent / path if isinstance(path, str) else None
             if beside is None or not os.path.isfile(beside):
                 raise InputError(f"{where}: expected the bytes of an image, got {short(path)}; save it with its images")
-            return Sample(self.names[index], read_image(beside), self.labels[index].copy())
+            return self._sample(index, read_scaled(beside, max_side))
         try:
-            return Sample(self.names[index], read_image(content), self.labels[index].copy())
+            return self._sample(index, read_scaled(content, max_side))
         except InputError as error:
             raise InputError(f"{where}: {error}") from None
+
+    def _sample(self, index: int, read: Scaled) -> Sample:
+        photograph = None if read.pixels.shape[:2] == read.size else read.size
+        return Sample(self.names[index], read.pixels, self.labels[index].copy(), photograph=photograph)
 
     @property
     def places(self) -> set[Path]:

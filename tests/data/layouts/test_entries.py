@@ -18,9 +18,9 @@ def png(colour: tuple[int, int, int] = (10, 200, 30), kind: str = "PNG") -> byte
 
 def test_the_photograph_of_an_entry() -> None:
     red, green = png((255, 0, 0)), png((0, 255, 0), "JPEG")
-    assert (image_of(Entry("a", {"png": red, "json": b"{}", "seg.png": b"?"})) == (255, 0, 0)).all()
-    assert image_of(Entry("./a", {"png": red, "jpg": green}))[0, 0].argmax() == 1
-    assert image_of(Entry("a", {"png": red})).dtype == np.uint8
+    assert (image_of(Entry("a", {"png": red, "json": b"{}", "seg.png": b"?"})).pixels == (255, 0, 0)).all()
+    assert image_of(Entry("./a", {"png": red, "jpg": green})).pixels[0, 0].argmax() == 1
+    assert image_of(Entry("a", {"png": red})).pixels.dtype == np.uint8
     with pytest.raises(InputError, match="expected one image, got jpg and webp"):
         image_of(Entry("a", {"jpg": green, "webp": green}))
     with pytest.raises(InputError, match="expected one image, got only json"):
