@@ -10,11 +10,13 @@ from typing import Any
 
 import torch
 
-from deft.artifacts import RunFolder, Stage, file_stem, read_json, stored_seeds
+from deft.artifacts import CONTENTS, RunFolder, Stage, file_stem, read_json, stored_seeds
+from deft.artifacts.contents import Contents, joined
 from deft.backbone import Backbone, build_backbone
 from deft.classify.classifier import ClassifierNetwork, load_classifier
 from deft.contracts import Dataset, InputError, SeedMaps, Splits
 from deft.data.examples import typical_side, without_truth
+from deft.data.fingerprints import taught, truth_fingerprint
 from deft.engine import ranks
 from deft.engine.layout import channels_last
 from deft.engine.method import NO_CLASSIFIER, MethodContext
@@ -35,6 +37,7 @@ class Run:
         reuse: Sequence[Path] = (),
         watch: Watch | None = None,
         home: Path | None = None,
+        contents: Contents | None = None,
     ) -> None:
         self.pipeline, self.splits, self.out = pipeline, data, out
         self.reuse = tuple(path for other in reuse for path in (other, *sorted(other.glob("round-*"))))
@@ -42,9 +45,24 @@ class Run:
         """Folder that contains the run folders of earlier rounds."""
         self.watch = watch
         self.train, self.val = data.train, data.val
-        self.data_key = data.train.fingerprint()
-        self.val_key = data.val.fingerprint() if data.val is not None else ""
+        self.contents = contents or Contents(self.home / CONTENTS)
+        """Digests of the data's files, as far as the run knows them."""
         self.side = typical_side(data.train)
+
+    @cached_property
+    def data_key(self) -> str:
+        """Fingerprint of what the training images teach."""
+        return taught(self.train, self.contents).fingerprint
+
+    @cached_property
+    def val_key(self) -> str:
+        """Fingerprint of the held-out images and their tags; empty if there are none."""
+        return "" if self.val is None else taught(self.val, self.contents).fingerprint
+
+    @property
+    def truth_key(self) -> str:
+        """Fingerprint of all that the images are scored with, on which nothing but scores depends."""
+        return joined([truth_fingerprint(data, self.contents) for _, data in self.parts()])
 
     def stage(self, name: str, settings: Any, *inputs: str) -> Stage:
         """The stage of that name and these settings, copied from a run in ``reuse`` if one has it."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from deft.artifacts import file_stem, load_seeds, palette
 from deft.contracts import Dataset
+from deft.data.examples import without_truth
 from deft.report.contact import contact_sheet
 from deft.report.data import PictureRow
 from deft.report.html import render_sheet
@@ -159,7 +160,7 @@ def _pictures(record: dict[str, Any], folder: Path, data: Dataset) -> list[tuple
     places = {name: index for index, name in enumerate(data.names)}
     found = []
     for name, example in wanted[:PICTURES]:
-        sample = data[places[example["image"]]]
+        sample = without_truth(data)[places[example["image"]]]
         seeds = load_seeds(folder / "seeds" / "train" / f"{file_stem(sample.name)}.npz")
         k = data.classes.index(name)
         maps = seeds.maps[[seeds.classes.index(k)]].numpy()
