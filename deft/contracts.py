@@ -10,11 +10,13 @@ k, 255 ignore. *Features* (N, C, h, w) come from a backbone, *logits* (N, K) are
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
     import torch
     from numpy.typing import NDArray
@@ -91,7 +93,7 @@ class Dataset(Protocol):
         """Named subsets of the split, each (N,); ``demo:`` has ``aligned`` and ``conflicting``. Usually empty."""
 
     def fingerprint(self) -> str:
-        """Hex digest that changes when a file (by size and time, not content), a label or the order changes."""
+        """Hex digest that changes when an image, a label, a class or the order changes; masks teach nothing."""
 
     def __len__(self) -> int: ...
 
@@ -104,6 +106,32 @@ class HidesTruth(Protocol):
 
     def without_truth(self) -> Dataset:
         """The same images and tags, without masks."""
+
+
+class DigestFiles(Protocol):
+    """Digests of files, of their bytes alone; a run remembers them (:class:`deft.artifacts.contents.Contents`)."""
+
+    def __call__(self, paths: Sequence[Path], strict: bool = True) -> list[str]:
+        """One hex digest a file.
+
+        Args:
+            paths: the files.
+            strict: refuse a file that cannot be read; False gives it an empty digest.
+
+        Raises:
+            InputError: a file cannot be read, and ``strict`` is set.
+        """
+
+
+@runtime_checkable
+class OfFiles(Protocol):
+    """A :class:`Dataset` whose images are known by the contents of their files; optional."""
+
+    def image_digests(self, digests: DigestFiles) -> list[str]:
+        """Digest of each image, (N,); a single one for all of them if files and images do not correspond."""
+
+    def truth_digest(self, digests: DigestFiles) -> str:
+        """Text that changes when a mask does, wherever its file lies."""
 
 
 @dataclass(frozen=True)
@@ -221,4 +249,12 @@ class ReadsFiles(Protocol):
         """Check every file before the run starts; raises InputError naming those that cannot be used."""
 
     def fingerprint(self) -> str:
-        """Hex digest that changes when a file does (by name, size and time, not content)."""
+        """Hex digest that changes when a file does."""
+
+
+@runtime_checkable
+class KnowsFiles(Protocol):
+    """A :class:`ReadsFiles` that can tell the files of some images; optional."""
+
+    def fingerprint_of(self, names: Sequence[str], digests: DigestFiles) -> str:
+        """Hex digest of the files of these images, by their contents."""

@@ -53,7 +53,12 @@ def read_only(**trained: Any) -> dict[str, Any]:
     return {_TRAINED: trained}
 
 
-_CHOICES, _BESIDE, _TRAINED = "choices", "beside", "trained"
+def place() -> dict[str, Any]:
+    """Metadata of a field that says where files of the user lie: it is recorded, and no key depends on it."""
+    return {_PLACE: True}
+
+
+_CHOICES, _BESIDE, _TRAINED, _PLACE = "choices", "beside", "trained", "place"
 
 
 def fields_of(settings: Any) -> dict[str, Any]:
@@ -72,6 +77,18 @@ def fields_of(settings: Any) -> dict[str, Any]:
                 found.setdefault(dotted, inner)
 
     walk(settings, "")
+    return found
+
+
+def places_of(settings: Any, prefix: str = "") -> list[str]:
+    """Dotted names of the fields that :func:`place` marks."""
+    found = []
+    for item in dataclasses.fields(settings):
+        inner = getattr(settings, item.name)
+        if _PLACE in item.metadata:
+            found.append(f"{prefix}{item.name}")
+        elif dataclasses.is_dataclass(inner) and not isinstance(inner, type):
+            found += places_of(inner, f"{prefix}{item.name}.")
     return found
 
 
@@ -182,37 +199,40 @@ def _literal(text: str) -> Any:
         return text
 
 
-def plain(value: Any, trained: bool = False) -> Any:
+def plain(value: Any, trained: bool = False, key: bool = False) -> Any:
     """Settings as JSON values: a dataclass becomes a mapping that names its class.
 
     Args:
         value: settings.
         trained: leave out how a trained classifier is read, see :func:`read_only`.
+        key: leave out where files lie, see :func:`place`.
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         name = f"{type(value).__module__}.{type(value).__qualname__}"
         recorded: dict[str, Any] = {"class": _RECORDED.get(name, name)}
         for item in dataclasses.fields(value):
-            recorded |= _entries(item, getattr(value, item.name), trained)
+            recorded |= _entries(item, getattr(value, item.name), trained, key)
         return recorded
     if isinstance(value, Mapping):
-        return {str(key): plain(item, trained) for key, item in value.items()}
+        return {str(name): plain(item, trained, key) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain(item, trained) for item in value]
+        return [plain(item, trained, key) for item in value]
     if value is None or isinstance(value, str | int | float | bool):
         return value
     return str(value)
 
 
-def _entries(item: dataclasses.Field[Any], value: Any, trained: bool) -> dict[str, Any]:
+def _entries(item: dataclasses.Field[Any], value: Any, trained: bool, key: bool) -> dict[str, Any]:
     """Entries of a field in a record: its value, or the name of a choice followed by the choice's fields."""
+    if key and _PLACE in item.metadata:
+        return {}
     if _TRAINED in item.metadata and (trained or (not item.metadata[_TRAINED] and value == item.default)):
         return dict(item.metadata[_TRAINED])
     name = next((name for name, kind in item.metadata.get(_CHOICES, {}).items() if type(value) is kind), None)
     if name is None:
-        return {item.name: plain(value, trained)}
+        return {item.name: plain(value, trained, key)}
     own = {each.name: getattr(value, each.name) for each in dataclasses.fields(value)}
-    beside = {f"{item.name}_{key}": plain(inner) for key, inner in {**item.metadata[_BESIDE], **own}.items()}
+    beside = {f"{item.name}_{part}": plain(inner) for part, inner in {**item.metadata[_BESIDE], **own}.items()}
     return {item.name: name, **beside}
 
 
@@ -284,7 +304,9 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
     return {prefix: value}
 
 
-def refuse_other(what: str, before: Any, now: Any, unbound: tuple[str, ...] = ()) -> None:
+def refuse_other(
+    what: str, before: Any, now: Any, unbound: tuple[str, ...] = (), told: Mapping[str, str] | None = None
+) -> None:
     """Refuse to resume in a folder with other settings than it was begun with.
 
     Args:
@@ -292,22 +314,24 @@ def refuse_other(what: str, before: Any, now: Any, unbound: tuple[str, ...] = ()
         before: the folder's settings, nested.
         now: the settings given now.
         unbound: prefixes of dotted names that may differ.
+        told: lines that say better how an entry differs, by its dotted name; an entry with an empty one may differ.
 
     Raises:
         InputError: settings differ; the message names up to twelve, with both values.
     """
-    old, new = flat(before), flat(now)
+    old, new, told = flat(before), flat(now), told or {}
     different = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
-    different = [name for name in different if not name.startswith(unbound)]
+    different = [name for name in different if not name.startswith(unbound) and told.get(name) != ""]
     if not different:
         return
-    lines = [f"  {name}: {old.get(name)!r} in the folder, {new.get(name)!r} now" for name in different[:12]]
-    more = [f"  and {len(different) - 12} more"] if len(different) > 12 else []
+    plainly = {name: f"{name}: {old.get(name)!r} in the folder, {new.get(name)!r} now" for name in different}
+    lines = [f"  {told.get(name, line)}" for name, line in plainly.items()]
+    more = [f"  and {len(lines) - 12} more"] if len(lines) > 12 else []
     way_out = "name another folder, or use the settings the folder was begun with"
-    raise InputError("\n".join([f"{what} with other settings:", *lines, *more, way_out]))
+    raise InputError("\n".join([f"{what} with other settings:", *lines[:12], *more, way_out]))
 
 
 def key_of(stage: str, settings: Any, *inputs: str) -> str:
     """Hash of what determines a stage: its name, its settings and the keys of its inputs."""
-    content = json.dumps([FORMAT, stage, plain(settings), list(inputs)], sort_keys=True)
+    content = json.dumps([FORMAT, stage, plain(settings, key=True), list(inputs)], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:24]

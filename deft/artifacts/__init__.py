@@ -8,8 +8,11 @@ A run folder::
 
     run.json              recipe, settings, data and versions; a later run in the same folder must have the same
     lock                  held by the process that works in the folder
+    images.json           digest and tags of each image; names those that differ when a later run has others
+    contents.json         digest, size and times of each file of the data, which is read again only if these differ
     made.json             hashes of the run's own files and of the records of its stages, when it is finished
     <stage>/stage.json    key, state, seconds, and the hash of each of the stage's files, which are next to it
+    seeds/val/            stage of the held-out images' seeds, within that of the others
     round-<n>/            run folder of an earlier round, if a method needs one (:class:`deft.augment.cda.Cda`)
 """
 
@@ -36,13 +39,27 @@ from deft.artifacts.files import (
     whole_file,
     write_json,
 )
-from deft.artifacts.folder import HASHES, MADE, InUseError, RunFolder, Stage, claim, made_files, read_run
+from deft.artifacts.folder import (
+    CONTENTS,
+    HASHES,
+    HELD_OUT_SEEDS,
+    MADE,
+    InUseError,
+    RunFolder,
+    Stage,
+    claim,
+    made_files,
+    read_run,
+    stage_records,
+)
 from deft.artifacts.hashes import Damage, damages
 from deft.artifacts.out_folder import OutFolder
 
 __all__ = [
     "BROKEN_ARRAYS",
+    "CONTENTS",
     "HASHES",
+    "HELD_OUT_SEEDS",
     "MADE",
     "Damage",
     "InUseError",
@@ -68,6 +85,7 @@ __all__ = [
     "save_seeds",
     "save_tensors",
     "seeds_npz",
+    "stage_records",
     "stored_seeds",
     "whole_file",
     "write_json",

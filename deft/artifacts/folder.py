@@ -27,15 +27,25 @@ from deft.settings import plain, refuse_other
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
-UNBOUND = ("versions.", "thresholds.", "given.", "settings.max_side")
+UNBOUND = (
+    *("versions.", "thresholds.", "given.", "settings.max_side"),
+    *("data.given", "data.held out", "data.fingerprint of held out"),
+)
 """Prefixes of entries in ``run.json`` that a resumed run need not match: package versions (a patch release must not
-make a run unfinishable), thresholds the run chose itself (they follow from its settings), the path of weights, and the
-bound on photographs, which is also an entry of the data where it scales any of them down."""
+make a run unfinishable), thresholds the run chose itself (they follow from its settings), the bound on photographs,
+which is also an entry of the data where it scales any of them down, where weights and data lie, and the held-out
+images, from which nothing is learned."""
+_FOLLOWS = ("settings", "data", "given")
+"""Entries that are written again when a run is resumed: they name the places and the held-out images of now."""
 RECORD = "stage.json"
 HASHES = "files"
 """Entry of ``stage.json``: the hash of every file that the stage has made."""
 MADE = "made.json"
 """The hashes of a finished run's own files, and of the records of its stages."""
+CONTENTS = "contents.json"
+"""Digests of the data's files with their sizes and times: a cache, which no hash is kept of."""
+HELD_OUT_SEEDS = "seeds/val"
+"""The one stage within the folder of another: maps of held-out images, from which nothing is learned."""
 _LOCK_BYTES = 1000
 _SIGNED = re.compile(rb"process \d+ on |\d+\n\S+")
 """Content of a lock: this module's, or filelock's own."""
@@ -132,6 +142,11 @@ class Stage:
         return False
 
 
+def stage_records(folder: Path) -> list[Path]:
+    """The records of the stages in a run folder, sorted."""
+    return sorted([*folder.glob(f"*/{RECORD}"), *folder.glob(f"{HELD_OUT_SEEDS}/{RECORD}")])
+
+
 def made_files(folder: Path) -> list[str]:
     """Relative paths of a stage's files, without its record and what processes leave while they work."""
     found: list[str] = []
@@ -141,7 +156,8 @@ def made_files(folder: Path) -> list[str]:
         for entry in os.scandir(folder / below):
             name = f"{below}{entry.name}"
             if entry.is_dir(follow_symlinks=False):
-                if not entry.name.startswith((".part-", "claims-")):
+                # A folder with a record is a stage of its own.
+                if not entry.name.startswith((".part-", "claims-")) and not exists(folder / name / RECORD):
                     pending.append(f"{name}/")
             elif not entry.name.startswith(".part-") and name != RECORD:
                 found.append(name)
@@ -187,7 +203,15 @@ class InUseError(InputError):
 class RunFolder:
     """A run folder, locked for this process."""
 
-    def __init__(self, path: Path, description: Mapping[str, Any], needed_bytes: int = 0, *, own: bool = True) -> None:
+    def __init__(
+        self,
+        path: Path,
+        description: Mapping[str, Any],
+        needed_bytes: int = 0,
+        *,
+        own: bool = True,
+        told: Mapping[str, str] | None = None,
+    ) -> None:
         """Begin or resume a run.
 
         Args:
@@ -195,6 +219,7 @@ class RunFolder:
             description: record of the run; a folder that holds a run must have an equal one.
             needed_bytes: free disk space the run needs, checked first.
             own: False opens a folder that another process holds, to help it: nothing is locked or written.
+            told: how entries of the description differ from the folder's, for :func:`deft.settings.refuse_other`.
 
         Raises:
             InUseError: another process works in the folder.
@@ -224,10 +249,15 @@ class RunFolder:
             )
         self._lock = _lock(path / "lock")
         try:
+            now = plain(description)
             if begun and self._holds_work():
-                refuse_other(f"--out {shown(path)} holds a run", read_json(record), plain(description), UNBOUND)
+                before = read_json(record)
+                refuse_other(f"--out {shown(path)} holds a run", before, now, UNBOUND, told)
+                followed = before | {name: now[name] for name in _FOLLOWS if name in now}
+                if followed != before:
+                    write_json(record, followed)
             else:
-                write_json(record, plain(description))
+                write_json(record, now)
         except BaseException:
             self.close()
             raise
@@ -251,10 +281,10 @@ class RunFolder:
     def seal(self) -> None:
         """Store the hashes of the run's own files and of the records of its stages, when all of them are written."""
         own = [path.name for path in self.path.iterdir() if path.suffix in (".json", ".html") and _is_file(path)]
-        stages = [path for pattern in (f"*/{RECORD}", f"round-*/*/{RECORD}") for path in self.path.glob(pattern)]
         rounds = list(self.path.glob("round-*/run.json"))
+        stages = [path for folder in (self.path, *(path.parent for path in rounds)) for path in stage_records(folder)]
         names = [*own, *(path.relative_to(self.path).as_posix() for path in [*stages, *rounds])]
-        found = hashes(self.path, sorted(set(names) - {MADE}))
+        found = hashes(self.path, sorted(set(names) - {MADE, CONTENTS}))
         if not exists(self.path / MADE) or read_json(self.path / MADE) != found:
             write_json(self.path / MADE, found)
 

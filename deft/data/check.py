@@ -1,10 +1,15 @@
-"""Checks of a whole dataset before a run: every fault with file, line and remedy."""
+"""Checks of a whole dataset before a run: every fault with file, line and remedy.
+
+A run that is about to begin looks at headers, and decodes some masks, because a mistake in how they were written (other
+numbers, nothing but 255) is in all of them and would be found only when everything is trained.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +23,8 @@ from deft.data.layouts.file_dataset import SIZE_REMEDY, VALUE_REMEDY, FileDatase
 from deft.data.layouts.outlined import OutlinedImages
 from deft.data.opening import read_data
 from deft.data.pointers import Pointer, pointer_at
-from deft.data.sound import check_splits, sample_faults
+from deft.data.sound import check_splits, faults_of, sample_faults
+from deft.data.spread import spread
 from deft.data.teaching import unteachable
 from deft.data.working_size import WorkingSize
 from deft.guards.words import shown
@@ -27,18 +33,24 @@ _SIDE = 1024
 """Photographs are looked at scaled down to this side, which finds the same damage in less memory."""
 _DARK = 65
 """An image whose maximum is below this looks black; the usual cause is 12 or 14 bits in a 16-bit file."""
+MASKS = 500
+"""Most masks of a split that are decoded before a run, evenly spread; ``deft check`` decodes all."""
 
 
-def check(source: Splits | str, full: bool = True, progress: Progress | None = None, name: str = "data") -> list[Fault]:
+def check(
+    source: Splits | str, full: bool = True, progress: Progress | None = None, name: str = "data", masks: int = MASKS
+) -> list[Fault]:
     """List every fault of a dataset; no file is written.
 
     Args:
         source: ``KIND:PATH``, or splits that are already open, whose labels were then checked on opening.
-        full: decode every image and mask. Otherwise only headers are read, which reveals missing files, sizes that
-            differ and files that are not images, but no damage further in; of a dataset without a list of files only
-            the first image is read.
+        full: decode every image and mask. Otherwise only headers and some masks are read, which reveals missing files,
+            sizes that differ, files that are not images and masks with other values, but no damage further in; of a
+            dataset without a list of files only the first image is read. What many masks have in common is then one
+            fault.
         progress: called with the number of images checked and their total.
         name: of splits that are already open, for messages.
+        masks: most masks of a split to decode if not ``full``.
 
     Returns:
         Faults in order: labels, then images, then classes. A run can start if all are warnings.
@@ -46,11 +58,11 @@ def check(source: Splits | str, full: bool = True, progress: Progress | None = N
     Raises:
         InputError: ``KIND:PATH`` is not a dataset, or the splits lack a member of one.
     """
-    return look_at(source, full, progress, name)[1]
+    return look_at(source, full, progress, name, masks)[1]
 
 
 def look_at(
-    source: Splits | str, full: bool = True, progress: Progress | None = None, name: str = "data"
+    source: Splits | str, full: bool = True, progress: Progress | None = None, name: str = "data", masks: int = MASKS
 ) -> tuple[Splits | None, list[Fault]]:
     """Open a dataset and list its faults, as :func:`check` does; also returns the splits as far as they can be read."""
     faults = Faults()
@@ -65,10 +77,15 @@ def look_at(
     pointers: dict[Pointer, list[Fault]] = {}
     with ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
         for part in parts:
-            look = _looker(part, full)
+            shows: dict[str, bool] = {}
+            common: dict[str, list[Fault]] = {}
+            look = _looker(part, full, masks, shows)
             try:
                 for found in pool.map(look, range(len(part))):
                     for fault in found:
+                        if not full and not fault.warning and fault.remedy in (SIZE_REMEDY, VALUE_REMEDY):
+                            common.setdefault(fault.remedy, []).append(fault)
+                            continue
                         pointer = None if fault.warning else pointer_at(Path(fault.file))
                         (faults.all if pointer is None else pointers.setdefault(pointer, [])).append(fault)
                     done += 1
@@ -77,6 +94,8 @@ def look_at(
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
+            faults.all += [_joined(group) for group in common.values()]
+            _check_shown(shows, faults)
     for pointer, group in pointers.items():
         what = f"{counted(len(group), 'file is', 'files are')} without contents, left as pointers by {pointer.system}"
         faults.add(group[0].file, None, what, pointer.remedy)
@@ -87,18 +106,37 @@ def look_at(
     return splits, faults.all
 
 
-def _looker(part: Dataset, full: bool) -> Callable[[int], list[Fault]]:
+def _looker(part: Dataset, full: bool, masks: int, shows: dict[str, bool]) -> Callable[[int], list[Fault]]:
+    """The function that looks at one image; ``shows`` receives whether each mask has any value but 255."""
     if isinstance(part, FileDataset):
-        return lambda index: _check_listed(part, index, full)
+        there = [index for index, path in enumerate(part.masks) if path is not None or _context_mask(part, index)]
+        decoded = frozenset(range(len(part)) if full else spread(there, masks))
+        return lambda index: _check_listed(part, index, full, index in decoded, shows)
     if isinstance(part, OutlinedImages):
         return lambda index: _check_outlined(part, index, full)
-    return lambda index: _check_any(part, index) if full or index == 0 else []
+    return lambda index: _check_any(part, index, shows if full else {}) if full or index == 0 else []
 
 
-def _check_any(part: Dataset, index: int) -> list[Fault]:
+def _joined(group: list[Fault]) -> Fault:
+    """One fault of many masks that have the same."""
+    more = f" (and {counted(len(group) - 1, 'more mask')} like it)" if len(group) > 1 else ""
+    return replace(group[0], what=f"{group[0].what}{more}")
+
+
+def _check_shown(shows: dict[str, bool], faults: Faults) -> None:
+    """Add a fault if no mask that was decoded has anything but 255."""
+    if shows and not any(shows.values()):
+        what = "no value but 255, which means ignore" + (f", as in all {len(shows)} masks" if len(shows) > 1 else "")
+        faults.add(min(shows), None, what, "write 0 for background and k for the k-th class, or remove the masks")
+
+
+def _check_any(part: Dataset, index: int, shows: dict[str, bool]) -> list[Fault]:
     """Faults of one image of a dataset without a list of files: it cannot be read, or is not as promised."""
     try:
-        found = sample_faults(part, index)
+        sample = part[index]
+        found = faults_of(part, index, sample)
+        if not found and sample.mask is not None:
+            shows[part.names[index]] = bool((sample.mask != IGNORE).any())
     except InputError as error:
         said = str(error).removeprefix(f"{part.names[index]}: ")
         return [Fault(part.names[index], None, said, "correct or remove it")]
@@ -124,7 +162,11 @@ def _check_outlined(part: OutlinedImages, index: int, full: bool) -> list[Fault]
     return faults.all
 
 
-def _check_listed(part: FileDataset, index: int, full: bool) -> list[Fault]:
+def _context_mask(part: FileDataset, index: int) -> Path | None:
+    return part.context_masks[index] if part.context_masks else None
+
+
+def _check_listed(part: FileDataset, index: int, full: bool, decode: bool, shows: dict[str, bool]) -> list[Fault]:
     faults = Faults()
     path = part.images[index]
     try:
@@ -142,23 +184,24 @@ def _check_listed(part: FileDataset, index: int, full: bool) -> list[Fault]:
     except InputError as error:
         faults.all.append(_from_error(error, path))
         size = None
-    mask = _check_mask(part.masks[index], size, len(part.classes), full, faults)
+    mask = _check_mask(part.masks[index], size, len(part.classes), decode, faults)
     if mask is not None:
-        _compare(mask, part, index, faults)
-    if part.context_masks:
-        _check_mask(part.context_masks[index], size, len(part.contexts), full, faults)
+        shows[str(part.masks[index])] = bool((mask != IGNORE).any())
+        if full:
+            _compare(mask, part, index, faults)
+    _check_mask(_context_mask(part, index), size, len(part.contexts), decode, faults)
     return faults.all
 
 
 def _check_mask(
-    path: Path | None, size: tuple[int, ...] | None, num_classes: int, full: bool, faults: Faults
+    path: Path | None, size: tuple[int, ...] | None, num_classes: int, decode: bool, faults: Faults
 ) -> NDArray[np.uint8] | None:
     """The mask, or None if it was not decoded; its faults are added."""
     if path is None:
         return None
     mask = None
     try:
-        if full:
+        if decode:
             mask = read_mask(path)
             came = mask.shape
             if wrong := mask_fault(mask, num_classes):

@@ -13,7 +13,7 @@ from typing import Any
 from deft.contracts import InputError, Splits
 from deft.data.options import split_options
 from deft.data.sound import check_splits
-from deft.extend.files import code_digest, load_users_file, named
+from deft.extend.files import code_digest, load_users_file, loaded, named
 from deft.settings import kind_in_words, typed
 
 EXAMPLE = "my_data.py:Birds?root=photos"
@@ -62,6 +62,24 @@ def code_of(spec: str) -> str:
     """Digest of the Python file that a specification names; empty if it names none."""
     own = own_data(spec)
     return code_digest(own.file) if own is not None and own.file.is_file() else ""
+
+
+def options_of(spec: str) -> list[str]:
+    """The function that was called and its options, but for paths: the place of a dataset does not matter.
+
+    Args:
+        spec: ``FILE.py:NAME?options`` of a dataset that is open, or any other text, for which there are none.
+    """
+    own = own_data(spec)
+    module = None if own is None else loaded(own.file, "data")
+    if own is None or module is None:
+        return []
+    values = arguments(named(module, own.name), own.options, own.name)
+    return [own.name, *(f"{name}={value}" for name, value in sorted(values.items()) if not _has_path(value))]
+
+
+def _has_path(value: Any) -> bool:
+    return isinstance(value, Path) or (isinstance(value, list | tuple) and any(isinstance(one, Path) for one in value))
 
 
 def arguments(make: Callable[..., Any], options: Sequence[str], where: str) -> dict[str, Any]:

@@ -71,7 +71,11 @@ def sample_faults(data: Dataset, index: int) -> list[tuple[str, str]]:
     Raises:
         InputError: the image cannot be read.
     """
-    sample: Any = data[index]
+    return faults_of(data, index, data[index])
+
+
+def faults_of(data: Dataset, index: int, sample: Any) -> list[tuple[str, str]]:
+    """:func:`sample_faults` of a sample that has been read."""
     if not isinstance(sample, Sample):
         return [(f"expected a deft.Sample, got {type(sample).__name__}", "return deft.Sample(name, image, labels)")]
     if wrong := image_fault(sample.image):

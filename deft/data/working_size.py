@@ -62,6 +62,13 @@ def working_size(data: Dataset, max_side: int | None) -> Dataset:
     return WorkingSize(data, max_side)
 
 
+def key_at(fingerprint: str, data: Dataset) -> str:
+    """The fingerprint of a dataset at the size at which it is read; as it is where no image is scaled down."""
+    if not isinstance(data, WorkingSize):
+        return fingerprint
+    return hashlib.sha256(f"{fingerprint},{data.max_side}".encode()).hexdigest()
+
+
 def longest_side(data: KnowsSizes) -> int:
     """Longest side of all photographs, in pixels; 0 if there are none. Headers are read once per dataset."""
     known = _known.get(id(data))
@@ -128,7 +135,7 @@ class WorkingSize:
 
     def fingerprint(self) -> str:
         """Digest of the dataset's and of the size."""
-        return hashlib.sha256(f"{self.data.fingerprint()},{self.max_side}".encode()).hexdigest()
+        return key_at(self.data.fingerprint(), self)
 
     def without_truth(self) -> WorkingSize:
         """The same images and tags, without masks if the dataset can skip them."""

@@ -8,7 +8,9 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from deft.artifacts import atomic_write, read_json
+import numpy as np
+
+from deft.artifacts import HELD_OUT_SEEDS, atomic_write, read_json
 from deft.contracts import Dataset
 from deft.data import check
 from deft.engine.fit import read_history
@@ -16,6 +18,7 @@ from deft.evaluate.compare import GROUP_MEASURES, at, number
 from deft.evaluate.pictures import PICTURES, held_out_pictures, pictures, tagged_first
 from deft.evaluate.precision import sentence
 from deft.evaluate.refinement import sentence as harm
+from deft.evaluate.scores import left_out_of
 from deft.metrics import Coverage, class_by_class, class_by_context
 from deft.report.data import HOW, Comparison, Curve, DoubtfulTag, ReportData, Score, SplitFacts, StageRow
 from deft.report.html import render
@@ -31,6 +34,7 @@ MADE = {
     "classifier": "learns which tags fit an image",
     "localiser": "learns to find the tags in an image",
     "seeds": "where the classifier looks",
+    HELD_OUT_SEEDS: "the same in held-out images, only to be scored",
     "refine": "learns where boundaries lie",
     "refined": "maps spread up to the objects' edges",
     "masks": "pseudo-masks, one PNG an image",
@@ -132,7 +136,8 @@ def _split(name: str, data: Dataset) -> SplitFacts:
 
 def _stages(run: Run) -> list[StageRow]:
     rows = []
-    for name, note in (MADE | ({"seeds": GIVEN} if run.pipeline.classifier is None else {})).items():
+    given = {"seeds": GIVEN, HELD_OUT_SEEDS: GIVEN} if run.pipeline.classifier is None else {}
+    for name, note in (MADE | given).items():
         path = run.out.path / name / "stage.json"
         if path.exists():
             record = read_json(path)
@@ -143,6 +148,9 @@ def _stages(run: Run) -> list[StageRow]:
 def _scores(scores: dict[str, Any], run: Run) -> list[Score]:
     found: list[Score] = []
     val, train = scores.get("val", {}), scores.get("train", {})
+    left_out = scores.get("left out", {})
+    held_out = [] if run.val is None else [run.val.names[index] for index in np.flatnonzero(run.val.scored)]
+    counted = len([name for name in held_out if name not in left_out])
 
     def add(what: str, split: str, kind: str, part: dict[str, Any], headline: bool = False) -> None:
         chosen = kind == "chosen on train"
@@ -155,7 +163,7 @@ def _scores(scores: dict[str, Any], run: Run) -> list[Score]:
                 threshold=None if chosen else part.get("threshold"),
                 chosen=how if how in HOW else "fixed",
                 per_class=tuple(number(value) for value in part["iou"]),
-                images=len(train["images"]) if split == "train" or run.val is None else int(run.val.scored.sum()),
+                images=len(train["images"]) if split == "train" or run.val is None else counted,
                 headline=headline,
             )
         )
@@ -235,6 +243,8 @@ def _warnings(run: Run, scores: dict[str, Any]) -> list[str]:
         )
         if at(scores, "val") is not None and at(scores, "val", "seeds") is None:
             notes.append("The held-out images have no such maps or no truth: their seeds are not scored.")
+    if remark := left_out_of(scores):
+        notes.append(f"{remark[0].upper()}{remark[1:]}.")
     counts = run.train.labels.sum(axis=0)
     rare = [f"{name} ({count})" for name, count in zip(run.train.classes, counts, strict=True) if count < 5]
     if rare:
@@ -242,7 +252,7 @@ def _warnings(run: Run, scores: dict[str, Any]) -> list[str]:
     if not run.train.labels.any(axis=1).all():
         without = int((~run.train.labels.any(axis=1)).sum())
         notes.append(f"{without} training images have no tag; they were learned from as showing none of the classes.")
-    remarks = [str(fault) for fault in check(run.splits, full=False)]
+    remarks = [str(fault) for fault in check(run.splits, full=False, masks=0)]
     notes += remarks[:5]
     if len(remarks) > 5:
         notes.append(f"{len(remarks) - 5} more remarks on the data: `deft check` lists them all.")

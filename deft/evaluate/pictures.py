@@ -15,6 +15,7 @@ from deft.report.data import PictureRow
 from deft.report.overlay import overlay, seeds_over_image
 from deft.seedmaps import upsample
 from deft.stages.context import Run
+from deft.stages.truth import usable_truth
 
 PICTURES = 8
 """Images shown as typical examples; the worst and the best come in addition."""
@@ -28,9 +29,11 @@ def held_out_pictures(run: Run) -> tuple[PictureRow, ...]:
 def pictures(run: Run, indices: list[int], part: str, score: dict[str, float] | None = None) -> tuple[PictureRow, ...]:
     """Rows of image, seeds, refined maps, pseudo-mask, prediction and ground truth, as far as they exist."""
     data = run.val if part == "val" and run.val is not None else run.train
-    rows = []
+    known, rows = usable_truth(data), []
     for index in indices:
-        sample = data[index]
+        sample = known[index]
+        if not sample.image.size:
+            continue
         pictures = [("image", sample.image)]
         pictures += _maps(run.files("seeds", data, ".npz", part)[index], "seeds", sample.image)
         if part == "train":

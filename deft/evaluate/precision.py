@@ -26,6 +26,7 @@ from deft.seedmaps import full_mask
 from deft.seeds.cam import Cam
 from deft.segment.deeplab import load_network
 from deft.stages.context import Run
+from deft.stages.truth import usable_truth
 
 Comparison = dict[str, Any]
 """What :func:`compare` finds; shares and mIoU in [0, 1]."""
@@ -122,6 +123,8 @@ def _counted(data: Dataset, indices: list[int], given: _Mask, exact: _Mask) -> C
 
     def work(index: int, sample: Sample) -> None:
         nonlocal equal, pixels
+        if not sample.image.size:  # its mask, and with it the image, could not be read
+            return
         masks = given(index, sample), exact(index, sample)
         with lock:
             equal += int((masks[0] == masks[1]).sum())
@@ -130,7 +133,7 @@ def _counted(data: Dataset, indices: list[int], given: _Mask, exact: _Mask) -> C
                 for total, mask in zip(totals, masks, strict=True):
                     total.update(mask, sample.mask)
 
-    for_each(data, indices, work, title="against float32")
+    for_each(usable_truth(data), indices, work, title="against float32")
     result: Comparison = {"equal pixels": equal / max(1, pixels)}
     if totals[0].pixels():
         result |= {"miou": totals[0].miou(), "miou of float32": totals[1].miou()}

@@ -16,8 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deft.artifacts import load_mask, load_seeds, read_json, write_json
+from deft.artifacts import HELD_OUT_SEEDS, load_mask, load_seeds, read_json, write_json
 from deft.contracts import Dataset, InputError, Sample
+from deft.data.examples import without_truth
+from deft.data.faults import counted
 from deft.engine.infer import for_each
 from deft.engine.method import OpenLabels, learning
 from deft.evaluate.doubtful import doubtful_tags
@@ -25,11 +27,13 @@ from deft.evaluate.precision import compare, sentence
 from deft.evaluate.refinement import check_refinement
 from deft.evaluate.refinement import sentence as harm
 from deft.guards.opening import exists
+from deft.guards.words import shown
 from deft.metrics import THRESHOLDS, Confusion, Coverage, ThresholdSweep, average_precision
 from deft.refine.psa import Psa, alpha_of
 from deft.seedmaps import enlarged, strongest, to_mask, upsample
 from deft.settings import fields_of
 from deft.stages.context import Run
+from deft.stages.truth import usable_truth
 from deft.thresholds import AUTO, Cuts, MapStatistics, read_tuned
 
 Scores = dict[str, Any]
@@ -39,28 +43,35 @@ Scores = dict[str, Any]
 def evaluate(run: Run) -> Scores:
     """Score every stage and write ``scores.json``."""
     path = run.out.path / "scores.json"
-    key = [run.out.stage(name, "").folder / "stage.json" for name in _stages(run)]
+    key = [run.out.path / name / "stage.json" for name in _stages(run)]
+    if exists(run.out.path / HELD_OUT_SEEDS / "stage.json"):  # runs of earlier versions have none
+        key.append(run.out.path / HELD_OUT_SEEDS / "stage.json")
     tuned = read_tuned(run.out.path)
     made_of = [read_json(file)["key"] for file in key] + ([] if tuned is None else list(tuned.images))
-    old = _stored(path)
-    if old.get("made_of") == made_of:
+    old, truth = _stored(path), run.truth_key
+    if old.get("made_of") == made_of and old.get("truth") == truth and not old.get("left out"):
         return old
-    scores: Scores = {"made_of": made_of, "classes": list(run.train.classes)}
+    scores: Scores = {"made_of": made_of, "truth": truth, "classes": list(run.train.classes)}
+    left_out: dict[str, str] = {}
     refined = run.map_files() if run.pipeline.refine is not None else None
     seeds = {part: run.files("seeds", data, ".npz", part) for part, data in run.parts()}
     cuts = run.cuts("seeds")
     unseen = _unseen(run)
-    if (run.train.scored & unseen).any():
-        train: Scores = {"seeds": sweep(run.train, seeds["train"], cuts, members=unseen)}
+    known = usable_truth(run.train, left_out)
+    masks = score_masks(known, run.files("masks", run.train, ".png"), unseen)
+    if masks["images"]:
+        train: Scores = {"seeds": sweep(known, seeds["train"], cuts, members=unseen)}
         if refined is not None:
-            train["masks"] = sweep(run.train, refined, run.cuts("refined"), members=unseen)
-        masks = score_masks(run.train, run.files("masks", run.train, ".png"), unseen)
+            train["masks"] = sweep(known, refined, run.cuts("refined"), members=unseen)
         train.setdefault("masks", train["seeds"])
         scores["train"] = {**train, "images": masks["images"]}
     else:
         scores["coverage"] = coverage(run, seeds["train"], refined or seeds["train"])
     if run.val is not None:
-        scores["val"] = _held_out(run, run.val, seeds["val"], scores, cuts)
+        scores["val"] = _held_out(run, usable_truth(run.val, left_out), seeds["val"], scores, cuts)
+    if left_out:
+        scores["left out"] = dict(sorted(left_out.items()))
+        print(f"warning: {left_out_of(scores)}", file=sys.stderr)
     scores["thresholds"] = _thresholds(run)
     record = read_json(run.out.path / "run.json")
     write_json(run.out.path / "run.json", record | {"thresholds": scores["thresholds"]})
@@ -75,6 +86,19 @@ def evaluate(run: Run) -> Scores:
         print(sentence(precision), file=sys.stderr)
     write_json(path, scores)
     return scores
+
+
+def left_out_of(scores: Scores) -> str:
+    """One remark on masks that could not be used; empty if there are none."""
+    found = scores.get("left out", {})
+    if not found:
+        return ""
+    name, wrong = next(iter(found.items()))
+    more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+    return (
+        f"{counted(len(found), 'image is', 'images are')} not scored, because the mask cannot be used: {shown(name)} "
+        f"({shown(wrong)}){more}; correct the mask and repeat the command, which only scores again"
+    )
 
 
 def _stored(path: Path) -> Scores:
@@ -137,19 +161,19 @@ def _held_out(run: Run, val: Dataset, seeds: list[Path], scores: Scores, cuts: C
     chosen = scores["train"]["seeds"]["swept"]["threshold"] if "train" in scores else None
     masks = run.files("predictions", val, ".png", "val") if run.pipeline.segment is not None else None
     if val.scored.any():
-        if located:
-            result["seeds"] = sweep(val, seeds, cuts, chosen)
-        if masks is not None:
-            result["segmentation"] = score_masks(val, masks)
+        if located and (swept := sweep(val, seeds, cuts, chosen)):
+            result["seeds"] = swept
+        if masks is not None and (scored := score_masks(val, masks))["images"]:
+            result["segmentation"] = scored
     for name, members in val.groups.items():
         group: Scores = {"count": int(members.sum())}
         if probabilities is not None:
             group["map"] = _mean(average_precision(probabilities[members], val.labels[members]))
         if (val.scored & members).any():
-            if located:
-                group["seeds"] = sweep(val, seeds, cuts, chosen, members)
-            if masks is not None:
-                group["segmentation"] = score_masks(val, masks, members)
+            if located and (swept := sweep(val, seeds, cuts, chosen, members)):
+                group["seeds"] = swept
+            if masks is not None and (scored := score_masks(val, masks, members))["images"]:
+                group["segmentation"] = scored
         result.setdefault("groups", {})[name] = group
     return result
 
@@ -165,6 +189,9 @@ def sweep(
         cuts: the run's thresholds of such maps.
         chosen: a threshold that was chosen on another split.
         members: (N,), the images to count; None counts all.
+
+    Returns:
+        Empty if no pixel could be counted.
     """
     total, lock = ThresholdSweep(len(data.classes)), threading.Lock()
 
@@ -180,6 +207,8 @@ def sweep(
             total = total + one
 
     for_each(data, _counted(data, members), work, title="scoring maps", on_device=False)
+    if not total.totals.any():
+        return {}
     best, _ = total.best()
     at = {**cuts.known, "swept": best} | ({} if chosen is None else {"chosen on train": chosen})
     found = {name: {"threshold": threshold, **_iou(total.at(threshold))} for name, threshold in at.items()}
@@ -192,7 +221,7 @@ def sweep(
 
 
 def score_masks(data: Dataset, masks: list[Path], members: NDArray[np.bool_] | None = None) -> Scores:
-    """Dataset IoU of stored masks, and the IoU of each single image, by which examples are picked."""
+    """Dataset IoU of stored masks, and the IoU of each single image that was counted, by which examples are picked."""
     total, lock = Confusion(len(data.classes)), threading.Lock()
     images: dict[str, float] = {}
 
@@ -201,6 +230,8 @@ def score_masks(data: Dataset, masks: list[Path], members: NDArray[np.bool_] | N
             return
         one = Confusion(len(data.classes))
         one.update(load_mask(masks[index]), sample.mask)
+        if not one.pixels():  # a mask of nothing but 255
+            return
         nonlocal total
         with lock:
             total = total + one
@@ -232,7 +263,7 @@ def coverage(run: Run, seeds: list[Path], maps: list[Path]) -> Scores:
         with lock:
             total = total + one
 
-    for_each(data, range(len(data)), work, title="coverage")
+    for_each(without_truth(data), range(len(data)), work, title="coverage")
     return total.to_json()
 
 

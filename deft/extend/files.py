@@ -67,6 +67,12 @@ def load_users_file(path: Path, kind: str) -> ModuleType:
         ) from error
 
 
+def loaded(path: Path, kind: str) -> ModuleType | None:
+    """The module of a file that :func:`load_file` has imported before; its code is not executed again."""
+    module = sys.modules.get(f"deft_{kind}_{path.stem}")
+    return module if module is not None and module.__file__ == str(path) else None
+
+
 def named(module: ModuleType, name: str) -> Callable[..., Any]:
     """A class or function of a module.
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from deft.artifacts import RunFolder, Stage, read_json
+from deft.artifacts import RunFolder, Stage, read_json, stage_records
 from deft.contracts import InputError
 from deft.engine.worklist import RECORD, WorkList
 from deft.guards.opening import UnreadableError, exists
@@ -67,7 +67,7 @@ def join(
         if stage is None:
             time.sleep(poll)
             continue
-        folder = stage.folder.parent
+        folder = stage.folder.parents[stage.name.count("/")]
         if folder not in runs:
             runs[folder] = (opened or open_run)(folder, data)
         count = _help(stage, runs[folder](stage), poll)
@@ -106,7 +106,7 @@ def under_way(run: Path) -> list[Stage]:
 
 def finished(run: Path) -> bool:
     """Whether the run is scored, and the scores are those of its current stages."""
-    records = [_record(path) for path in run.glob("*/stage.json")]
+    records = [_record(path) for path in stage_records(run)]
     done = {record.get("key") for record in records if record.get("state") == "done"}
     scores, tuned = _record(run / "scores.json"), read_tuned(run)
     images = set(tuned.images) if tuned is not None else set()  # scores name those that thresholds were tuned on, too

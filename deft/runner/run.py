@@ -12,13 +12,14 @@ from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
 
-from deft.artifacts import RunFolder, read_json
+from deft.artifacts import CONTENTS, RunFolder, read_json
+from deft.artifacts.contents import Contents
 from deft.artifacts.record import run_record
 from deft.backbone import weights_digest
 from deft.contracts import InputError, ReadsFiles, SampleAugmentation, Splits
 from deft.data import check, open_data
 from deft.data.faults import Fault, Faults, refuse
-from deft.data.from_file import code_of, own_data
+from deft.data.from_file import code_of, options_of, own_data
 from deft.data.opening import places, read_data
 from deft.data.overview import overview
 from deft.data.working_size import working_size
@@ -31,6 +32,7 @@ from deft.evaluate.scores import evaluate
 from deft.guards.output import check_out
 from deft.guards.words import shown
 from deft.pipeline import Pipeline
+from deft.runner.images import Images, told
 from deft.runner.verify import refuse_damaged
 from deft.settings import flat, plain, restore
 from deft.stages.context import Run
@@ -84,12 +86,13 @@ def working(
     if isinstance(pipeline.seeds, ReadsFiles):
         pipeline.seeds.check(splits)
     pipeline = resolved(pipeline, out)
-    folder = _open(out, description(pipeline, data, splits, name), needed_bytes(splits, pipeline))
+    folder, contents = _open(out, pipeline, data, splits, name)
     try:
-        work = Run(pipeline, splits, folder, reuse, watch)
+        work = Run(pipeline, splits, folder, reuse, watch, contents=contents)
         make_all(work)
         if ranks.first():
             evaluate(work)
+            work.contents.store()
         ranks.barrier()
         yield work
         if ranks.first():
@@ -147,18 +150,40 @@ def resolved(pipeline: Pipeline, out: Path | None = None) -> Pipeline:
     return replace(pipeline, precision=choose(device()) if settled == AUTO else settled)
 
 
-def _open(path: Path, what: dict[str, Any], needed: int) -> RunFolder:
-    """The run folder, locked by rank 0; an error there ends all processes."""
+def _open(path: Path, pipeline: Pipeline, data: str | Splits, splits: Splits, name: str) -> tuple[RunFolder, Contents]:
+    """The run folder, locked by rank 0, and the digests of the data's files; an error ends all processes.
+
+    The first process reads the files, and the others find their digests in the run folder.
+    """
     fault: InputError | None = None
     folder: RunFolder | None = None
+    contents = Contents(path / CONTENTS)
     if ranks.first():
         try:
-            folder = RunFolder(path, what, needed)
+            folder = _begun(path, pipeline, data, splits, name, contents)
         except InputError as error:
             fault = error
     if ranks.agreed(fault is not None):
         raise fault or InputError(f"--out {path} cannot be used; the first process says why")
-    return folder or RunFolder(path, what, own=False)
+    return (RunFolder(path, {}, own=False), Contents(path / CONTENTS)) if folder is None else (folder, contents)
+
+
+def _begun(
+    path: Path, pipeline: Pipeline, data: str | Splits, splits: Splits, name: str, contents: Contents
+) -> RunFolder:
+    """The run folder, locked, in which is written what the run learns from."""
+    images = Images.of(splits, contents)
+    what = description(pipeline, data, splits, name, images)
+    folder = RunFolder(path, what, needed_bytes(splits, pipeline), told=told(path, what, pipeline, images))
+    try:
+        if remark := images.held_out_remark(path):
+            print(remark, file=sys.stderr)
+        images.store(path)
+        contents.store()
+    except BaseException:
+        folder.close()
+        raise
+    return folder
 
 
 def reopen(folder: Path, data: str | None = None) -> Run:
@@ -232,8 +257,12 @@ def data_of(folder: Path, record: Mapping[str, Any], data: str | None = None) ->
     return given
 
 
-def description(pipeline: Pipeline, data: str | Splits, splits: Splits, name: str) -> dict[str, Any]:
+def description(
+    pipeline: Pipeline, data: str | Splits, splits: Splits, name: str, images: Images | None = None
+) -> dict[str, Any]:
     """The record of a run: a second run in the same folder has to agree with it."""
+    images = images or Images.of(splits)
+    options = options_of(data) if isinstance(data, str) else []
     settings = plain(pipeline)
     settings["weights"] = weights_digest(pipeline.weights, pipeline.backbone)
     packages = ("torch", "timm", "lightning", "segmentation_models_pytorch", "numpy")
@@ -244,10 +273,11 @@ def description(pipeline: Pipeline, data: str | Splits, splits: Splits, name: st
         "data": {
             "given": data if isinstance(data, str) else "",
             **({"code": code} if (code := code_of(data) if isinstance(data, str) else "") else {}),
+            **({"options": options} if options else {}),
             **_size_of(splits),
             **_scaled_down(splits, pipeline.max_side),
-            "fingerprint": splits.train.fingerprint(),
-            "fingerprint of held out": splits.val.fingerprint() if splits.val is not None else "",
+            "fingerprint": images.train.fingerprint,
+            "fingerprint of held out": "" if images.val is None else images.val.fingerprint,
         },
         "versions": {
             "python": platform.python_version(),

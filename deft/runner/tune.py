@@ -199,7 +199,7 @@ def _need_weights(run: Run) -> None:
     if pipeline.segment is None or pipeline.segment.from_classifier:
         return
     settled = read_json(run.out.path / "run.json")["settings"]["weights"]
-    if weights_digest(pipeline.weights, pipeline.backbone) != settled:
+    if weights_digest(pipeline.weights, pipeline.backbone).rpartition(" ")[2] != str(settled).rpartition(" ")[2]:
         raise InputError(
             f"the run began from the weights {settled!r}, and {pipeline.weights!r} are others; put the file back"
         )

@@ -6,7 +6,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from deft.artifacts import HASHES, MADE, Damage, Stage, carries, damages, made_files, read_json
+from deft.artifacts import (
+    CONTENTS,
+    HASHES,
+    MADE,
+    Damage,
+    Stage,
+    carries,
+    damages,
+    made_files,
+    read_json,
+    stage_records,
+)
 from deft.artifacts.record import run_record
 from deft.contracts import InputError
 from deft.guards.opening import exists
@@ -74,13 +85,13 @@ def refuse_damaged(run: Path) -> None:
 
 def stages(folder: Path) -> Iterator[Stage]:
     """The stages in a run folder, finished or not, each with the key in its own record."""
-    for path in sorted(folder.glob(f"*/{RECORD}")):
+    for path in stage_records(folder):
         record = read_json(path)
         key = record.get("key") if isinstance(record, dict) else None
         if not isinstance(key, str):
             remedy = "repeat the deft run command"
             raise InputError(f"{shown(path)}: expected the record of a stage, got other JSON; {remedy}")
-        yield Stage(path.parent.name, path.parent, key)
+        yield Stage(path.parent.relative_to(folder).as_posix(), path.parent, key)
 
 
 def own_files(run: Path) -> dict[str, str] | None:
@@ -121,7 +132,7 @@ def _foreign(run: Path, whole: dict[str, str] | None) -> Iterator[Damage]:
 
 
 def _known(path: Path, run: Path, whole: dict[str, str] | None) -> bool:
-    if path == run / MADE:
+    if path in (run / MADE, run / CONTENTS):
         return True
     if whole is not None:
         return path.relative_to(run).as_posix() in whole

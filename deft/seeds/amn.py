@@ -10,7 +10,7 @@ background plane. Chosen here: the network starts from the trained classifier's 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,7 +21,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deft.artifacts import file_stem, load_mask, load_seeds, save_seeds
-from deft.contracts import BACKGROUND, InputError, ReadsFiles, Sample, SeedMaps, Splits
+from deft.contracts import (
+    BACKGROUND,
+    DigestFiles,
+    InputError,
+    KnowsFiles,
+    ReadsFiles,
+    Sample,
+    SeedMaps,
+    Splits,
+)
 from deft.engine import ranks
 from deft.engine.infer import device, for_each
 from deft.engine.layout import channels_last
@@ -102,6 +111,12 @@ class Amn:
     def fingerprint(self) -> str:
         """Digest of these files; empty if the base reads none."""
         return self.base.fingerprint() if isinstance(self.base, ReadsFiles) else ""
+
+    def fingerprint_of(self, names: Sequence[str], digests: DigestFiles) -> str:
+        """Digest of the files of some images; empty if the base reads none."""
+        if isinstance(self.base, KnowsFiles):
+            return self.base.fingerprint_of(names, digests)
+        return self.fingerprint()
 
     def prepare(self, context: MethodContext) -> Callable[[Sample], SeedMaps]:
         """Make first maps and confident labels and train the network, unless that is done already.

@@ -12,10 +12,9 @@ executed.
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +24,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deft.artifacts import BROKEN_ARRAYS, array_header, file_stem, read_arrays
-from deft.contracts import Dataset, InputError, Sample, SeedMaps, Splits
+from deft.artifacts.contents import joined, whole
+from deft.contracts import Dataset, DigestFiles, InputError, Sample, SeedMaps, Splits
 from deft.engine.method import MethodContext
 from deft.guards.opening import UnreadableError, exists
 from deft.guards.pictures import read_png
 from deft.seedmaps import STRIDE, grid
+from deft.settings import place
 
 SHOWN = 5
 """Number of faults that a message lists."""
@@ -41,7 +42,7 @@ _BROKEN = (*BROKEN_ARRAYS, IndexError, TypeError, SyntaxError)
 class External:
     """Maps from a folder; a seed method, and a :class:`deft.contracts.ReadsFiles`."""
 
-    folder: str = ""
+    folder: str = field(default="", metadata=place())
     """Folder of the maps; never written to."""
     normalise: bool = True
     """Set values below 0 to 0 and divide each map by its maximum; without it maps must be in [0, 1]."""
@@ -68,15 +69,16 @@ class External:
             raise InputError("\n".join([*faults[:SHOWN], *more]))
 
     def fingerprint(self) -> str:
-        """Digest of name, size and time of every archive and PNG below the folder."""
+        """Digest of the name and the bytes of every archive and PNG below the folder; reads every file."""
         root = self._root()
-        digest = hashlib.sha256()
-        for path in sorted(root.rglob("*")):
-            if path.suffix in (".npz", ".png"):
-                status = os.stat(path)
-                name = os.fsencode(path.relative_to(root))
-                digest.update(name + f"\0{status.st_size},{status.st_mtime_ns}\0".encode())
-        return digest.hexdigest()
+        return _digest(root, [path for path in root.rglob("*") if path.suffix in (".npz", ".png")], whole)
+
+    def fingerprint_of(self, names: Sequence[str], digests: DigestFiles) -> str:
+        """Digest of the archives and PNGs of some images, by their names and bytes."""
+        root = self._root()
+        sources = [source for name in names if (source := _source(root, name)) is not None]
+        files = [path for source in sources for path in (source.glob("*.png") if source.is_dir() else [source])]
+        return _digest(root, files, digests)
 
     def prepare(self, context: MethodContext) -> Callable[[Sample], SeedMaps | None]:
         """Function that returns the maps of an image for its tags; None for a held-out image without maps."""
@@ -121,6 +123,12 @@ class External:
                 f"seeds.folder: expected the folder of the maps, got {self.folder!r}; give --set seeds.folder=MAPS"
             )
         return root
+
+
+def _digest(root: Path, files: Sequence[Path], digests: DigestFiles) -> str:
+    ordered = sorted(files)
+    names = [os.fsencode(path.relative_to(root)).hex() for path in ordered]
+    return joined([f"{name} {one}" for name, one in zip(names, digests(ordered), strict=True)])
 
 
 def _tagged(data: Dataset) -> list[tuple[str, tuple[int, ...]]]:

@@ -10,12 +10,14 @@ from typing import Any
 
 import torch
 
-from deft.artifacts import RunFolder, Stage, file_stem, read_json, stored_seeds
+from deft.artifacts import CONTENTS, RunFolder, Stage, file_stem, read_json, stored_seeds
+from deft.artifacts.contents import Contents, joined
 from deft.backbone import Backbone, build_backbone
 from deft.classify.classifier import ClassifierNetwork, load_classifier
 from deft.contracts import Dataset, InputError, SeedMaps, Splits
 from deft.data.examples import typical_side, without_truth
-from deft.data.working_size import working_size
+from deft.data.fingerprints import taught, truth_fingerprint
+from deft.data.working_size import key_at, working_size
 from deft.engine import ranks
 from deft.engine.layout import channels_last
 from deft.engine.method import NO_CLASSIFIER, MethodContext
@@ -36,6 +38,7 @@ class Run:
         reuse: Sequence[Path] = (),
         watch: Watch | None = None,
         home: Path | None = None,
+        contents: Contents | None = None,
     ) -> None:
         self.pipeline, self.splits, self.out = pipeline, data, out
         self.reuse = tuple(path for other in reuse for path in (other, *sorted(other.glob("round-*"))))
@@ -45,9 +48,27 @@ class Run:
         # Every stage reads its images here, and none of them larger than the pipeline allows.
         self.train = working_size(data.train, pipeline.max_side)
         self.val = None if data.val is None else working_size(data.val, pipeline.max_side)
-        self.data_key = self.train.fingerprint()
-        self.val_key = self.val.fingerprint() if self.val is not None else ""
+        self.contents = contents or Contents(self.home / CONTENTS)
+        """Digests of the data's files, as far as the run knows them."""
         self.side = typical_side(self.train)
+
+    @cached_property
+    def data_key(self) -> str:
+        """Fingerprint of what the training images teach."""
+        return key_at(taught(self.splits.train, self.contents).fingerprint, self.train)
+
+    @cached_property
+    def val_key(self) -> str:
+        """Fingerprint of the held-out images and their tags; empty if there are none."""
+        if self.val is None or self.splits.val is None:
+            return ""
+        return key_at(taught(self.splits.val, self.contents).fingerprint, self.val)
+
+    @property
+    def truth_key(self) -> str:
+        """Fingerprint of all that the images are scored with, on which nothing but scores depends."""
+        parts = (self.splits.train, self.splits.val)
+        return joined([truth_fingerprint(data, self.contents) for data in parts if data is not None])
 
     def stage(self, name: str, settings: Any, *inputs: str) -> Stage:
         """The stage of that name and these settings, copied from a run in ``reuse`` if one has it."""

@@ -17,11 +17,11 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from deft.artifacts import RunFolder, Stage, load_mask, read_json, stored_seeds
+from deft.artifacts import HELD_OUT_SEEDS, RunFolder, Stage, load_mask, read_json, stored_seeds
 from deft.backbone import build_backbone, weights_digest
 from deft.classify.classifier import Classifier, save_classifier
-from deft.contracts import IGNORE, InputError, ReadsFiles, SampleAugmentation, SeedMaps
-from deft.data.examples import MaskedImages, TaggedImages
+from deft.contracts import IGNORE, Dataset, InputError, KnowsFiles, ReadsFiles, SampleAugmentation, SeedMaps
+from deft.data.examples import MaskedImages, TaggedImages, without_truth
 from deft.data.scaling import fitted, resized_mask
 from deft.data.transforms import TrainCrop
 from deft.engine import ranks
@@ -33,7 +33,7 @@ from deft.engine.reading import Examples
 from deft.segment.deeplab import SegmentationNetwork, save_network
 from deft.settings import key_of, plain
 from deft.stages.context import Run
-from deft.stages.shares import Share, locating, masking, predicting, refining, take_part
+from deft.stages.shares import Locate, Share, locating, masking, predicting, refining, take_part
 
 Classified = NewType("Classified", Stage)
 """A trained classifier, or the initial weights in a pipeline without one."""
@@ -45,7 +45,7 @@ Segmented = NewType("Segmented", Stage)
 """A trained segmentation network."""
 
 
-SHARED = ("seeds", "refined", "masks", "predictions")
+SHARED = ("seeds", HELD_OUT_SEEDS, "refined", "masks", "predictions")
 """Stages that map a function over images, in the order of a run: any process can take part in them."""
 
 Function = TypeVar("Function", covariant=True)
@@ -76,7 +76,8 @@ def train_classifier(run: Run) -> Classified:
     Its key leaves out how it is read, so that another reading of the same classifier trains nothing.
     """
     p = run.pipeline
-    identity = (p.backbone, weights_digest(p.weights, p.backbone), p.stride, p.precision, p.seed, run.side)
+    weights = weights_digest(p.weights, p.backbone).rpartition(" ")[2]  # a copy may have another name
+    identity = (p.backbone, weights, p.stride, p.precision, p.seed, run.side)
     if p.classifier is None:
         return Classified(run.out.stage("classifier", key_of("no classifier", identity, run.data_key)))
     augment = p.classifier.augment
@@ -88,7 +89,7 @@ def train_classifier(run: Run) -> Classified:
     with run.making(stage) as notes:
         change = None
         if isinstance(augment, SampleAugmentation) and earlier is not None:
-            change = augment.prepare(run.train, partial(_mask_at, earlier[1], p.max_side))
+            change = augment.prepare(without_truth(run.train), partial(_mask_at, earlier[1], p.max_side))
             notes["instances"] = dict(change.counts)
         torch.manual_seed(p.seed)
         backbone = build_backbone(p.backbone, p.weights, p.stride)
@@ -103,18 +104,41 @@ def train_classifier(run: Run) -> Classified:
 
 
 def find_seeds(run: Run, classifier: Classified) -> Maps:
-    """Maps of the training images for their tags and, to be scored, of the held-out ones for theirs."""
+    """Maps of the training images for their tags and, to be scored, of the held-out ones for theirs.
+
+    The latter are a stage of their own, so that nothing that is trained depends on held-out images.
+    """
     method, made_from = run.pipeline.seeds, _as_read(run.pipeline.classifier, classifier)
-    if isinstance(method, ReadsFiles):
-        made_from = key_of("files", method.fingerprint(), made_from)
+    if files := _files_key(run, run.train):
+        made_from = key_of("files", files, made_from)
     learned = _learned(run, "localiser", method, made_from)
-    stage = run.stage("seeds", method, made_from if learned is None else learned.key, run.val_key)
-    if ranks.agreed(stage.done):
-        return Maps(stage)
-    locate = None if learned is None else _trained(run, method, learned)
-    with run.making(stage):
-        take_part(locating(run, stage, locate or method.prepare(run.context(stage))))
+    made_from = made_from if learned is None else learned.key
+    stage = run.stage("seeds", method, made_from)
+    locate: Locate | None = None
+    if not ranks.agreed(stage.done):
+        locate = None if learned is None else _trained(run, method, learned)
+        with run.making(stage):
+            locate = locate or method.prepare(run.context(stage))
+            take_part([locating(run, stage, locate, "train")])
+    if run.val is not None:
+        held_out = run.stage(HELD_OUT_SEEDS, method, made_from, run.val_key, _files_key(run, run.val))
+        if not ranks.agreed(held_out.done):
+            if locate is None and learned is not None:
+                locate = _trained(run, method, learned)
+            with run.making(held_out):
+                locate = locate or method.prepare(run.context(held_out))
+                take_part([locating(run, held_out, locate, "val")])
     return Maps(stage)
+
+
+def _files_key(run: Run, data: Dataset) -> str:
+    """Digest of the files that the seeds of a split are read from; empty if they are not read from files."""
+    method = run.pipeline.seeds
+    if not isinstance(method, ReadsFiles):
+        return ""
+    if isinstance(method, KnowsFiles):
+        return method.fingerprint_of(data.names, run.contents)
+    return method.fingerprint()
 
 
 def _as_read(settings: Classifier | None, classifier: Classified) -> str:
@@ -207,9 +231,10 @@ def shares_of(run: Run, stage: Stage) -> list[Share]:
         stage: one of :data:`SHARED`.
     """
     pipeline = run.pipeline
-    if stage.name == "seeds":
+    if stage.name in ("seeds", HELD_OUT_SEEDS):
         context = run.context(_learned_folder(run, "localiser", pipeline.seeds) or stage)
-        return locating(run, stage, pipeline.seeds.prepare(context))
+        part = "val" if stage.name == HELD_OUT_SEEDS else "train"
+        return [locating(run, stage, pipeline.seeds.prepare(context), part)]
     if stage.name == "refined" and pipeline.refine is not None:
         stored = stored_seeds(run.files("seeds", run.train, ".npz", "train"))
         context = run.context(_learned_folder(run, "refine", pipeline.refine) or stage, stored)
@@ -232,7 +257,7 @@ def _previous_round(run: Run, classifier: Classifier, augment: SampleAugmentatio
     folder = RunFolder(run.home / f"round-{number}", record, own=ranks.first())
     try:
         pipeline = replace(run.pipeline, classifier=before, segment=None)
-        earlier = Run(pipeline, run.splits, folder, run.reuse, home=run.home)
+        earlier = Run(pipeline, run.splits, folder, run.reuse, home=run.home, contents=run.contents)
         masks = make_masks(earlier, refine(earlier, find_seeds(earlier, train_classifier(earlier))))
         return masks, earlier.files("masks", earlier.train, ".png")
     finally:

@@ -70,21 +70,19 @@ def take_part(shares: Sequence[Share]) -> None:
             each.todo().clear()
 
 
-def locating(run: Run, stage: Stage, locate: Locate) -> list[Share]:
-    """Seeds of the training images for their tags and, to be scored, of the held-out ones for theirs."""
+def locating(run: Run, stage: Stage, locate: Locate, part: str) -> Share:
+    """Seeds of the training images for their tags or, to be scored, of the held-out ones for theirs."""
     check_prepared(locate, 1, run.pipeline.seeds)
-    shares = []
-    for part, data in run.parts():
-        paths = run.files("seeds", data, ".npz", part)
+    data = dict(run.parts())[part]
+    paths = run.files("seeds", data, ".npz", part)
 
-        def work(index: int, sample: Sample, paths: list[Path] = paths) -> None:
-            found = locate(sample)
-            if found is not None:
-                found = check_maps(found, sample, run.pipeline.seeds)
-                save_seeds(paths[index], replace(found, photograph=sample.photograph), stage.key)
+    def work(index: int, sample: Sample) -> None:
+        found = locate(sample)
+        if found is not None:
+            found = check_maps(found, sample, run.pipeline.seeds)
+            save_seeds(paths[index], replace(found, photograph=sample.photograph), stage.key)
 
-        shares.append(Share(f"seeds ({part})", without_truth(data), paths, work, _claims(stage, part)))
-    return shares
+    return Share(f"seeds ({part})", without_truth(data), paths, work, _claims(stage, part))
 
 
 def refining(run: Run, stage: Stage, refine: Refine) -> list[Share]:

@@ -29,6 +29,7 @@ from deft.data.spread import spread
 from deft.metrics.activation import pearson
 from deft.metrics.cooccurrence import class_by_context
 from deft.report.plots import Band, band_chart
+from deft.stages.truth import usable_truth
 from deft.studies.markdown import escape_markdown
 from deft.studies.outcome import Outcome, Plot, Table, cell, finite
 from deft.studies.probe import READINGS, ActivationProbe, Group, ProbeSettings
@@ -247,6 +248,6 @@ def _notes(probe: ActivationProbe) -> tuple[str, ...]:
     ]
     if data.context_labels is None or not data.contexts:
         notes.append("The dataset has no context labels, so no pair of class and context is measured.")
-    elif not any(data[index].context is not None for index in probe.indices[:5]):
+    elif not any(usable_truth(data)[index].context is not None for index in probe.indices[:5]):
         notes.append("There are no context masks: for a pair, ABA is over the whole background of the pair's images.")
     return tuple(notes)

@@ -28,6 +28,7 @@ from deft.metrics.cooccurrence import Cooccurrence, class_by_class, class_by_con
 from deft.metrics.miou import Confusion
 from deft.seedmaps import full_mask
 from deft.stages.context import Run
+from deft.stages.truth import usable_truth
 from deft.studies.bias_page import compose_bias
 from deft.studies.outcome import Outcome, finite
 from deft.studies.probe import ActivationProbe, batch_norms
@@ -200,7 +201,8 @@ class ClassOverlaps:
                 hits = np.diagonal(one.matrix)
                 counts[name][index] = np.stack([hits, one.matrix.sum(axis=0) + one.matrix.sum(axis=1) - hits])[:, 1:]
 
-        for_each(data, [int(index) for index in np.flatnonzero(data.scored)], work, title="overlap by class")
+        scored = [int(index) for index in np.flatnonzero(data.scored)]
+        for_each(usable_truth(data), scored, work, title="overlap by class")
         return cls(counts)
 
     def of_pair(self, k: int, tagged: NDArray[np.bool_], shown: NDArray[np.bool_]) -> dict[str, float]:

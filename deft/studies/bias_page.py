@@ -11,6 +11,7 @@ from typing import Any
 
 from deft.artifacts import file_stem, load_seeds, palette
 from deft.contracts import Dataset
+from deft.data.examples import without_truth
 from deft.data.scaling import MAX_SIDE
 from deft.data.working_size import scaled_sample
 from deft.report.contact import contact_sheet
@@ -161,7 +162,7 @@ def _pictures(record: dict[str, Any], folder: Path, data: Dataset) -> list[tuple
     places = {name: index for index, name in enumerate(data.names)}
     found = []
     for name, example in wanted[:PICTURES]:
-        sample = scaled_sample(data, places[example["image"]], MAX_SIDE)
+        sample = scaled_sample(without_truth(data), places[example["image"]], MAX_SIDE)
         seeds = load_seeds(folder / "seeds" / "train" / f"{file_stem(sample.name)}.npz")
         k = data.classes.index(name)
         maps = seeds.maps[[seeds.classes.index(k)]].numpy()

@@ -23,6 +23,7 @@ from deft.metrics import Confusion, Cooccurrence, class_by_context
 from deft.report.plots import bar_chart
 from deft.seedmaps import full_mask
 from deft.stages.context import Run
+from deft.stages.truth import usable_truth
 from deft.studies.markdown import escape_markdown
 from deft.studies.outcome import NOTHING, Outcome, Plot, Table, cell, finite
 from deft.studies.pairs import AT_LEAST, PAPER, SIDES, Pair, context_labels, find_pairs
@@ -94,7 +95,7 @@ def measure(run: Run, pairs: Sequence[Pair]) -> dict[str, Any]:
                             totals[pair.name, side, kind] += one
 
     used = np.any([members for pair in pairs for members in pair.sides().values()], axis=0)
-    for_each(data, [int(index) for index in np.flatnonzero(used)], work, title="pairs")
+    for_each(usable_truth(data), [int(index) for index in np.flatnonzero(used)], work, title="pairs")
     return {
         pair.name: {
             side: {kind: _ious(totals[pair.name, side, kind], pair.row) for kind in MAPS}

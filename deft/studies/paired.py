@@ -14,6 +14,7 @@ from deft.engine.infer import for_each
 from deft.metrics.paired import Counts, PairedDifference, image_counts, paired_bootstrap
 from deft.seedmaps import full_mask
 from deft.stages.context import Run
+from deft.stages.truth import usable_truth
 
 RECORD = "study.json"
 """Scores of a run together with the counts of its images, in its folder."""
@@ -71,7 +72,7 @@ def _counts(data: Dataset, predict: Callable[[int], Any]) -> dict[str, dict[str,
             found[sample.name] = sparse
 
     scored = [int(index) for index in np.flatnonzero(data.scored)]
-    for_each(data, scored, work, title="counting images", on_device=False)
+    for_each(usable_truth(data), scored, work, title="counting images", on_device=False)
     return dict(sorted(found.items()))
 
 

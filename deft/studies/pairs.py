@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from deft.contracts import IGNORE, Dataset, InputError, Sample
 from deft.engine.infer import for_each
 from deft.metrics import Cooccurrence
+from deft.stages.truth import usable_truth
 
 AT_LEAST = 5
 """Minimum number of images for a score: those of the class with the context, or those without it."""
@@ -64,7 +65,7 @@ def context_labels(data: Dataset) -> NDArray[np.bool_]:
             seen[index] = True
 
     if data.contexts:
-        for_each(data, range(len(data)), work, title="contexts")
+        for_each(usable_truth(data), range(len(data)), work, title="contexts")
     if not seen.any():
         raise InputError(
             "this study needs context labels: expected context_classes.txt with context_labels.csv or "

@@ -20,6 +20,7 @@ from deft.contracts import Dataset, InputError
 from deft.data.scaling import resized_mask
 from deft.data.spread import spread
 from deft.metrics.activation import Regions, average_activation, regions
+from deft.stages.truth import usable_truth
 
 READINGS = ("signed", "rectified")
 """Activations as they are, and with negative values set to 0."""
@@ -110,9 +111,9 @@ class ActivationProbe:
     def images(self) -> list[ProbeImage]:
         """The images, read once, each with the regions of the groups that it belongs to."""
         found = []
-        contexts = self.data.context_labels
+        contexts, known = self.data.context_labels, usable_truth(self.data)
         for index in self.indices:
-            sample = self.data[index]
+            sample = known[index]
             if sample.mask is None:
                 continue
             members = []

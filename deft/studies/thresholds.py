@@ -27,6 +27,7 @@ from deft.recipes import published
 from deft.refine.labels import ConfidentLabels
 from deft.seedmaps import to_mask, upsample
 from deft.stages.context import Run
+from deft.stages.truth import usable_truth
 from deft.studies.outcome import NOTHING, Outcome, Table, cell
 from deft.studies.rows import Finding, Row, system_rows
 from deft.studies.runner import StudyRunner
@@ -135,7 +136,8 @@ def _quality(run: Run, label: Callable[[int], NDArray[np.uint8]]) -> dict[str, f
         with lock:
             counts[:] += np.array(one)
 
-    for_each(run.train, [int(i) for i in np.flatnonzero(run.train.scored)], work, title="labels", on_device=False)
+    scored = [int(index) for index in np.flatnonzero(run.train.scored)]
+    for_each(usable_truth(run.train), scored, work, title="labels", on_device=False)
     objects, wrong_objects, background, wrong_background, known = (int(value) for value in counts)
     return {
         "wrong objects": wrong_objects / max(1, objects),

@@ -14,6 +14,7 @@ from deft.classify.classifier import ClassifierNetwork
 from deft.classify.deft import DeftHead, DeftModule
 from deft.classify.sma import SmaHead, SmaModule
 from deft.contracts import Dataset, InputError, Sample
+from deft.data.examples import without_truth
 from deft.engine.infer import device, for_each
 from deft.pipeline import Pipeline
 
@@ -73,7 +74,7 @@ def read_vectors(network: ClassifierNetwork, data: Dataset, indices: Sequence[in
         z_bg = head.m_bg(features if sides is None else sides(maps))
         found[index] = head.m_fg(features)[0].cpu(), z_bg[0].cpu()
 
-    for_each(data, list(indices), work, title="object and background vectors")
+    for_each(without_truth(data), list(indices), work, title="object and background vectors")
     pairs = [found[index] for index in indices]
     z_fg, z_bg = (torch.stack([pair[part] for pair in pairs]) for part in range(2))
     return Vectors(tuple(indices), z_fg, z_bg)

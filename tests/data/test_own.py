@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import pytest
 from PIL import Image
 
 import deft
+from deft.artifacts.contents import whole
 from deft.contracts import Dataset, HidesTruth, InputError
+from deft.data.fingerprints import truth_fingerprint
 from deft.data.own import ImageDataset
 
 LABELS = np.array([[True, False], [True, True], [False, False]])
@@ -81,11 +84,48 @@ def test_the_fingerprint_follows_files_labels_and_version(tmp_path: Path) -> Non
     folder = made(files=[file.parent], version="")
     known = folder.fingerprint()
     os.utime(file, ns=(1, 1))
+    elsewhere = Path(shutil.copytree(file.parent, tmp_path / "copy"))
+    linked = tmp_path / "link"
+    linked.symlink_to(file.parent)
+    assert one.fingerprint() == before == made(files=[elsewhere / "a.png"], version="").fingerprint()
+    for other in (file.parent, elsewhere, linked, f"{file.parent}/"):
+        assert made(files=[other], version="").fingerprint() == known
+    file.write_bytes(b"own")
     assert one.fingerprint() != before
     assert folder.fingerprint() != known
     known = folder.fingerprint()
     (file.parent / "b.png").write_bytes(b"two")
     assert folder.fingerprint() != known
+
+
+def test_masks_are_in_no_fingerprint_but_that_of_scores(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png", "c.png", "masks/a.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(name.encode())
+    data = made(files=[tmp_path], mask_files=[tmp_path / "masks"], version="")
+    before, truth = data.fingerprint(), truth_fingerprint(data)
+    (tmp_path / "masks" / "a.png").write_bytes(b"mended")
+    (tmp_path / "masks" / "b.png").write_bytes(b"new")
+    assert data.fingerprint() == before and truth_fingerprint(data) != truth
+    (tmp_path / "a.png").write_bytes(b"another")
+    assert data.fingerprint() != before
+    with pytest.raises(InputError, match=r"gone of its files does not exist"):
+        made(files=[tmp_path], mask_files=[tmp_path / "gone"])
+
+
+def test_files_that_are_one_for_each_image_are_told_apart(tmp_path: Path) -> None:
+    files = [tmp_path / f"{name}.png" for name in "abc"]
+    for file in files:
+        file.write_bytes(file.name.encode())
+    data = made(files=files, version="1")
+    before = data.image_digests(whole)
+    files[1].write_bytes(b"changed")
+    after = data.image_digests(whole)
+    assert [one == other for one, other in zip(before, after, strict=True)] == [True, False, True]
+    assert len(made(files=files[:2], version="1").image_digests(whole)) == 1
+    files[2].unlink()
+    with pytest.raises(InputError, match=r"c\.png: cannot be opened"):
+        data.fingerprint()
 
 
 @pytest.mark.parametrize(

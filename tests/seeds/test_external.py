@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
+from deft.artifacts.contents import whole
 from deft.contracts import InputError, ReadsFiles, Splits
 from deft.data import open_data
 from deft.seedmaps import upsample
 from deft.seeds.external import External
+from deft.settings import key_of
 from fakes import method_context
 from userfiles import write_maps
 
@@ -163,9 +166,24 @@ def test_a_changed_file_changes_the_fingerprint(
     method.prepare(method_context(splits.train, tmp_path))(splits.train[0])
     assert method.fingerprint() == before and tree_state(tmp_path) == state
     os.utime(tmp_path / "img_00.npz", ns=(1, 1))
-    touched = method.fingerprint()
+    assert method.fingerprint() == before
+    (tmp_path / "img_00.npz").write_bytes((tmp_path / "img_00.npz").read_bytes() + b"1")
+    written = method.fingerprint()
     (tmp_path / "img_01.npz").rename(tmp_path / "img_99.npz")
-    assert len({before, touched, method.fingerprint()}) == 3
+    assert len({before, written, method.fingerprint()}) == 3
+
+
+def test_files_of_some_images_are_known_apart_from_others(splits: Splits, tmp_path: Path) -> None:
+    maps = write_maps(write_maps(tmp_path / "maps", splits.train), splits.val)
+    method, names = External(str(maps)), (splits.train.names, splits.val.names)
+    before = [method.fingerprint_of(one, whole) for one in names]
+    held_out = maps / f"{names[1][0]}.npz"
+    held_out.write_bytes(held_out.read_bytes() + b"1")
+    after = [method.fingerprint_of(one, whole) for one in names]
+    assert before[0] == after[0] and before[1] != after[1]
+    moved = External(str(maps.rename(tmp_path / "elsewhere")) + "/")
+    assert [moved.fingerprint_of(one, whole) for one in names] == after
+    assert key_of("seeds", method) == key_of("seeds", moved) != key_of("seeds", replace(moved, normalise=False))
 
 
 @pytest.mark.parametrize("folder", ["", "/nowhere"])

@@ -401,17 +401,20 @@ def test_a_helper_is_given_the_shares_of_a_stage_that_is_under_way(begin: Begin)
     PREPARED.clear()
     found = {name: [(share.title, len(share.paths)) for share in shares_of(run, run.stored(name))] for name in SHARED}
     assert found == {
-        "seeds": [("seeds (train)", 8), ("seeds (val)", 4)],
+        "seeds": [("seeds (train)", 8)],
+        "seeds/val": [("seeds (val)", 4)],
         "refined": [("refined maps", 8)],
         "masks": [("pseudo-masks", 8)],
         "predictions": [("predictions (val)", 4)],
     }
     assert PREPARED == [("stripes", "localiser"), ("turned", "refine")]  # from what they have learned
-    train, _ = shares_of(run, run.stored("seeds"))
+    (train,) = shares_of(run, run.stored("seeds"))
     path = train.paths[2]
     before = path.read_bytes()
     path.unlink()
     assert train.take_part() == 1
     assert path.read_bytes() == before
-    with pytest.raises(ValueError, match="expected a stage of seeds, refined, masks, predictions, got 'classifier'"):
+    with pytest.raises(
+        ValueError, match="expected a stage of seeds, seeds/val, refined, masks, predictions, got 'classifier'"
+    ):
         shares_of(run, begun(run.out.path, "classifier"))

@@ -80,7 +80,7 @@ def test_seeds_are_made_of_both_splits_and_one_that_cannot_be_is_left_out(begin:
         assert sample.mask is None  # the truth is not shown
         return None if sample.name == missing else upper_half(tuple(np.flatnonzero(sample.labels).tolist()))
 
-    train, val = locating(run, run.out.stage("seeds", "the key"), locate)
+    train, val = (locating(run, run.out.stage("seeds", "the key"), locate, part) for part in ("train", "val"))
     assert (train.title, val.title) == ("seeds (train)", "seeds (val)")
     assert train.claims != val.claims
     take_part([train, val])

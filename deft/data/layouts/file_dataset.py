@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from deft.contracts import IGNORE, InputError, Sample
+from deft.artifacts.contents import joined
+from deft.contracts import IGNORE, DigestFiles, InputError, Sample
+from deft.data.fingerprints import taught
 from deft.data.images import image_size, read_mask, read_scaled
 from deft.data.places import places_of
-from deft.data.stamps import digest_of_tags, stamp
 
 _COUNTED = 2**20
 """Pixels whose values are counted at a time."""
@@ -91,12 +92,20 @@ class FileDataset:
         return replace(self, masks=(None,) * len(self), context_masks=())
 
     def fingerprint(self) -> str:
-        """Digest of names, labels, classes and the size and time of each file; independent of the folder's path."""
-        digest = digest_of_tags(self)
-        for files in (self.images, self.masks, self.context_masks):
-            for path in files:
-                digest.update(stamp(path))
-        return digest.hexdigest()
+        """Digest of classes, names, labels and the bytes of each image; reads every file."""
+        return taught(self).fingerprint
+
+    def image_digests(self, digests: DigestFiles) -> list[str]:
+        """Digest of each image's file, (N,)."""
+        return digests(self.images)
+
+    def truth_digest(self, digests: DigestFiles) -> str:
+        """Digest of the files of all masks, and of which image each belongs to."""
+        parts = []
+        for files in (self.masks, self.context_masks):
+            found = iter(digests([path for path in files if path is not None], strict=False))
+            parts += ["-" if path is None else next(found) for path in files]
+        return joined(parts)
 
 
 def values_in(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -8,17 +8,20 @@ one is visible. An image has a mask only if the outlines of all its objects are 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from deft.contracts import InputError, Sample
+from deft.artifacts.contents import joined
+from deft.contracts import DigestFiles, InputError, Sample
+from deft.data.fingerprints import taught
 from deft.data.images import ImageSizes, image_sizes, read_scaled
-from deft.data.layouts.outlines import Instance, draw
+from deft.data.layouts.outlines import Instance, Polygons, draw
 from deft.data.places import places_of
 
 
@@ -114,11 +117,44 @@ class OutlinedImages:
         return replace(self, draws=False)
 
     def fingerprint(self) -> str:
-        """Digest of classes, names, labels and the size and time of each file."""
-        digest = hashlib.sha256(repr((self.classes, self.names)).encode("utf-8", "backslashreplace"))
-        digest.update(np.packbits(self.labels).tobytes())
-        for path in (*self.annotations, *self.images):
-            status = os.stat(path)
-            text = f"{path.name},{status.st_size},{status.st_mtime_ns};"
-            digest.update(text.encode("utf-8", "backslashreplace"))
-        return digest.hexdigest()
+        """Digest of classes, names, labels and the bytes of each image; reads every file."""
+        return taught(self).fingerprint
+
+    def image_digests(self, digests: DigestFiles) -> list[str]:
+        """Digest of each image's file, and of whether it is read as stored where EXIF turns it, (N,)."""
+        with ThreadPoolExecutor(16) as pool:
+            stored = list(pool.map(self._as_stored, range(len(self))))
+        found = zip(digests(self.images), stored, strict=True)
+        return [f"{digest} as stored" if as_stored else digest for digest, as_stored in found]
+
+    def truth_digest(self, digests: DigestFiles) -> str:
+        """Digest of the outlines, whose files are not read again."""
+        drawn = zip(self.instances, self.sizes, self.scored, strict=True)
+        return joined([_text(instances, size) if scored else "-" for instances, size, scored in drawn])
+
+    def _as_stored(self, index: int) -> bool:
+        """Whether an image that EXIF turns is read without being turned, to fit its outlines."""
+        if not self.scored[index]:
+            return False
+        try:
+            return image_sizes(self.images[index]).turned and not self.drawn_upright(index)
+        except InputError:
+            return False  # the image is refused when it is read
+
+
+def _text(instances: tuple[Instance, ...], size: tuple[int, int] | None) -> str:
+    """Objects of an image as text that is equal if they are."""
+    digest = hashlib.sha256(repr(size).encode())
+    for instance in instances:
+        outline = instance.outline
+        arrays: list[NDArray[Any]] = []
+        if isinstance(outline, Polygons):
+            said, arrays = f"polygons {outline.relative}", list(outline.rings)
+        elif outline is not None:
+            said, arrays = f"runs {outline.size} {outline.corner} {outline.columns}", [outline.counts]
+        else:
+            said = "none"
+        digest.update(f"{instance.value} {said};".encode())
+        for array in arrays:
+            digest.update(repr(array.shape).encode() + array.tobytes())
+    return digest.hexdigest()

@@ -11,7 +11,6 @@ column of images; nothing is decoded before it is needed, and no code of the dat
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,8 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deft.contracts import InputError, Sample, Splits
+from deft.contracts import DigestFiles, InputError, Sample, Splits
 from deft.data.faults import Faults
+from deft.data.fingerprints import taught
 from deft.data.images import Scaled, read_scaled
 from deft.data.labels import multi_hot
 from deft.data.layouts.json_files import read_json
@@ -31,7 +31,6 @@ from deft.data.layouts.name_lists import check_classes
 from deft.data.layouts.values import class_of, is_nothing, short, whole_number
 from deft.data.options import split_options
 from deft.data.places import places_of
-from deft.data.stamps import digest_of_tags, stamp
 
 _TRAIN = ("train", "training")
 _VAL = ("validation", "val", "valid", "dev")
@@ -98,12 +97,17 @@ class SavedImages:
         return places_of(self.files)
 
     def fingerprint(self) -> str:
-        """Digest of classes, names and labels, and of the size and time of each file."""
-        digest = digest_of_tags(self)
-        digest.update(hashlib.sha256(repr(self.rows).encode()).digest())
-        for path in self.files:
-            digest.update(stamp(path))
-        return digest.hexdigest()
+        """Digest of classes, names, labels, rows and the bytes of each arrow file; reads every file."""
+        return taught(self).fingerprint
+
+    def image_digests(self, digests: DigestFiles) -> list[str]:
+        """Digest of each image's arrow file, and its row within it, (N,)."""
+        found = digests(self.files)
+        return [f"{found[file]} {row}" for file, row in self.rows]
+
+    def truth_digest(self, digests: DigestFiles) -> str:
+        """Nothing: no image has a mask."""
+        return ""
 
 
 def read_saved(path: Path, options: str, faults: Faults) -> Splits | None:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from deft.contracts import Dataset, HidesTruth, InputError
 from deft.data import check, open_data
+from deft.data.fingerprints import truth_fingerprint
 from fakes import uninstall
 from userfiles import polygon, write_coco
 
@@ -98,10 +99,26 @@ def test_the_fingerprint_follows_labels_and_files(coco: Path, tmp_path: Path) ->
     moved = shutil.copytree(coco, tmp_path / "moved")
     assert open_data(f"coco:{moved}").train.fingerprint() == first
     dropped = open_data(f"coco:{coco}?empty=drop").train.fingerprint()
-    os.utime(next((coco / "train2014").iterdir()), ns=(1, 1))
-    touched = open_data(f"coco:{coco}").train.fingerprint()
+    photograph = open_data(f"coco:{coco}").train.images[0]
+    os.utime(photograph, ns=(1, 1))
+    assert open_data(f"coco:{coco}").train.fingerprint() == first
+    photograph.write_bytes(photograph.read_bytes() + b"1")
+    written = open_data(f"coco:{coco}").train.fingerprint()
     change(coco, lambda content: content["annotations"].pop())
-    assert len({first, dropped, touched, open_data(f"coco:{coco}").train.fingerprint()}) == 4
+    assert len({first, dropped, written, open_data(f"coco:{coco}").train.fingerprint()}) == 4
+
+
+def test_an_outline_that_is_mended_teaches_nothing_else(coco: Path) -> None:
+    before = open_data(f"coco:{coco}").train
+    known = before.fingerprint(), truth_fingerprint(before)
+
+    def mend(content: Any) -> None:
+        one = next(each for each in content["annotations"] if isinstance(each.get("segmentation"), list))
+        one["segmentation"][0][0] += 1
+
+    change(coco, mend)
+    after = open_data(f"coco:{coco}").train
+    assert after.fingerprint() == known[0] and truth_fingerprint(after) != known[1]
 
 
 def test_nothing_is_written(coco: Path, tree_state: Callable[[Path], str]) -> None:

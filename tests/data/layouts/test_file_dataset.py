@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 from deft.contracts import Dataset, InputError
 from deft.data import open_data
+from deft.data.fingerprints import truth_fingerprint
 from deft.data.layouts.file_dataset import FileDataset, mask_fault
 
 
@@ -38,31 +40,63 @@ def test_a_sample_cannot_change_the_labels_of_the_set(voc_data: Path) -> None:
 def test_the_fingerprint_changes_with_everything_that_counts(own_voc: Path) -> None:
     train = opened(own_voc)
     assert opened(own_voc).fingerprint() == train.fingerprint()
-    seen = {train.fingerprint()}
+    kept, seen = train.fingerprint(), {train.fingerprint()}
     flipped = train.labels.copy()
     flipped[0, 1] = True
     for changed in (
         replace(train, labels=flipped),
         replace(train, classes=("cat", "cow", "wolf")),
         replace(train, names=(*train.names[:-1], "other")),
+        replace(train, names=train.names[::-1], images=train.images[::-1]),
+        replace(train, images=(train.images[1], train.images[0], *train.images[2:])),
+    ):
+        seen.add(changed.fingerprint())
+    content = bytearray(train.images[0].read_bytes())
+    content[len(content) // 2] ^= 1
+    status = train.images[0].stat()
+    train.images[0].write_bytes(content)
+    os.utime(train.images[0], ns=(status.st_atime_ns, status.st_mtime_ns))
+    seen.add(train.fingerprint())
+    assert len(seen) == 7
+    for other in (
         replace(train, scored=~train.scored),
         replace(train, masks=(None, *train.masks[1:])),
         replace(train, context_labels=None),
+        replace(train, context_masks=()),
         replace(train, groups={"odd": train.scored}),
-        replace(train, names=train.names[::-1], images=train.images[::-1]),
     ):
-        seen.add(changed.fingerprint())
-    os.utime(train.images[0], ns=(1, 1))
-    seen.add(train.fingerprint())
+        assert other.fingerprint() == train.fingerprint() != kept
     train.images[1].unlink()
-    seen.add(train.fingerprint())
-    assert len(seen) == 11
+    with pytest.raises(InputError, match=r"img_01\.jpg: cannot be opened"):
+        train.fingerprint()
 
 
-def test_the_fingerprint_does_not_change_with_the_place(own_voc: Path) -> None:
-    before = opened(own_voc).fingerprint()
-    moved = own_voc.rename(own_voc.with_name("elsewhere"))
-    assert opened(moved).fingerprint() == before
+def test_the_fingerprint_does_not_change_with_place_time_or_spelling(
+    own_voc: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, truth = opened(own_voc).fingerprint(), truth_fingerprint(opened(own_voc))
+    for path in own_voc.rglob("*.*"):
+        os.utime(path, ns=(1, 1))
+    copied = Path(shutil.copytree(own_voc, own_voc.with_name("copy"), copy_function=shutil.copyfile))
+    linked = own_voc.with_name("link")
+    linked.symlink_to(own_voc)
+    monkeypatch.chdir(own_voc.parent)
+    for root in (own_voc, copied, linked, Path(own_voc.name), f"{own_voc}/", own_voc / ".." / own_voc.name):
+        train = open_data(f"voc:{root}").train
+        assert train.fingerprint() == before and truth_fingerprint(train) == truth, root
+
+
+@pytest.mark.parametrize("part", ["SegmentationClass", "SegmentationContext"])
+def test_masks_are_only_in_the_fingerprint_of_the_truth(part: str, own_voc: Path) -> None:
+    train = opened(own_voc)
+    before, known = train.fingerprint(), {truth_fingerprint(train)}
+    mask = own_voc / part / f"{train.names[1]}.png"
+    content = mask.read_bytes()
+    for change in (lambda: mask.write_bytes(content + b"1"), lambda: mask.write_bytes(b"torn"), mask.unlink):
+        change()
+        known.add(truth_fingerprint(train))
+        assert train.fingerprint() == before
+    assert len(known) == 4
 
 
 def test_a_mask_that_does_not_fit_is_refused_when_read(own_voc: Path) -> None:

@@ -10,8 +10,9 @@ from PIL import Image
 from deft.contracts import Dataset, HidesTruth, InputError
 from deft.data.faults import Faults
 from deft.data.files import image_files
+from deft.data.fingerprints import truth_fingerprint
 from deft.data.layouts.outlined import OutlinedImages
-from deft.data.layouts.outlines import Polygons
+from deft.data.layouts.outlines import Polygons, Runs
 from deft.data.layouts.photographs import Photograph, Thing, outlined_images
 
 pytest.importorskip("pycocotools")
@@ -95,4 +96,28 @@ def test_the_fingerprint_follows_what_is_trained_on(tmp_path: Path) -> None:
     assert len({data.fingerprint(), *(other.fingerprint() for other in others)}) == 4
     before = data.fingerprint()
     (tmp_path / "a.json").write_text("{}")
+    assert data.fingerprint() == before
+    Image.fromarray(np.ones((*WIDE, 3), dtype=np.uint8)).save(tmp_path / "a.png")
     assert data.fingerprint() != before
+
+
+def test_outlines_are_only_in_the_fingerprint_of_the_truth(tmp_path: Path) -> None:
+    data = dataset(tmp_path, 1, WIDE)
+    (instance,) = data.instances[0]
+    assert isinstance(instance.outline, Polygons)
+    (ring,) = instance.outline.rings
+    runs = Runs(np.array([0, 6], dtype=np.int64), (2, 3))
+    outlines = [Polygons((ring + 1,)), Polygons((ring, ring)), Polygons((ring / 40,), relative=True), runs, None]
+    others = [replace(data, instances=((instance._replace(outline=outline),),)) for outline in outlines]
+    others += [replace(data, instances=((instance._replace(value=255),),)), replace(data, scored=~data.scored)]
+    assert len({truth_fingerprint(one) for one in (data, *others)}) == len(others) + 1
+    assert {one.fingerprint() for one in others} == {data.fingerprint()}
+    again = replace(data, instances=((instance._replace(outline=Polygons((ring.copy(),))),),))
+    assert truth_fingerprint(again) == truth_fingerprint(data)
+
+
+def test_pixels_that_are_read_in_another_direction_teach_something_else(tmp_path: Path) -> None:
+    as_stored, upright = (dataset(tmp_path, 6, size) for size in (WIDE, HIGH))
+    Image.open(tmp_path / "a.png").load()
+    assert as_stored[0].image.shape != upright[0].image.shape
+    assert as_stored.fingerprint() != upright.fingerprint()
