@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 
 import pytest
@@ -14,7 +14,18 @@ from deft.contracts import InputError
 from deft.engine.optimise import AdamW
 from deft.engine.plan import Plan
 from deft.recipes import irn_deft
-from deft.settings import MOVED, assign, fields_of, flat, key_of, plain, refuse_other, restore
+from deft.settings import (
+    MOVED,
+    assign,
+    fields_of,
+    flat,
+    key_of,
+    place,
+    places_of,
+    plain,
+    refuse_other,
+    restore,
+)
 
 
 def test_fields_are_set_by_type() -> None:
@@ -202,3 +213,35 @@ def test_an_object_of_ones_own_is_recorded_with_its_class() -> None:
     with pytest.raises(InputError, match="not part of deft"):
         restore(recorded)
     assert assign(changed, ["classifier.head.map=eq7"]) == irn_deft()
+
+
+def test_what_differs_can_be_told_in_better_words_or_be_let_pass() -> None:
+    before, now = {"a": 1, "b": 2, "c": 3}, {"a": 1, "b": 4, "c": 5}
+    with pytest.raises(InputError) as told:
+        refuse_other("x", before, now, told={"a": "not said", "b": "two more bees", "c": ""})
+    assert str(told.value).splitlines()[1:-1] == ["  two more bees"]
+    refuse_other("x", before, now, told={"b": "", "c": ""})
+
+
+@dataclass(frozen=True)
+class Inner:
+    """Settings with a place."""
+
+    folder: str = field(default="", metadata=place())
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
+class Outer:
+    """Settings around it."""
+
+    base: Inner = Inner()
+    where: str = field(default="here", metadata=place())
+
+
+def test_places_are_recorded_and_in_no_key() -> None:
+    one, moved = Outer(), Outer(Inner("there"), "elsewhere")
+    assert places_of(one) == ["base.folder", "where"]
+    assert plain(moved)["base"]["folder"] == "there" and plain(moved)["where"] == "elsewhere"
+    assert key_of("a", one) == key_of("a", moved) and key_of("a", (1, [one])) == key_of("a", (1, [moved]))
+    assert key_of("a", one) != key_of("a", Outer(Inner(scale=2.0)))

@@ -250,3 +250,8 @@ def weights_digest(weights: str, backbone: str) -> str:
     path = find_weights(backbone, weights)
     with open_regular(path) as file:
         return f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()[:16]}"
+
+
+def weights_key(digest: str) -> str:
+    """What keys and comparisons take of :func:`weights_digest`: not the name of a file, which a copy may change."""
+    return digest if digest.startswith("package ") else digest.rpartition(" ")[2]

@@ -10,6 +10,7 @@ from typing import Any
 
 from deft.artifacts import atomic_write, read_json
 from deft.artifacts.contents import DIGITS, whole
+from deft.backbone import weights_key
 from deft.contracts import DigestFiles, InputError, Splits
 from deft.data.differences import differences
 from deft.data.fingerprints import Taught, taught
@@ -69,7 +70,8 @@ def told(run: Path, now: Mapping[str, Any], pipeline: Pipeline, images: Images) 
         return found  # reading it again says what is wrong
     before = record.get("data") if isinstance(record, dict) else None
     settings = record.get("settings") if isinstance(record, dict) else None
-    if isinstance(settings, dict) and _hash_of(settings.get("weights")) == _hash_of(now["settings"]["weights"]):
+    weights = settings.get("weights") if isinstance(settings, dict) else None
+    if weights_key(str(weights)) == weights_key(now["settings"]["weights"]):
         found["settings.weights"] = ""
     if not isinstance(before, dict):
         return found
@@ -93,8 +95,3 @@ def _stored(run: Path) -> dict[str, Any]:
     except InputError:
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _hash_of(weights: Any) -> str:
-    """The last word of a digest of weights: a copy of a file may have another name."""
-    return str(weights).rpartition(" ")[2]

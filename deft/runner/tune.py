@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft.artifacts import load_seeds, read_json
-from deft.backbone import weights_digest
+from deft.backbone import weights_digest, weights_key
 from deft.contracts import Dataset, InputError, Sample
 from deft.data.images import read_mask
 from deft.engine.infer import for_each
@@ -199,7 +199,7 @@ def _need_weights(run: Run) -> None:
     if pipeline.segment is None or pipeline.segment.from_classifier:
         return
     settled = read_json(run.out.path / "run.json")["settings"]["weights"]
-    if weights_digest(pipeline.weights, pipeline.backbone).rpartition(" ")[2] != str(settled).rpartition(" ")[2]:
+    if weights_key(weights_digest(pipeline.weights, pipeline.backbone)) != weights_key(str(settled)):
         raise InputError(
             f"the run began from the weights {settled!r}, and {pipeline.weights!r} are others; put the file back"
         )

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from deft.artifacts import HELD_OUT_SEEDS, RunFolder, Stage, load_mask, read_json, stored_seeds
-from deft.backbone import build_backbone, weights_digest
+from deft.backbone import build_backbone, weights_digest, weights_key
 from deft.classify.classifier import Classifier, save_classifier
 from deft.contracts import IGNORE, Dataset, InputError, KnowsFiles, ReadsFiles, SampleAugmentation, SeedMaps
 from deft.data.examples import MaskedImages, TaggedImages, without_truth
@@ -76,7 +76,7 @@ def train_classifier(run: Run) -> Classified:
     Its key leaves out how it is read, so that another reading of the same classifier trains nothing.
     """
     p = run.pipeline
-    weights = weights_digest(p.weights, p.backbone).rpartition(" ")[2]  # a copy may have another name
+    weights = weights_key(weights_digest(p.weights, p.backbone))
     identity = (p.backbone, weights, p.stride, p.precision, p.seed, run.side)
     if p.classifier is None:
         return Classified(run.out.stage("classifier", key_of("no classifier", identity, run.data_key)))
@@ -182,7 +182,7 @@ def train_segmentation(run: Run, masks: Masks) -> Segmented | None:
     p, settings = run.pipeline, run.pipeline.segment
     if settings is None:
         return None
-    initial = weights_digest(p.weights, p.backbone)
+    initial = weights_key(weights_digest(p.weights, p.backbone))
     stage = run.stage("segment", (settings, p.backbone, initial, p.seed, p.precision, run.side), masks.key)
     if ranks.agreed(stage.done):
         return Segmented(stage)

@@ -12,7 +12,20 @@ from pathlib import Path
 
 import pytest
 
-from deft.artifacts import InUseError, RunFolder, Stage, atomic_write, claim, read_json, read_run
+from deft.artifacts import (
+    CONTENTS,
+    HELD_OUT_SEEDS,
+    MADE,
+    InUseError,
+    RunFolder,
+    Stage,
+    atomic_write,
+    claim,
+    made_files,
+    read_json,
+    read_run,
+    stage_records,
+)
 from deft.contracts import InputError
 
 
@@ -373,3 +386,37 @@ def test_a_pipe_is_no_lock(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "lock")
     with pytest.raises(InputError, match="got a named pipe"):
         RunFolder(tmp_path, {})
+
+
+def test_places_and_held_out_images_do_not_bind_and_are_written_again(tmp_path: Path) -> None:
+    data = {"given": "folder:a", "images": 3, "held out": 1, "fingerprint": "f", "fingerprint of held out": "g"}
+    RunFolder(tmp_path / "run", {"data": data, "versions": {"torch": "1"}}).close()
+    atomic_write(tmp_path / "run" / "seeds" / "train" / "a.npz", b"work")
+    other = {**data, "given": "folder:b", "held out": 2, "fingerprint of held out": "h"}
+    RunFolder(tmp_path / "run", {"data": other, "versions": {"torch": "2"}}).close()
+    assert read_json(tmp_path / "run" / "run.json") == {"data": other, "versions": {"torch": "1"}}
+    for name, value in (("images", 4), ("fingerprint", "x")):
+        with pytest.raises(InputError, match=f"data.{name}: "):
+            RunFolder(tmp_path / "run", {"data": {**other, name: value}})
+    with pytest.raises(InputError, match="with other settings:\n  other images\nname another"):
+        RunFolder(tmp_path / "run", {"data": {**other, "fingerprint": "x"}}, told={"data.fingerprint": "other images"})
+
+
+def test_a_stage_in_the_folder_of_another_stands_for_itself(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run", {"a": 1})
+    outer, inner = folder.stage("seeds", "one"), folder.stage(HELD_OUT_SEEDS, "two")
+    with outer.making():
+        atomic_write(outer.folder / "train" / "a.npz", b"a")
+    with inner.making():
+        atomic_write(inner.folder / "b.npz", b"b")
+    assert made_files(outer.folder) == ["train/a.npz"] and made_files(inner.folder) == ["b.npz"]
+    assert stage_records(folder.path) == [outer.folder / "stage.json", inner.folder / "stage.json"]
+    inner.folder.joinpath("b.npz").write_bytes(b"x")
+    assert outer.damages() == [] and len(inner.damages()) == 1
+    atomic_write(folder.path / CONTENTS, b"{}")
+    folder.seal()
+    assert read_json(folder.path / MADE).keys() == {"run.json", "seeds/stage.json", "seeds/val/stage.json"}
+    with folder.stage("seeds", "three").making():
+        pass
+    assert not inner.folder.exists()  # what it was made of is gone
+    folder.close()

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from deft.backbone import build_backbone, find_weights
+from deft.backbone import build_backbone, find_weights, weights_digest, weights_key
 from deft.contracts import InputError
 
 
@@ -108,3 +108,14 @@ def test_without_a_network_the_hub_names_the_other_ways(monkeypatch: pytest.Monk
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(InputError, match=r"--weights FILE.*lite0 --weights package.*--weights none"):
         build_backbone("resnet10t", "hub")
+
+
+def test_a_copy_of_a_file_is_the_same_weights(tmp_path: Path) -> None:
+    for name, content in (("a b.pth", b"one"), ("copy.safetensors", b"one"), ("other.pth", b"two")):
+        (tmp_path / name).write_bytes(content)
+    one, copy, other = (
+        weights_digest(str(tmp_path / name), "resnet18") for name in ("a b.pth", "copy.safetensors", "other.pth")
+    )
+    assert one.startswith("a b.pth ") and one != copy
+    assert weights_key(one) == weights_key(copy) != weights_key(other)
+    assert [weights_key(word) for word in ("hub", "none", "package x 1 abc")] == ["hub", "none", "package x 1 abc"]

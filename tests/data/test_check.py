@@ -10,6 +10,7 @@ from PIL import Image
 
 from deft.contracts import InputError
 from deft.data import check, open_data
+from deft.data.check import MASKS
 
 
 def replace(path: Path, old: str, new: str) -> None:
@@ -135,8 +136,8 @@ FILE_FAULTS: dict[str, tuple[Callable[[Path], None], str, str, bool]] = {
     "empty image": (lambda r: (r / "images/img_01.png").write_bytes(b""), "images/img_01.png", "empty", True),
     "iphone image": (lambda r: (r / "images/x.heic").write_bytes(b"ftypheic"), "labels.csv", "'x'", True),
     "image cut short": (half("images/img_01.png"), "images/img_01.png", "truncated", False),
-    "mask cut short": (half("masks/img_01.png"), "masks/img_01.png", "", False),
-    "value beyond the classes": (wrong_value, "masks/img_01.png", "got 9", False),
+    "mask cut short": (half("masks/img_01.png"), "masks/img_01.png", "", True),
+    "value beyond the classes": (wrong_value, "masks/img_01.png", "got 9", True),
 }
 
 
@@ -225,3 +226,44 @@ def test_many_faults_are_told_short_with_the_command_that_tells_all(own_folder: 
     append(own_folder / "labels.csv", "a,cow\nb,cow\nc,cow\n")
     with pytest.raises(InputError, match=r"and \d+ more: `deft check folder:"):
         open_data(f"folder:{own_folder}")
+
+
+def paint(root: Path, values: np.ndarray, *names: str) -> None:
+    for path in (root / "masks").glob("*.png"):
+        if not names or path.stem in names:
+            Image.fromarray(values.astype(np.uint8)).save(path)
+
+
+def errors(root: Path, full: bool = False, masks: int = MASKS) -> list[str]:
+    return [str(fault) for fault in check(f"folder:{root}", full=full, masks=masks) if not fault.warning]
+
+
+def test_what_all_masks_have_in_common_is_one_fault_a_split_before_a_run(own_folder: Path) -> None:
+    paint(own_folder, np.full((16, 16), 7))
+    train, val = errors(own_folder)
+    assert f"{own_folder}/masks/img_00.png: expected values 0 to 3 and 255, got 7 (and 3 more masks like it)" in train
+    assert f"{own_folder}/masks/img_04.png: expected values 0 to 3 and 255, got 7 (and 1 more mask like it)" in val
+    assert len(errors(own_folder, full=True)) == 6
+    paint(own_folder, np.zeros((16, 8)))
+    train, val = errors(own_folder)
+    assert "the mask is 8 x 16 pixels, its image 16 x 16 (and 3 more masks like it)" in train
+    paint(own_folder, np.zeros((16, 16)))
+    assert errors(own_folder) == []
+    paint(own_folder, np.full((16, 16), 4), "img_02")
+    (only,) = errors(own_folder)
+    assert only.startswith(f"{own_folder}/masks/img_02.png: expected values 0 to 3 and 255, got 4; ")
+
+
+@pytest.mark.parametrize("full", [True, False])
+def test_masks_of_nothing_but_ignore_are_a_fault_if_all_are(full: bool, own_folder: Path) -> None:
+    paint(own_folder, np.full((16, 16), 255), "img_00", "img_01", "img_02")
+    assert errors(own_folder, full) == []
+    paint(own_folder, np.full((16, 16), 255), "img_03")
+    (only,) = errors(own_folder, full)
+    assert only.startswith(f"{own_folder}/masks/img_00.png: no value but 255, which means ignore, as in all 4 masks; ")
+
+
+def test_so_many_masks_are_decoded_evenly_spread(own_folder: Path) -> None:
+    paint(own_folder, np.full((16, 16), 9), "img_01", "img_02")
+    assert errors(own_folder, masks=2) == errors(own_folder, masks=0) == []  # the first and the last, or none
+    assert len(errors(own_folder, masks=4)) == 1 and len(errors(own_folder, full=True, masks=0)) == 2

@@ -10,7 +10,7 @@ import pytest
 from deft.cli.main import main
 from deft.contracts import InputError
 from deft.data import check, open_data
-from deft.data.from_file import arguments, code_of, own_data
+from deft.data.from_file import arguments, code_of, options_of, own_data
 
 FILE = """from __future__ import annotations
 from pathlib import Path
@@ -195,3 +195,17 @@ def test_the_code_is_told_from_other_code(file: Path) -> None:
     assert code_of("demo:") == ""
     file.write_text(FILE + "# more\n")
     assert code_of(f"{file}:birds") not in ("", before)
+
+
+def test_the_function_and_its_options_are_told_without_paths(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        "from pathlib import Path\nimport numpy as np\nfrom deft import ImageDataset\n\n\n"
+        "def birds(root: Path, side: int = 8) -> ImageDataset:\n"
+        "    image = np.zeros((side, side, 3), np.uint8)\n"
+        "    return ImageDataset(('owl',), np.ones((2, 1), bool), lambda i: image, version='1')\n"
+    )
+    options = ("root=a", "root=b", "side=8,root=/c", "root=a,side=9")
+    specs = [f"{tmp_path}/own.py:birds?{one}" for one in options]
+    assert options_of(specs[0]) == [] == options_of("folder:a")  # it was not opened, and is no Python file
+    open_data(specs[0])
+    assert [options_of(spec) for spec in specs] == [["birds"], ["birds"], ["birds", "side=8"], ["birds", "side=9"]]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from deft.contracts import InputError
-from deft.extend.files import code_digest, load_file, load_users_file, named
+from deft.extend.files import code_digest, load_file, load_users_file, loaded, named
 
 
 def test_a_file_does_not_take_the_place_of_a_module(tmp_path: Path) -> None:
@@ -73,3 +73,11 @@ def test_code_that_fails_is_one_message_with_its_line(text: str, words: str, tmp
     with pytest.raises(InputError) as told:
         load_users_file(tmp_path / "mine.py", "recipe")
     assert words in str(told.value) and "\n" not in str(told.value)
+
+
+def test_a_file_that_was_imported_is_not_executed_again(tmp_path: Path) -> None:
+    file, other = tmp_path / "once_only.py", tmp_path / "other" / "once_only.py"
+    file.write_text("x = []\n")
+    assert loaded(file, "data") is None
+    module = load_file(file, "data")
+    assert loaded(file, "data") is module and loaded(file, "recipe") is None and loaded(other, "data") is None

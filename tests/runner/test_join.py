@@ -173,7 +173,9 @@ def test_helping_a_real_run_makes_the_same_files(folder_data: Path, tmp_path: Pa
     write_json(stage.folder / "stage.json", {"key": stage.key, "state": "begun"})
     elsewhere = tmp_path / "moved"
     shutil.copytree(folder_data, elsewhere)
-    train, val = open_run(run, f"folder:{elsewhere}")(stage)
+    held_out = Stage("seeds/val", stage.folder / "val", read_json(stage.folder / "val" / "stage.json")["key"])
+    opened = open_run(run, f"folder:{elsewhere}")
+    (train,), (val,) = opened(stage), opened(held_out)
     assert train.take_part(begin=False) == 0
     assert under_way(run) == []
     train.todo().open()
@@ -181,9 +183,12 @@ def test_helping_a_real_run_makes_the_same_files(folder_data: Path, tmp_path: Pa
     assert train.take_part(begin=False) == 8
     assert {path.name: path.read_bytes() for path in (run / "seeds" / "train").iterdir()} == before
     train.todo().clear()
+    write_json(stage.folder / "stage.json", {"key": stage.key, "state": "done"})
+    write_json(held_out.folder / "stage.json", {"key": held_out.key, "state": "begun"})
     val.todo().open()
-    assert under_way(run) == [stage]
+    assert under_way(run) == [held_out]
     assert val.take_part(begin=False) == 0
+    assert not finished(run)
 
     with pytest.raises(InputError, match="expected the data of the run, with images 8, got"):
         open_run(run, "demo:train=6,val=2,size=96")

@@ -407,7 +407,7 @@ def test_a_helper_is_given_the_shares_of_a_stage_that_is_under_way(begin: Begin)
         "masks": [("pseudo-masks", 8)],
         "predictions": [("predictions (val)", 4)],
     }
-    assert PREPARED == [("stripes", "localiser"), ("turned", "refine")]  # from what they have learned
+    assert [*[("stripes", "localiser")] * 2, ("turned", "refine")] == PREPARED  # from what they have learned
     (train,) = shares_of(run, run.stored("seeds"))
     path = train.paths[2]
     before = path.read_bytes()
