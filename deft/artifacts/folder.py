@@ -27,9 +27,10 @@ from deft.settings import plain, refuse_other
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
-UNBOUND = ("versions.", "thresholds.", "given.")
+UNBOUND = ("versions.", "thresholds.", "given.", "threads")
 """Prefixes of entries in ``run.json`` that a resumed run need not match: package versions (a patch release must not
-make a run unfinishable), thresholds the run chose itself (they follow from its settings), and the path of weights."""
+make a run unfinishable), thresholds the run chose itself (they follow from its settings), the path of weights, and the
+number of threads (a run may be finished on another machine)."""
 RECORD = "stage.json"
 HASHES = "files"
 """Entry of ``stage.json``: the hash of every file that the stage has made."""
@@ -175,7 +176,7 @@ def _link(source: str, target: str) -> None:
     """Hard-link a file, or copy it if the disk has no hard links (exFAT, some network shares)."""
     try:
         os.link(source, target)
-    except OSError:
+    except (AttributeError, NotImplementedError, OSError):
         shutil.copy2(source, target)
 
 
@@ -320,6 +321,21 @@ def claim(path: Path) -> Iterator[None]:
         lock.release()
 
 
+def has_locks(folder: Path) -> bool:
+    """Whether the storage of a folder has file locks of the system; a file ``lock`` is made in it."""
+    from filelock import FileLock, SoftFileLock
+
+    if FileLock is SoftFileLock:
+        return False
+    lock = FileLock(folder / "lock", timeout=0, on_acquired=_sign)  # with it, none falls back to a file
+    try:
+        lock.acquire()
+    except OSError:
+        return False
+    lock.release()
+    return True
+
+
 def _foreign(path: Path) -> bool:
     """Whether a file in a folder without a record is something other than a lock or a temporary file of a run."""
     return not _is_lock(path) and not path.name.startswith(".part-")
@@ -354,6 +370,7 @@ def _lock(path: Path) -> BaseFileLock:
             if error.errno not in _NO_LOCKS:
                 raise
     held = path.with_name(f"{path.name}.held")
+    print(f"{shown(path.parent)}: the storage has no locks; {held.name} holds the folder instead", file=sys.stderr)
     soft = SoftFileLock(held, timeout=0.5, thread_local=False)  # time to remove the file of a dead process
     try:
         soft.acquire()

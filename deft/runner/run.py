@@ -21,7 +21,7 @@ from deft.data.faults import Fault, Faults, refuse
 from deft.data.from_file import code_of, own_data
 from deft.data.opening import places, read_data
 from deft.data.overview import overview
-from deft.engine import ranks
+from deft.engine import ranks, threads
 from deft.engine.infer import device
 from deft.engine.plan import Watch
 from deft.engine.precision import AUTO, choose
@@ -83,14 +83,17 @@ def working(
     if isinstance(pipeline.seeds, ReadsFiles):
         pipeline.seeds.check(splits)
     pipeline = resolved(pipeline, out)
-    folder = _open(out, description(pipeline, data, splits, name), needed_bytes(splits, pipeline))
+    choice = threads.choose(pipeline.threads, _begun(out).get("threads"))
+    record = {**description(pipeline, data, splits, name), "threads": choice.number}
+    folder = _open(out, record, needed_bytes(splits, pipeline))
     try:
-        work = Run(pipeline, splits, folder, reuse, watch)
-        make_all(work)
-        if ranks.first():
-            evaluate(work)
-        ranks.barrier()
-        yield work
+        with threads.computing(choice):
+            work = Run(pipeline, splits, folder, reuse, watch)
+            make_all(work)
+            if ranks.first():
+                evaluate(work)
+            ranks.barrier()
+            yield work
         if ranks.first():
             folder.seal()
     finally:
@@ -139,11 +142,16 @@ def resolved(pipeline: Pipeline, out: Path | None = None) -> Pipeline:
     """The pipeline with ``auto`` precision resolved: as in the run begun in ``out``, else the best of this machine."""
     if pipeline.precision != AUTO:
         return pipeline
-    begun = None if out is None else out / "run.json"
-    record = read_json(begun) if begun and begun.exists() else {}
-    before = record.get("settings", {}) if isinstance(record, dict) else {}
+    before = _begun(out).get("settings", {})
     settled = before.get("precision", AUTO) if isinstance(before, dict) else AUTO
     return replace(pipeline, precision=choose(device()) if settled == AUTO else settled)
+
+
+def _begun(out: Path | None) -> dict[str, Any]:
+    """The record of the run that was begun in a folder; empty if there is none."""
+    begun = None if out is None else out / "run.json"
+    record = read_json(begun) if begun and begun.exists() else {}
+    return record if isinstance(record, dict) else {}
 
 
 def _open(path: Path, what: dict[str, Any], needed: int) -> RunFolder:
@@ -233,6 +241,7 @@ def data_of(folder: Path, record: Mapping[str, Any], data: str | None = None) ->
 def description(pipeline: Pipeline, data: str | Splits, splits: Splits, name: str) -> dict[str, Any]:
     """The record of a run: a second run in the same folder has to agree with it."""
     settings = plain(pipeline)
+    del settings["threads"]  # recorded as a number, which need not be the same in the end
     settings["weights"] = weights_digest(pipeline.weights, pipeline.backbone)
     packages = ("torch", "timm", "lightning", "segmentation_models_pytorch", "numpy")
     return {
