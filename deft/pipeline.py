@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Literal
 
 from deft.classify.classifier import Classifier
 from deft.contracts import InputError
@@ -42,6 +42,9 @@ class Pipeline:
     precision: str = AUTO
     """``32-true``, ``bf16-mixed`` or ``16-mixed``, for training and inference; ``auto`` takes the fastest on the
     machine where the run begins (:mod:`deft.engine.precision`)."""
+    threads: Annotated[int, Range(1, 1024)] | Literal["auto"] = "auto"
+    """Threads of each process; ``auto`` takes as many as cores are free where the run begins
+    (:mod:`deft.engine.threads`)."""
     seed: Annotated[int, Range(0, 2**32 - 1)] = 0
     max_side: MaxSide = MAX_SIDE
     """Photographs whose longer side has more pixels are scaled down to it when they are read, in every stage

@@ -11,6 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from deft.engine.cores import cores
+
+os.environ.setdefault("OMP_NUM_THREADS", str(cores()))  # whatever else the machine does while runs are compared
+
 CLASSES = ("cat", "cow", "dog")
 CONTEXTS = ("grass", "road")
 COLOURS = ((220, 40, 40), (40, 60, 220), (230, 210, 40))

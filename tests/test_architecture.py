@@ -48,7 +48,8 @@ MAY_IMPORT = {
     "runner": RUNS,
     "recipes": STAGES | {"augment"},
     "studies": RUNS | {"augment", "predict", "runner", "recipes", ""},
-    "cli": COMMANDS | {""},
+    "doctor": STAGES | {"recipes"},
+    "cli": COMMANDS | {"", "doctor"},
     "__main__": {"cli"},
 }
 """What each part may import of the others; ``""`` is ``deft/__init__.py``."""

@@ -107,3 +107,19 @@ def test_two_runs_are_the_same_if_their_results_are(
         "1 files of equal bytes, 2 of equal content, 3 different",
         *("more.json", "masks/a.png", "model.safetensors"),
     ]
+
+
+def test_threads_are_measured_in_turns(
+    modules: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    threads = importlib.import_module("threads")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(sys, "argv", ["threads.py", "--quick"])
+    code = threads.main()
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    assert [line.split(" | ")[:2] for line in lines[1:]] == [
+        [f"| {situation}", str(number)] for situation in ("alone", "beside one busy process") for number in (1, 2)
+    ]
+    costs = [float(line.split(" | ")[4].strip(" |")) for line in (lines[1], lines[3])]
+    assert code == int(max(costs) > 1.2) or max(costs) == pytest.approx(1.2)
+    assert all(cost >= 1 for cost in costs)

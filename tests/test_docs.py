@@ -24,7 +24,7 @@ AROUND = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 PAGES = [*(ROOT / name for name in AROUND), *sorted((ROOT / "docs").glob("*.md"))]
 VERBS = (
     *("run", "recipes", "check", "predict", "seeds", "tune", "join", "report", "study", "verify"),
-    *("import-labels", "import-contexts", "demo", "voc-submit"),
+    *("import-labels", "import-contexts", "demo", "voc-submit", "doctor"),
 )
 BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 

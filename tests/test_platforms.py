@@ -32,6 +32,61 @@ for name in ("fork", "forkpty", "getuid", "killpg", "register_at_fork", "sched_g
 """
 """A Python that lacks what it lacks on Windows, from where the packages that deft stands on are imported."""
 
+BARER = (
+    """
+try:
+    import errno, fcntl
+except ImportError:
+    pass
+else:
+    def no_lock(*given):
+        raise OSError(errno.ENOLCK, "No locks available")
+    fcntl.flock = fcntl.lockf = no_lock
+"""
+    + BARE
+    + """
+import builtins, io, signal
+real, low, install = open, os.open, signal.signal
+def hidden(path):
+    return isinstance(path, (str, os.PathLike)) and os.fspath(path).startswith(("/proc", "/sys"))
+def opened(path, *given, **more):
+    if hidden(path):
+        raise FileNotFoundError(2, "No such file or directory", path)
+    return real(path, *given, **more)
+def opened_low(path, *given, **more):
+    if hidden(path):
+        raise FileNotFoundError(2, "No such file or directory", path)
+    return low(path, *given, **more)
+def no_signal(*given):
+    raise ValueError("signal only works in main thread of the main interpreter")
+def no_link(*given, **more):
+    raise OSError(1, "Operation not permitted")
+builtins.open = io.open = opened
+os.open, os.link, signal.signal = opened_low, no_link, no_signal
+os.environ.pop("LOGNAME", None)
+os.environ.pop("OMP_NUM_THREADS", None)
+"""
+)
+"""One that also has no file locks, no hard links, no /proc, no signal handlers and no names of users."""
+
+ROAD = """
+from deft.cli.main import main
+from deft.stages import make
+data, out, photographs, masks, *words = sys.argv[1:]
+assert main(["check", data]) == 0
+real_masks = make.make_masks
+def stop(*given):
+    raise KeyboardInterrupt
+make.make_masks = stop
+assert main(["run", "cam", "--data", data, "--out", out, *words]) == 130
+make.make_masks = real_masks
+assert main(["run", "cam", "--data", data, "--out", out, *words]) == 0
+assert main(["run", "cam", "--data", data, "--out", out + "-2", "--reuse", out, *words]) == 0
+assert main(["predict", out, photographs, "--out", masks]) == 0
+assert main(["verify", out]) == 0
+"""
+"""The main road: check, a run that is stopped and resumed, one that takes its stages over, and predictions."""
+
 IMPORT_ALL = """
 import importlib, pkgutil
 import deft
@@ -74,6 +129,23 @@ def test_a_run_goes_through_without_what_only_unix_has(folder_data: Path, tmp_pa
     assert done.returncode == 0, done.stderr
     assert f"report: {tmp_path / 'run' / 'report.html'}" in done.stdout
     assert python(code, *words).returncode == 0  # the folder is free again
+
+
+@pytest.mark.slow
+def test_the_main_road_needs_no_more_than_any_system_has(folder_data: Path, tmp_path: Path) -> None:
+    words = command(folder_data, tmp_path / "run", workers=0)
+    words = words[words.index("--backbone") :]
+    words[words.index("segment=none")] = "segment.channels=16"
+    for setting in ("plan.epochs=1", "plan.min_steps=2", "plan.batch=2", "plan.workers=0"):
+        words += ["--set", f"segment.{setting}"]
+    words += ["--set", "inference.scales=(1.0,)", "--set", "inference.flip=false"]
+    places = (f"folder:{folder_data}", tmp_path / "run", folder_data / "images", tmp_path / "masks")
+    done = python(BARER + ROAD, *map(str, places), *words)
+    assert done.returncode == 0, done.stderr
+    assert "the storage has no locks; lock.held holds the folder instead" in done.stderr
+    assert f"report: {tmp_path / 'run' / 'report.html'}" in done.stdout
+    assert len(list((tmp_path / "masks" / "masks").iterdir())) == 12
+    assert not (tmp_path / "run" / "lock.held").exists()
 
 
 @pytest.mark.slow

@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 UNBOUND = (
-    *("versions.", "thresholds.", "given.", "settings.max_side"),
+    *("versions.", "thresholds.", "given.", "settings.max_side", "threads"),
     *("data.given", "data.held out", "data.fingerprint of held out"),
 )
 """Prefixes of entries in ``run.json`` that a resumed run need not match: package versions (a patch release must not
 make a run unfinishable), thresholds the run chose itself (they follow from its settings), the bound on photographs,
-which is also an entry of the data where it scales any of them down, where weights and data lie, and the held-out
-images, from which nothing is learned."""
+which is also an entry of the data where it scales any of them down, the number of threads (a run may be finished on
+another machine), where weights and data lie, and the held-out images, from which nothing is learned."""
 _FOLLOWS = ("settings", "data", "given")
 """Entries that are written again when a run is resumed: they name the places and the held-out images of now."""
 RECORD = "stage.json"
@@ -192,7 +192,7 @@ def _link(source: str, target: str) -> None:
     """Hard-link a file, or copy it if the disk has no hard links (exFAT, some network shares)."""
     try:
         os.link(source, target)
-    except OSError:
+    except (AttributeError, NotImplementedError, OSError):
         shutil.copy2(source, target)
 
 
@@ -351,6 +351,21 @@ def claim(path: Path) -> Iterator[None]:
         lock.release()
 
 
+def has_locks(folder: Path) -> bool:
+    """Whether the storage of a folder has file locks of the system; a file ``lock`` is made in it."""
+    from filelock import FileLock, SoftFileLock
+
+    if FileLock is SoftFileLock:
+        return False
+    lock = FileLock(folder / "lock", timeout=0, on_acquired=_sign)  # with it, none falls back to a file
+    try:
+        lock.acquire()
+    except OSError:
+        return False
+    lock.release()
+    return True
+
+
 def _foreign(path: Path) -> bool:
     """Whether a file in a folder without a record is something other than a lock or a temporary file of a run."""
     return not _is_lock(path) and not path.name.startswith(".part-")
@@ -385,6 +400,7 @@ def _lock(path: Path) -> BaseFileLock:
             if error.errno not in _NO_LOCKS:
                 raise
     held = path.with_name(f"{path.name}.held")
+    print(f"{shown(path.parent)}: the storage has no locks; {held.name} holds the folder instead", file=sys.stderr)
     soft = SoftFileLock(held, timeout=0.5, thread_local=False)  # time to remove the file of a dead process
     try:
         soft.acquire()

@@ -87,7 +87,6 @@ def _starts_with(filename: str, base: str) -> bool:
 def _from_hub(name: str, stride: int) -> Backbone:
     """Weights from timm's hub: downloaded, or without a connection from the local cache."""
     import timm
-    from huggingface_hub import try_to_load_from_cache
 
     ways_out = (
         f"; download a weight file elsewhere and give its path (--weights FILE, {' or '.join(WEIGHT_SUFFIXES)}), "
@@ -97,11 +96,10 @@ def _from_hub(name: str, stride: int) -> Backbone:
     config = timm.get_pretrained_cfg(name)
     if config is None or not config.has_weights:
         raise InputError(f"the hub has no weights for backbone {name!r}{ways_out}")
-    if not _hub_answers():
-        for filename in ("model.safetensors", "pytorch_model.bin"):
-            cached = try_to_load_from_cache(config.hf_hub_id, filename) if config.hf_hub_id else None
-            if isinstance(cached, str):
-                return _from_file(name, stride, Path(cached))
+    if not hub_answers():
+        cached = cached_weights(name)
+        if cached is not None:
+            return _from_file(name, stride, cached)
         raise InputError(f"the hub cannot be reached, and weights of {name!r} are not in the local cache{ways_out}")
     try:
         backbone = build_network(name, stride, None, pretrained=True)
@@ -113,7 +111,22 @@ def _from_hub(name: str, stride: int) -> Backbone:
     return backbone
 
 
-def _hub_answers() -> bool:
+def cached_weights(name: str) -> Path | None:
+    """The weight file that was downloaded from the hub for a backbone before; None if there is none."""
+    import timm
+    from huggingface_hub import try_to_load_from_cache
+
+    config = timm.get_pretrained_cfg(name)
+    if config is None or not config.hf_hub_id:
+        return None
+    for filename in ("model.safetensors", "pytorch_model.bin"):
+        cached = try_to_load_from_cache(config.hf_hub_id, filename)
+        if isinstance(cached, str):
+            return Path(cached)
+    return None
+
+
+def hub_answers() -> bool:
     """Whether the hub responds within seconds: its own client keeps trying for most of a minute."""
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}:
         return False

@@ -27,7 +27,7 @@ def run(given: argparse.Namespace) -> int:
         from deft.recipes import published
 
         pipeline = published(pipeline)
-    pipeline = assign(pipeline, _assignments(given, "backbone", "weights", "precision", "max_side", "seed"))
+    pipeline = assign(pipeline, _assignments(given, "backbone", "weights", "precision", "max_side", "threads", "seed"))
     if given.show:
         print("\n".join(f"{field} = {value!r}" for field, value in fields_of(pipeline).items()))
         return 0
@@ -44,7 +44,9 @@ def join(given: argparse.Namespace) -> int:
     """Help a run."""
     from deft.runner.join import join
 
-    print(f"{join(given.run, given.data)} files of {given.run} made here; the run is finished")
+    with _threads(given):
+        made = join(given.run, given.data)
+    print(f"{made} files of {given.run} made here; the run is finished")
     return 0
 
 
@@ -64,7 +66,7 @@ def study(given: argparse.Namespace) -> int:
         data=given.data,
         out=given.out,
         seeds=tuple(range(given.first_seed, given.first_seed + given.seeds)),
-        settings=tuple(_assignments(given, "backbone", "weights", "precision", "max_side")),
+        settings=tuple(_assignments(given, "backbone", "weights", "precision", "max_side", "threads")),
         systems=tuple(given.systems),
         command=given.command,
         published=given.thresholds == "paper",
@@ -101,6 +103,17 @@ def _max_side(text: str) -> int | None:
 def _reading_side(given: argparse.Namespace) -> int | None:
     """The side at which new photographs are read; 0 takes that of the run."""
     return 0 if given.max_side is None else _max_side(given.max_side)
+
+
+def doctor(given: argparse.Namespace) -> int:
+    """Tell what the machine offers."""
+    from deft.doctor import examine, told
+
+    found = examine(given.out, given.weights)
+    print("\n".join(told(found)))
+    for trouble in found.troubles:
+        print(f"deft: {trouble}", file=sys.stderr)
+    return 2 if found.troubles else 0
 
 
 def recipes(given: argparse.Namespace) -> int:
@@ -198,12 +211,14 @@ def predict(given: argparse.Namespace) -> int:
 
     precision, side = PRECISIONS[given.precision], _reading_side(given)
     if _in_shards(given):
-        done = predict_shards(
-            given.run, given.images, given.out, given.tags, given.tags_from, given.overlays, precision, side
-        )
+        with _threads(given):
+            done = predict_shards(
+                given.run, given.images, given.out, given.tags, given.tags_from, given.overlays, precision, side
+            )
         print(f"masks of {done.all_shards} shards in {given.out}; made by this command: {done.images} masks")
         return 0
-    count = predict_folder(given.run, Path(given.images), given.out, given.tags, precision, side)
+    with _threads(given):
+        count = predict_folder(given.run, Path(given.images), given.out, given.tags, precision, side)
     print(f"{count} masks in {given.out / 'masks'}, pictures in {given.out / 'overlays'}")
     return 0
 
@@ -214,12 +229,24 @@ def seeds(given: argparse.Namespace) -> int:
 
     precision, side = PRECISIONS[given.precision], _reading_side(given)
     if _in_shards(given):
-        done = locate_shards(given.run, given.images, given.out, given.tags, given.tags_from, precision, side)
+        with _threads(given):
+            done = locate_shards(given.run, given.images, given.out, given.tags, given.tags_from, precision, side)
         print(f"seeds of {done.all_shards} shards in {given.out}; made by this command: {done.images} images")
         return 0
-    count = locate_folder(given.run, Path(given.images), given.out, given.tags, precision, side)
+    with _threads(given):
+        count = locate_folder(given.run, Path(given.images), given.out, given.tags, precision, side)
     print(f"{count} seeds in {given.out}")
     return 0
+
+
+@contextmanager
+def _threads(given: argparse.Namespace) -> Iterator[None]:
+    """Within, as many threads as were asked for, told if they were not; none of these results depends on the number."""
+    from deft.engine import threads
+
+    choice = threads.choose(getattr(given, "threads", threads.AUTO))
+    with threads.computing(choice, tell=choice.measured):
+        yield
 
 
 def _in_shards(given: argparse.Namespace) -> bool:
@@ -233,7 +260,9 @@ def report(given: argparse.Namespace) -> int:
     """Rewrite the page of a run."""
     from deft.runner.rewrite import rewrite_report
 
-    print(f"report: {rewrite_report(given.run, given.beside, given.data)}")
+    with _threads(given):
+        page = rewrite_report(given.run, given.beside, given.data)
+    print(f"report: {page}")
     return 0
 
 
@@ -256,7 +285,8 @@ def tune(given: argparse.Namespace) -> int:
     """Choose thresholds on drawn masks."""
     from deft.runner.tune import tune
 
-    found, page = tune(given.run, given.masks, given.most, given.data)
+    with _threads(given):
+        found, page = tune(given.run, given.masks, given.most, given.data)
     for stage, threshold in found.thresholds.items():
         print(
             f"{stage}: threshold {threshold:.2f}, chosen on {len(found.images)} masks; such a choice loses "
@@ -278,7 +308,9 @@ def voc_submit(given: argparse.Namespace) -> int:
         check_archive(given.check, images, given.comp)
         print(f"{given.check}: {len(images)} masks, nothing the server would refuse")
         return 0
-    print(f"{submit(given.run, given.out, given.comp or 6, images)} masks in {given.out}")
+    with _threads(given):
+        count = submit(given.run, given.out, given.comp or 6, images)
+    print(f"{count} masks in {given.out}")
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import getpass
 import os
 import shlex
 import sys
@@ -38,6 +39,7 @@ FILE.py:NAME?OPTIONS  a class or function of a Python file of yours ('my_data.py
 WEIGHTS_HELP = "hub, none, a .safetensors or .pth file, or package: pip's (for tf_efficientnet_lite0, lite1 and lite2)"
 PRECISION_HELP = "precision of the networks (default auto: bf16 if the machine computes it faster, else 32)"
 MAX_SIDE_HELP = "longer side at which photographs are read, 32 to 65536 pixels, or none to read them at full size"
+THREADS_HELP = "threads of each process (default auto: OMP_NUM_THREADS, else the cores that are free now)"
 THRESHOLDS_HELP = "auto: chosen from maps and photographs, without masks (default); paper: each system's published ones"
 RUN_DATA_HELP = "KIND:PATH of the run's data; required if that is a Python file, which is executed"
 STUDIES_HELP = """localisation, augmentations, masks, segmentation, ablation, context, activation, manifold, bias or
@@ -64,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--weights", help=WEIGHTS_HELP)
     run.add_argument("--thresholds", choices=["auto", "paper"], default="auto", help=THRESHOLDS_HELP)
     run.add_argument("--precision", choices=commands.PRECISIONS, help=PRECISION_HELP)
+    run.add_argument("--threads", type=_threads, metavar="N", help=THREADS_HELP)
     run.add_argument("--devices", type=int, default=1, metavar="N", help="GPUs or processes per machine (default 1)")
     run.add_argument("--num-nodes", type=int, default=1, metavar="N", help="machines; see docs/scale.md (default 1)")
     run.add_argument("--max-side", metavar="PIXELS", help=MAX_SIDE_HELP + " (default 1024)")
@@ -74,6 +77,11 @@ def parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--show", action="store_true", help="print every field with its value and stop")
     run.set_defaults(act=commands.run)
+
+    doctor = known.add_parser("doctor", help="what this machine offers and what that means", allow_abbrev=False)
+    doctor.add_argument("--out", type=Path, default=Path(), help="where a run folder would be (default: here)")
+    doctor.add_argument("--weights", default="none", help=f"check these weights too: {WEIGHTS_HELP}")
+    doctor.set_defaults(act=commands.doctor)
 
     join = known.add_parser("join", help="help a run that another machine holds", allow_abbrev=False)
     join.add_argument("run", type=Path, help="its folder, on storage that both machines see")
@@ -130,6 +138,7 @@ def parser() -> argparse.ArgumentParser:
     study.add_argument("--thresholds", choices=["auto", "paper"], default="auto", help=THRESHOLDS_HELP)
     study.add_argument("--precision", choices=commands.PRECISIONS, help=PRECISION_HELP)
     study.add_argument("--max-side", metavar="PIXELS", help=MAX_SIDE_HELP + " (default 1024)")
+    study.add_argument("--threads", type=_threads, metavar="N", help=THREADS_HELP)
     study.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="any field, in every row that has it"
     )
@@ -173,6 +182,16 @@ def _photographs(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--tags-from", default="", metavar="SUFFIX", help="suffix of shard members with tags: json, ...")
     verb.add_argument("--precision", choices=commands.PRECISIONS, default="auto", help=PRECISION_HELP)
     verb.add_argument("--max-side", metavar="PIXELS", help=MAX_SIDE_HELP + " (default: the run's)")
+    verb.add_argument("--threads", type=_threads, default="auto", metavar="N", help=THREADS_HELP)
+
+
+def _threads(text: str) -> int | str:
+    """A number of threads, or ``auto``."""
+    if text == "auto":
+        return text
+    if not text.isdecimal() or not 1 <= int(text) <= 1024:
+        raise argparse.ArgumentTypeError(f"expected auto, or a whole number from 1 to 1024, got {text!r}")
+    return int(text)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -221,9 +240,14 @@ def _run(words: Sequence[str]) -> int:
             raise
         told = of_the_system(error)
     except (MemoryError, RuntimeError) as error:
-        if not _lacks_memory(error):
+        if _lacks_memory(error):
+            told = (
+                "there is not enough memory; take a smaller --max-side, then repeat the command. Finished work is kept"
+            )
+        elif "home directory" in str(error):  # pathlib's words
+            told = "~ stands for your home folder, and the system knows none; set HOME, or write the path without ~"
+        else:
             raise
-        told = "there is not enough memory; take a smaller --max-side, then repeat the command. Finished work is kept"
     print(f"deft: {printable(told)}", file=sys.stderr)
     return 2
 
@@ -242,8 +266,18 @@ def of_the_system(error: OSError) -> str:
             f"no space left on the disk ({place.removesuffix(': ') or 'while writing'}); finished work is kept. "
             "Make room, then repeat the same command to resume"
         )
+    if "temporary directory" in str(error.strerror):  # tempfile's words
+        return "no folder for temporary files can be written to; set TMPDIR to one, then repeat the same command"
     remedy = _REMEDIES.get(error.errno or 0, "check the path and the disk")
     return f"{place}{error.strerror or error}; {remedy}, then repeat the same command. Finished work is kept"
+
+
+def _name_user() -> None:
+    """Give a user without an entry in the system's list a name: torch up to 2.6 names a folder after the user."""
+    try:
+        getpass.getuser()
+    except (ImportError, KeyError, OSError):
+        os.environ["LOGNAME"] = "nobody"
 
 
 def _act(given: argparse.Namespace, words: Sequence[str]) -> int:
@@ -253,6 +287,7 @@ def _act(given: argparse.Namespace, words: Sequence[str]) -> int:
     if devices < 1 or nodes < 1:
         raise InputError(f"expected --devices and --num-nodes of at least 1, got {devices} and {nodes}")
     keep_freed()
+    _name_user()
     if not hasattr(given, "devices") or getattr(given, "show", False):
         return act(given)
     from deft.engine import launch, ranks

@@ -17,8 +17,6 @@ from tqdm import tqdm
 from deft.contracts import Dataset, InputError, Sample
 from deft.engine import ranks
 from deft.engine.claims import POLL, Claims
-from deft.engine.cores import cores
-from deft.engine.launch import processes_of_this_machine
 from deft.engine.shortage import lacking, out_of_memory, reason_of, release
 from deft.engine.worklist import WorkList
 
@@ -54,10 +52,10 @@ def for_each(
             returns when all of them are done.
         work: stores its result itself; runs without gradients unless it enables them.
         title: progress-bar label.
-        threads: 0 takes one per core on a CPU, one beside a GPU.
+        threads: 0 takes as many as torch uses on a CPU (:mod:`deft.engine.threads`), one beside a GPU.
         readers: threads that read images ahead; 0 reads each image in the thread that works on it. None reads ahead
             beside a GPU, which would have to wait otherwise.
-        on_device: False for work that does not use a GPU: it then takes one thread per core on any machine.
+        on_device: False for work that does not use a GPU: it then takes as many threads as on a CPU.
         read: False for work that needs no pixels: its samples have an empty image, (0, 0, 3), and no masks.
 
     Returns:
@@ -68,11 +66,10 @@ def for_each(
         Exception: the first that ``work`` raised; images in progress are finished, and others may claim the rest.
     """
     beside_gpu = on_device and torch.cuda.is_available()
-    share = max(1, cores() // processes_of_this_machine())
-    threads = threads or (1 if beside_gpu else share)
-    if readers is None:
-        readers = min(READERS, share) if beside_gpu and read else 0
     inner = torch.get_num_threads()
+    threads = threads or (1 if beside_gpu else inner)
+    if readers is None:
+        readers = min(READERS, inner) if beside_gpu and read else 0
     gpu = torch.cuda.current_device() if beside_gpu else None
     sample_of = data.__getitem__ if read else partial(_unread, data)
 

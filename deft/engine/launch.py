@@ -24,6 +24,8 @@ from deft.engine.cores import cores
 
 PATIENCE = datetime.timedelta(hours=2)
 """How long a process waits for another live one; a dead process is noticed within seconds."""
+_NAME = "deft"
+"""Start of the name that torchrun's agent gives to processes of :func:`start`."""
 
 
 def number_from(name: str, default: int, least: int = 0, most: int = 2**31 - 1) -> int:
@@ -55,6 +57,11 @@ def launched() -> bool:
 def by_torchrun() -> bool:
     """Whether torchrun's agent, ours or the user's, started this process."""
     return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def started_here() -> bool:
+    """Whether it was :func:`start` that started this process."""
+    return os.environ.get("TORCHELASTIC_RUN_ID", "").startswith(_NAME)
 
 
 def join() -> None:
@@ -155,7 +162,7 @@ def _meeting_place(nodes: int) -> dict[str, Any]:
         return {
             "rdzv_backend": "c10d",
             "rdzv_endpoint": "localhost:0",
-            "run_id": str(uuid.uuid4()),
+            "run_id": f"{_NAME}-{uuid.uuid4()}",
             "local_addr": "localhost",
         }
     missing = [name for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK") if name not in os.environ]
@@ -169,7 +176,7 @@ def _meeting_place(nodes: int) -> dict[str, Any]:
         "rdzv_backend": "static",
         "rdzv_endpoint": f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}",
         "rdzv_configs": {"rank": number_from("NODE_RANK", 0, most=nodes - 1)},
-        "run_id": "deft",
+        "run_id": _NAME,
     }
 
 

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from deft.engine import ranks, stop
 from deft.engine.cores import cores
 from deft.engine.plan import Plan
+from deft.engine.workers import bearable
 
 
 class Examples(Protocol):
@@ -33,7 +34,7 @@ class Examples(Protocol):
 def reader(examples: Examples, plan: Plan, seed: int, steps: range) -> DataLoader[dict[str, Tensor]]:
     """Batches for these steps; of several processes, each reads its own part of every batch."""
     batches = Batches(len(examples), plan.batch, seed, steps, ranks.rank(), ranks.world())
-    workers = reading_processes(plan.workers)
+    workers = _bearable(examples, plan, len(batches))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="This DataLoader will create")  # more processes than there are cores
         return DataLoader(
@@ -72,6 +73,21 @@ def reading_processes(workers: int | None) -> int:
     if workers is not None:
         return workers
     return min(2, cores()) if torch.cuda.is_available() else max(0, min(2, cores() - 2))
+
+
+def _bearable(examples: Examples, plan: Plan, steps: int) -> int:
+    """Number of loader processes that the machine can bear; if it is not the number wanted, rank 0 says why."""
+
+    def batch() -> tuple[int, int]:
+        example = examples.example(0, np.random.default_rng(0))
+        size = sum(value.numel() * value.element_size() for value in example.values())
+        return size * -(-plan.batch // ranks.world()), len(example) + 1  # and the index
+
+    wanted = reading_processes(plan.workers) if steps else 0
+    number, reason = bearable(wanted, batch)
+    if reason and ranks.first():
+        print(f"{number} loader processes instead of {wanted}: {reason}", file=sys.stderr)
+    return number
 
 
 class _Reader(Dataset[dict[str, Tensor]]):

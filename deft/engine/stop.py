@@ -58,7 +58,7 @@ def interrupts_held() -> Iterator[None]:
 
     Python loses a ``KeyboardInterrupt`` that is raised while it forks.
     """
-    if threading.current_thread() is not threading.main_thread():
+    if not _handlers_allowed():
         yield
         return
     noted: list[int] = []
@@ -75,12 +75,13 @@ def interrupts_held() -> Iterator[None]:
 def ending_on_sigterm(last_words: Callable[[], None]) -> Iterator[None]:
     """Within, SIGTERM raises :class:`Stopped`, at once or between two training steps.
 
-    Only the main thread can install signal handlers: called from another thread this does nothing.
+    Only the main thread can install signal handlers, and only if the program that Python is part of lets it: elsewhere
+    this does nothing.
 
     Args:
         last_words: called before the process exits because the block did not stop in time.
     """
-    if threading.current_thread() is not threading.main_thread():
+    if not _handlers_allowed():
         yield
         return
     ended = threading.Event()
@@ -110,6 +111,17 @@ def ending_on_sigterm(last_words: Callable[[], None]) -> Iterator[None]:
         write.close()
         read.close()
         _asked.clear()
+
+
+def _handlers_allowed() -> bool:
+    """Whether this thread can install signal handlers: the main one of Python's main interpreter."""
+    if threading.current_thread() is not threading.main_thread():
+        return False
+    try:
+        signal.signal(signal.SIGINT, signal.getsignal(signal.SIGINT))
+    except (TypeError, ValueError):  # a handler that is not Python's; or Python is part of a program that keeps signals
+        return False
+    return True
 
 
 def _handle(number: int, frame: FrameType | None) -> None:

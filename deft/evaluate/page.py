@@ -124,7 +124,8 @@ def _facts(record: dict[str, Any]) -> dict[str, str]:
         "data": str(record["data"]["given"]),
         "backbone": f"{record['settings']['backbone']}, weights {record['settings']['weights']}",
         "seed": str(record["settings"]["seed"]),
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores"
+        + (f", threads of each process: {record['threads']}" if "threads" in record else ""),
         "versions": versions,
     }
 

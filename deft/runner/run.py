@@ -23,7 +23,7 @@ from deft.data.from_file import code_of, options_of, own_data
 from deft.data.opening import places, read_data
 from deft.data.overview import overview
 from deft.data.working_size import working_size
-from deft.engine import ranks
+from deft.engine import ranks, threads
 from deft.engine.infer import device
 from deft.engine.plan import Watch
 from deft.engine.precision import AUTO, choose
@@ -86,15 +86,17 @@ def working(
     if isinstance(pipeline.seeds, ReadsFiles):
         pipeline.seeds.check(splits)
     pipeline = resolved(pipeline, out)
-    folder, contents = _open(out, pipeline, data, splits, name)
+    choice = threads.choose(pipeline.threads, _recorded(out).get("threads"))
+    folder, contents = _open(out, pipeline, data, splits, name, choice.number)
     try:
-        work = Run(pipeline, splits, folder, reuse, watch, contents=contents)
-        make_all(work)
-        if ranks.first():
-            evaluate(work)
-            work.contents.store()
-        ranks.barrier()
-        yield work
+        with threads.computing(choice):
+            work = Run(pipeline, splits, folder, reuse, watch, contents=contents)
+            make_all(work)
+            if ranks.first():
+                evaluate(work)
+                work.contents.store()
+            ranks.barrier()
+            yield work
         if ranks.first():
             folder.seal()
     finally:
@@ -143,24 +145,34 @@ def resolved(pipeline: Pipeline, out: Path | None = None) -> Pipeline:
     """The pipeline with ``auto`` precision resolved: as in the run begun in ``out``, else the best of this machine."""
     if pipeline.precision != AUTO:
         return pipeline
-    begun = None if out is None else out / "run.json"
-    record = read_json(begun) if begun and begun.exists() else {}
-    before = record.get("settings", {}) if isinstance(record, dict) else {}
+    before = _recorded(out).get("settings", {})
     settled = before.get("precision", AUTO) if isinstance(before, dict) else AUTO
     return replace(pipeline, precision=choose(device()) if settled == AUTO else settled)
 
 
-def _open(path: Path, pipeline: Pipeline, data: str | Splits, splits: Splits, name: str) -> tuple[RunFolder, Contents]:
+def _recorded(out: Path | None) -> dict[str, Any]:
+    """The record of the run that was begun in a folder; empty if there is none."""
+    begun = None if out is None else out / "run.json"
+    record = read_json(begun) if begun and begun.exists() else {}
+    return record if isinstance(record, dict) else {}
+
+
+def _open(
+    path: Path, pipeline: Pipeline, data: str | Splits, splits: Splits, name: str, number: int
+) -> tuple[RunFolder, Contents]:
     """The run folder, locked by rank 0, and the digests of the data's files; an error ends all processes.
 
-    The first process reads the files, and the others find their digests in the run folder.
+    The first process reads the files, and the others find their digests in the run folder. ``number`` is that of the
+    threads.
     """
     fault: InputError | None = None
     folder: RunFolder | None = None
     contents = Contents(path / CONTENTS)
     if ranks.first():
         try:
-            folder = _begun(path, pipeline, data, splits, name, contents)
+            images = Images.of(splits, contents)
+            record = {**description(pipeline, data, splits, name, images), "threads": number}
+            folder = _begun(path, record, pipeline, splits, images, contents)
         except InputError as error:
             fault = error
     if ranks.agreed(fault is not None):
@@ -169,12 +181,10 @@ def _open(path: Path, pipeline: Pipeline, data: str | Splits, splits: Splits, na
 
 
 def _begun(
-    path: Path, pipeline: Pipeline, data: str | Splits, splits: Splits, name: str, contents: Contents
+    path: Path, record: dict[str, Any], pipeline: Pipeline, splits: Splits, images: Images, contents: Contents
 ) -> RunFolder:
     """The run folder, locked, in which is written what the run learns from."""
-    images = Images.of(splits, contents)
-    what = description(pipeline, data, splits, name, images)
-    folder = RunFolder(path, what, needed_bytes(splits, pipeline), told=told(path, what, pipeline, images))
+    folder = RunFolder(path, record, needed_bytes(splits, pipeline), told=told(path, record, pipeline, images))
     try:
         if remark := images.held_out_remark(path):
             print(remark, file=sys.stderr)
@@ -264,6 +274,7 @@ def description(
     images = images or Images.of(splits)
     options = options_of(data) if isinstance(data, str) else []
     settings = plain(pipeline)
+    del settings["threads"]  # recorded as a number, which need not be the same in the end
     settings["weights"] = weights_digest(pipeline.weights, pipeline.backbone)
     packages = ("torch", "timm", "lightning", "segmentation_models_pytorch", "numpy")
     return {

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -334,3 +335,24 @@ def test_a_side_out_of_range_is_one_message(call: Call, tmp_path: Path, verb: st
 def test_the_side_is_a_field_of_the_pipeline(call: Call, word: str, side: int | None) -> None:
     code, out, _ = call("run", "irn", "--data", "demo:", "--out", "out", "--show", "--max-side", word)
     assert code == 0 and f"\nmax_side = {side!r}\n" in f"{out}\n"
+
+
+@pytest.mark.parametrize(("troubles", "code"), [((), 0), (("--out x: make room",), 2)])
+def test_doctor_tells_facts_and_troubles(
+    troubles: tuple[str, ...], code: int, call: Call, instead: Callable[[str, Any], Told]
+) -> None:
+    facts = SimpleNamespace(troubles=troubles)
+    examine = instead("deft.doctor.examine", facts)
+    told = instead("deft.doctor.told", ["cores: 2", "a run can work here"])
+    errors = "".join(f"deft: {trouble}\n" for trouble in troubles)
+    said = call("doctor", "--out", "runs/x", "--weights", "package")
+    assert said == (code, "cores: 2\na run can work here\n", errors)
+    assert examine.given == [(Path("runs/x"), "package")] and told.given == [(facts,)]
+
+
+@pytest.mark.parametrize("number", ["0", "-2", "many", "1.5", "5000"])
+def test_a_number_of_threads_is_checked(number: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["predict", "run", "photos", "--out", "masks", "--threads", number])
+    assert end.value.code == 2
+    assert f"expected auto, or a whole number from 1 to 1024, got '{number}'" in capsys.readouterr().err

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from deft.backbone import build_backbone
 from deft.contracts import InputError
-from deft.engine.launch import launched, number_from, start
+from deft.engine.launch import launched, number_from, start, started_here
 from processes import LOOPBACK, PATIENCE
 
 PLANS = {"classifier": ("min_steps=12", "batch=4"), "refine": ("min_steps=4", "batch=2"), "segment": ("min_steps=4",)}
@@ -109,3 +109,12 @@ def test_junk_in_the_environment_is_named(name: str, text: str, monkeypatch: pyt
 def test_more_processes_than_the_machine_can_run_are_refused() -> None:
     with pytest.raises(InputError, match=r"--devices 100000: expected at most \d+, (one per GPU|four per core)"):
         start([], 100_000, 1)
+
+
+@pytest.mark.parametrize(("run", "ours"), [("deft", True), ("deft-0b1c", True), ("none", False), (None, False)])
+def test_our_own_agent_is_told_from_torchruns(run: str | None, ours: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if run is None:
+        monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    else:
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", run)
+    assert started_here() == ours

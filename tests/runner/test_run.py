@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -22,7 +23,7 @@ import deft
 from deft.artifacts import load_mask, load_seeds, read_json, save_mask, write_json
 from deft.contracts import InputError, Splits
 from deft.data import open_data
-from deft.engine import ranks
+from deft.engine import ranks, threads
 from deft.recipes import RECIPES, cam, cda, external, irn, irn_deft
 from deft.runner import run as runner
 from deft.runner.run import description, needed_bytes, reopen, resolved
@@ -82,6 +83,12 @@ def test_every_recipe_runs_to_its_page(name: str, folder_data: Path, tmp_path: P
         assert run.pipeline == resolved(pipeline)
     finally:
         run.out.close()
+
+
+def test_the_page_shows_the_number_of_threads(done: Path) -> None:
+    number = read_json(done / "run.json")["threads"]
+    assert number == int(os.environ["OMP_NUM_THREADS"])
+    assert f", threads of each process: {number}<" in (done / "report.html").read_text(encoding="utf-8")
 
 
 def test_masks_have_the_names_and_sizes_of_the_training_images(done: Path, folder_data: Path) -> None:
@@ -344,6 +351,44 @@ def test_the_precision_is_that_of_the_run_that_was_begun(tmp_path: Path, monkeyp
     write_json(tmp_path / "run.json", {"settings": {"precision": "32-true"}})
     assert resolved(cam(), tmp_path).precision == "32-true"
     assert resolved(replace(cam(), precision="16-mixed"), tmp_path).precision == "16-mixed"
+
+
+def test_the_number_of_threads_is_that_of_the_run_that_was_begun(
+    folder_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(threads, "cores", lambda: 8)
+    monkeypatch.setattr(threads, "measured", lambda: (1.0, 8))
+    used: list[int] = []
+    monkeypatch.setattr(runner, "make_all", lambda work: used.append(torch.get_num_threads()))
+    monkeypatch.setattr(runner, "evaluate", lambda work: None)
+
+    def begin(*settings: str) -> None:
+        with runner.working(tiny(cam(), *settings), f"folder:{folder_data}", tmp_path) as work:
+            (work.out.path / "masks").mkdir(exist_ok=True)
+            (work.out.path / "masks" / "a.png").write_bytes(b"begun")
+
+    before = torch.get_num_threads()
+    begin("threads=2")
+    assert read_json(tmp_path / "run.json")["threads"] == 2
+    assert "threads" not in read_json(tmp_path / "run.json")["settings"]
+    begin()
+    begin("threads=3")
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    begin()
+    assert used == [2, 2, 3, 4]
+    assert torch.get_num_threads() == before
+    assert read_json(tmp_path / "run.json")["threads"] == 2
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith(tuple("234"))]
+    assert [line.partition(": ")[2] for line in said if "thread" in line] == [
+        *("as set", "as the run was begun", "as set", "as OMP_NUM_THREADS says")
+    ]
+
+
+@pytest.mark.parametrize("record", [{"threads": "many"}, {"threads": None}, {}, []])
+def test_a_record_without_a_number_of_threads_leaves_the_choice(record: Any, tmp_path: Path) -> None:
+    write_json(tmp_path / "run.json", record)
+    assert threads.choose(begun=runner._begun(tmp_path).get("threads")) == threads.choose()
 
 
 def test_the_record_holds_what_a_second_run_has_to_agree_with(folder_data: Path) -> None:
