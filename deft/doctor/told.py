@@ -60,7 +60,7 @@ def _memory(machine: Machine) -> str:
     if memory.available is None:
         return f"{total}; the system does not tell how much of it is free"
     most = max(1, int((memory.available - PROCESS) // SEEDS))
-    threads = f"photographs of 512 pixels need about 0.5 GB a thread, so that {most} threads fit"
+    threads = f"photographs of 512 pixels need about 0.5 GB a thread, enough for {counted(most, 'thread')}"
     if most < machine.threads.number:
         return f"{total}, {memory.available / 1e9:.1f} GB available; {threads}: set --threads {most}"
     return f"{total}, {memory.available / 1e9:.1f} GB available; {threads}"

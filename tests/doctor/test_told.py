@@ -43,14 +43,14 @@ def test_one_line_a_fact() -> None:
             "2 may be used, 1.1 free now; a run that begins now has 2 threads, as OMP_NUM_THREADS says (change it with "
             "--threads)",
         ),
-        ("memory", MACHINE, "so that 8 threads fit"),
+        ("memory", MACHINE, "enough for 8 threads"),
         ("memory", replace(MACHINE, memory=None), "the system does not tell"),
         ("memory", replace(MACHINE, memory=Memory(8 * GB, None)), "8.0 GB; the system does not tell how much"),
         ("memory", replace(MACHINE, memory=Memory(2 * GB, 2 * GB, True)), "2.0 GB, a limit of this job or container"),
         (
             "memory",
             replace(MACHINE, threads=Choice(4, "as set"), memory=Memory(2 * GB, 2 * GB)),
-            "so that 2 threads fit: set --threads 2",
+            "enough for 2 threads: set --threads 2",
         ),
         ("GPU", MACHINE, "none that torch can use; the processor computes"),
         ("GPU", replace(MACHINE, build="CUDA 13.0"), "though torch is built for CUDA 13.0: check the driver"),
