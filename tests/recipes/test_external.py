@@ -59,14 +59,18 @@ def test_changed_maps_are_read_again_and_val_is_scored_where_it_has_some(
 ) -> None:
     settings = of(maps, "refine=none", "segment=none")
     deft.run(settings, f"folder:{folder_data}", tmp_path / "run")
-    first = read_json(tmp_path / "run" / "seeds" / "stage.json")["key"]
+
+    def keys() -> list[str]:
+        return [read_json(tmp_path / "run" / name / "stage.json")["key"] for name in ("seeds", "seeds/val")]
+
+    first, held_out = keys()
     deft.run(settings, f"folder:{folder_data}", tmp_path / "run")
-    assert read_json(tmp_path / "run" / "seeds" / "stage.json")["key"] == first
+    assert keys() == [first, held_out]
     splits = open_data(f"folder:{folder_data}")
     assert splits.val is not None
     write_maps(maps, splits.val)
     deft.run(settings, f"folder:{folder_data}", tmp_path / "run")
-    assert read_json(tmp_path / "run" / "seeds" / "stage.json")["key"] != first
+    assert keys()[0] == first and keys()[1] != held_out
     scores = json.loads((tmp_path / "run" / "scores.json").read_text())
     assert scores["val"]["seeds"]["swept"]["miou"] > 0.8
     for name in splits.val.names:
