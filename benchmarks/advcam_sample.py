@@ -52,8 +52,10 @@ def main() -> None:
         "command": f"`python benchmarks/advcam_sample.py --backbone {given.backbone}`",
         "commit": commit(),
         "machine": machine(),
+        "of": len(train),
         "photographs": [train.names[index] for index in sample],
     }
+    write_json(path, known)
     more = [f"backbone={given.backbone}", f"weights={given.weights}", *PROTOCOL]
     for seed in given.seeds:
         for system in SYSTEMS:

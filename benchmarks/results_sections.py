@@ -270,4 +270,12 @@ def advcam() -> str:
             differences = [f"{interval(found)} to {SAMPLED[base]}" for base, found in compared if found is not None]
             spent = min(run["seconds an image"] for run in runs)
             lines.append(f"| {label} | {scored} | {'; '.join(differences) or NOTHING} | {spent:.1f} |")
+        climbing = max((run["seconds an image"] for run in one["found"].get("advcam", {}).values()), default=0.0)
+        if climbing:
+            hours = 2 * climbing * one["facts"]["of"] / 3600
+            lines += [
+                "",
+                f"Climbing on all {one['facts']['of']} training photographs, which pseudo-masks need, takes "
+                f"{hours:.1f} hours on one core for both systems: masks and networks of `advcam` were not made.",
+            ]
     return "\n".join(lines)
