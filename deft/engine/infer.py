@@ -19,6 +19,7 @@ from deft.engine import ranks
 from deft.engine.claims import POLL, Claims
 from deft.engine.cores import cores
 from deft.engine.launch import processes_of_this_machine
+from deft.engine.memory import return_freed
 from deft.engine.shortage import lacking, out_of_memory, reason_of, release
 from deft.engine.worklist import WorkList
 
@@ -111,6 +112,7 @@ def for_each(
                 raise
     finally:
         torch.set_num_threads(inner)
+        return_freed()
     return done
 
 
