@@ -202,3 +202,11 @@ def test_an_object_of_ones_own_is_recorded_with_its_class() -> None:
     with pytest.raises(InputError, match="not part of deft"):
         restore(recorded)
     assert assign(changed, ["classifier.head.map=eq7"]) == irn_deft()
+
+
+@pytest.mark.parametrize("word", ["none", "None", "null"])
+def test_a_number_that_may_be_left_out_takes_a_word_for_it(word: str) -> None:
+    assert assign(irn_deft(), [f"max_side={word}"]).max_side is None
+    assert assign(irn_deft(), [f"classifier.plan.workers={word}"]).own_classifier.plan.workers is None
+    with pytest.raises(InputError, match="seed=none: expected int"):
+        assign(irn_deft(), ["seed=none"])
