@@ -59,6 +59,8 @@ def place() -> dict[str, Any]:
 
 
 _CHOICES, _BESIDE, _TRAINED, _PLACE = "choices", "beside", "trained", "place"
+_NOTHING = ("none", "None", "null")
+"""Words for no value, of a field that may have none."""
 
 
 def fields_of(settings: Any) -> dict[str, Any]:
@@ -145,13 +147,15 @@ def _typed(kind: Any, text: str, field: str, current: Any) -> Any:
         choices = {option.__name__: option for option in get_args(kind) if _is_settings(option)}
         if text in choices:
             return choices[text]()
-        if text in ("none", "None", "null") and type(None) in get_args(kind):
+        if text in _NOTHING and type(None) in get_args(kind):
             return None
         others = "".join(
             f", or {name} to replace the whole group" for name in choices if not isinstance(current, choices[name])
         )
         none = ", or none to leave it out" if type(None) in get_args(kind) else ""
         raise InputError(f"--set {field}={text}: {field} is a group of fields; set one of them{others}{none}")
+    if text in _NOTHING and type(None) in get_args(kind) and str not in get_args(kind):
+        return None
     try:
         return typed(kind, text)
     except ValueError:

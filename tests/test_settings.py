@@ -245,3 +245,11 @@ def test_places_are_recorded_and_in_no_key() -> None:
     assert plain(moved)["base"]["folder"] == "there" and plain(moved)["where"] == "elsewhere"
     assert key_of("a", one) == key_of("a", moved) and key_of("a", (1, [one])) == key_of("a", (1, [moved]))
     assert key_of("a", one) != key_of("a", Outer(Inner(scale=2.0)))
+
+
+@pytest.mark.parametrize("word", ["none", "None", "null"])
+def test_a_number_that_may_be_left_out_takes_a_word_for_it(word: str) -> None:
+    assert assign(irn_deft(), [f"max_side={word}"]).max_side is None
+    assert assign(irn_deft(), [f"classifier.plan.workers={word}"]).own_classifier.plan.workers is None
+    with pytest.raises(InputError, match="seed=none: expected int"):
+        assign(irn_deft(), ["seed=none"])

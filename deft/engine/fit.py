@@ -15,6 +15,7 @@ from deft.artifacts import read_json, write_json
 from deft.contracts import InputError
 from deft.engine import ranks
 from deft.engine.layout import channels_last
+from deft.engine.memory import return_freed
 from deft.engine.plan import History, Plan, Watch, curves
 from deft.engine.reading import Examples
 
@@ -73,6 +74,8 @@ def fit(
     if loop.start < loop.steps:
         loop.run()
     trainee.to("cpu").eval()
+    trainee.zero_grad(set_to_none=True)
+    return_freed()
     if ranks.first():
         (folder / PARTS).unlink(missing_ok=True)
         write_json(folder / "history.json", loop.history)

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from deft.contracts import Dataset, InputError, Sample
 from deft.engine import ranks
 from deft.engine.claims import POLL, Claims
+from deft.engine.memory import return_freed
 from deft.engine.shortage import lacking, out_of_memory, reason_of, release
 from deft.engine.worklist import WorkList
 
@@ -108,6 +109,7 @@ def for_each(
                 raise
     finally:
         torch.set_num_threads(inner)
+        return_freed()
     return done
 
 

@@ -2,8 +2,11 @@
 
 A training step allocates the same hundreds of megabytes again and again. glibc returns each large block when it is
 freed, and the system then clears every page of the next one before its first use: measured, that was half of a training
-step of MobileNetV2 on two cores. The price is that the process keeps its peak size until it ends, so only the command
-line does this; the library leaves the allocator of the program that calls it alone.
+step of MobileNetV2 on two cores. The price is that the process keeps its peak size, so only the command line does this;
+the library leaves the allocator of the program that calls it alone.
+
+Each thread has a heap of its own, and what one keeps another cannot use: what a training has freed would lie idle while
+threads decode photographs beside it. So at the end of a training, and of a loop over images, all of it is returned.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ _KEPT = 2**31 - 1
 """Bytes that may stay free before some are returned."""
 _USUAL = 128 * 1024, 65536
 """glibc's defaults."""
+_keeps = False
+"""Whether freed memory is kept now."""
 
 
 def keep_freed(keep: bool = True) -> bool:
@@ -24,8 +29,17 @@ def keep_freed(keep: bool = True) -> bool:
 
     Does nothing where the C library is not glibc (macOS, Windows, musl). GPU memory is managed by torch.
     """
+    global _keeps
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
     trim, blocks = (_KEPT, 0) if keep else _USUAL
-    return bool(mallopt(_TRIM_THRESHOLD, trim) and mallopt(_MMAP_MAX, blocks))
+    changed = bool(mallopt(_TRIM_THRESHOLD, trim) and mallopt(_MMAP_MAX, blocks))
+    _keeps = keep and changed
+    return changed
+
+
+def return_freed() -> None:
+    """Return to the system what has been kept so far; does nothing unless :func:`keep_freed` is in force."""
+    if _keeps:
+        ctypes.CDLL(None).malloc_trim(0)

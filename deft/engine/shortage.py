@@ -12,6 +12,8 @@ import gc
 
 import torch
 
+from deft.engine.memory import return_freed
+
 _SAID = (
     "defaultcpuallocator",  # Linux: "can't allocate memory: you tried to allocate"; Windows: "not enough memory: ..."
     "not enough memory",
@@ -56,8 +58,9 @@ def reason_of(error: BaseException) -> str:
 
 
 def release() -> None:
-    """Free what only an error's frames have referred to, and what torch keeps of a GPU's memory."""
+    """Free what only an error's frames have referred to, and what the C library and torch keep."""
     gc.collect()
+    return_freed()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 

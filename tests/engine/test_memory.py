@@ -39,3 +39,29 @@ def test_what_was_freed_is_used_again() -> None:
 def test_other_c_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory.platform, "libc_ver", lambda: ("", ""))
     assert not keep_freed()
+
+
+RETURNED = """
+import sys, torch
+from deft.engine.memory import keep_freed, return_freed
+keep_freed(sys.argv[1] == "keep")
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096
+parts = [torch.ones(1_000_000) for _ in range(60)]  # 240 MB, of which the last one stays
+rest = torch.ones(1000)
+parts.clear()
+kept = resident()
+return_freed()
+print(kept - resident())
+"""
+
+
+@pytest.mark.skipif(not GLIBC or sys.platform != "linux", reason="only glibc can be told")
+def test_what_was_kept_is_returned_at_the_end() -> None:
+    freed = {}
+    for word in ("keep", "usual"):
+        done = subprocess.run([sys.executable, "-c", RETURNED, word], capture_output=True, text=True, check=True)
+        freed[word] = int(done.stdout)
+    assert freed["keep"] > 200e6
+    assert freed["usual"] < 100e6  # the allocator of other programs is left alone
