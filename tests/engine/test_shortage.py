@@ -57,7 +57,7 @@ def test_the_reason_is_one_short_line() -> None:
 
 
 LIMITED = """
-import resource, sys
+import resource, sys, time
 from pathlib import Path
 
 import numpy as np
@@ -75,9 +75,11 @@ MB = 2**20
 
 
 def limit(room):
-    used = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmSize")) * 1024
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    resource.setrlimit(resource.RLIMIT_AS, (used + room if room else hard, hard))
+    if not room:  # at once: reading a file takes memory
+        return resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+    used = next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmSize")) * 1024
+    resource.setrlimit(resource.RLIMIT_AS, (used + room, hard))
 
 
 class Deep(torch.nn.Module):
@@ -138,7 +140,8 @@ def infer(room, each):
     made = []
 
     def work(index, sample):
-        torch.ones(each * MB, dtype=torch.uint8).sum()
+        held = torch.empty(each * MB, dtype=torch.uint8)
+        time.sleep(0.3)  # so that two of them meet
         made.append(index)
 
     limit(room)
@@ -183,8 +186,9 @@ print(all(torch.allclose(a, b, atol=1e-6) for a, b in zip(whole.parameters(), ne
 @pytest.mark.slow
 def test_a_batch_of_which_not_even_one_image_fits_is_one_error(tmp_path: Path) -> None:
     program = """
+train(Path(sys.argv[1]) / "whole", 0)  # imports what a training needs
 try:
-    train(Path(sys.argv[1]) / "none", 40 * MB)
+    train(Path(sys.argv[1]) / "none", 60 * MB)
 except InputError as error:
     print(error)
 """
