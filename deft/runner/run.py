@@ -229,7 +229,9 @@ def read_record(folder: Path, data: str | None = None) -> tuple[Pipeline, Splits
     record = run_record(folder)
     given = data_of(folder, record, data)
     # Runs of versions without a bound have read photographs as they are.
-    pipeline = restore({"max_side": None, **record["settings"]})
+    settings = record["settings"]
+    earlier = {"max_side": None} if "backbone" in settings else {}
+    pipeline = restore({**earlier, **settings})
     if not isinstance(pipeline, Pipeline):
         raise InputError(f"{folder}: expected a pipeline in its run.json; it was written by another program")
     splits = open_data(given)

@@ -388,7 +388,7 @@ def test_the_number_of_threads_is_that_of_the_run_that_was_begun(
 @pytest.mark.parametrize("record", [{"threads": "many"}, {"threads": None}, {}, []])
 def test_a_record_without_a_number_of_threads_leaves_the_choice(record: Any, tmp_path: Path) -> None:
     write_json(tmp_path / "run.json", record)
-    assert threads.choose(begun=runner._begun(tmp_path).get("threads")) == threads.choose()
+    assert threads.choose(begun=runner._recorded(tmp_path).get("threads")) == threads.choose()
 
 
 def test_the_record_holds_what_a_second_run_has_to_agree_with(folder_data: Path) -> None:
