@@ -36,7 +36,7 @@ from deft.artifacts.files import (
     whole_file,
     write_json,
 )
-from deft.artifacts.folder import HASHES, MADE, InUseError, RunFolder, Stage, claim, made_files, read_run
+from deft.artifacts.folder import HASHES, MADE, InUseError, RunFolder, Stage, claim, made_files, read_run, seconds_of
 from deft.artifacts.hashes import Damage, damages
 from deft.artifacts.out_folder import OutFolder
 
@@ -67,6 +67,7 @@ __all__ = [
     "save_mask",
     "save_seeds",
     "save_tensors",
+    "seconds_of",
     "seeds_npz",
     "stored_seeds",
     "whole_file",

@@ -20,7 +20,7 @@ from deft.contracts import InputError
 from deft.data import jpeg
 from deft.data.pixels import layout_of, mask_values, to_rgb
 from deft.data.png_notes import without_notes
-from deft.guards.opening import open_regular
+from deft.guards.opening import open_regular, read_most
 from deft.guards.pictures import MAX_PIXELS, too_many
 from deft.guards.words import shown
 
@@ -157,7 +157,7 @@ class _Content:
 
     def read(self) -> bytes:
         self._file.seek(0)
-        return self._file.read(_LARGEST)
+        return read_most(self._file, _LARGEST)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from deft.artifacts import atomic_write, read_json
+from deft.artifacts import atomic_write, read_json, seconds_of
 from deft.contracts import Dataset
 from deft.data import check
 from deft.engine.fit import read_history
@@ -135,8 +135,8 @@ def _stages(run: Run) -> list[StageRow]:
     for name, note in (MADE | ({"seeds": GIVEN} if run.pipeline.classifier is None else {})).items():
         path = run.out.path / name / "stage.json"
         if path.exists():
-            record = read_json(path)
-            rows.append(StageRow(name, float(record["seconds"]), record["state"], note))
+            record = run.stored(name).record
+            rows.append(StageRow(name, seconds_of(record), str(record.get("state", "")), note))
     return rows
 
 

@@ -24,7 +24,7 @@ from deft.data import open_data
 from deft.engine import ranks
 from deft.recipes import RECIPES, cam, cda, irn, irn_deft
 from deft.runner import run as runner
-from deft.runner.run import description, needed_bytes, reopen, resolved
+from deft.runner.run import check_reuse, description, needed_bytes, reopen, resolved
 from deft.seedmaps import to_mask, upsample
 from deft.settings import fields_of, plain, restore
 from deft.stages import make
@@ -380,3 +380,10 @@ def test_what_is_no_run_cannot_be_opened_again(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match=r"expected a pipeline in its run\.json"):
         reopen(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "", "no JSON", '{"recipe": 1, "settings": {}, "data": {}}'])
+def test_the_folder_of_another_tool_is_not_reused(content: str, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(InputError, match=r"run.json: expected "):
+        check_reuse([tmp_path])
