@@ -1,5 +1,6 @@
 # make demo: the whole job on an embedded data set. make test: every test. make check: style and types.
 # make docs: the site, in site/.
+# make fuzz: ten minutes of odd and damaged files for every reader; ARGS='coco --minutes 60' chooses.
 # make bench: the table of speed, of this machine, in benchmarks/.
 # The first of them makes .venv and installs into it; later ones find it ready.
 
@@ -8,7 +9,7 @@ FIND := for p in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; 
 READY := .venv/ready
 BIN := .venv/bin
 
-.PHONY: demo test check docs bench install clean
+.PHONY: demo test check docs bench fuzz install clean
 
 demo: $(READY)
 	$(BIN)/deft demo --out runs/demo
@@ -26,6 +27,9 @@ docs: $(READY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/bench.py
+
+fuzz: $(READY)
+	$(BIN)/python -m fuzz $(ARGS)
 
 install: $(READY)
 

@@ -29,6 +29,7 @@ TOOLS = {
 }
 UNDECLARED = {
     "pydensecrf": "benchmarks/speed/crf.py compares with it where somebody has built it; it has no wheels",
+    "atheris": "python -m fuzz --guided needs it, and nothing else; there are wheels for Linux alone",
 }
 
 # The installed packages say which distribution an import comes from; one that is not installed has its own name.
@@ -61,7 +62,9 @@ def imported(tree: ast.AST) -> Iterator[str]:
 def third_party(folder: str) -> dict[str, set[Path]]:
     """Distributions that a folder's files import, and the files."""
     files = sorted((ROOT / folder).rglob("*.py"))
-    own = {"deft", *(path.stem for path in files)} if folder in ("benchmarks", "tests") else {"deft"}
+    own = {"deft", "fuzz"}
+    if folder in ("benchmarks", "tests"):
+        own |= {path.stem for path in files} | {path.name for path in (ROOT / folder).iterdir() if path.is_dir()}
     found: dict[str, set[Path]] = {}
     for path in files:
         for name in imported(ast.parse(path.read_text(encoding="utf-8"))):
@@ -101,7 +104,7 @@ def test_an_extra_that_is_missing_is_named(extra: str) -> None:
 
 def test_development_has_all_that_tests_examples_and_benchmarks_import() -> None:
     assert third_party("examples").keys() <= CORE
-    for folder in ("tests", "benchmarks"):
+    for folder in ("tests", "benchmarks", "fuzz"):
         assert third_party(folder).keys() <= CORE | EXTRAS["dev"], folder
 
 

@@ -50,6 +50,7 @@ from deft.artifacts.folder import (
     claim,
     made_files,
     read_run,
+    seconds_of,
     stage_records,
 )
 from deft.artifacts.hashes import Damage, damages
@@ -84,6 +85,7 @@ __all__ = [
     "save_mask",
     "save_seeds",
     "save_tensors",
+    "seconds_of",
     "seeds_npz",
     "stage_records",
     "stored_seeds",

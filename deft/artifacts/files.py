@@ -202,29 +202,53 @@ def read_arrays(path: Path, names: Sequence[str], optional: Sequence[str] = ()) 
         InputError: the file is missing or no regular file.
         OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error: it is broken, or lacks an array.
     """
-    with open_regular(path) as opened, _PARSING, np.load(opened, allow_pickle=False) as file:
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise ValueError("a single array instead of an archive of arrays")
+    with _archive(path) as file:
         names = [*names, *(name for name in optional if name in file.files)]
         for name in names:
-            shape, dtype = _claimed(file, name)
-            if math.prod(shape) * dtype.itemsize > _LARGEST_ARRAY:
-                raise ValueError(f"{name} of shape {shape}, more than {_LARGEST_ARRAY / 1e6:,.0f} MB")
+            shape, dtype, stored = _claimed(file, name)
+            claimed = math.prod(shape) * dtype.itemsize
+            if claimed > _LARGEST_ARRAY:
+                raise ValueError(f"{name} of shape {_few(shape)}, more than {_LARGEST_ARRAY / 1e6:,.0f} MB")
+            if claimed > stored:
+                raise ValueError(f"{name} of shape {_few(shape)}, which is more than there is")
         return {name: file[name] for name in names}
 
 
 def array_header(path: Path, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
     """Shape and type that an array of an npz file claims; raises as :func:`read_arrays`."""
-    with open_regular(path) as opened, _PARSING, np.load(opened, allow_pickle=False) as file:
-        return _claimed(file, name)
+    with _archive(path) as file:
+        shape, dtype, _ = _claimed(file, name)
+        return shape, dtype
 
 
-def _claimed(file: Any, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
+@contextmanager
+def _archive(path: Path) -> Iterator[Any]:
+    """An opened npz; whatever numpy raises for damaged or hostile bytes is among :data:`BROKEN_ARRAYS`."""
+    try:
+        with open_regular(path) as opened, _PARSING, np.load(opened, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise ValueError("a single array instead of an archive of arrays")
+            yield file
+    except (InputError, MemoryError, *BROKEN_ARRAYS):
+        raise
+    except Exception as error:  # a header is parsed as Python, which fails in many ways
+        raise ValueError(f"a damaged array ({type(error).__name__})") from None
+
+
+def _claimed(file: Any, name: str) -> tuple[tuple[int, ...], np.dtype[Any], int]:
+    """Shape and type that an array claims, and the bytes that there are."""
+    stored: int = file.zip.getinfo(f"{name}.npy").file_size
     with file.zip.open(f"{name}.npy") as array:
         old = np.lib.format.read_magic(array) == (1, 0)
         read = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(array)
-    return shape, dtype
+    return shape, dtype, stored
+
+
+def _few(shape: tuple[int, ...]) -> str:
+    """A shape for a message, shortened."""
+    text = str(shape)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def load_seeds(path: Path) -> SeedMaps:
@@ -237,6 +261,7 @@ def load_seeds(path: Path) -> SeedMaps:
 
     try:
         file = read_arrays(path, ("classes", "maps", "size", "scores"), ("photograph",))
+        _check_seeds(file)
         return SeedMaps(
             classes=tuple(int(c) for c in file["classes"]),
             maps=torch.from_numpy(file["maps"]).float() / 255,
@@ -246,8 +271,19 @@ def load_seeds(path: Path) -> SeedMaps:
         )
     except UnreadableError:
         raise
-    except (*BROKEN_ARRAYS, IndexError) as error:
+    except BROKEN_ARRAYS as error:
         raise InputError(f"{shown(path)}: expected stored seeds, got {error}; remove the file and run again") from error
+
+
+def _check_seeds(file: Mapping[str, NDArray[Any]]) -> None:
+    """Raise ValueError if arrays are not those of stored seeds."""
+    classes, maps = file["classes"], file["maps"]
+    for name, kinds, dimensions in (("classes", "iu", 1), ("maps", "u", 3), ("size", "iu", 1), ("scores", "f", 1)):
+        array = file[name]
+        if array.dtype.kind not in kinds or array.ndim != dimensions:
+            raise ValueError(f"{name} of type {array.dtype} and shape {_few(array.shape)}")
+    if len(maps) != len(classes) or file["size"].shape != (2,) or maps.dtype != np.uint8:
+        raise ValueError(f"maps {_few(maps.shape)} of {maps.dtype} for {len(classes)} classes")
 
 
 def carries(path: Path, key: str) -> bool:

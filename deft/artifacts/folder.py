@@ -11,7 +11,7 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,7 +88,7 @@ class Stage:
             _clear(self.folder)
         _sweep(self.folder)
         notes: dict[str, Any] = {}
-        start, spent = time.monotonic(), float(before.get("seconds", 0.0))
+        start, spent = time.monotonic(), seconds_of(before)
         state = "begun"
         write_json(self.folder / RECORD, {"key": self.key, "state": state, "seconds": spent})
         try:
@@ -117,10 +117,16 @@ class Stage:
         print(f"{found[0]}{more}; the stage {self.name} is made again", file=sys.stderr)
         record, names = self.record, made_files(self.folder)
         whole = any(name.endswith(".safetensors") for name in record[HASHES])
-        for path in [self.folder / name for name in names] if whole else [one.path for one in found]:
+        for path in [self.folder / name for name in names] if whole else self._own(one.path for one in found):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
         record.pop(HASHES)
         write_json(self.folder / RECORD, {**record, "state": "begun"})
+
+    def _own(self, paths: Iterable[Path]) -> list[Path]:
+        """Those of some paths that lie in the stage's folder: a record that somebody edited may name others."""
+        root = Path(os.path.realpath(self.folder))
+        found = [path for path in paths if self.folder in path.parents and os.path.lexists(path)]
+        return [path for path in found if (path.parent.resolve() / path.name).is_relative_to(root)]
 
     def adopt(self, others: tuple[Path, ...]) -> bool:
         """Take over the finished stage of the same key from another run; False if none has it.
@@ -145,6 +151,12 @@ class Stage:
 def stage_records(folder: Path) -> list[Path]:
     """The records of the stages in a run folder, sorted."""
     return sorted([*folder.glob(f"*/{RECORD}"), *folder.glob(f"{HELD_OUT_SEEDS}/{RECORD}")])
+
+
+def seconds_of(record: Mapping[str, Any]) -> float:
+    """The seconds in a stage's record; 0 if somebody has edited them to be no number."""
+    found = record.get("seconds")
+    return float(found) if isinstance(found, int | float) and 0 <= found < 1e12 else 0.0
 
 
 def made_files(folder: Path) -> list[str]:

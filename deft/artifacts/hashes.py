@@ -38,7 +38,9 @@ def damages(folder: Path, made: Mapping[str, str]) -> Iterator[Damage]:
     """
     for name, expected in made.items():
         path = folder / name
-        if not os.path.lexists(path):
+        if not is_inside(name):
+            yield Damage(folder, f"its record names {shown(name)!r}, which is no file in it")
+        elif not os.path.lexists(path):
             yield Damage(path, "missing")
         elif path.is_symlink():
             yield Damage(path, "replaced by a link")
@@ -50,6 +52,12 @@ def damages(folder: Path, made: Mapping[str, str]) -> Iterator[Damage]:
             else:
                 if changed:
                     yield Damage(path, "damaged or replaced: its content is not what was made")
+
+
+def is_inside(name: str) -> bool:
+    """Whether a name in a record, which somebody may have edited, is one of a file in its folder."""
+    parts = name.split("/")
+    return not {"", ".", ".."} & set(parts) and not any(letter in name for letter in "\0\\:")
 
 
 def digest(path: Path) -> str:

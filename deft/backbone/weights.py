@@ -151,7 +151,7 @@ def _from_package(name: str, stride: int) -> Backbone:
 
 
 def _from_file(name: str, stride: int, path: Path) -> Backbone:
-    state, metadata = _read_weights(path)
+    state, metadata = read_weights(path)
     meant = metadata.get("architecture")
     if meant is not None and meant.split(".")[0] != name.split(".")[0]:
         raise InputError(f"{path} holds weights of {meant!r}, not of {name!r}; take backbone {meant!r} or another file")
@@ -168,7 +168,7 @@ def _from_file(name: str, stride: int, path: Path) -> Backbone:
     return backbone
 
 
-def _read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors by key, and the metadata of a .safetensors file; code in a file is never executed."""
     check_regular(path)
     try:

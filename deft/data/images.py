@@ -25,7 +25,7 @@ from deft.data.png_notes import without_notes
 from deft.data.room import room_for
 from deft.data.scaling import FILTER, fitted, reduction, shrunk
 from deft.data.upright import turn_of, turned
-from deft.guards.opening import open_regular
+from deft.guards.opening import open_regular, read_most
 from deft.guards.pictures import MAX_PIXELS, too_many
 from deft.guards.words import shown
 
@@ -190,7 +190,7 @@ class _Content:
 
     def read(self) -> bytes:
         self._file.seek(0)
-        return self._file.read(_LARGEST)
+        return read_most(self._file, _LARGEST)
 
 
 @contextmanager

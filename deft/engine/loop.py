@@ -251,7 +251,8 @@ class Loop:
         """Start with the number of parts that an earlier start, of several processes, needed."""
         path = self.checkpoint.parent / PARTS
         if path.exists():
-            self.trainee.parts = max(self.trainee.parts, int(read_json(path)))
+            found = read_json(path)
+            self.trainee.parts = max(self.trainee.parts, found if isinstance(found, int) else 1)
 
 
 def _total(terms: dict[str, Tensor]) -> Tensor:

@@ -73,8 +73,9 @@ class WorkList:
             return False
         found = read_json(record)
         if found != self._record():
+            images = found.get("images") if isinstance(found, dict) else "unknown"
             raise InputError(
-                f"{record}: expected a list of these {len(self.paths)} images, got one of {found.get('images')} images "
+                f"{record}: expected a list of these {len(self.paths)} images, got one of {images} images "
                 "or of images with other names; open the same data as the process that began it, or, if no process is "
                 f"at work, remove {self.folder}"
             )

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from deft.artifacts import HELD_OUT_SEEDS, atomic_write, read_json
+from deft.artifacts import HELD_OUT_SEEDS, atomic_write, read_json, seconds_of
 from deft.contracts import Dataset
 from deft.data import check
 from deft.engine.fit import read_history
@@ -141,8 +141,8 @@ def _stages(run: Run) -> list[StageRow]:
     for name, note in (MADE | given).items():
         path = run.out.path / name / "stage.json"
         if path.exists():
-            record = read_json(path)
-            rows.append(StageRow(name, float(record["seconds"]), record["state"], note))
+            record = run.stored(name).record
+            rows.append(StageRow(name, seconds_of(record), str(record.get("state", "")), note))
     return rows
 
 

@@ -10,6 +10,7 @@ import errno
 import io
 import os
 import stat
+from typing import BinaryIO
 
 from deft.contracts import InputError
 from deft.guards.words import shown
@@ -27,6 +28,7 @@ _REASONS = {
     errno.EPERM: ("no permission to read it", "ask its owner or change permissions"),
     errno.ENAMETOOLONG: ("its name is too long for this disk", "give it a shorter one"),
 }
+_STEP = 16 * 1024 * 1024
 _RECORD = 256 * 1024 * 1024
 """Largest JSON or text file that is read whole unless a caller allows more."""
 
@@ -75,13 +77,27 @@ def read_regular(path: str | os.PathLike[str], most: int = _RECORD) -> bytes:
         size = os.fstat(file.fileno()).st_size
         if size <= most:
             try:
-                content = file.read(most + 1)  # files of /proc have no size
+                content = read_most(file, most + 1, size)
             except OSError as error:
                 raise _told(path, error) from None
             size = len(content)
         if size > most:
             limit = f"{most / 1e6:,.0f} MB" if most >= 1e6 else f"{most:,} bytes"
             raise UnreadableError(path, f"expected at most {limit}, got more", "name the right file")
+    return content
+
+
+def read_most(file: BinaryIO, most: int, expected: int = 0) -> bytes:
+    """At most so many bytes of an opened file, without memory for more than there are.
+
+    Args:
+        file: is read from where it is.
+        most: number of bytes.
+        expected: number of bytes that there probably are; files of /proc have no size.
+    """
+    content = file.read(min(most, expected + 1))  # read(most) would allocate that much first
+    while len(content) < most and (more := file.read(min(most - len(content), _STEP))):
+        content += more
     return content
 
 

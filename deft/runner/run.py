@@ -139,6 +139,7 @@ def check_reuse(reuse: Sequence[Path]) -> None:
             raise InputError(
                 f"--reuse {shown(other)}: expected the folder of a run, found no run.json in it; correct the path"
             )
+        run_record(other, "recipe", "settings", "data")  # else every stage would be trained in spite of it
 
 
 def resolved(pipeline: Pipeline, out: Path | None = None) -> Pipeline:

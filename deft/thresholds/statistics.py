@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft.artifacts import read_json, write_json
-from deft.contracts import Dataset, Sample, SeedMaps
+from deft.contracts import Dataset, InputError, Sample, SeedMaps
 from deft.engine import ranks
 from deft.engine.infer import for_each
 from deft.metrics import THRESHOLDS
@@ -75,8 +75,20 @@ class MapStatistics:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> MapStatistics:
-        """The inverse of :meth:`to_json`."""
-        return cls(np.array(value["counts"], dtype=np.int64), np.array(value["information"]), int(value["images"]))
+        """The inverse of :meth:`to_json`.
+
+        Raises:
+            InputError: they are other values.
+        """
+        try:
+            counts, shares = np.array(value["counts"], dtype=np.int64), np.array(value["information"], dtype=np.float64)
+            if counts.shape != (LEVELS + 1,) or shares.shape != THRESHOLDS.shape or not np.isfinite(shares).all():
+                raise ValueError
+            return cls(counts, shares, int(value["images"]))
+        except (KeyError, TypeError, ValueError, OverflowError):
+            raise InputError(
+                "expected the statistics of maps, got other JSON; remove the file and repeat the deft run command"
+            ) from None
 
 
 STEPS: NDArray[np.intp] = np.searchsorted(THRESHOLDS, np.arange(LEVELS + 1, dtype=np.float32) / LEVELS).astype(np.intp)
@@ -140,7 +152,8 @@ def kept_statistics(
 def stored_statistics(path: Path, made_by: str) -> MapStatistics | None:
     """Statistics stored in a file; None if it is missing, or its maps have another key."""
     value = read_json(path) if path.exists() else {}
-    return MapStatistics.from_json(value) if value.get("made_by") == made_by else None
+    ours = isinstance(value, dict) and value.get("made_by") == made_by
+    return MapStatistics.from_json(value) if ours else None
 
 
 def measure(data: Dataset, maps: Callable[[int], SeedMaps], title: str = "thresholds") -> MapStatistics:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from deft import artifacts
-from deft.artifacts import atomic_write, file_stem, whole_file
+from deft.artifacts import BROKEN_ARRAYS, atomic_write, file_stem, load_seeds, read_arrays, whole_file
 from deft.contracts import InputError, SeedMaps
 
 
@@ -120,3 +121,69 @@ def test_a_file_has_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
         raise KeyboardInterrupt
     assert [each.name for each in path.parent.iterdir()] == ["a.bin"]
     assert path.read_bytes() == b"one\n"
+
+
+ARRAYS = {
+    "classes": np.array([0, 1], np.int16),
+    "maps": np.zeros((2, 3, 4), np.uint8),
+    "size": np.array([40, 60], np.int32),
+    "scores": np.array([0.5, 0.5], np.float32),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("classes", np.array([[0, 1]])),
+        ("classes", np.array(["cow", "dog"])),
+        ("classes", np.array([0.0, 1.0])),
+        ("classes", np.array([0])),
+        ("maps", np.zeros((2, 3), np.uint8)),
+        ("maps", np.zeros((2, 3, 4), np.float32)),
+        ("maps", np.array([[["a"]]])),
+        ("size", np.array(4)),
+        ("size", np.array([4])),
+        ("size", np.array(["4", "5"])),
+        ("scores", np.array([[0.5]])),
+        ("scores", np.array(["a"])),
+    ],
+)
+def test_arrays_that_are_no_seeds_are_told(name: str, array: np.ndarray, tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", **(ARRAYS | {name: array}))
+    with pytest.raises(InputError, match=r"a.npz: expected stored seeds, got .*; remove the file and run again"):
+        load_seeds(tmp_path / "a.npz")
+
+
+def header(text: str, data: bytes = bytes(24)) -> bytes:
+    """An array with this header, whatever it claims."""
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode() + data
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        header("'descr': '<i2', 'fortran_order': False, 'shape': (2,), }\n"),
+        header("{'descr': '<i2', 'fortran_order': False, 'shape': (2,), \n"),
+        header("{'descr': '<i2', 'fortran_order': False, 'shape': (2,), }\0\n"),
+        header("{'descr': '<i2', 'fortran_order': False, 'shape': (9999999999, 99), }\n"),
+        header("{'descr': '<i2', 'fortran_order': False, 'shape': (100000000, 9), }\n"),
+        header("{'descr': '<i2', 'fortran_order': False, 'shape': (-1,), }\n"),
+        header("{'descr': [('a', '<i2')], 'fortran_order': False, 'shape': (2,), }\n"),
+        header("{'descr': '|O', 'fortran_order': False, 'shape': (2,), }\n"),
+        header("(" * 5000 + "\n"),
+        b"\x93NUMPY\x09\x00",
+        b"",
+    ],
+)
+def test_a_hostile_header_of_an_array_is_told(array: bytes, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        for name in ARRAYS:
+            archive.writestr(f"{name}.npy", array)
+    with pytest.raises(InputError, match=r"a.npz: expected stored seeds, got "):
+        load_seeds(tmp_path / "a.npz")
+
+
+def test_an_archive_without_an_array_is_broken(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", classes=ARRAYS["classes"])
+    with pytest.raises(BROKEN_ARRAYS):
+        read_arrays(tmp_path / "a.npz", ["maps"])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -420,3 +421,44 @@ def test_a_stage_in_the_folder_of_another_stands_for_itself(tmp_path: Path) -> N
         pass
     assert not inner.folder.exists()  # what it was made of is gone
     folder.close()
+
+
+@pytest.mark.parametrize("inside", ["", "train/"])
+@pytest.mark.parametrize(
+    "name", ["../../photo.jpg", "{}/photo.jpg", "x/../../../photo.jpg", "..", ".", "", "a\0", "x\\..\\y", "C:x"]
+)
+def test_names_outside_in_an_edited_record_are_told_and_nothing_is_removed(
+    name: str, inside: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(b"photo")
+    stage = finished(tmp_path / "run" / "seeds", {f"{inside}a.npz": "a"})
+    record = read_json(stage.folder / "stage.json")
+    record["files"][name.format(tmp_path)] = "0" * 64
+    atomic_write(stage.folder / "stage.json", json.dumps(record).encode())
+    assert [damage.path for damage in stage.damages()] == [stage.folder]
+    stage.verify()
+    assert "which is no file in it; the stage seeds is made again" in capsys.readouterr().err
+    assert photo.read_bytes() == b"photo" and (stage.folder / f"{inside}a.npz").read_text() == "a"
+    assert not stage.done
+
+
+def test_a_folder_that_is_a_link_is_not_followed_to_remove_what_is_damaged(tmp_path: Path) -> None:
+    stage = finished(tmp_path / "run" / "seeds", {"train/a.npz": "a"})
+    shutil.rmtree(stage.folder / "train")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.npz").write_text("the user's")
+    (stage.folder / "train").symlink_to(tmp_path / "photos")
+    stage.verify()
+    assert (tmp_path / "photos" / "a.npz").read_text() == "the user's"
+
+
+@pytest.mark.parametrize("seconds", ["long", None, [1], float("nan"), -1, 1e300])
+def test_seconds_that_are_none_count_as_none(seconds: object, tmp_path: Path) -> None:
+    stage = finished(tmp_path / "seeds", {"a.npz": "a"})
+    atomic_write(
+        stage.folder / "stage.json", json.dumps({**read_json(stage.folder / "stage.json"), "seconds": seconds}).encode()
+    )
+    with stage.making():
+        pass
+    assert 0 <= stage.record["seconds"] < 60

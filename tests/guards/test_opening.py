@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import io
 import os
 import socket
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from deft.contracts import InputError
-from deft.guards.opening import UnreadableError, check_regular, exists, open_regular, read_regular
+from deft.guards.opening import UnreadableError, check_regular, exists, open_regular, read_most, read_regular
 
 
 def test_a_file_and_a_link_to_it_are_read(tmp_path: Path) -> None:
@@ -104,3 +107,25 @@ def test_a_link_to_nothing_is_there_and_a_file_is(tmp_path: Path) -> None:
     (tmp_path / "x").symlink_to("gone")
     (tmp_path / "y").touch()
     assert exists(tmp_path / "x") and exists(tmp_path / "y") and not exists(tmp_path / "z")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of memory are Linux's")
+@pytest.mark.parametrize("act", ["read_regular({path!r}, 2_000_000_000)", "read_most(open({path!r}, 'rb'), 2**30)"])
+def test_a_small_file_needs_little_memory_whatever_may_be_read(act: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_bytes(b"[]")
+    code = f"""
+import resource
+from deft.guards.opening import read_most, read_regular
+pages = int(open("/proc/self/statm").read().split()[5])
+resource.setrlimit(resource.RLIMIT_DATA, (pages * resource.getpagesize() + 64 * 2**20,) * 2)
+print({act.format(path=str(path))})
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "b'[]'\n", done.stderr
+
+
+@pytest.mark.parametrize("most", [0, 1, 5, 10, 11, 100])
+@pytest.mark.parametrize("expected", [0, 3, 10, 1000])
+def test_as_many_bytes_are_read_as_there_are(most: int, expected: int) -> None:
+    assert read_most(io.BytesIO(b"0123456789"), most, expected) == b"0123456789"[:most]

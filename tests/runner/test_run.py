@@ -26,7 +26,7 @@ from deft.data import open_data
 from deft.engine import ranks, threads
 from deft.recipes import RECIPES, cam, cda, external, irn, irn_deft
 from deft.runner import run as runner
-from deft.runner.run import description, needed_bytes, reopen, resolved
+from deft.runner.run import check_reuse, description, needed_bytes, reopen, resolved
 from deft.seedmaps import to_mask, upsample
 from deft.settings import fields_of, plain, restore
 from deft.stages import make
@@ -540,3 +540,10 @@ def test_a_run_of_a_version_without_a_side_is_gone_on_with(done: Path, folder_da
     deft.run(tiny(irn_deft()), f"folder:{folder_data}", old, name="irn_deft")
     masks = [name for name in before if name.endswith((".npz", ".png", ".safetensors"))]
     assert masks and all(files(old)[name] == before[name] for name in masks)
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "", "no JSON", '{"recipe": 1, "settings": {}, "data": {}}'])
+def test_the_folder_of_another_tool_is_not_reused(content: str, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(InputError, match=r"run.json: expected "):
+        check_reuse([tmp_path])

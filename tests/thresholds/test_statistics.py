@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from deft.artifacts import read_json, write_json
-from deft.contracts import Dataset, Sample, SeedMaps
+from deft.contracts import Dataset, InputError, Sample, SeedMaps
 from deft.metrics import THRESHOLDS
-from deft.thresholds import MapStatistics, kept_statistics, measure
+from deft.thresholds import MapStatistics, kept_statistics, measure, stored_statistics
 from deft.thresholds.statistics import STEPS, information
 
 SIZES = [(20, 24), (17, 33), (8, 8), (40, 12), (31, 30), (16, 16), (25, 9)]
@@ -178,3 +178,23 @@ def test_statistics_just_measured_equal_those_read_back(tmp_path: Path) -> None:
     changed = {**read_json(tmp_path / "statistics.json"), "images": 99}
     write_json(tmp_path / "statistics.json", changed)
     assert kept(tmp_path / "statistics.json", "one", data).images == 99  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"counts": [1], "information": [0.0] * 100, "images": 1},
+        {"counts": [1] * 256, "information": [0.0] * 99, "images": 1},
+        {"counts": [1] * 256, "information": [float("nan")] * 100, "images": 1},
+        {"counts": ["a"] * 256, "information": [0.0] * 100, "images": 1},
+        {"counts": [10**30] * 256, "information": [0.0] * 100, "images": 1},
+        {"counts": [1] * 256, "information": [0.0] * 100, "images": None},
+        {"images": 1},
+    ],
+)
+def test_edited_statistics_are_told(value: dict[str, object], tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {**value, "made_by": "key"})
+    with pytest.raises(InputError, match="expected the statistics of maps"):
+        stored_statistics(tmp_path / "a.json", "key")
+    write_json(tmp_path / "a.json", [value])
+    assert stored_statistics(tmp_path / "a.json", "key") is None

@@ -33,6 +33,7 @@ from deft.data.layouts.file_dataset import FileDataset
 from deft.data.layouts.name_lists import check_classes, read_classes, read_names
 from deft.data.options import split_options
 from deft.data.written_names import match
+from deft.guards.opening import exists
 
 _TABLES = frozenset(("labels.csv", "labels.tsv", "labels.json"))
 _TABLE_SUFFIXES = frozenset((".csv", ".tsv", ".json", ".xlsx", ".xls", ".ods", ".numbers"))
@@ -63,12 +64,12 @@ def read_folder(path: Path, faults: Faults, options: str = "") -> Splits | None:
         faults.add(root, None, "expected images, found none", LAYOUT)
         return None
     classes_file = path / "classes.txt"
-    classes = read_classes(classes_file, faults, encoding) if classes_file.is_file() else ()
+    classes = read_classes(classes_file, faults, encoding) if exists(classes_file) else ()
     read = _rows(path, tables, images, classes, encoding, faults)
     if read is None:
         return None
     images, rows, source, held_out = read
-    if not classes_file.is_file():
+    if not exists(classes_file):
         classes = tuple(sorted({tag for row in rows if row for tag in row.tags}))
         check_classes(classes, None, source, faults)
         if not classes:

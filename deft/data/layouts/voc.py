@@ -30,6 +30,7 @@ from deft.data.labels import Row, label_matrix, read_label_csv, rows_by_image
 from deft.data.layouts.annotations import read_annotation
 from deft.data.layouts.file_dataset import FileDataset
 from deft.data.layouts.name_lists import read_classes, read_names
+from deft.guards.opening import exists
 
 VOC_CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -77,7 +78,7 @@ def read_voc(path: Path, faults: Faults) -> Splits | None:
         what = f"{len(both)} images are also in {train.file.name}, e.g. {images.names[min(both)]!r}"
         faults.warn(val.file, line, what, "list them once: scores on training images are meaningless")
     classes_file = path / "classes.txt"
-    classes = read_classes(classes_file, faults) if classes_file.is_file() else VOC_CLASSES
+    classes = read_classes(classes_file, faults) if exists(classes_file) else VOC_CLASSES
     labels = _labels(path, images, [split for split in (train, val) if split], classes, faults)
     if labels is None:
         return None

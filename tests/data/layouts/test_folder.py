@@ -239,3 +239,11 @@ def test_images_in_splits_that_a_table_lists_are_told(tmp_path: Path) -> None:
     picture(tmp_path / "images" / "val" / "b.png", 2)
     (tmp_path / "labels.csv").write_text("image,labels\ntrain/a,cow\nval/b,dog\n")
     assert any("none is held out" in fault.what for fault in check(f"folder:{tmp_path}"))
+
+
+@pytest.mark.parametrize("target", ["/dev/zero", "nowhere.txt", "."])
+def test_a_list_of_classes_that_is_no_file_is_a_fault(target: str, folder_data: Path) -> None:
+    (folder_data / "classes.txt").unlink()
+    (folder_data / "classes.txt").symlink_to(target)
+    faults = check(f"folder:{folder_data}")
+    assert any(fault.file.endswith("classes.txt") and not fault.warning for fault in faults)

@@ -1,0 +1,10 @@
+"""All readers that are fuzzed, by name."""
+
+from __future__ import annotations
+
+from fuzz import arrays, exports, folders, labels, pictures
+from fuzz.reader import Reader
+
+READERS: dict[str, Reader] = {
+    reader.name: reader for family in (labels, exports, arrays, folders, pictures) for reader in family.READERS
+}
