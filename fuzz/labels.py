@@ -117,7 +117,12 @@ def _yolo(draw: st.DrawFn) -> Files:
         "data.yaml": draw(sometimes_damaged(encoded(st.sampled_from(_YAML).flatmap(filled)))),
         "labels/train/a.txt": draw(sometimes_damaged(encoded(st.sampled_from(_LINES).flatmap(filled)))),
     }
-    if draw(st.integers(0, 3)) == 0:
+    which = draw(st.integers(0, 3))  # all are odd, or one is
+    if which == 1:
+        files["data.yaml"] = _YAML[0].replace("«", "").replace("»", "").encode()
+    elif which == 2:
+        files["labels/train/a.txt"] = b"0 0.5 0.5 0.25 0.25\n"
+    elif which == 3:
         del files["data.yaml"]
         files["classes.txt"] = draw(sometimes_damaged(encoded(filled(_CLASSES))))
     return files
@@ -144,7 +149,7 @@ _ROW = {"file_name": "a.png", "labels": ["cow", "dog"], "objects": {"categories"
 @st.composite
 def _imagefolder(draw: st.DrawFn) -> Files:
     if draw(st.booleans()):
-        table = '«file_name»,«labels»\n«a.png»,«cow»\n«b.jpg»,«["cow", "dog"]»\n«sub/c.png»,«»\n'
+        table = '«file_name»,«labels»\n«a.png»,«cow»\n«b.jpg»,"«[""cow"", ""dog""]»"\n«sub/c.png»,«»\n'
         return {"train/metadata.csv": draw(sometimes_damaged(encoded(filled(table))))}
     rows = st.lists(json_text(_ROW, {"file_name": "b.jpg", "labels": "dog"}).map(lambda text: text.replace("\n", "")))
     return {"train/metadata.jsonl": draw(sometimes_damaged(encoded(rows.map("\n".join))))}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import faulthandler
 import hashlib
+import inspect
 import json
 import random
 import resource
@@ -150,6 +151,12 @@ def guide(reader: Reader, state: Path, corpus: Path, count: int, seconds: float)
     with tempfile.TemporaryDirectory(prefix="deft-fuzz-") as folder:
         at_work = Work(reader, state, Path(folder))
         one = entry(reader, at_work.one)
+        one(random_bytes(reader.name, 0))  # imports what is imported late
+        for module in [module for name, module in sys.modules.items() if name.startswith("deft.")]:
+            for function in [each for each in vars(module).values() if inspect.isfunction(each)]:
+                if function.__module__ == module.__name__:
+                    atheris.instrument_func(function)
+        at_work.read = at_work.accepted = 0
         at_work.begin()
 
         def from_bytes(data: bytes) -> None:

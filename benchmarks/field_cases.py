@@ -1,0 +1,80 @@
+"""Whether inputs that people had trouble with, and hostile ones, end as they have to.
+
+    python benchmarks/field_cases.py
+    python benchmarks/field_cases.py --only commas     the groups with this word in their names
+
+Every input is made here: `benchmarks/field/` has them, each with its right outcome: the right tags, masks or pixels, or
+one fault with given words and the right exit code; and no file of the user's may have changed. Groups that are named
+after a tracker have what was reported there, and more of its kind. Cases that need a system or a training of their own
+are listed as open. Writes `benchmarks/field_cases.json` and `.md`. The exit code is 1 if anything is not right.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+from field import attacks, hostile, odd_pictures, trackers
+from field.case import Case, outcome
+
+CASES: list[Case] = [*trackers.CASES, *hostile.CASES, *odd_pictures.CASES, *attacks.CASES]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", metavar="WORD", help="groups with this word in their names")
+    given = parser.parse_args()
+    warnings.simplefilter("ignore")
+    groups: dict[str, list[dict[str, str]]] = {}
+    with tempfile.TemporaryDirectory(prefix="deft-cases-") as place:
+        for number, case in enumerate(CASES):
+            if given.only not in case.group:
+                continue
+            wrong = "" if case.open else outcome(case, Path(place) / f"{number}" / "data").replace(place, "PATH")
+            groups.setdefault(case.group, []).append({"case": case.name, "wrong": wrong, "open": case.open})
+            if wrong:
+                print(f"{case.group}, {case.name}: {wrong}", flush=True)
+    lines = _page(groups)
+    print("\n".join(lines))
+    if not given.only:
+        target = Path(__file__).with_suffix(".json")
+        target.write_text(json.dumps(groups, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")
+        head = ["# Field cases", "", (__doc__ or "").partition("\n\n")[2].rpartition(" Writes ")[0].strip(), ""]
+        system = f"Python {platform.python_version()} on {platform.system()}."
+        target.with_suffix(".md").write_text("\n".join([*head, system, "", *lines, ""]), encoding="utf-8")
+    return 1 if any(row["wrong"] for rows in groups.values() for row in rows) else 0
+
+
+def _page(groups: dict[str, list[dict[str, str]]]) -> list[str]:
+    """The table, and what is not right."""
+    rows = ["| group | right | tried | open |", "|---|---|---|---|"]
+    totals = [0, 0, 0]
+    for name, cases in groups.items():
+        tried = [case for case in cases if not case["open"]]
+        numbers = [sum(not case["wrong"] for case in tried), len(tried), len(cases) - len(tried)]
+        totals = [total + number for total, number in zip(totals, numbers, strict=True)]
+        rows.append(f"| {name} | {numbers[0]} | {numbers[1]} | {numbers[2] or ''} |".replace("<", "&lt;"))
+    rows.append(f"| all | {totals[0]} | {totals[1]} | {totals[2]} |")
+    wrong = [
+        f"- {name}, {case['case']}: {case['wrong'][:300]!r}"
+        for name, cases in groups.items()
+        for case in cases
+        if case["wrong"]
+    ]
+    reasons = dict.fromkeys(
+        f"- {name}: {case['open']}" for name, cases in groups.items() for case in cases if case["open"]
+    )
+    return [
+        *rows,
+        *(["", "Not right yet:", "", *wrong] if wrong else []),
+        *(["", "Open:", "", *reasons] if reasons else []),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
