@@ -242,8 +242,8 @@ def test_images_in_splits_that_a_table_lists_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("target", ["/dev/zero", "nowhere.txt", "."])
-def test_a_list_of_classes_that_is_no_file_is_a_fault(target: str, folder_data: Path) -> None:
-    (folder_data / "classes.txt").unlink()
-    (folder_data / "classes.txt").symlink_to(target)
-    faults = check(f"folder:{folder_data}")
+def test_a_list_of_classes_that_is_no_file_is_a_fault(target: str, own_folder: Path) -> None:
+    (own_folder / "classes.txt").unlink()
+    (own_folder / "classes.txt").symlink_to(target)
+    faults = check(f"folder:{own_folder}")
     assert any(fault.file.endswith("classes.txt") and not fault.warning for fault in faults)
