@@ -22,6 +22,8 @@ from pathlib import Path
 from field import attacks, hostile, odd_pictures, trackers
 from field.case import Case, outcome
 
+from deft.studies.origin import commit, machine
+
 CASES: list[Case] = [*trackers.CASES, *hostile.CASES, *odd_pictures.CASES, *attacks.CASES]
 
 
@@ -44,9 +46,14 @@ def main() -> int:
     if not given.only:
         target = Path(__file__).with_suffix(".json")
         target.write_text(json.dumps(groups, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")
-        head = ["# Field cases", "", (__doc__ or "").partition("\n\n")[2].rpartition(" Writes ")[0].strip(), ""]
-        system = f"Python {platform.python_version()} on {platform.system()}."
-        target.with_suffix(".md").write_text("\n".join([*head, system, "", *lines, ""]), encoding="utf-8")
+        explained = (__doc__ or "").split("\n\n")[2].rpartition(" Writes ")[0]
+        facts = [
+            "- command: `python benchmarks/field_cases.py`",
+            f"- commit: {commit()}",
+            f"- machine: {machine()}, Python {platform.python_version()} on {platform.system()}",
+        ]
+        head = ["# Field cases", "", *facts, "", explained, ""]
+        target.with_suffix(".md").write_text("\n".join([*head, *lines, ""]), encoding="utf-8")
     return 1 if any(row["wrong"] for rows in groups.values() for row in rows) else 0
 
 
