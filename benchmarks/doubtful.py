@@ -53,7 +53,7 @@ def main() -> None:
     known: dict[str, Any] = read_json(path) if path.exists() else {"found": {}}
     labels = splits.train.labels
     known["facts"] = {
-        "command": "`python benchmarks/doubtful.py`",
+        "command": "`python benchmarks/doubtful.py`, and with `--backbone mobilenetv2_100 --share 0.05 --trained`",
         "commit": commit(),
         "machine": machine(),
         "images, tags": [len(labels), int(labels.sum())],
@@ -147,7 +147,8 @@ def page(known: dict[str, Any]) -> str:
     lines = ["# Wrong tags that are found", "", *(f"- {name}: {value}" for name, value in known["facts"].items()), ""]
     lines += [f"| network, flips, ranked by | runs | {' | '.join(whats)} |", "|---" * (len(whats) + 2) + "|"]
     for name, one in rows.items():
-        cells = [f"{100 * one[what][0]:.0f} ± {100 * one[what][1]:.0f} %" for what in whats]
+        spread = "" if one["runs"] == 1 else " ± {:.0f}"
+        cells = [f"{100 * one[what][0]:.0f}{spread.format(100 * one[what][1])} %" for what in whats]
         lines.append(f"| {name} | {one['runs']} | {' | '.join(cells)} |")
     lines.append("")
     for name, one in known["found"].items():
