@@ -140,7 +140,7 @@ def made_files(folder: Path) -> list[str]:
         for entry in os.scandir(folder / below):
             name = f"{below}{entry.name}"
             if entry.is_dir(follow_symlinks=False):
-                if not entry.name.startswith((".part-", "claims-")):
+                if not entry.name.startswith(".part-"):
                     pending.append(f"{name}/")
             elif not entry.name.startswith(".part-") and name != RECORD:
                 found.append(name)
@@ -239,7 +239,6 @@ class RunFolder:
             and path.name not in records
             and not _is_lock(path)
             and ".part-" not in str(path.relative_to(self.path))
-            and not path.parent.name.startswith("claims-")
             for path in self.path.glob("*/**/*")
         )
 

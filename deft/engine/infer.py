@@ -1,13 +1,11 @@
-"""Call a function for each image of a dataset, several at a time; results that are stored already are kept."""
+"""Call a function for each image of a dataset, several at a time."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import Protocol
+from itertools import islice
 
 import numpy as np
 import torch
@@ -15,10 +13,8 @@ from tqdm import tqdm
 
 from deft.contracts import Dataset, Sample
 from deft.engine import ranks
-from deft.engine.claims import POLL, Claims
 from deft.engine.cores import cores
 from deft.engine.launch import processes_of_this_machine
-from deft.engine.worklist import WorkList
 
 READERS = 4
 """Most threads that read ahead beside a GPU; decoding a photograph takes about 10 ms."""
@@ -31,7 +27,7 @@ def device() -> torch.device:
 
 def for_each(
     data: Dataset,
-    indices: Sequence[int] | WorkList,
+    indices: Sequence[int],
     work: Callable[[int, Sample], None],
     *,
     title: str,
@@ -39,6 +35,7 @@ def for_each(
     readers: int | None = None,
     on_device: bool = True,
     read: bool = True,
+    bar: bool = True,
 ) -> int:
     """Call ``work(index, sample)`` for each index, one image a thread.
 
@@ -47,8 +44,7 @@ def for_each(
 
     Args:
         data: the dataset.
-        indices: which images; for a work list the missing ones, shared with every process that works on it: the call
-            returns when all of them are done.
+        indices: which images.
         work: stores its result itself; runs without gradients unless it enables them.
         title: progress-bar label.
         threads: 0 takes one per core on a CPU, one beside a GPU.
@@ -56,12 +52,13 @@ def for_each(
             beside a GPU, which would have to wait otherwise.
         on_device: False for work that does not use a GPU: it then takes one thread per core on any machine.
         read: False for work that needs no pixels: its samples have an empty image, (0, 0, 3), and no masks.
+        bar: show a progress bar, if this process is rank 0.
 
     Returns:
-        The number of images this process worked on.
+        The number of images.
 
     Raises:
-        Exception: the first that ``work`` raised; images in progress are finished, and others may claim the rest.
+        Exception: the first that ``work`` raised; images in progress are finished.
     """
     beside_gpu = on_device and torch.cuda.is_available()
     share = max(1, cores() // processes_of_this_machine())
@@ -81,93 +78,34 @@ def for_each(
         with torch.no_grad():
             work(index, sample())
 
-    done = 0
+    hidden = not bar or not indices or not ranks.first()
+    rest = iter(indices)
     try:
         with (
-            _source(indices) as source,
             ThreadPoolExecutor(threads, initializer=begin, initargs=(max(1, inner // threads),)) as pool,
             ThreadPoolExecutor(max(1, readers)) as reading,
-            _bar(source, title) as bar,
+            tqdm(total=len(indices), desc=title, unit="image", mininterval=1.0, disable=hidden) as shown,
         ):
-            under_way: dict[Future[None], int] = {}
+            under_way: set[Future[None]] = set()
             try:
                 while True:
-                    while len(under_way) < 2 * threads + readers and (index := source.take()) is not None:
+                    for index in islice(rest, 2 * threads + readers - len(under_way)):
                         ahead = reading.submit(sample_of, index).result if readers else partial(sample_of, index)
-                        under_way[pool.submit(one, index, ahead)] = index
-                    if not under_way and source.over():
+                        under_way.add(pool.submit(one, index, ahead))
+                    if not under_way:
                         break
-                    done += _collect(under_way, source)
-                    bar.update(source.made - bar.n)
+                    done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        future.result()
+                    shown.update(len(done))
             except BaseException:
-                source.close()  # first: whoever stops this process may not wait for the images in progress
                 reading.shutdown(wait=False, cancel_futures=True)
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
     finally:
         torch.set_num_threads(inner)
-    return done
-
-
-class _Source(Protocol):
-    """Source of the next image: :class:`deft.engine.claims.Claims`, or a sequence."""
-
-    @property
-    def total(self) -> int: ...
-
-    @property
-    def made(self) -> int: ...
-
-    def take(self) -> int | None: ...
-
-    def finish(self, index: int) -> None: ...
-
-    def over(self) -> bool: ...
-
-    def close(self) -> None: ...
-
-
-class _Given:
-    """The images of a sequence, in order."""
-
-    def __init__(self, indices: Sequence[int]) -> None:
-        self.total, self.made = len(indices), 0
-        self._rest = iter(indices)
-
-    def take(self) -> int | None:
-        return next(self._rest, None)
-
-    def finish(self, index: int) -> None:
-        self.made += 1
-
-    def over(self) -> bool:
-        return True  # called when nothing is left to take
-
-    def close(self) -> None:
-        pass
-
-
-def _source(indices: Sequence[int] | WorkList) -> AbstractContextManager[_Source]:
-    return Claims(indices) if isinstance(indices, WorkList) else nullcontext(_Given(indices))
-
-
-def _bar(source: _Source, title: str) -> tqdm:
-    """A progress bar, shown by rank 0 if there is anything to do."""
-    hidden = not source.total or not ranks.first()
-    return tqdm(total=source.total, desc=title, unit="image", mininterval=1.0, disable=hidden)
+    return len(indices)
 
 
 def _unread(data: Dataset, index: int) -> Sample:
     return Sample(data.names[index], np.empty((0, 0, 3), dtype=np.uint8), data.labels[index])
-
-
-def _collect(under_way: dict[Future[None], int], source: _Source) -> int:
-    """Wait up to half a second for images to finish; returns how many did."""
-    if not under_way:
-        time.sleep(POLL)
-        return 0
-    done, _ = wait(under_way, timeout=POLL, return_when=FIRST_COMPLETED)
-    for future in done:
-        future.result()
-        source.finish(under_way.pop(future))
-    return len(done)

@@ -19,15 +19,16 @@ from deft.artifacts import OutFolder, file_stem, read_json, seeds_npz
 from deft.artifacts.record import run_record
 from deft.classify.classifier import load_classifier
 from deft.contracts import InputError, ReadsFiles, Sample, SeedMaps
+from deft.data.files import ImageFiles
 from deft.data.labels import multi_hot
 from deft.data.layouts.entries import Entry, image_of
-from deft.engine.infer import device
 from deft.engine.method import MethodContext, SeedMethod, learning
-from deft.engine.precision import AUTO, choose
+from deft.engine.precision import AUTO
+from deft.engine.ray_engine import Call, Ray
 from deft.engine.stream import device_lock
-from deft.predict.masks import refuse_changed, rgb
-from deft.predict.photographs import for_photographs, photographs, reads, tag_indices, tags_of_files
-from deft.predict.shards import EntryTags, Files, Streamed, digest, stream
+from deft.predict.masks import refuse_changed, rgb, settled
+from deft.predict.photographs import Files, Work, for_photographs, photographs, reads, tag_indices, tags_of_files
+from deft.predict.shards import EntryTags, EntryWork, Streamed, digest, stream
 from deft.seeds.cam import Cam
 from deft.settings import plain, restore
 
@@ -136,7 +137,7 @@ def load_locator(run: str | Path, precision: str = AUTO) -> Locator:
         made_by=str(read_json(learned)["key"]) if learned.exists() else "",
         side=1,
         seed=0,
-        precision=choose(device()) if precision == AUTO else precision,
+        precision=settled(precision),
     )
     scores = Cam(scales=(1.0,)).prepare(context)
     return Locator(method.prepare(context), scores, classes, getattr(method, "present", PRESENT))
@@ -161,7 +162,9 @@ def _method(run: Path) -> tuple[Any, SeedMethod]:
     return record, method
 
 
-def locate_folder(run: Path, images: Path, out: Path, tags: Path | None = None, precision: str = AUTO) -> int:
+def locate_folder(
+    run: Path, images: Path, out: Path, tags: Path | None = None, precision: str = AUTO, ray: Ray | None = None
+) -> int:
     """Write ``NAME.npz`` for a photograph or each in a folder, as :func:`deft.artifacts.load_seeds` reads it.
 
     Folders inside the folder keep their place. Seeds that are there already are made again.
@@ -172,6 +175,7 @@ def locate_folder(run: Path, images: Path, out: Path, tags: Path | None = None, 
         out: where to write.
         tags: table ``image,labels``; an image it does not name gets the maps of what the classifier finds.
         precision: as for :func:`load_locator`.
+        ray: a cluster that does the work; it has to see the run and the photographs. None does it here.
 
     Returns:
         The number of photographs.
@@ -180,22 +184,33 @@ def locate_folder(run: Path, images: Path, out: Path, tags: Path | None = None, 
         InputError: nothing to read, an unreadable photograph (the others are done), or a tag that is no class.
     """
     found = photographs(images)
-    names = [f"{file_stem(name)}.npz" for name in found.names]
-    made = OutFolder(out, reads(images, found, tags), names)
+    made = OutFolder(out, reads(images, found, tags), (f"{file_stem(name)}.npz" for name in found.names))
+    work = Call.of(seeds_of, run=run, tags=tags, precision=settled(precision))
+    return for_photographs(found, images, work, made, "seeds", ray)
+
+
+def seeds_of(run: Path, found: ImageFiles, tags: Path | None, precision: str) -> Work:
+    """Seeds of the photograph of an index in ``found``; for the rest see :func:`locate_folder`."""
     locator = load_locator(run, precision)
     known = tags_of_files(tags, found, locator.classes)
     turn = device_lock()
 
-    def work(index: int, pixels: NDArray[np.uint8]) -> None:
+    def work(index: int, pixels: NDArray[np.uint8]) -> Files:
         with turn:
             seeds = locator.locate(pixels, known.get(index))
-        made.write(names[index], seeds_npz(seeds))
+        return {f"{file_stem(found.names[index])}.npz": seeds_npz(seeds)}
 
-    return for_photographs(found, work, "seeds")
+    return work
 
 
 def locate_shards(
-    run: Path, shards: str, out: Path, tags: Path | None = None, tags_from: str = "", precision: str = AUTO
+    run: Path,
+    shards: str,
+    out: Path,
+    tags: Path | None = None,
+    tags_from: str = "",
+    precision: str = AUTO,
+    ray: Ray | None = None,
 ) -> Streamed:
     """Write a shard of seeds, ``<key>.npz``, for each shard of photographs.
 
@@ -208,22 +223,13 @@ def locate_shards(
         tags: table ``image,labels`` by key; an image it does not name gets the maps of what the classifier finds.
         tags_from: suffix of the member that holds each image's tags, ``json`` for one; instead of ``tags``.
         precision: as for :func:`load_locator`.
+        ray: a cluster that does the work, a shard at a time; its machines have to see the run, the shards and ``out``.
 
     Raises:
         InputError: nothing to read, or photographs that cannot be used (the others are done).
     """
-    precision = choose(device()) if precision == AUTO else precision
-    locator = load_locator(run, precision)
+    precision = settled(precision)
     record, method = _method(run)
-    known = EntryTags.given(tags, tags_from, locator.classes)
-    turn = device_lock()
-
-    def work(entry: Entry) -> Files:
-        pixels, present = image_of(entry), known.of(entry)
-        with turn:
-            seeds = locator.locate(pixels, present)
-        return {"npz": seeds_npz(seeds)}
-
     files = {name: run / name / "model.safetensors" for name in _WEIGHTS}
     made_from = {
         **{name: digest(path) for name, path in files.items() if name == "classifier" or learning(method) is not None},
@@ -233,7 +239,23 @@ def locate_shards(
         "tags": digest(tags),
         "tags from": tags_from,
     }
-    return stream(shards, out, work, made_from, "seeds", known.suffix, tags)
+    work = Call.of(seeds_of_entries, run=run, tags=tags, tags_from=tags_from, precision=precision)
+    return stream(shards, out, work, made_from, "seeds", tags, ray)
+
+
+def seeds_of_entries(run: Path, tags: Path | None, tags_from: str, precision: str) -> EntryWork:
+    """Seeds of one entry of a shard; arguments and errors as for :func:`locate_shards`."""
+    locator = load_locator(run, precision)
+    known = EntryTags.given(tags, tags_from, locator.classes)
+    turn = device_lock()
+
+    def work(entry: Entry) -> Files:
+        pixels, present = image_of(entry), known.of(entry)
+        with turn:
+            seeds = locator.locate(pixels, present)
+        return {"npz": seeds_npz(seeds)}
+
+    return EntryWork(work, known.suffix)
 
 
 def _no_seeds(index: int) -> SeedMaps:

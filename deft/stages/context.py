@@ -19,6 +19,7 @@ from deft.engine import ranks
 from deft.engine.layout import channels_last
 from deft.engine.method import NO_CLASSIFIER, MethodContext
 from deft.engine.plan import Watch
+from deft.engine.share import HERE, Engine
 from deft.pipeline import Pipeline
 from deft.settings import key_of
 from deft.thresholds import Cuts, MapStatistics, choose, choose_refined, kept_statistics, read_tuned, stored_statistics
@@ -35,12 +36,15 @@ class Run:
         reuse: Sequence[Path] = (),
         watch: Watch | None = None,
         home: Path | None = None,
+        engine: Engine = HERE,
     ) -> None:
         self.pipeline, self.splits, self.out = pipeline, data, out
         self.reuse = tuple(path for other in reuse for path in (other, *sorted(other.glob("round-*"))))
         self.home = home or out.path
         """Folder that contains the run folders of earlier rounds."""
         self.watch = watch
+        self.engine = engine
+        """Makes the files of images."""
         self.train, self.val = data.train, data.val
         self.data_key = data.train.fingerprint()
         self.val_key = data.val.fingerprint() if data.val is not None else ""
@@ -164,6 +168,7 @@ class Run:
             side=self.side,
             seed=p.seed,
             precision=p.precision,
+            engine=self.engine,
         )
 
     def _untrained(self) -> Backbone:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image
 from deft.artifacts import write_json
 from deft.cli.main import main
 from deft.data.importers.pascal_context import ImportedContexts
+from deft.engine.share import HERE
 from deft.predict.shards import Streamed
 from deft.recipes import RECIPES, cam, irn_deft, published
 from deft.settings import assign, fields_of
@@ -68,7 +70,7 @@ def test_run_hands_on_recipe_data_folders_and_name(call: Call, instead: Instead)
     run = instead("deft.runner.run.run", Path("runs/x/report.html"))
     words = ("--data", "demo:", "--out", "runs/x", "--reuse", "runs/y", "--reuse", "runs/z")
     assert call("run", "cam", *words) == (0, "report: runs/x/report.html\n", "")
-    assert run.given == [(cam(), "demo:", Path("runs/x"), [Path("runs/y"), Path("runs/z")], "cam")]
+    assert run.given == [(cam(), "demo:", Path("runs/x"), [Path("runs/y"), Path("runs/z")], "cam", HERE)]
 
 
 def test_flags_are_short_for_settings_and_go_last(call: Call, instead: Instead) -> None:
@@ -110,10 +112,40 @@ def test_no_device_is_told(devices: str, call: Call) -> None:
     assert call("run", "cam", "--data", "demo:", "--out", "x", "--devices", devices) == (2, "", told)
 
 
-def test_join_says_how_much_it_made(call: Call, instead: Instead) -> None:
-    join = instead("deft.runner.join.join", 12)
-    assert call("join", "runs/x", "--data", "demo:") == (0, "12 files of runs/x made here; the run is finished\n", "")
-    assert join.given == [(Path("runs/x"), "demo:")]
+@pytest.mark.parametrize("words", [(), ("runs/x",), ("runs/x", "--data", "demo:"), ("--help",)])
+def test_join_names_what_replaces_it(words: tuple[str, ...], call: Call) -> None:
+    code, out, err = call("join", *words)
+    assert (code, out) == (2, "")
+    assert err.startswith("deft: ") and err.count("\n") == 1 and "--engine ray --ray-address auto" in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "cam", "--data", "demo:", "--out", "x"),
+        ("predict", "runs/x", "photos", "--out", "x"),
+        ("seeds", "runs/x", "shards:a.tar", "--out", "x"),
+    ],
+)
+def test_an_address_belongs_to_ray(words: tuple[str, ...], call: Call) -> None:
+    told = "deft: --ray-address head:6379: expected --engine ray with it; add that\n"
+    assert call(*words, "--ray-address", "head:6379") == (2, "", told)
+    assert call(*words, "--engine", "here", "--ray-address", "head:6379") == (2, "", told)
+
+
+def test_on_ray_the_recipe_can_be_made_again_anywhere(
+    call: Call, instead: Instead, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))
+    monkeypatch.setitem(sys.modules, "ray.data", ModuleType("ray.data"))
+    monkeypatch.setitem(sys.modules, "ray.exceptions", ModuleType("ray.exceptions"))
+    run = instead("deft.runner.run.run", Path("report.html"))
+    words = ("--data", "demo:", "--out", "x", "--thresholds", "paper", "--set", "refine.background=0.4", "--seed", "3")
+    assert call("run", "irn_deft", *words, "--engine", "ray", "--ray-address", "head:6379")[0] == 0
+    pipeline, engine = run.given[0][0], run.given[0][5]
+    assert pipeline == assign(published(irn_deft()), ["refine.background=0.4", "seed=3"])
+    assert engine.chosen() == ("irn_deft", pipeline)
+    assert (engine.data, engine.name, engine.ray.address) == ("demo:", "irn_deft", "head:6379")
 
 
 def test_a_study_is_given_seeds_settings_and_rows(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
