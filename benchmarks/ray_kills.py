@@ -134,17 +134,17 @@ def main() -> int:
     reader.add_argument("--backbone", default="test_resnet")
     reader.add_argument("--write", type=Path, default=Path(__file__).with_suffix(".json"))
     given = reader.parse_args()
+    found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(prefix="deft-ray-") as place:
-        found = measure(Path(place), given)
-    given.write.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    text = page(found)
-    given.write.with_suffix(".md").write_text(text, encoding="utf-8")
-    print(text)
+        for found in measure(Path(place), given):
+            given.write.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+            given.write.with_suffix(".md").write_text(page(found), encoding="utf-8")
+    print(page(found))
     return 1 if any(one["faults"] for one in (found["undisturbed"], *found["disturbed"])) else 0
 
 
-def measure(place: Path, given: argparse.Namespace) -> dict[str, Any]:
-    """The run without Ray, and all passes on the cluster."""
+def measure(place: Path, given: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The run without Ray, and the passes on the cluster; yields what is known after each of these."""
     from ray.cluster_utils import Cluster
 
     from deft.artifacts import write_json
@@ -197,6 +197,7 @@ def measure(place: Path, given: argparse.Namespace) -> dict[str, Any]:
                 engine = OnRay(ray, call, data, name)
                 undisturbed = again(engine, [])
                 disturbed: list[Pass] = []
+                yield _found(given, plain, undisturbed, disturbed)
                 for _ in range(given.times):
                     done = {"killed": False, "removed": False}
 
@@ -214,10 +215,15 @@ def measure(place: Path, given: argparse.Namespace) -> dict[str, Any]:
                     one.faults += [f"nothing was {word}" for word, was in done.items() if not was]
                     disturbed.append(one)
                     print(f"{len(disturbed)} of {given.times}: {one}", file=sys.stderr, flush=True)
+                    yield _found(given, plain, undisturbed, disturbed)
                     if done["removed"]:
                         second = cluster.add_node(num_cpus=1, object_store_memory=STORE)
         finally:
             cluster.shutdown()
+
+
+def _found(given: argparse.Namespace, plain: Pass, undisturbed: Pass, disturbed: list[Pass]) -> dict[str, Any]:
+    """All results, and where they come from."""
     return {
         "command": " ".join(["python", "benchmarks/ray_kills.py", *sys.argv[1:]]),
         "commit": commit(),

@@ -16,6 +16,7 @@ import os
 import signal
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -36,8 +37,8 @@ BLOCK = 8
 """Most items in a block where there are few; a worker that dies loses the time of one image, and looks at a block."""
 MOST_BLOCKS = 10_000
 """Most blocks; the driver keeps some kilobytes for each."""
-RETRIES = 10
-"""How often a block is tried again after its worker died: an image that ends every worker must not be tried forever."""
+TRIES = 11
+"""How often a block is begun: an image that ends every worker must not be tried forever, as Ray Data would."""
 ATTEMPTS = 3
 """How often a cluster of this machine is started, at most."""
 STORE = 200_000_000
@@ -69,6 +70,18 @@ class Call:
         return getattr(import_module(module), name)(**self.arguments, **more)
 
 
+class Tries:
+    """An actor beside the driver that counts how often each block is begun."""
+
+    def __init__(self) -> None:
+        self._begun: Counter[int] = Counter()
+
+    def begin(self, first: int) -> int:
+        """Note that the block with this first item is begun; returns how often it was, this time included."""
+        self._begun[first] += 1
+        return self._begun[first]
+
+
 class Worker:
     """An actor: prepares a call once, and applies what it returns to blocks of items.
 
@@ -76,7 +89,16 @@ class Worker:
     them. Any other exception is a bug, and Ray passes on its traceback.
     """
 
-    def __init__(self, call: Call, here: str, version: str) -> None:
+    def __init__(self, call: Call, here: str, version: str, tries: Callable[[int], bool] = lambda first: True) -> None:
+        """Prepare the call.
+
+        Args:
+            call: returns the function of a list of items.
+            here: folder in which the command was started.
+            version: of deft where the command runs.
+            tries: given the first item of a block that is begun, returns whether it may be tried (again).
+        """
+        self._tries = tries
         self._work: Callable[[Sequence[int]], Any] | None = None
         self._fault: dict[str, Any] = {}
         try:
@@ -92,6 +114,14 @@ class Worker:
     def _answer(self, items: list[int]) -> dict[str, Any]:
         if self._work is None:
             return self._fault
+        if not self._tries(items[0]):
+            between = f"number {items[0] + 1}" if len(items) == 1 else f"numbers {items[0] + 1} to {items[-1] + 1}"
+            return _told(
+                InputError(
+                    f"every worker that was given {between} of the work died, out of memory, for example; finished "
+                    "work is kept. Give workers more memory or look at these photographs, then repeat the command"
+                )
+            )
         try:
             return {"result": self._work(items)}
         except (InputError, OSError) as error:
@@ -155,12 +185,14 @@ class Ray:
         data = self._ray.data
         mapped = data.from_numpy(blocks).map_batches(
             Worker,
-            fn_constructor_kwargs={"call": call, "here": os.getcwd(), "version": __version__},
+            fn_constructor_kwargs={
+                **{"call": call, "here": os.getcwd(), "version": __version__},
+                "tries": _Limit(self._counter(), TRIES),
+            },
             batch_size=None,
             compute=data.ActorPoolStrategy(min_size=1, initial_size=min(slots, len(blocks))),
             num_cpus=1,
             num_gpus=1 if gpus else 0,
-            ray_remote_args_fn=lambda: {"max_restarts": -1, "max_task_retries": RETRIES},
         )
         try:
             for row in mapped.iter_rows():
@@ -169,10 +201,14 @@ class Ray:
             raise  # an exception of the function
         except self._ray.exceptions.RayError as error:
             first = str(error).strip().partition("\n")[0]
-            raise InputError(
-                f"Ray gave up: {first} Finished work is kept. If workers die on the same image again and again (out of "
-                "memory, for example), give them more of it; then repeat the same command to resume"
-            ) from error
+            raise InputError(f"Ray gave up: {first} Finished work is kept: repeat the same command") from error
+
+    def _counter(self) -> Any:
+        """A new actor of :class:`Tries` on this machine, which dies with the driver or its machine only."""
+        strategies = self._ray.util.scheduling_strategies
+        here = strategies.NodeAffinitySchedulingStrategy(self._ray.get_runtime_context().get_node_id(), soft=True)
+        options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": here}
+        return self._ray.remote(Tries).options(**options).remote()
 
     def _connect(self) -> None:
         """Connect to the cluster, or start one; signals are handled as before."""
@@ -213,6 +249,17 @@ class Ray:
                     f"{where}: expected a Ray cluster that this machine belongs to, got: {first}; start one with "
                     "`ray start`, see docs/scale.md"
                 ) from error
+
+
+@dataclass(frozen=True)
+class _Limit:
+    """Whether a block may be begun once more, by the count of :class:`Tries`."""
+
+    counter: Any
+    most: int
+
+    def __call__(self, first: int) -> bool:
+        return bool(_import_ray().get(self.counter.begin.remote(first)) <= self.most)
 
 
 def block_count(items: int, most: int = BLOCK) -> int:
@@ -262,6 +309,7 @@ def _import_ray() -> Any:
         import ray
         import ray.data
         import ray.exceptions
+        import ray.util.scheduling_strategies
     except ImportError as error:
         raise InputError(
             f"--engine ray: expected Ray with Ray Data, got {error}; pip install 'deft-wsss[ray]'"

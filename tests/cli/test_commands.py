@@ -136,9 +136,8 @@ def test_an_address_belongs_to_ray(words: tuple[str, ...], call: Call) -> None:
 def test_on_ray_the_recipe_can_be_made_again_anywhere(
     call: Call, instead: Instead, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "ray", ModuleType("ray"))
-    monkeypatch.setitem(sys.modules, "ray.data", ModuleType("ray.data"))
-    monkeypatch.setitem(sys.modules, "ray.exceptions", ModuleType("ray.exceptions"))
+    for name in ("ray", "ray.data", "ray.exceptions", "ray.util", "ray.util.scheduling_strategies"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
     run = instead("deft.runner.run.run", Path("report.html"))
     words = ("--data", "demo:", "--out", "x", "--thresholds", "paper", "--set", "refine.background=0.4", "--seed", "3")
     assert call("run", "irn_deft", *words, "--engine", "ray", "--ray-address", "head:6379")[0] == 0
@@ -209,21 +208,21 @@ def test_predict_tells_a_folder_from_shards(precision: str, word: str, call: Cal
     shards = instead("deft.predict.masks.predict_shards", Streamed(images=3, shards=1, all_shards=4))
     said = "5 masks in out/masks, pictures in out/overlays\n"
     assert call("predict", "run", "photos", "--out", "out", "--precision", precision) == (0, said, "")
-    assert folder.given == [(Path("run"), Path("photos"), Path("out"), None, word)]
+    assert folder.given == [(Path("run"), Path("photos"), Path("out"), None, word, None)]
     words = ("--out", "out", "--tags-from", "json", "--overlays", "--precision", precision)
     said = "masks of 4 shards in out; made by this command: 3 masks\n"
     assert call("predict", "run", "shards:p-{0..3}.tar", *words) == (0, said, "")
-    assert shards.given == [(Path("run"), "shards:p-{0..3}.tar", Path("out"), None, "json", True, word)]
+    assert shards.given == [(Path("run"), "shards:p-{0..3}.tar", Path("out"), None, "json", True, word, None)]
 
 
 def test_seeds_tells_a_folder_from_shards(call: Call, instead: Instead) -> None:
     folder = instead("deft.predict.seeds.locate_folder", 5)
     shards = instead("deft.predict.seeds.locate_shards", Streamed(images=3, shards=1, all_shards=4))
     assert call("seeds", "run", "photos", "--out", "out", "--tags", "tags.csv") == (0, "5 seeds in out\n", "")
-    assert folder.given == [(Path("run"), Path("photos"), Path("out"), Path("tags.csv"), "auto")]
+    assert folder.given == [(Path("run"), Path("photos"), Path("out"), Path("tags.csv"), "auto", None)]
     said = "seeds of 4 shards in out; made by this command: 3 images\n"
     assert call("seeds", "run", "shards:p.tar", "--out", "out") == (0, said, "")
-    assert shards.given == [(Path("run"), "shards:p.tar", Path("out"), None, "", "auto")]
+    assert shards.given == [(Path("run"), "shards:p.tar", Path("out"), None, "", "auto", None)]
 
 
 @pytest.mark.parametrize("verb", ["predict", "seeds"])

@@ -16,7 +16,7 @@ import pytest
 import deft.engine.ray_engine
 from deft import __version__
 from deft.contracts import InputError
-from deft.engine.ray_engine import MOST_BLOCKS, Call, Ray, Worker, block_count
+from deft.engine.ray_engine import MOST_BLOCKS, Call, Ray, Tries, Worker, block_count
 from ray_fakes import OneProcess, notes, refuses
 
 TESTS = Path(__file__).parents[1]
@@ -54,6 +54,20 @@ def test_a_worker_answers_with_results_or_with_what_the_driver_raises(tmp_path: 
     call = Call.of(notes, folder=tmp_path)
     assert "expected deft 0.0.1 on every machine" in answer(call, 1, version="0.0.1")["input"]
     assert f"expected the folder {tmp_path / 'gone'}" in answer(call, 1, here=str(tmp_path / "gone"))["input"]
+
+
+def test_a_block_is_begun_so_often_and_no_more(tmp_path: Path) -> None:
+    count = Tries()
+    worker = Worker(Call.of(notes, folder=tmp_path), os.getcwd(), __version__, lambda first: count.begin(first) <= 2)
+
+    def said(*items: int) -> Any:
+        return json.loads(worker({"data": np.array(items)})["answer"][0])
+
+    assert said(0, 1) == said(0, 1) == {"result": [0, 1]}
+    assert said(2) == {"result": [2]}
+    assert "every worker that was given numbers 1 to 2 of the work died" in said(0, 1)["input"]
+    assert said(2) == {"result": [2]}
+    assert "every worker that was given number 3 of the work died" in said(2)["input"]
 
 
 def test_errors_that_are_answers_are_raised_by_the_driver() -> None:
@@ -112,8 +126,8 @@ def test_what_a_worker_refuses_ends_the_work(cluster: Ray) -> None:
 def test_an_item_that_ends_every_worker_is_given_up(
     cluster: Ray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deft.engine.ray_engine, "RETRIES", 1)
-    with pytest.raises(InputError, match=r"Ray gave up: .*Finished work is kept"):
+    monkeypatch.setattr(deft.engine.ray_engine, "TRIES", 1)
+    with pytest.raises(InputError, match="every worker that was given numbers 1 to 4 of the work died"):
         list(cluster.map(Call.of(notes, folder=tmp_path, poison=1, always=True), range(4)))
 
 
