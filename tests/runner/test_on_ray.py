@@ -45,7 +45,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {name: path.read_bytes() for name, path in found.items()}
 
 
-@pytest.mark.parametrize(("name", "shares"), [("amn", 7), ("rounds", 6)])
+@pytest.mark.parametrize(("name", "shares"), [("amn", 8), ("rounds", 10)])
 def test_every_file_has_the_bytes_of_a_run_without_ray(
     name: str, shares: int, folder_data: Path, tmp_path: Path
 ) -> None:
