@@ -178,7 +178,9 @@ def measure(place: Path, given: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 make_all(work)
             faults = [f"expected {len(expected)} masks, got {len(watch.seen)}"] * (len(watch.seen) != len(expected))
             faults += [
-                f"{path.name} has other bytes" for path in masks.iterdir() if path.read_bytes() != expected[path.name]
+                f"{path.name} has other bytes"
+                for path in masks.glob("[!.]*")
+                if path.read_bytes() != expected.get(path.name)
             ]
             faults += [f"{name} was made twice" for name in sorted(watch.twice)]
             return Pass(
