@@ -70,6 +70,7 @@ DOORS = {
     "filelock": ("artifacts/folder.py",),
     "webdataset": ("data/layouts/shards.py",),
     "braceexpand": ("data/layouts/shards.py",),
+    "ray": ("engine/ray_engine.py",),
 }
 """Each heavy dependency has one door; Lightning's two are where processes start and where training is set up."""
 

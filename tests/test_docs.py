@@ -23,9 +23,11 @@ ROOT = Path(__file__).parents[1]
 AROUND = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 PAGES = [*(ROOT / name for name in AROUND), *sorted((ROOT / "docs").glob("*.md"))]
 VERBS = (
-    *("run", "recipes", "check", "predict", "seeds", "tune", "join", "report", "study", "verify"),
+    *("run", "recipes", "check", "predict", "seeds", "tune", "report", "study", "verify"),
     *("import-labels", "import-contexts", "demo", "voc-submit", "doctor"),
 )
+FORMER = ("join",)
+"""Verbs of earlier versions, which only the changelog may name."""
 BLOCK = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -82,6 +84,8 @@ def test_commands_are_ones_the_command_line_takes(page: Path, monkeypatch: pytes
     for words in commands(page):
         if words[0].startswith("-"):
             assert words in (["--help"], ["--version"])
+            continue
+        if page.name == "CHANGELOG.md" and words[0] in FORMER:
             continue
         assert words[0] in VERBS, words
         given = parser().parse_args(words)

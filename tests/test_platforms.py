@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ntpath
 import os
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path, PureWindowsPath
-from typing import Any
+from pathlib import Path
 
 import pytest
 import torch.distributed
@@ -17,8 +15,7 @@ from safetensors.torch import load_file
 from deft.cli.main import main
 from deft.contracts import InputError
 from deft.data.layouts.shards import shard_paths
-from deft.engine import alive, launch, ranks, worklist
-from deft.engine.worklist import WorkList
+from deft.engine import launch, ranks
 
 BARE = """
 import os, sys
@@ -156,35 +153,6 @@ def test_readers_that_begin_anew_read_the_same(folder_data: Path, tmp_path: Path
     alone, beside = (load_file(tmp_path / str(workers) / "classifier" / "model.safetensors") for workers in (0, 1))
     assert alone.keys() == beside.keys()
     assert all(torch.equal(alone[name], beside[name]) for name in alone)
-
-
-def test_on_windows_no_signal_is_sent_to_ask_whether_a_process_lives(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def kill(process: int, number: int) -> None:
-        raise AssertionError("signal 0 is Ctrl-C there")
-
-    monkeypatch.setattr(os, "kill", kill)
-    path = tmp_path / "claim"
-    with monkeypatch.context() as windows:
-        windows.setattr(sys, "platform", "win32")
-        worker = alive.owner()
-        assert worker["born"] == ""
-        path.write_text(f'{{"machine": "{worker["machine"]}", "process": 1, "born": ""}}')
-        assert not alive.abandoned(path)
-        os.utime(path, (0, 0))
-        assert alive.abandoned(path)  # its touch alone tells
-
-
-def test_a_list_of_images_is_the_same_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    here = WorkList(Path("/runs/a/seeds/claims"), [Path(f"/runs/a/seeds/train/{index}.npz") for index in range(50)])
-    buckets = [here.bucket(index) for index in range(50)]
-    monkeypatch.setattr(worklist, "Path", PureWindowsPath)
-    monkeypatch.setattr(os.path, "commonpath", ntpath.commonpath)
-    paths: Any = [PureWindowsPath(f"C:\\runs\\a\\seeds\\train\\{index}.npz") for index in range(50)]
-    there: Any = WorkList(PureWindowsPath("C:\\runs\\a\\seeds\\claims"), paths)  # type: ignore[arg-type]
-    assert [there.bucket(index) for index in range(50)] == buckets
-    assert there._record() == here._record()
 
 
 def test_a_drive_is_not_taken_for_an_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,7 +169,7 @@ def made_files(folder: Path) -> list[str]:
             name = f"{below}{entry.name}"
             if entry.is_dir(follow_symlinks=False):
                 # A folder with a record is a stage of its own.
-                if not entry.name.startswith((".part-", "claims-")) and not exists(folder / name / RECORD):
+                if not entry.name.startswith(".part-") and not exists(folder / name / RECORD):
                     pending.append(f"{name}/")
             elif not entry.name.startswith(".part-") and name != RECORD:
                 found.append(name)
@@ -282,7 +282,6 @@ class RunFolder:
             and path.name not in records
             and not _is_lock(path)
             and ".part-" not in str(path.relative_to(self.path))
-            and not path.parent.name.startswith("claims-")
             for path in self.path.glob("*/**/*")
         )
 

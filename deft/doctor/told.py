@@ -126,7 +126,9 @@ def _storage(facts: Facts) -> str:
         if storage.replaces
         else "no renaming over files: results may be cut short by a kill; use another disk if you can"
     )
-    parts.append("exclusive creation" if storage.exclusive else "no exclusive creation: do not use deft join there")
+    parts.append(
+        "exclusive creation" if storage.exclusive else "no exclusive creation: let no two commands work in one folder"
+    )
     return "; ".join(parts)
 
 

@@ -23,10 +23,9 @@ from deft.data.transforms import TrainCrop
 from deft.engine import ranks
 from deft.engine.fit import finish, fit
 from deft.engine.head import HeadModule
-from deft.engine.infer import for_each
 from deft.engine.plan import Plan
 from deft.engine.reading import Examples
-from deft.engine.worklist import WorkList
+from deft.engine.share import HERE, Engine, Share
 from deft.thresholds import MapStatistics, Threshold, kept_statistics
 
 Labels = Callable[[NDArray[np.uint8], SeedMaps], NDArray[np.uint8]]
@@ -75,6 +74,8 @@ class MethodContext:
     """Random seed for initialisation, batches and crops."""
     precision: str
     """Numerical precision of training and inference, as Lightning names it (``32-true``, ``bf16-mixed``)."""
+    engine: Engine = HERE
+    """Makes files of images, one for each: in the processes of the run, or on a Ray cluster."""
 
     @property
     def classifier(self) -> TrainedClassifier:
@@ -239,11 +240,7 @@ def make_labels(
     def work(index: int, sample: Sample) -> None:
         save_mask(paths[index], labels(sample.image, seeds(index)), context.made_by)
 
-    todo = WorkList(context.folder / "claims-labels", paths, context.made_by)
-    for_each(context.data, todo, work, title="confident labels", on_device=False)
-    ranks.barrier()
-    if ranks.first():
-        todo.clear()
+    context.engine.make(Share("confident labels", context.data, context.folder, paths, work, on_device=False))
     return paths
 
 

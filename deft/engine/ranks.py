@@ -8,11 +8,17 @@ A global batch of N images is dealt out in turn: image i goes to rank i mod W, a
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+BEAT = 60.0
+"""Seconds between two signs of life of rank 0 while it works alone."""
 
 
 def together() -> bool:
@@ -47,6 +53,53 @@ def agreed(flag: bool) -> bool:
     said = torch.tensor([float(flag)], device=_where())
     dist.all_reduce(said.mul_(float(first())))
     return bool(said.item())
+
+
+def of_first(numbers: Sequence[int]) -> list[int]:
+    """The whole numbers of rank 0, on every process; those of the others are not looked at."""
+    if not together():
+        return list(numbers)
+    count = torch.tensor([len(numbers)], dtype=torch.int64, device=_where())
+    dist.broadcast(count, 0)
+    sent = torch.empty(int(count.item()), dtype=torch.int64, device=_where())
+    if first():
+        sent.copy_(torch.tensor(list(numbers), dtype=torch.int64))
+    dist.broadcast(sent, 0)
+    return [int(number) for number in sent.tolist()]
+
+
+@contextmanager
+def first_alone() -> Iterator[bool]:
+    """Within, rank 0 works alone, however long it takes; yields whether this process is rank 0.
+
+    The others wait in front of the block's end. A wait for another process has an upper limit
+    (:data:`deft.engine.launch.PATIENCE`), so rank 0 gives a sign of life every :data:`BEAT` seconds.
+    """
+    if not together():
+        yield True
+        return
+    if not first():
+        yield False
+        while not agreed(True):
+            pass
+        return
+    ended = threading.Event()
+    gpu = torch.cuda.current_device() if dist.get_backend() == "nccl" else None
+
+    def beat() -> None:
+        if gpu is not None:
+            torch.cuda.set_device(gpu)  # a new thread starts on the first GPU
+        while not ended.wait(BEAT):
+            agreed(False)
+
+    beating = threading.Thread(target=beat, name="deft-beat", daemon=True)
+    beating.start()
+    try:
+        yield True
+    finally:
+        ended.set()
+        beating.join()
+    agreed(True)  # not after an error: the others must not go on
 
 
 def own(batch: Tensor) -> Tensor:

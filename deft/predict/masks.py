@@ -12,16 +12,18 @@ from PIL import Image
 from deft.artifacts import HASHES, OutFolder, damages, file_stem, mask_png, read_json
 from deft.artifacts.record import run_record
 from deft.contracts import InputError, LabelMap
+from deft.data.files import ImageFiles
 from deft.data.images import Scaled, read_scaled
 from deft.data.layouts.entries import Entry, image_of
 from deft.data.scaling import MAX_SIDE, resized_mask, shrunk
 from deft.engine.infer import device
 from deft.engine.precision import AUTO, EXACT, choose
+from deft.engine.ray_engine import Call, Ray
 from deft.engine.stream import device_lock
 from deft.guards.opening import exists
 from deft.pipeline import Pipeline
-from deft.predict.photographs import for_photographs, photographs, reads, tag_indices, tags_of_files
-from deft.predict.shards import EntryTags, Files, Streamed, digest, stream
+from deft.predict.photographs import Files, Work, for_photographs, photographs, reads, tag_indices, tags_of_files
+from deft.predict.shards import EntryTags, EntryWork, Streamed, digest, stream
 from deft.ranges import RangeError
 from deft.report.overlay import overlay
 from deft.segment.deeplab import SegmentationNetwork, load_network
@@ -89,23 +91,34 @@ def load(
         InputError: there is no finished network.
     """
     path = network_file(run)
-    record = path.parent.parent / "run.json"
-    if inference is None and exists(record):
-        inference = _inference(record.parent)
+    inference = inference or inference_of(path)
     refuse_changed(path)
     network, classes = load_network(path)
-    word = choose(device()) if precision == AUTO else precision
-    if max_side == RECORDED:
-        max_side = recorded_side(record.parent) if exists(record) else MAX_SIDE
-    return Predictor(network.to(device()), classes, inference or Inference(), word, max_side)
+    return Predictor(network.to(device()), classes, inference, settled(precision), reading_side(path, max_side))
 
 
-def _inference(run: Path) -> Inference:
-    """The recorded settings of inference."""
+def settled(precision: str) -> str:
+    """A precision with ``auto`` settled for this machine; the workers of a command take the same one."""
+    return choose(device()) if precision == AUTO else precision
+
+
+def inference_of(network: Path) -> Inference:
+    """The settings of inference recorded in the run of a saved network; the default ones if it lies elsewhere."""
+    run = network.parent.parent
+    if not exists(run / "run.json"):
+        return Inference()
     found = restore(run_record(run, "settings")["settings"].get("inference"))
     if not isinstance(found, Inference):
         raise InputError(f"{run}: expected settings of inference in its run.json; repeat the deft run command")
     return found
+
+
+def reading_side(network: Path, max_side: int | None) -> int | None:
+    """``max_side`` with 0 replaced by that of the run of a saved network; by the default one if it lies elsewhere."""
+    if max_side != RECORDED:
+        return max_side
+    run = network.parent.parent
+    return recorded_side(run) if exists(run / "run.json") else MAX_SIDE
 
 
 def recorded_side(run: Path) -> int | None:
@@ -178,6 +191,7 @@ def predict_folder(
     tags: Path | None = None,
     precision: str = AUTO,
     max_side: int | None = RECORDED,
+    ray: Ray | None = None,
 ) -> int:
     """Write ``masks/`` (palette PNG) and ``overlays/`` (JPEG) for a photograph or a folder of them.
 
@@ -193,6 +207,7 @@ def predict_folder(
         tags: table ``image,labels``; an image it does not name may hold any class.
         precision: as for :func:`load`.
         max_side: as for :func:`load`.
+        ray: a cluster that does the work; it has to see the run and the photographs. None does it here.
 
     Returns:
         The number of photographs.
@@ -201,20 +216,26 @@ def predict_folder(
         InputError: nothing to read, an unreadable photograph (the others are done), or a tag that is no class.
     """
     found = photographs(images)
-    stems = [file_stem(name) for name in found.names]
-    names = [*(f"masks/{stem}.png" for stem in stems), *(f"overlays/{stem}.jpg" for stem in stems)]
+    names = [name for stem in map(file_stem, found.names) for name in (f"masks/{stem}.png", f"overlays/{stem}.jpg")]
     made = OutFolder(out, reads(images, found, tags), names)
+    side = reading_side(network_file(run), max_side)
+    work = Call.of(masks_of, run=run, tags=tags, precision=settled(precision), max_side=side)
+    return for_photographs(found, images, work, made, "predict", side, ray)
+
+
+def masks_of(run: Path, found: ImageFiles, tags: Path | None, precision: str, max_side: int | None) -> Work:
+    """Mask and picture of the photograph of an index in ``found``; for the rest see :func:`predict_folder`."""
     predictor = load(run, precision=precision, max_side=max_side)
     allowed = tags_of_files(tags, found, predictor.classes)
     turn = device_lock()
 
-    def work(index: int, read: Scaled) -> None:
+    def work(index: int, read: Scaled) -> Files:
         with turn:
             labels = predictor.mask_of(read, allowed.get(index))
-        made.write(f"masks/{stems[index]}.png", mask_png(labels.mask))
-        made.write(f"overlays/{stems[index]}.jpg", overlay_jpg(read.pixels, labels))
+        stem = file_stem(found.names[index])
+        return {f"masks/{stem}.png": mask_png(labels.mask), f"overlays/{stem}.jpg": overlay_jpg(read.pixels, labels)}
 
-    return for_photographs(found, work, "predict", predictor.max_side)
+    return work
 
 
 def predict_shards(
@@ -226,11 +247,12 @@ def predict_shards(
     overlays: bool = False,
     precision: str = AUTO,
     max_side: int | None = RECORDED,
+    ray: Ray | None = None,
 ) -> Streamed:
     """Write a shard of masks for each shard of photographs, ``<key>.png`` and, where asked for, ``<key>.jpg``.
 
     No more than a few photographs are in memory at a time, and none becomes a file. Shards that are in ``out`` already
-    are kept. Any number of processes may do the same at a time, on machines that share the folders.
+    are kept.
 
     Args:
         run: as for :func:`load`.
@@ -241,10 +263,38 @@ def predict_shards(
         overlays: write pictures to look at beside the masks.
         precision: as for :func:`load`.
         max_side: as for :func:`load`.
+        ray: a cluster that does the work, a shard at a time; its machines have to see the run, the shards and ``out``.
 
     Raises:
         InputError: nothing to read, or photographs that cannot be used (the others are done).
     """
+    precision = settled(precision)
+    side = reading_side(network_file(run), max_side)
+    made_from = {
+        "network": digest(network_file(run)),
+        "inference": plain(inference_of(network_file(run))),
+        "precision": precision,
+        "max_side": side,
+        "tags": digest(tags),
+        "tags from": tags_from,
+        "overlays": overlays,
+    }
+    work = Call.of(
+        masks_of_entries,
+        run=run,
+        tags=tags,
+        tags_from=tags_from,
+        overlays=overlays,
+        precision=precision,
+        max_side=side,
+    )
+    return stream(shards, out, work, made_from, "predict", tags, ray)
+
+
+def masks_of_entries(
+    run: Path, tags: Path | None, tags_from: str, overlays: bool, precision: str, max_side: int | None
+) -> EntryWork:
+    """Results of one entry of a shard; arguments and errors as for :func:`predict_shards`."""
     predictor = load(run, precision=precision, max_side=max_side)
     known = EntryTags.given(tags, tags_from, predictor.classes)
     turn = device_lock()
@@ -256,16 +306,7 @@ def predict_shards(
         files = {"png": mask_png(labels.mask)}
         return files | {"jpg": overlay_jpg(read.pixels, labels)} if overlays else files
 
-    made_from = {
-        "network": digest(network_file(run)),
-        "inference": plain(predictor.inference),
-        "precision": predictor.precision,
-        "max_side": predictor.max_side,
-        "tags": digest(tags),
-        "tags from": tags_from,
-        "overlays": overlays,
-    }
-    return stream(shards, out, work, made_from, "predict", known.suffix, tags)
+    return EntryWork(work, known.suffix)
 
 
 def overlay_jpg(pixels: NDArray[np.uint8], labels: LabelMap) -> bytes:

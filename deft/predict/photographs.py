@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
+from deft.artifacts import OutFolder
 from deft.contracts import InputError
 from deft.data.faults import Faults, refuse
 from deft.data.files import ImageFiles, image_files, one_image
@@ -16,11 +20,16 @@ from deft.data.images import SUFFIXES, Scaled, read_scaled
 from deft.data.labels import Row, label_matrix, read_label_csv, read_label_json
 from deft.data.places import places_of
 from deft.data.written_names import match
+from deft.engine.ray_engine import Call, Ray
 from deft.engine.shortage import lacking
 from deft.engine.stream import in_order
 from deft.guards.opening import check_regular, exists
 from deft.guards.words import shown
 
+Files = Mapping[str, bytes]
+"""File contents by relative path."""
+Work = Callable[[int, Scaled], Files]
+"""Results of the photograph of an index, as it was read."""
 SHOWN = 20
 """Most photographs that an error message names."""
 
@@ -115,15 +124,24 @@ def tag_indices(tags: Sequence[str], classes: tuple[str, ...]) -> tuple[int, ...
 
 
 def for_photographs(
-    found: ImageFiles, work: Callable[[int, Scaled], None], title: str, max_side: int | None = None
+    found: ImageFiles,
+    images: Path,
+    work: Call,
+    out: OutFolder,
+    title: str,
+    max_side: int | None = None,
+    ray: Ray | None = None,
 ) -> int:
-    """Read photographs and work on them, several at a time.
+    """Read photographs, work on them, several at a time, and write the results.
 
     Args:
         found: as :func:`photographs` gave them.
-        work: of an index and its photograph; stores its result itself.
+        images: where it found them.
+        work: returns a :data:`Work`, given ``found``.
+        out: folder of the results, which this process writes.
         title: beside the progress bar.
         max_side: longer side at which photographs are read; None reads them as they are.
+        ray: a cluster that does the work; None does it in this process.
 
     Returns:
         How many there are.
@@ -131,21 +149,93 @@ def for_photographs(
     Raises:
         InputError: some cannot be read, or need more memory than there is; the others are done.
     """
+    count = len(found.paths)
+    faults: list[tuple[int, str]] = []
 
-    def one(index: int) -> str | None:
+    def store(index: int, files: Files | str) -> None:
+        if isinstance(files, str):
+            faults.append((index, files))
+            return
+        for name, content in files.items():
+            out.write(name, content)
+
+    made: Work = work(found=found)  # here too if others do the work: tags that are no class are told at once
+    with tqdm(total=count, unit="image", desc=title) as bar:
+        if ray is None:
+            for index, files in zip(range(count), _made(found, made, range(count), max_side), strict=True):
+                store(index, files)
+                bar.update()
+        else:
+            call = Call.of(open_photographs, images=images, names=digest_of_names(found), work=work, max_side=max_side)
+            for block in ray.map(call, range(count)):
+                for index, text in block:
+                    store(index, _from_text(text))
+                    bar.update()
+    refuse_left_out([fault for _, fault in sorted(faults)], count)
+    return count
+
+
+def open_photographs(
+    images: Path, names: str, work: Call, max_side: int | None
+) -> Callable[[Sequence[int]], list[tuple[int, Any]]]:
+    """Work on photographs in a worker of a Ray cluster.
+
+    Args:
+        images: a folder of photographs, or one.
+        names: :func:`digest_of_names` of those that the command found.
+        work: as for :func:`for_photographs`.
+        max_side: as for :func:`for_photographs`.
+
+    Returns:
+        A function of indices; for each, it returns the index with the files in base64, or with what is wrong.
+
+    Raises:
+        InputError: this machine finds other photographs, or ``work`` refuses something.
+    """
+    found = photographs(images)
+    if digest_of_names(found) != names:
+        raise InputError(
+            f"{images}: expected the photographs that the command found, found others; put them on storage that every "
+            "machine sees, and change nothing in the folder meanwhile"
+        )
+    made: Work = work(found=found)
+
+    def make(items: Sequence[int]) -> list[tuple[int, Any]]:
+        results = _made(found, made, items, max_side)
+        return [(index, _as_text(files)) for index, files in zip(items, results, strict=True)]
+
+    return make
+
+
+def digest_of_names(found: ImageFiles) -> str:
+    """Digest of the names of photographs, in order."""
+    return hashlib.sha256("\0".join(found.names).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _made(found: ImageFiles, work: Work, indices: Sequence[int], max_side: int | None) -> Iterator[Files | str]:
+    """Results of photographs in order, or why one cannot be used."""
+
+    def one(index: int) -> Files | str:
         try:
             photograph = read_scaled(found.paths[index], max_side)
         except InputError as error:
             return str(error)
-        work(index, photograph)
-        return None
+        return work(index, photograph)
 
-    def too_large(index: int, reason: str) -> str:
+    def too_large(index: int, reason: str) -> Files | str:
         return lacking(shown(found.paths[index]), reason)
 
-    results = in_order(tqdm(range(len(found.paths)), unit="image", desc=title), one, too_large=too_large)
-    refuse_left_out([fault for fault in results if fault is not None], len(found.paths))
-    return len(found.paths)
+    return in_order(indices, one, too_large=too_large)
+
+
+def _as_text(files: Files | str) -> Any:
+    if isinstance(files, str):
+        return files
+    return {name: b64encode(content).decode() for name, content in files.items()}
+
+
+def _from_text(text: Any) -> Files | str:
+    return text if isinstance(text, str) else {name: b64decode(content) for name, content in text.items()}
 
 
 def refuse_left_out(left_out: Sequence[str], count: int) -> None:

@@ -20,17 +20,18 @@ from deft.artifacts import OutFolder, file_stem, read_json, seeds_npz
 from deft.artifacts.record import run_record
 from deft.classify.classifier import load_classifier
 from deft.contracts import InputError, ReadsFiles, Sample, SeedMaps
+from deft.data.files import ImageFiles
 from deft.data.images import Scaled
 from deft.data.labels import multi_hot
 from deft.data.layouts.entries import Entry, image_of
 from deft.data.scaling import MAX_SIDE
-from deft.engine.infer import device
 from deft.engine.method import MethodContext, SeedMethod, learning
-from deft.engine.precision import AUTO, choose
+from deft.engine.precision import AUTO
+from deft.engine.ray_engine import Call, Ray
 from deft.engine.stream import device_lock
-from deft.predict.masks import RECORDED, photograph, recorded_side, refuse_changed
-from deft.predict.photographs import for_photographs, photographs, reads, tag_indices, tags_of_files
-from deft.predict.shards import EntryTags, Files, Streamed, digest, stream
+from deft.predict.masks import RECORDED, photograph, recorded_side, refuse_changed, settled
+from deft.predict.photographs import Files, Work, for_photographs, photographs, reads, tag_indices, tags_of_files
+from deft.predict.shards import EntryTags, EntryWork, Streamed, digest, stream
 from deft.seeds.cam import Cam
 from deft.settings import plain, restore
 
@@ -148,12 +149,15 @@ def load_locator(run: str | Path, precision: str = AUTO, max_side: int | None = 
         made_by=str(read_json(learned)["key"]) if learned.exists() else "",
         side=1,
         seed=0,
-        precision=choose(device()) if precision == AUTO else precision,
+        precision=settled(precision),
     )
     scores = Cam(scales=(1.0,)).prepare(context)
-    if max_side == RECORDED:
-        max_side = recorded_side(run)
-    return Locator(method.prepare(context), scores, classes, getattr(method, "present", PRESENT), max_side)
+    side = _reading_side(run, max_side)
+    return Locator(method.prepare(context), scores, classes, getattr(method, "present", PRESENT), side)
+
+
+def _reading_side(run: Path, max_side: int | None) -> int | None:
+    return recorded_side(run) if max_side == RECORDED else max_side
 
 
 def _method(run: Path) -> tuple[Any, SeedMethod]:
@@ -182,6 +186,7 @@ def locate_folder(
     tags: Path | None = None,
     precision: str = AUTO,
     max_side: int | None = RECORDED,
+    ray: Ray | None = None,
 ) -> int:
     """Write ``NAME.npz`` for a photograph or each in a folder, as :func:`deft.artifacts.load_seeds` reads it.
 
@@ -194,6 +199,7 @@ def locate_folder(
         tags: table ``image,labels``; an image it does not name gets the maps of what the classifier finds.
         precision: as for :func:`load_locator`.
         max_side: as for :func:`load_locator`.
+        ray: a cluster that does the work; it has to see the run and the photographs. None does it here.
 
     Returns:
         The number of photographs.
@@ -202,18 +208,24 @@ def locate_folder(
         InputError: nothing to read, an unreadable photograph (the others are done), or a tag that is no class.
     """
     found = photographs(images)
-    names = [f"{file_stem(name)}.npz" for name in found.names]
-    made = OutFolder(out, reads(images, found, tags), names)
+    made = OutFolder(out, reads(images, found, tags), (f"{file_stem(name)}.npz" for name in found.names))
+    side = _reading_side(run, max_side)
+    work = Call.of(seeds_of, run=run, tags=tags, precision=settled(precision), max_side=side)
+    return for_photographs(found, images, work, made, "seeds", side, ray)
+
+
+def seeds_of(run: Path, found: ImageFiles, tags: Path | None, precision: str, max_side: int | None) -> Work:
+    """Seeds of the photograph of an index in ``found``; for the rest see :func:`locate_folder`."""
     locator = load_locator(run, precision, max_side)
     known = tags_of_files(tags, found, locator.classes)
     turn = device_lock()
 
-    def work(index: int, read: Scaled) -> None:
+    def work(index: int, read: Scaled) -> Files:
         with turn:
             seeds = locator.seeds_of(read, known.get(index))
-        made.write(names[index], seeds_npz(seeds))
+        return {f"{file_stem(found.names[index])}.npz": seeds_npz(seeds)}
 
-    return for_photographs(found, work, "seeds", locator.max_side)
+    return work
 
 
 def locate_shards(
@@ -224,6 +236,7 @@ def locate_shards(
     tags_from: str = "",
     precision: str = AUTO,
     max_side: int | None = RECORDED,
+    ray: Ray | None = None,
 ) -> Streamed:
     """Write a shard of seeds, ``<key>.npz``, for each shard of photographs.
 
@@ -237,13 +250,31 @@ def locate_shards(
         tags_from: suffix of the member that holds each image's tags, ``json`` for one; instead of ``tags``.
         precision: as for :func:`load_locator`.
         max_side: as for :func:`load_locator`.
+        ray: a cluster that does the work, a shard at a time; its machines have to see the run, the shards and ``out``.
 
     Raises:
         InputError: nothing to read, or photographs that cannot be used (the others are done).
     """
-    precision = choose(device()) if precision == AUTO else precision
-    locator = load_locator(run, precision, max_side)
+    precision = settled(precision)
+    side = _reading_side(run, max_side)
     record, method = _method(run)
+    files = {name: run / name / "model.safetensors" for name in _WEIGHTS}
+    made_from = {
+        **{name: digest(path) for name, path in files.items() if name == "classifier" or learning(method) is not None},
+        "head": record["settings"]["classifier"]["head"],
+        "seeds": plain(method),
+        "precision": precision,
+        "max_side": side,
+        "tags": digest(tags),
+        "tags from": tags_from,
+    }
+    work = Call.of(seeds_of_entries, run=run, tags=tags, tags_from=tags_from, precision=precision, max_side=side)
+    return stream(shards, out, work, made_from, "seeds", tags, ray)
+
+
+def seeds_of_entries(run: Path, tags: Path | None, tags_from: str, precision: str, max_side: int | None) -> EntryWork:
+    """Seeds of one entry of a shard; arguments and errors as for :func:`locate_shards`."""
+    locator = load_locator(run, precision, max_side)
     known = EntryTags.given(tags, tags_from, locator.classes)
     turn = device_lock()
 
@@ -253,17 +284,7 @@ def locate_shards(
             seeds = locator.seeds_of(read, present)
         return {"npz": seeds_npz(seeds)}
 
-    files = {name: run / name / "model.safetensors" for name in _WEIGHTS}
-    made_from = {
-        **{name: digest(path) for name, path in files.items() if name == "classifier" or learning(method) is not None},
-        "head": record["settings"]["classifier"]["head"],
-        "seeds": plain(method),
-        "precision": precision,
-        "max_side": locator.max_side,
-        "tags": digest(tags),
-        "tags from": tags_from,
-    }
-    return stream(shards, out, work, made_from, "seeds", known.suffix, tags)
+    return EntryWork(work, known.suffix)
 
 
 def _no_seeds(index: int) -> SeedMaps:

@@ -1,15 +1,13 @@
-"""Shards to shards: one shard of results for each shard of photographs, by any number of processes on one folder.
+"""Shards to shards: one shard of results for each shard of photographs, in this process or on a Ray cluster.
 
 A result has the name of its shard and is written whole, so that a killed process leaves finished results and no partial
-ones. :mod:`deft.engine.claims` decides which process makes which; entries of a shard keep their order, and equal inputs
-give equal bytes.
+ones. Entries of a shard keep their order, and equal inputs give equal bytes.
 
 The folder of results::
 
     NAME.tar              results of the shard NAME.tar
     NAME.tar.left-out     its photographs that could not be used, one per line, if there are any
     made-from.json        the network and settings of all of them: a command with others is refused
-    work/                 claims of the processes at work
 """
 
 from __future__ import annotations
@@ -17,8 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,20 +26,27 @@ from deft.artifacts import atomic_write, read_json, write_json
 from deft.contracts import InputError
 from deft.data.layouts.entries import Entry, is_image, tags_of
 from deft.data.layouts.shards import read_shard, shard_paths, writing
-from deft.engine.claims import POLL, Claims
+from deft.engine.ray_engine import Call, Ray
 from deft.engine.shortage import lacking
 from deft.engine.stream import in_order
-from deft.engine.worklist import MOST_BUCKETS, WorkList
 from deft.guards.opening import exists, open_regular
 from deft.guards.output import check_out, make_folder, refuse_links
 from deft.guards.words import shown
-from deft.predict.photographs import SHOWN, tags_of_keys
-from deft.settings import key_of, refuse_other
+from deft.predict.photographs import SHOWN, Files, tags_of_keys
+from deft.settings import refuse_other
 
 RECORD = "made-from.json"
 LEFT_OUT = ".left-out"
-Files = Mapping[str, bytes]
-"""File contents by suffix."""
+
+
+@dataclass(frozen=True)
+class EntryWork:
+    """The function of an entry of a shard."""
+
+    make: Callable[[Entry], Files]
+    """Results by suffix; called from several threads; an InputError leaves the entry out."""
+    suffix: str = ""
+    """Suffix of members that it reads beside images."""
 
 
 @dataclass(frozen=True)
@@ -50,21 +54,17 @@ class Streamed:
     """Result of a command on shards."""
 
     images: int
-    """Photographs done by this process."""
+    """Photographs done by this command."""
     shards: int
-    """Shards finished by this process."""
+    """Shards finished by this command."""
     all_shards: int
-    """All shards; each is finished, by this process, another one, or an earlier command."""
+    """All shards; each is finished, by this command or an earlier one."""
 
 
-@dataclass(frozen=True)
-class ShardList(WorkList):
-    """A work list with one bucket per shard."""
-
-    @property
-    def buckets(self) -> int:
-        """About one bucket per shard."""
-        return max(1, min(MOST_BUCKETS, len(self.paths)))
+Done = tuple[int, int, str]
+"""A shard's index, its number of photographs, and why it cannot be used; empty if it can."""
+MakeShards = Callable[[Sequence[int]], list[Done]]
+"""Makes the results of shards, given by their index."""
 
 
 @dataclass(frozen=True)
@@ -106,50 +106,88 @@ class EntryTags:
 def stream(
     spec: str,
     out: Path,
-    work: Callable[[Entry], Files],
+    work: Call,
     made_from: Mapping[str, Any],
     title: str,
-    suffix: str = "",
     tags: Path | None = None,
+    ray: Ray | None = None,
 ) -> Streamed:
     """Make the results of all shards that have none yet; returns when all exist.
 
     Args:
         spec: ``shards:PATTERN``.
         out: folder of the results.
-        work: an entry's results, called from several threads; an InputError leaves the entry out.
+        work: returns an :class:`EntryWork`.
         made_from: all that the results depend on beside the shards.
         title: beside the progress bar.
-        suffix: of members that ``work`` reads beside images.
         tags: a table that ``work`` reads, which results must stay apart from.
+        ray: a cluster that does the work; its machines write the results. None does it in this process.
 
     Raises:
         InputError: nothing to read, results in ``out`` were made from something else, or some shards or photographs
             could not be used (all others are done).
     """
     shards = shard_paths(spec)
-    check_out(out, shards if tags is None else [*shards, tags])
-    _agree(out, made_from)
-    results = [out / shard.name for shard in shards]
-    todo = ShardList(out / "work", results, key_of("shards", made_from))
-    images = made = 0
-    broken: dict[int, str] = {}
-    with Claims(todo) as claims, tqdm(unit="image", desc=title, mininterval=1.0) as bar:
-        while not claims.over():
-            bar.set_postfix_str(f"{len(shards) - claims.total + claims.made} of {len(shards)} shards", refresh=False)
-            index = claims.take()
-            if index is None:
-                time.sleep(POLL)
-                continue
-            try:
-                images += _make(shards[index], results[index], work, suffix, bar)
-                made += 1
-            except InputError as error:
-                broken[index] = str(error)
-            claims.finish(index)
-    todo.clear()
-    _refuse_left_out(results, list(broken.values()))
+    call = Call.of(open_shards, spec=spec, out=out, work=work)
+    with tqdm(unit="image", desc=title, mininterval=1.0) as bar:
+        make: MakeShards = call(progress=bar.update)  # here too if a cluster does the work: faults are told at once
+        check_out(out, shards if tags is None else [*shards, tags])
+        _agree(out, made_from)
+        results = [out / shard.name for shard in shards]
+        there = set(os.listdir(out))
+        missing = [index for index, result in enumerate(results) if result.name not in there]
+        images = made = 0
+        broken: dict[int, str] = {}
+        for index, count, fault in _here(make, missing) if ray is None else _there(ray, call, missing, bar):
+            if fault:
+                broken[index] = fault
+            else:
+                images, made = images + count, made + 1
+            bar.set_postfix_str(f"{len(shards) - len(missing) + made} of {len(shards)} shards", refresh=False)
+    _refuse_left_out(results, [broken[index] for index in sorted(broken)])
     return Streamed(images, made, len(shards))
+
+
+def _here(make: MakeShards, missing: Sequence[int]) -> Iterator[Done]:
+    """Make shards in this process, one after the other."""
+    for index in missing:
+        yield from make([index])
+
+
+def _there(ray: Ray, call: Call, missing: Sequence[int], bar: tqdm) -> Iterator[Done]:
+    """Make shards on a cluster, in any order; the bar moves with each."""
+    for block in ray.map(call, missing, most=1):
+        for index, count, fault in block:
+            bar.update(count)
+            yield index, count, fault
+
+
+def open_shards(spec: str, out: Path, work: Call, progress: Callable[[], object] | None = None) -> MakeShards:
+    """The function that makes the results of some shards, given by their index.
+
+    Args:
+        spec: ``shards:PATTERN``.
+        out: folder of the results.
+        work: returns an :class:`EntryWork`.
+        progress: called after each photograph.
+
+    Raises:
+        InputError: nothing to read, or ``work`` refuses something.
+    """
+    shards = shard_paths(spec)
+    entries: EntryWork = work()
+
+    def one(index: int) -> Done:
+        try:
+            return index, _make(shards[index], out / shards[index].name, entries, progress or _nothing), ""
+        except InputError as error:
+            return index, 0, str(error)
+
+    return lambda indices: [one(index) for index in indices]
+
+
+def _nothing() -> None:
+    pass
 
 
 def digest(path: Path | None) -> str:
@@ -179,12 +217,12 @@ def _agree(out: Path, made_from: Mapping[str, Any]) -> None:
     refuse_other(f"--out {shown(out)} holds results", read_json(record), json.loads(json.dumps(made_from)))
 
 
-def _make(shard: Path, result: Path, work: Callable[[Entry], Files], suffix: str, bar: tqdm) -> int:
+def _make(shard: Path, result: Path, work: EntryWork, progress: Callable[[], object]) -> int:
     """Results of one shard; returns how many photographs are in it."""
 
     def one(entry: Entry) -> tuple[str, Files | str]:
         try:
-            return entry.key, work(entry)
+            return entry.key, work.make(entry)
         except InputError as error:
             return entry.key, " ".join(str(error).splitlines())
 
@@ -193,7 +231,7 @@ def _make(shard: Path, result: Path, work: Callable[[Entry], Files], suffix: str
 
     count, left_out = 0, []
     note = result.with_name(result.name + LEFT_OUT)
-    entries = read_shard(shard, lambda name: is_image(name) or name == suffix)
+    entries = read_shard(shard, lambda name: is_image(name) or name == work.suffix)
     with writing(result) as add:
         for key, found in in_order(entries, one, too_large=too_large):
             if isinstance(found, str):
@@ -201,7 +239,7 @@ def _make(shard: Path, result: Path, work: Callable[[Entry], Files], suffix: str
             else:
                 add(key, found)
                 count += 1
-            bar.update()
+            progress()
         if left_out and not count:
             raise InputError(f"{shard}: none of {len(left_out)} photographs can be used; {left_out[0].strip()}")
         if left_out:  # before the result has its name: a result without its note would be taken for whole

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from importlib.metadata import EntryPoint, distributions
@@ -23,7 +23,8 @@ from typing import Any, cast
 from deft.contracts import InputError
 from deft.extend.files import code_digest, load_users_file
 from deft.pipeline import Pipeline
-from deft.recipes import RECIPES
+from deft.recipes import RECIPES, published
+from deft.settings import assign
 
 GROUP = "deft.recipes"
 
@@ -90,6 +91,21 @@ def find_recipe(name: str) -> tuple[str, Pipeline]:
     if not isinstance(made, Pipeline):
         raise InputError(f"{name}: expected recipe() to return a deft.Pipeline, got {type(made).__name__}")
     return f"{Path(name).stem} ({code_digest(Path(name))})" if name.endswith(".py") else name, made
+
+
+def chosen(recipe: str, paper: bool, settings: Sequence[str]) -> tuple[str, Pipeline]:
+    """The name and the pipeline of a ``deft run`` command.
+
+    Args:
+        recipe: as for :func:`find_recipe`.
+        paper: take the published thresholds.
+        settings: assignments, ``field=value``.
+
+    Raises:
+        InputError: there is no such recipe or field, or a value does not fit.
+    """
+    name, pipeline = find_recipe(recipe)
+    return name, assign(published(pipeline) if paper else pipeline, list(settings))
 
 
 def recipe_function(name: str) -> Function:

@@ -27,6 +27,7 @@ from deft.engine import ranks, threads
 from deft.engine.infer import device
 from deft.engine.plan import Watch
 from deft.engine.precision import AUTO, choose
+from deft.engine.share import HERE, Engine
 from deft.evaluate.page import write_report
 from deft.evaluate.scores import evaluate
 from deft.guards.output import check_out
@@ -42,7 +43,14 @@ _REMARKS = 10
 """Most remarks on the data that a run shows."""
 
 
-def run(pipeline: Pipeline, data: str | Splits, out: Path | str, reuse: Sequence[Path] = (), name: str = "") -> Path:
+def run(
+    pipeline: Pipeline,
+    data: str | Splits,
+    out: Path | str,
+    reuse: Sequence[Path] = (),
+    name: str = "",
+    engine: Engine = HERE,
+) -> Path:
     """Run all stages, or resume where an earlier run in ``out`` stopped.
 
     Args:
@@ -51,6 +59,7 @@ def run(pipeline: Pipeline, data: str | Splits, out: Path | str, reuse: Sequence
         out: the run folder.
         reuse: other run folders; their stages of equal settings and inputs are copied, not made again.
         name: of the recipe, for the record and the page.
+        engine: makes the files of images, :class:`deft.runner.on_ray.OnRay` on a cluster.
 
     Returns:
         The report, ``out/report.html``.
@@ -58,7 +67,7 @@ def run(pipeline: Pipeline, data: str | Splits, out: Path | str, reuse: Sequence
     Raises:
         InputError: the data or the folder cannot be used; nothing has been trained then.
     """
-    with working(pipeline, data, out, reuse, name) as work:
+    with working(pipeline, data, out, reuse, name, engine=engine) as work:
         return write_report(work) if ranks.first() else work.out.path / "report.html"
 
 
@@ -70,6 +79,7 @@ def working(
     reuse: Sequence[Path] = (),
     name: str = "",
     watch: Watch | None = None,
+    engine: Engine = HERE,
 ) -> Iterator[Run]:
     """A run with every stage made and scored; its folder is held until the block ends.
 
@@ -90,7 +100,7 @@ def working(
     folder, contents = _open(out, pipeline, data, splits, name, choice.number)
     try:
         with threads.computing(choice):
-            work = Run(pipeline, splits, folder, reuse, watch, contents=contents)
+            work = Run(pipeline, splits, folder, reuse, watch, contents=contents, engine=engine)
             make_all(work)
             if ranks.first():
                 evaluate(work)
@@ -208,7 +218,14 @@ def reopen(folder: Path, data: str | None = None) -> Run:
         InputError: the folder holds no run, or one whose settings come from a file of yours, or the data cannot
             be used.
     """
-    pipeline, splits, record = read_record(folder, data)
+    record = run_record(folder)
+    # Runs of versions without a bound have read photographs as they are.
+    settings = record["settings"]
+    earlier = {"max_side": None} if "backbone" in settings else {}
+    pipeline = restore({**earlier, **settings})
+    if not isinstance(pipeline, Pipeline):
+        raise InputError(f"{folder}: expected a pipeline in its run.json; it was written by another program")
+    splits = open_data_of(folder, record, data)
     given = record.get("given")
     weights = given.get("weights", pipeline.weights) if isinstance(given, dict) else pipeline.weights
     pipeline = replace(pipeline, weights=str(weights))
@@ -217,30 +234,24 @@ def reopen(folder: Path, data: str | None = None) -> Run:
     return Run(pipeline, splits, RunFolder(folder, record))
 
 
-def read_record(folder: Path, data: str | None = None) -> tuple[Pipeline, Splits, dict[str, Any]]:
-    """The pipeline and the data of a run folder, and its record as it is; nothing is locked or written.
+def open_data_of(folder: Path, record: Mapping[str, Any], data: str | None = None) -> Splits:
+    """Open the data of a run; nothing is locked or written.
 
     Args:
         folder: of the run, or of one of its rounds.
+        record: its record.
         data: as for :func:`reopen`.
 
     Raises:
-        InputError: as for :func:`reopen`; also if the data has other classes or another number of images.
+        InputError: as for :func:`data_of`; also if the data has other classes or another number of images.
     """
-    record = run_record(folder)
     given = data_of(folder, record, data)
-    # Runs of versions without a bound have read photographs as they are.
-    settings = record["settings"]
-    earlier = {"max_side": None} if "backbone" in settings else {}
-    pipeline = restore({**earlier, **settings})
-    if not isinstance(pipeline, Pipeline):
-        raise InputError(f"{folder}: expected a pipeline in its run.json; it was written by another program")
     splits = open_data(given)
     expected, here = record["data"], _size_of(splits)
     different = [f"{name} {expected[name]}, got {here[name]}" for name in here if here[name] != expected[name]]
     if different:
         raise InputError(f"{given}: expected the data of the run, with {'; '.join(different)}; name it with --data")
-    return pipeline, splits, record
+    return splits
 
 
 def data_of(folder: Path, record: Mapping[str, Any], data: str | None = None) -> str:

@@ -31,15 +31,14 @@ from deft.contracts import (
     SeedMaps,
     Splits,
 )
-from deft.engine import ranks
-from deft.engine.infer import device, for_each
+from deft.engine.infer import device
 from deft.engine.layout import channels_last
 from deft.engine.method import Labels, MethodContext, confident_indices, learn, make_labels, settled
 from deft.engine.optimise import Adam
 from deft.engine.plan import Plan
 from deft.engine.precision import EXACT
 from deft.engine.reading import Examples
-from deft.engine.worklist import WorkList
+from deft.engine.share import Share
 from deft.ranges import Factor, Multiple, MultipleRange, Multiples, PartialShare, check_ranges
 from deft.seedmaps import STRIDE, grid
 from deft.seeds.amn_network import AmnNetwork
@@ -150,12 +149,8 @@ class Amn:
         def localise(index: int, sample: Sample) -> None:
             save_seeds(maps[index], base(sample), context.made_by)
 
-        todo = WorkList(context.folder / "claims-maps", maps, context.made_by)
-        for_each(context.data, todo, localise, title="first maps")
-        ranks.barrier()  # thresholds are chosen from all maps
-        masks = make_labels(context, self.labels, _stored(context))  # all processes synchronise here
-        if ranks.first():
-            todo.clear()
+        context.engine.make(Share("first maps", context.data, context.folder, maps, localise))
+        masks = make_labels(context, self.labels, _stored(context))
         useful = confident_indices(masks, "lower seeds.labels.fg")
         return context.crops(masks, useful, crop=self.crop, scale=self.scale, flip=self.flip, centred=True)
 

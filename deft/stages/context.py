@@ -22,6 +22,7 @@ from deft.engine import ranks
 from deft.engine.layout import channels_last
 from deft.engine.method import NO_CLASSIFIER, MethodContext
 from deft.engine.plan import Watch
+from deft.engine.share import HERE, Engine
 from deft.pipeline import Pipeline
 from deft.settings import key_of
 from deft.thresholds import Cuts, MapStatistics, choose, choose_refined, kept_statistics, read_tuned, stored_statistics
@@ -39,12 +40,15 @@ class Run:
         watch: Watch | None = None,
         home: Path | None = None,
         contents: Contents | None = None,
+        engine: Engine = HERE,
     ) -> None:
         self.pipeline, self.splits, self.out = pipeline, data, out
         self.reuse = tuple(path for other in reuse for path in (other, *sorted(other.glob("round-*"))))
         self.home = home or out.path
         """Folder that contains the run folders of earlier rounds."""
         self.watch = watch
+        self.engine = engine
+        """Makes the files of images."""
         # Every stage reads its images here, and none of them larger than the pipeline allows.
         self.train = working_size(data.train, pipeline.max_side)
         self.val = None if data.val is None else working_size(data.val, pipeline.max_side)
@@ -188,6 +192,7 @@ class Run:
             side=self.side,
             seed=p.seed,
             precision=p.precision,
+            engine=self.engine,
         )
 
     def _untrained(self) -> Backbone:

@@ -30,10 +30,11 @@ from deft.engine.infer import for_each
 from deft.engine.method import MethodContext, Refiner, SeedMethod, learning
 from deft.engine.plan import Plan, Watch
 from deft.engine.reading import Examples
+from deft.pipeline import Pipeline
 from deft.segment.deeplab import SegmentationNetwork, save_network
 from deft.settings import key_of, plain
 from deft.stages.context import Run
-from deft.stages.shares import Locate, Share, locating, masking, predicting, refining, take_part
+from deft.stages.shares import Locate, locating, masking, predicting, refining
 
 Classified = NewType("Classified", Stage)
 """A trained classifier, or the initial weights in a pipeline without one."""
@@ -44,9 +45,6 @@ Masks = NewType("Masks", Stage)
 Segmented = NewType("Segmented", Stage)
 """A trained segmentation network."""
 
-
-SHARED = ("seeds", HELD_OUT_SEEDS, "refined", "masks", "predictions")
-"""Stages that map a function over images, in the order of a run: any process can take part in them."""
 
 Function = TypeVar("Function", covariant=True)
 
@@ -119,7 +117,7 @@ def find_seeds(run: Run, classifier: Classified) -> Maps:
         locate = None if learned is None else _trained(run, method, learned)
         with run.making(stage):
             locate = locate or method.prepare(run.context(stage))
-            take_part([locating(run, stage, locate, "train")])
+            run.engine.make(locating(run, stage, locate, "train"))
     if run.val is not None:
         held_out = run.stage(HELD_OUT_SEEDS, method, made_from, run.val_key, _files_key(run, run.val))
         if not ranks.agreed(held_out.done):
@@ -127,7 +125,7 @@ def find_seeds(run: Run, classifier: Classified) -> Maps:
                 locate = _trained(run, method, learned)
             with run.making(held_out):
                 locate = locate or method.prepare(run.context(held_out))
-                take_part([locating(run, held_out, locate, "val")])
+                run.engine.make(locating(run, held_out, locate, "val"))
     return Maps(stage)
 
 
@@ -160,7 +158,7 @@ def refine(run: Run, seeds: Maps) -> Maps:
     stored = stored_seeds(run.files("seeds", run.train, ".npz", "train"))
     refined = None if learned is None else _trained(run, method, learned, stored)
     with run.making(stage):
-        take_part(refining(run, stage, refined or method.prepare(run.context(stage, stored))))
+        run.engine.make(refining(run, stage, refined or method.prepare(run.context(stage, stored))))
     return Maps(stage)
 
 
@@ -173,7 +171,7 @@ def make_masks(run: Run, maps: Maps) -> Masks:
     stage = run.stage("masks", run.mask_threshold, maps.key)
     if not ranks.agreed(stage.done):
         with run.making(stage):
-            take_part([masking(run, stage)])
+            run.engine.make(masking(run, stage))
     return Masks(stage)
 
 
@@ -210,7 +208,7 @@ def predict(run: Run, network: Segmented) -> Stage:
     stage = run.stage("predictions", run.pipeline.inference, network.key, run.val_key)
     if not ranks.agreed(stage.done):
         with run.making(stage):
-            take_part([predicting(run, stage, run.parts()[-1][0])])
+            run.engine.make(predicting(run, stage, run.parts()[-1][0]))
     return stage
 
 
@@ -223,45 +221,26 @@ def predict_some(run: Run, part: str, indices: Iterable[int]) -> None:
         for_each(share.data, missing, share.work, title=share.title)
 
 
-def shares_of(run: Run, stage: Stage) -> list[Share]:
-    """The shares of a stage that another process has begun, prepared here from what is stored.
-
-    Args:
-        run: its folder, held by the other process.
-        stage: one of :data:`SHARED`.
-    """
-    pipeline = run.pipeline
-    if stage.name in ("seeds", HELD_OUT_SEEDS):
-        context = run.context(_learned_folder(run, "localiser", pipeline.seeds) or stage)
-        part = "val" if stage.name == HELD_OUT_SEEDS else "train"
-        return [locating(run, stage, pipeline.seeds.prepare(context), part)]
-    if stage.name == "refined" and pipeline.refine is not None:
-        stored = stored_seeds(run.files("seeds", run.train, ".npz", "train"))
-        context = run.context(_learned_folder(run, "refine", pipeline.refine) or stage, stored)
-        return refining(run, stage, pipeline.refine.prepare(context))
-    if stage.name == "masks":
-        return [masking(run, stage)]
-    if stage.name == "predictions":
-        return [predicting(run, stage, run.parts()[-1][0])]
-    raise ValueError(f"expected a stage of {', '.join(SHARED)}, got {stage.name!r}")
-
-
 def _previous_round(run: Run, classifier: Classifier, augment: SampleAugmentation) -> tuple[Masks, list[Path]]:
     """Run the previous round up to its pseudo-masks, in a run folder of its own; returns the masks and their paths."""
     number = augment.rounds - 1
-    before = replace(classifier, augment=augment.earlier)
+    pipeline = round_before(run.pipeline, classifier, augment)
     record = read_json(run.out.path / "run.json")
-    settings = {**record["settings"], "classifier": plain(before), "segment": None}
+    settings = {**record["settings"], "classifier": plain(pipeline.classifier), "segment": None}
     record.pop("thresholds", None)
     record |= {"recipe": f"{record['recipe']}, round {number}".lstrip(", "), "settings": settings}
     folder = RunFolder(run.home / f"round-{number}", record, own=ranks.first())
     try:
-        pipeline = replace(run.pipeline, classifier=before, segment=None)
-        earlier = Run(pipeline, run.splits, folder, run.reuse, home=run.home, contents=run.contents)
+        earlier = Run(pipeline, run.splits, folder, run.reuse, home=run.home, contents=run.contents, engine=run.engine)
         masks = make_masks(earlier, refine(earlier, find_seeds(earlier, train_classifier(earlier))))
         return masks, earlier.files("masks", earlier.train, ".png")
     finally:
         folder.close()
+
+
+def round_before(pipeline: Pipeline, classifier: Classifier, augment: SampleAugmentation) -> Pipeline:
+    """The pipeline of the round before: it ends with pseudo-masks."""
+    return replace(pipeline, classifier=replace(classifier, augment=augment.earlier), segment=None)
 
 
 def _learned(run: Run, name: str, method: SeedMethod | Refiner, made_from: str) -> Stage | None:
@@ -278,11 +257,6 @@ def _trained(
         return method.prepare(run.context(stage, seeds))
     with run.making(stage):
         return method.prepare(run.context(stage, seeds))
-
-
-def _learned_folder(run: Run, name: str, method: SeedMethod | Refiner) -> Stage | None:
-    """The finished stage in which a method has trained; None for one that trains nothing."""
-    return None if learning(method) is None else run.stored(name)
 
 
 def _train(

@@ -1,22 +1,19 @@
 """Stages that map a function over images: seeds, refined maps, pseudo-masks, predictions.
 
-Each has one or two *shares*: the images of a split, one file per image, and the function that makes it. Any process
-that can open the run folder can take part in a share, whether it belongs to the run (:mod:`deft.engine.ranks`) or helps
-it (:mod:`deft.runner.join`).
+Each has one share (:class:`deft.engine.share.Share`): the images of a split, one file per image, and the function that
+makes it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
 
 from deft.artifacts import Stage, load_seeds, save_mask, save_seeds
-from deft.contracts import Dataset, LabelMap, Sample, SeedMaps
+from deft.contracts import LabelMap, Sample, SeedMaps
 from deft.data.examples import without_truth
-from deft.engine import ranks
-from deft.engine.infer import device, for_each
-from deft.engine.worklist import WorkList
+from deft.engine.infer import device
+from deft.engine.share import Share
 from deft.seedmaps import full_mask
 from deft.segment.deeplab import load_network
 from deft.stages.context import Run
@@ -26,48 +23,6 @@ Locate = Callable[[Sample], SeedMaps | None]
 """Function of an image with tags that returns its seeds; None if there are none."""
 Refine = Callable[[Sample, SeedMaps], SeedMaps]
 """Function of an image and its seeds that returns refined maps."""
-
-
-@dataclass(frozen=True)
-class Share:
-    """The images of one split and the function that makes a file of each."""
-
-    title: str
-    """Progress-bar label."""
-    data: Dataset
-    paths: list[Path]
-    """One file per image; existing ones are kept."""
-    work: Callable[[int, Sample], None]
-    """Makes the file of an image."""
-    claims: Path
-    """Folder in which processes record what they have claimed."""
-    on_device: bool = True
-    """False if the work does not use a GPU."""
-    read: bool = True
-    """False if the work does not need the pixels."""
-
-    def take_part(self, begin: bool = True) -> int:
-        """Make files that no other process has claimed; returns, when all are made, how many this process made.
-
-        Args:
-            begin: False helps with a share that another process has begun.
-        """
-        todo = self.todo(begin)
-        return for_each(self.data, todo, self.work, title=self.title, on_device=self.on_device, read=self.read)
-
-    def todo(self, begin: bool = True) -> WorkList:
-        """Work list of the images whose file is missing."""
-        return WorkList(self.claims, self.paths, begin=begin)
-
-
-def take_part(shares: Sequence[Share]) -> None:
-    """Make the files of some shares, together with all processes that take part; every process of a run calls this."""
-    for each in shares:
-        each.take_part()
-    ranks.barrier()
-    if ranks.first():
-        for each in shares:
-            each.todo().clear()
 
 
 def locating(run: Run, stage: Stage, locate: Locate, part: str) -> Share:
@@ -82,10 +37,10 @@ def locating(run: Run, stage: Stage, locate: Locate, part: str) -> Share:
             found = check_maps(found, sample, run.pipeline.seeds)
             save_seeds(paths[index], replace(found, photograph=sample.photograph), stage.key)
 
-    return Share(f"seeds ({part})", without_truth(data), paths, work, _claims(stage, part))
+    return Share(f"seeds ({part})", without_truth(data), stage.folder, paths, work)
 
 
-def refining(run: Run, stage: Stage, refine: Refine) -> list[Share]:
+def refining(run: Run, stage: Stage, refine: Refine) -> Share:
     """Refined maps of the training images."""
     check_prepared(refine, 2, run.pipeline.refine)
     inputs, paths = run.files("seeds", run.train, ".npz", "train"), run.files("refined", run.train, ".npz")
@@ -94,7 +49,7 @@ def refining(run: Run, stage: Stage, refine: Refine) -> list[Share]:
         found = check_maps(refine(sample, load_seeds(inputs[index])), sample, run.pipeline.refine)
         save_seeds(paths[index], replace(found, photograph=sample.photograph), stage.key)
 
-    return [Share("refined maps", without_truth(run.train), paths, work, _claims(stage))]
+    return Share("refined maps", without_truth(run.train), stage.folder, paths, work)
 
 
 def masking(run: Run, stage: Stage) -> Share:
@@ -105,7 +60,7 @@ def masking(run: Run, stage: Stage) -> Share:
     def work(index: int, sample: Sample) -> None:
         save_mask(paths[index], full_mask(load_seeds(inputs[index]), cut), stage.key)
 
-    return Share("pseudo-masks", run.train, paths, work, _claims(stage), on_device=False, read=False)
+    return Share("pseudo-masks", run.train, stage.folder, paths, work, on_device=False, read=False)
 
 
 def predicting(run: Run, stage: Stage, part: str) -> Share:
@@ -121,8 +76,4 @@ def predicting(run: Run, stage: Stage, part: str) -> Share:
         )
         save_mask(paths[index], found.mask, stage.key)
 
-    return Share(f"predictions ({part})", without_truth(data), paths, work, _claims(stage, part))
-
-
-def _claims(stage: Stage, part: str = "all") -> Path:
-    return stage.folder / f"claims-{part}"
+    return Share(f"predictions ({part})", without_truth(data), stage.folder, paths, work)

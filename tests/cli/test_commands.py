@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from PIL import Image
 from deft.artifacts import write_json
 from deft.cli.main import main
 from deft.data.importers.pascal_context import ImportedContexts
+from deft.engine.share import HERE
 from deft.predict.shards import Streamed
 from deft.recipes import RECIPES, cam, irn_deft, published
 from deft.settings import assign, fields_of
@@ -69,7 +70,7 @@ def test_run_hands_on_recipe_data_folders_and_name(call: Call, instead: Instead)
     run = instead("deft.runner.run.run", Path("runs/x/report.html"))
     words = ("--data", "demo:", "--out", "runs/x", "--reuse", "runs/y", "--reuse", "runs/z")
     assert call("run", "cam", *words) == (0, "report: runs/x/report.html\n", "")
-    assert run.given == [(cam(), "demo:", Path("runs/x"), [Path("runs/y"), Path("runs/z")], "cam")]
+    assert run.given == [(cam(), "demo:", Path("runs/x"), [Path("runs/y"), Path("runs/z")], "cam", HERE)]
 
 
 def test_flags_are_short_for_settings_and_go_last(call: Call, instead: Instead) -> None:
@@ -111,10 +112,39 @@ def test_no_device_is_told(devices: str, call: Call) -> None:
     assert call("run", "cam", "--data", "demo:", "--out", "x", "--devices", devices) == (2, "", told)
 
 
-def test_join_says_how_much_it_made(call: Call, instead: Instead) -> None:
-    join = instead("deft.runner.join.join", 12)
-    assert call("join", "runs/x", "--data", "demo:") == (0, "12 files of runs/x made here; the run is finished\n", "")
-    assert join.given == [(Path("runs/x"), "demo:")]
+@pytest.mark.parametrize("words", [(), ("runs/x",), ("runs/x", "--data", "demo:"), ("--help",)])
+def test_join_names_what_replaces_it(words: tuple[str, ...], call: Call) -> None:
+    code, out, err = call("join", *words)
+    assert (code, out) == (2, "")
+    assert err.startswith("deft: ") and err.count("\n") == 1 and "--engine ray --ray-address auto" in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "cam", "--data", "demo:", "--out", "x"),
+        ("predict", "runs/x", "photos", "--out", "x"),
+        ("seeds", "runs/x", "shards:a.tar", "--out", "x"),
+    ],
+)
+def test_an_address_belongs_to_ray(words: tuple[str, ...], call: Call) -> None:
+    told = "deft: --ray-address head:6379: expected --engine ray with it; add that\n"
+    assert call(*words, "--ray-address", "head:6379") == (2, "", told)
+    assert call(*words, "--engine", "here", "--ray-address", "head:6379") == (2, "", told)
+
+
+def test_on_ray_the_recipe_can_be_made_again_anywhere(
+    call: Call, instead: Instead, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ray", "ray.data", "ray.exceptions", "ray.util", "ray.util.scheduling_strategies"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    run = instead("deft.runner.run.run", Path("report.html"))
+    words = ("--data", "demo:", "--out", "x", "--thresholds", "paper", "--set", "refine.background=0.4", "--seed", "3")
+    assert call("run", "irn_deft", *words, "--engine", "ray", "--ray-address", "head:6379")[0] == 0
+    pipeline, engine = run.given[0][0], run.given[0][5]
+    assert pipeline == assign(published(irn_deft()), ["refine.background=0.4", "seed=3"])
+    assert engine.chosen() == ("irn_deft", pipeline)
+    assert (engine.data, engine.name, engine.ray.address) == ("demo:", "irn_deft", "head:6379")
 
 
 def test_a_study_is_given_seeds_settings_and_rows(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -178,21 +208,21 @@ def test_predict_tells_a_folder_from_shards(precision: str, word: str, call: Cal
     shards = instead("deft.predict.masks.predict_shards", Streamed(images=3, shards=1, all_shards=4))
     said = "5 masks in out/masks, pictures in out/overlays\n"
     assert call("predict", "run", "photos", "--out", "out", "--precision", precision) == (0, said, "")
-    assert folder.given == [(Path("run"), Path("photos"), Path("out"), None, word, 0)]
+    assert folder.given == [(Path("run"), Path("photos"), Path("out"), None, word, 0, None)]
     words = ("--out", "out", "--tags-from", "json", "--overlays", "--precision", precision)
     said = "masks of 4 shards in out; made by this command: 3 masks\n"
     assert call("predict", "run", "shards:p-{0..3}.tar", *words) == (0, said, "")
-    assert shards.given == [(Path("run"), "shards:p-{0..3}.tar", Path("out"), None, "json", True, word, 0)]
+    assert shards.given == [(Path("run"), "shards:p-{0..3}.tar", Path("out"), None, "json", True, word, 0, None)]
 
 
 def test_seeds_tells_a_folder_from_shards(call: Call, instead: Instead) -> None:
     folder = instead("deft.predict.seeds.locate_folder", 5)
     shards = instead("deft.predict.seeds.locate_shards", Streamed(images=3, shards=1, all_shards=4))
     assert call("seeds", "run", "photos", "--out", "out", "--tags", "tags.csv") == (0, "5 seeds in out\n", "")
-    assert folder.given == [(Path("run"), Path("photos"), Path("out"), Path("tags.csv"), "auto", 0)]
+    assert folder.given == [(Path("run"), Path("photos"), Path("out"), Path("tags.csv"), "auto", 0, None)]
     said = "seeds of 4 shards in out; made by this command: 3 images\n"
     assert call("seeds", "run", "shards:p.tar", "--out", "out", "--max-side", "none") == (0, said, "")
-    assert shards.given == [(Path("run"), "shards:p.tar", Path("out"), None, "", "auto", None)]
+    assert shards.given == [(Path("run"), "shards:p.tar", Path("out"), None, "", "auto", None, None)]
 
 
 @pytest.mark.parametrize("verb", ["predict", "seeds"])

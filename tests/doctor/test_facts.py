@@ -16,7 +16,7 @@ from small_machine import FACTS, GB, MACHINE
 def test_extras_are_those_that_are_declared() -> None:
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     declared = {
-        name: {requirement.partition(">")[0] for requirement in requirements}
+        name: {requirement.partition(">")[0].partition("[")[0] for requirement in requirements}
         for name, requirements in project["optional-dependencies"].items()
         if name not in ("dev", "docs")
     }

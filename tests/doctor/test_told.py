@@ -83,7 +83,7 @@ def test_what_a_machine_means_for_a_run(name: str, machine: object, said: str) -
         (replace(FACTS.storage, locks=False), "no file locks: a file lock.held marks a folder in use"),
         (replace(FACTS.storage, links=False), "no hard links: shared stages are copied"),
         (replace(FACTS.storage, replaces=False), "no renaming over files"),
-        (replace(FACTS.storage, exclusive=False), "no exclusive creation: do not use deft join there"),
+        (replace(FACTS.storage, exclusive=False), "no exclusive creation: let no two commands work in one folder"),
         (Storage(Path("runs"), "no"), "nothing can be written there"),
     ],
 )

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,9 +9,7 @@ import torch
 
 from deft.contracts import InputError, Sample
 from deft.data import open_data
-from deft.engine import claims, infer
 from deft.engine.infer import for_each
-from deft.engine.worklist import WorkList
 
 
 class Counted:
@@ -39,10 +36,6 @@ class Counted:
     def let_go(self) -> None:
         with self.lock:
             self.held -= 1
-
-
-def listed(folder: Path, images: int) -> WorkList:
-    return WorkList(folder / "claims", [folder / f"{index}.txt" for index in range(images)])
 
 
 def test_every_image_once_without_gradients_and_threads_are_given_back() -> None:
@@ -116,82 +109,23 @@ def test_work_that_needs_no_pixels_reads_none() -> None:
     assert data.reads == 0
 
 
-@pytest.mark.parametrize("readers", [0, 2])
-def test_a_work_list_is_worked_off(readers: int, tmp_path: Path) -> None:
-    data, todo = Counted(50), listed(tmp_path, 50)
-    todo.paths[7].write_text("old")
-
-    def work(index: int, sample: Sample) -> None:
-        todo.paths[index].write_text(sample.name)
-
-    assert for_each(data, todo, work, title="t", threads=2, readers=readers) == 49
-    assert [path.read_text() for path in todo.paths] == ["old" if index == 7 else f"{index}.png" for index in range(50)]
-    assert for_each(data, todo, work, title="t", threads=2, readers=readers) == 0
-    assert data.reads == 49
-
-
-def test_a_slow_image_at_the_end_of_a_bucket_keeps_nobody_waiting(tmp_path: Path) -> None:
-    data, todo = Counted(40), listed(tmp_path, 40)
-    slow: list[int] = []
+def test_a_slow_image_keeps_no_thread_waiting() -> None:
     others = threading.Event()
+    done: list[int] = []
 
     def work(index: int, sample: Sample) -> None:
-        slow.append(index)
-        if todo.bucket(index) != todo.bucket(slow[0]):
+        if index == 0:
+            assert others.wait(20), "the other thread did not go on"
+        done.append(index)
+        if len(done) == 39:
             others.set()
-        elif index == slow[0]:
-            assert others.wait(20), "the other thread did not go on to another bucket"
-        todo.paths[index].write_text("")
 
-    assert for_each(data, todo, work, title="t", threads=2) == 40
+    assert for_each(Counted(40), range(40), work, title="t", threads=2) == 40
+    assert done[-1] == 0 and sorted(done) == list(range(40))
 
 
-def test_a_fault_lets_go_of_what_was_claimed(tmp_path: Path) -> None:
-    data, todo = Counted(40), listed(tmp_path, 40)
-
-    def work(index: int, sample: Sample) -> None:
-        if index == 11:
-            raise ValueError("broken image")
-        todo.paths[index].write_text("")
-
-    with pytest.raises(ValueError, match="broken image"):
-        for_each(data, todo, work, title="t", threads=2)
-    assert not list(todo.folder.glob("*.claim"))
-    made = sum(path.exists() for path in todo.paths)
-    assert for_each(data, todo, lambda index, _: todo.paths[index].touch(), title="t", threads=2) == 40 - made
-
-
-def test_threads_of_one_process_wait_for_each_others_buckets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims, "POLL", 0.02)
-    monkeypatch.setattr(infer, "POLL", 0.02)
-    data, todo = Counted(60), listed(tmp_path, 60)
-    made: list[int] = []
-    complete = []
-
-    def work(index: int, sample: Sample) -> None:
-        time.sleep(0.001)
-        made.append(index)
-        todo.paths[index].write_text("")
-
-    def take_part() -> None:
-        for_each(data, todo, work, title="t", threads=1)
-        complete.append(all(path.exists() for path in todo.paths))
-
-    workers = [threading.Thread(target=take_part) for _ in range(3)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(60)
-    assert complete == [True] * 3  # nobody left before all was done
-    assert sorted(made) == list(range(60))
-
-
-@pytest.mark.parametrize("listed_ones", [False, True])
-def test_images_that_do_not_fit_together_are_made_one_by_one(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], listed_ones: bool
-) -> None:
+def test_images_that_do_not_fit_together_are_made_one_by_one(capsys: pytest.CaptureFixture[str]) -> None:
     data, lock, at_work, done = Counted(20), threading.Lock(), [0], []
-    todo = listed(tmp_path, 20)
 
     def work(index: int, sample: Sample) -> None:
         with lock:
@@ -203,13 +137,12 @@ def test_images_that_do_not_fit_together_are_made_one_by_one(
                 raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate")
             with lock:
                 done.append(index)
-            todo.paths[index].write_text("made")
         finally:
             with lock:
                 at_work[0] -= 1
 
-    made = for_each(data, todo if listed_ones else range(20), work, title="seeds", threads=4)
-    assert made == 20 and sorted(done) == list(range(20))
+    assert for_each(data, range(20), work, title="seeds", threads=4) == 20
+    assert sorted(done) == list(range(20))
     said = capsys.readouterr().err
     assert "seeds: out of memory" in said and "continues with one image at a time" in said
     assert said.count("out of memory") <= 2  # from 4 to 2, from 2 to 1
@@ -243,3 +176,13 @@ def test_reading_that_lacks_memory_is_tried_again(capsys: pytest.CaptureFixture[
     data = Heavy(5)
     assert for_each(data, range(5), lambda index, sample: done.append(index), title="masks", threads=2) == 5
     assert sorted(done) == [0, 1, 2, 3, 4] and "masks: out of memory (MemoryError)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("given", "shown"), [({}, True), ({"bar": False}, False)])
+def test_the_bar_is_shown_where_it_is_wanted(
+    given: dict[str, bool], shown: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for_each(Counted(3), range(3), lambda index, sample: None, title="some title", threads=1, **given)
+    for_each(Counted(3), [], lambda index, sample: None, title="nothing to do", threads=1)
+    said = capsys.readouterr().err
+    assert ("some title" in said) == shown and "nothing to do" not in said

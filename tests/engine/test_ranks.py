@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from deft.engine.ranks import agreed, barrier, first, gathered, mean_over_ranks, own, rank, world
+from deft.engine import ranks
+from deft.engine.ranks import (
+    agreed,
+    barrier,
+    first,
+    first_alone,
+    gathered,
+    mean_over_ranks,
+    of_first,
+    own,
+    rank,
+    world,
+)
 from processes import together
 
 RANKS = 2
@@ -22,6 +35,9 @@ def test_a_process_alone_is_the_first_of_one() -> None:
     assert gathered(x) is x and mean_over_ranks(x) is x
     assert torch.equal(own(x), x)
     barrier()
+    assert of_first([3, 1]) == [3, 1]
+    with first_alone() as mine:
+        assert mine
 
 
 def test_two_processes(tmp_path: Path) -> None:
@@ -100,12 +116,28 @@ def decisions() -> None:
     assert agreed(rank() == 0) is True
     assert agreed(rank() != 0) is False
     barrier()
+    for numbers in ([], [7], [3, 2**40, 0]):
+        assert of_first(numbers if first() else [1, 1]) == numbers
+
+
+def waits() -> None:
+    """The second process waits for the first, which gives signs of life, and goes on in step with it."""
+    ranks.BEAT = 0.05
+    done = Path(sys.argv[1]).with_name("alone")
+    for turn in ("once", "twice"):
+        with first_alone() as mine:
+            assert mine == first()
+            if mine:
+                time.sleep(0.4)
+                done.with_suffix(f".{turn}").touch()
+        assert done.with_suffix(f".{turn}").exists()
+        assert agreed(first()) is True
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{sys.argv[1]}", rank=int(sys.argv[2]), world_size=RANKS)
-    for check in (decisions, global_order, gradients, shares):
+    for check in (decisions, waits, global_order, gradients, shares):
         check()
     Path(sys.argv[1]).with_name(f"{rank()}.ok").touch()
     dist.destroy_process_group()

@@ -3,19 +3,23 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import deft
-from deft.artifacts import load_mask
+from deft.artifacts import load_mask, read_json
 from deft.contracts import InputError
 from deft.data.layouts.shards import read_shard
-from deft.predict.masks import predict_folder, predict_shards
+from deft.engine.ray_engine import Call, Ray
+from deft.predict.masks import masks_of, predict_folder, predict_shards
+from deft.predict.photographs import open_photographs
 from deft.segment.deeplab import save_network
 from fakes import segmenter
-from userfiles import write_tar
+from ray_fakes import OneProcess
+from userfiles import save_noise, write_tar
 
 
 @pytest.fixture(scope="module")
@@ -141,3 +145,66 @@ def test_tags_in_shards_bound_what_is_found(network: Path, own_folder: Path, tmp
     write_shard(tmp_path / "p.tar", images, ["dgo"])
     with pytest.raises(InputError, match=r"none of 6 photographs can be used; .*'dgo' is no class of this network"):
         predict_shards(network, f"shards:{tmp_path}/p.tar", tmp_path / "typo", tags_from="txt")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Files by relative path; the record of hashes is in the order in which they came."""
+    found = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    return {
+        name: b"".join(sorted(path.read_bytes().splitlines())) if name == "made.sha256" else path.read_bytes()
+        for name, path in found.items()
+    }
+
+
+def test_a_cluster_makes_the_same_files_of_a_folder(network: Path, own_folder: Path, tmp_path: Path) -> None:
+    images, ray = own_folder / "images", OneProcess()
+    (tmp_path / "tags.csv").write_text("image,labels\nimg_01,cow\n")
+    tags = tmp_path / "tags.csv"
+    assert predict_folder(network, images, tmp_path / "plain", tags) == 6
+    assert predict_folder(network, images, tmp_path / "ray", tags, ray=ray) == 6  # type: ignore[arg-type]
+    assert contents(tmp_path / "ray") == contents(tmp_path / "plain")
+    assert ray.blocks == [[0, 1, 2, 3, 4, 5]]
+    (images / "img_02.png").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"5 of 6 photographs are done; these cannot be read:\n.*img_02\.png"):
+        predict_folder(network, images, tmp_path / "ray", tags, ray=ray)  # type: ignore[arg-type]
+    work = Call.of(masks_of, run=network, tags=None, precision="32-true", max_side=None)
+    with pytest.raises(InputError, match="expected the photographs that the command found, found others"):
+        open_photographs(images, "another digest", work, None)
+
+
+@pytest.mark.parametrize("side", [32, None])
+def test_a_cluster_reads_photographs_at_the_same_size(side: int | None, network: Path, tmp_path: Path) -> None:
+    pytest.importorskip("webdataset")
+    (tmp_path / "photos").mkdir()
+    for name in ("a", "b"):
+        save_noise(tmp_path / "photos" / f"{name}.png", (40, 60))
+    write_tar(tmp_path / "p.tar", [(path.name, path.read_bytes()) for path in (tmp_path / "photos").iterdir()])
+    for out, ray in (("plain", None), ("ray", cast(Ray, OneProcess()))):
+        predict_folder(network, tmp_path / "photos", tmp_path / out, max_side=side, ray=ray)
+        spec = f"shards:{tmp_path}/p.tar"
+        predict_shards(network, spec, tmp_path / f"{out}-shards", overlays=True, max_side=side, ray=ray)
+    assert contents(tmp_path / "ray") == contents(tmp_path / "plain")
+    assert contents(tmp_path / "ray-shards") == contents(tmp_path / "plain-shards")
+    assert read_json(tmp_path / "ray-shards" / "made-from.json")["max_side"] == side
+    assert load_mask(tmp_path / "ray" / "masks" / "a.png").shape == (40, 60)
+    with Image.open(tmp_path / "ray" / "overlays" / "a.jpg") as overlay:
+        assert overlay.width == (side or 60)  # below it are the names of the classes
+
+
+def test_a_cluster_makes_the_same_shards(network: Path, own_folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("webdataset")
+    photos = sorted((own_folder / "images").iterdir())
+    for shard in range(3):
+        members = [(path.name, path.read_bytes()) for path in photos[2 * shard : 2 * shard + 2]]
+        write_tar(tmp_path / f"p-{shard}.tar", members)
+    (tmp_path / "p-1.tar").write_bytes(b"damaged")
+    spec, ray = f"shards:{tmp_path}/p-*.tar", OneProcess()
+    for out, how in (("plain", None), ("ray", ray)):
+        with pytest.raises(InputError, match=r"all else is done; 1 shards.*\n.*p-1\.tar"):
+            predict_shards(network, spec, tmp_path / out, overlays=True, ray=how)  # type: ignore[arg-type]
+    assert contents(tmp_path / "ray") == contents(tmp_path / "plain")
+    assert sorted(ray.blocks) == [[0], [1], [2]]
+    write_tar(tmp_path / "p-1.tar", [(photos[0].name, photos[0].read_bytes())])
+    done = predict_shards(network, spec, tmp_path / "ray", overlays=True, ray=ray)  # type: ignore[arg-type]
+    assert (done.images, done.shards, done.all_shards) == (1, 1, 3)
+    assert ray.blocks[3:] == [[1]]

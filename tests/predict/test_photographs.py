@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
+from deft.artifacts import OutFolder
 from deft.contracts import InputError
+from deft.data.images import Scaled
 from deft.predict.photographs import (
     SHOWN,
+    Files,
     for_photographs,
     photographs,
     reads,
@@ -83,14 +87,21 @@ def test_what_is_left_out_is_named_up_to_a_point() -> None:
     assert lines[-2:] == [f"{SHOWN - 1}.png: damaged", "... and 2 more"]
 
 
-def test_readable_photographs_are_worked_on_and_the_others_named(own_folder: Path) -> None:
+def test_readable_photographs_are_worked_on_and_the_others_named(own_folder: Path, tmp_path: Path) -> None:
     images = own_folder / "images"
     found = photographs(images)
-    sizes: dict[int, tuple[int, ...]] = {}
-    assert for_photographs(found, lambda index, read: sizes.update({index: read.pixels.shape}), "look") == 6
-    assert sizes == dict.fromkeys(range(6), (16, 16, 3))
+    out = OutFolder(tmp_path / "out", [images], [f"{index}.txt" for index in range(6)])
+
+    def work(index: int, read: Scaled) -> Files:
+        return {f"{index}.txt": str(read.pixels.shape).encode()}
+
+    assert for_photographs(found, images, cast(Any, lambda found: work), out, "look") == 6
+    assert {path.name: path.read_text() for path in out.path.glob("*.txt")} == {
+        f"{index}.txt": "(16, 16, 3)" for index in range(6)
+    }
     (images / "img_02.png").write_bytes(b"no image")
-    sizes.clear()
+    for path in out.path.glob("*.txt"):
+        path.unlink()
     with pytest.raises(InputError, match=r"5 of 6 photographs are done; these cannot be read:\n.*img_02\.png"):
-        for_photographs(found, lambda index, read: sizes.update({index: read.pixels.shape}), "look")
-    assert sorted(sizes) == [0, 1, 3, 4, 5]
+        for_photographs(found, images, cast(Any, lambda found: work), out, "look")
+    assert sorted(path.stem for path in out.path.glob("*.txt")) == ["0", "1", "3", "4", "5"]

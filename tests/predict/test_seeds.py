@@ -25,6 +25,7 @@ from deft.seeds.cam import Cam
 from deft.seeds.external import External
 from deft.settings import plain
 from deft.thresholds import MapStatistics
+from ray_fakes import OneProcess
 from userfiles import write_tar
 
 CLASSES = ("cat", "cow", "dog")
@@ -148,3 +149,22 @@ def test_shards_become_shards_of_the_same_seeds(trained: Path, own_folder: Path,
     assert deft.predict.seeds.locate_shards(
         trained, f"shards:{tmp_path}/p.tar", out, tags_from="json", precision=EXACT
     ) == deft.predict.seeds.Streamed(0, 0, 1)
+
+
+def test_a_cluster_makes_the_same_seeds(trained: Path, own_folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("webdataset")
+    images, ray = own_folder / "images", OneProcess()
+    photos = sorted(images.iterdir())
+    write_tar(tmp_path / "p.tar", [(path.name, path.read_bytes()) for path in photos])
+    for out, how in (("plain", None), ("ray", ray)):
+        assert locate_folder(trained, images, tmp_path / out, precision=EXACT, ray=how) == 6  # type: ignore[arg-type]
+        done = locate_shards(
+            *(trained, f"shards:{tmp_path}/p.tar", tmp_path / f"{out}-shards"),
+            precision=EXACT,
+            ray=how,  # type: ignore[arg-type]
+        )
+        assert (done.images, done.shards) == (6, 1)
+    for name in ("img_00.npz", "img_05.npz"):
+        assert (tmp_path / "ray" / name).read_bytes() == (tmp_path / "plain" / name).read_bytes()
+    assert (tmp_path / "ray-shards" / "p.tar").read_bytes() == (tmp_path / "plain-shards" / "p.tar").read_bytes()
+    assert ray.blocks == [[0, 1, 2, 3, 4, 5], [0]]

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from deft.contracts import InputError
 from deft.data.layouts.entries import Entry, image_of, is_image
 from deft.data.layouts.shards import read_shard
-from deft.predict.shards import EntryTags, Files, Streamed, stream
+from deft.predict.photographs import Files
+from deft.predict.shards import EntryTags, EntryWork, Streamed, stream
 from userfiles import picture, write_tar
 
 pytest.importorskip("webdataset")
@@ -29,7 +30,7 @@ def red(entry: Entry) -> Files:
 
 
 def run(photos: Path, out: Path, work: Callable[[Entry], Files] = red, made_from: str = "x") -> Streamed:
-    return stream(f"shards:{photos}/p-*.tar", out, work, {"network": made_from}, "test")
+    return stream(f"shards:{photos}/p-*.tar", out, cast(Any, lambda: EntryWork(work)), {"network": made_from}, "test")
 
 
 def contents(out: Path) -> dict[str, bytes]:
@@ -63,26 +64,6 @@ def test_a_stopped_command_goes_on_and_ends_alike(photos: Path, tmp_path: Path) 
     assert 0 < finished < 6
     assert run(photos, tmp_path / "out").shards == 6 - finished
     assert contents(tmp_path / "out") == contents(tmp_path / "unbroken")
-
-
-def test_several_divide_the_shards_among_themselves(photos: Path, tmp_path: Path) -> None:
-    run(photos, tmp_path / "alone")
-    done: list[Streamed] = []
-    seen: list[str] = []
-
-    def work(entry: Entry) -> Files:
-        seen.append(entry.key)
-        return red(entry)
-
-    workers = [threading.Thread(target=lambda: done.append(run(photos, tmp_path / "out", work))) for _ in range(3)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert len(done) == 3
-    assert sum(one.shards for one in done) == 6
-    assert len(seen) == len(set(seen)) == 18
-    assert contents(tmp_path / "out") == contents(tmp_path / "alone")
 
 
 def test_what_cannot_be_used_is_left_out_and_named_every_time(photos: Path, tmp_path: Path) -> None:

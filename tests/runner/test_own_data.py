@@ -9,8 +9,6 @@ import pytest
 
 from deft.artifacts import read_json, write_json
 from deft.cli.main import main
-from deft.contracts import InputError
-from deft.runner.join import open_run
 
 FILE = """from deft import ImageDataset, Splits, open_data
 
@@ -52,17 +50,16 @@ def test_the_record_names_it_with_the_digest_of_its_code(done: Path, file: Path)
     assert len(list((done / "masks").glob("image_*.png"))) == 6
 
 
-def test_it_is_reported_tuned_and_joined_when_named(done: Path, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_is_reported_and_tuned_when_named(done: Path, file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = f"{file}:drawn?count=6"
     (done / "report.html").unlink()
     assert main(["report", str(done), "--data", data]) == 0
     assert (done / "report.html").exists()
     assert main(["tune", str(done), "--most", "5", "--data", data]) == 0
     assert "chosen on 5 masks" in capsys.readouterr().out
-    assert main(["join", str(done), "--data", data]) == 0  # the run is finished
-    assert callable(open_run(done, data))
-    with pytest.raises(InputError, match="expected the data of the run, with images 6, got 8"):
-        open_run(done, data.replace("count=6", "count=8"))
+    for verb in ("report", "tune"):
+        assert main([verb, str(done), "--data", data.replace("count=6", "count=8")]) == 2
+        assert "expected the data of the run, with images 6, got 8" in capsys.readouterr().err
 
 
 def test_a_run_folder_alone_runs_no_file_that_it_names(
@@ -77,8 +74,6 @@ def test_a_run_folder_alone_runs_no_file_that_it_names(
     for words in (["report", str(given)], ["tune", str(given)]):
         assert main(words) == 2
         assert f"if you trust that file, name it with --data {evil}:drawn?count=6" in capsys.readouterr().err
-    with pytest.raises(InputError, match="if you trust that file"):
-        open_run(given)
     assert main(["report", str(given), "--data", f"{evil}:drawn?count=6"]) == 2
     assert "expected the Python file that the run was made with, got a changed one" in capsys.readouterr().err
     assert not left.exists()

@@ -23,7 +23,7 @@ from deft.segment.deeplab import DeepLab, save_network
 from deft.segment.inference import Inference
 from deft.stages import make
 from deft.stages.context import Run
-from deft.stages.make import SHARED, make_all, predict_some, shares_of
+from deft.stages.make import make_all, predict_some
 from fakes import begun, classifier, segmenter
 
 Begin = Callable[..., Run]
@@ -391,30 +391,3 @@ def test_some_predictions_are_added_and_those_there_are_kept(begin: Begin) -> No
     assert np.array_equal(load_mask(paths[1]), expected.mask)
     (run.out.path / "segment" / "model.safetensors").unlink()
     predict_some(run, "train", [4, 1])  # nothing is missing, so that no network is needed
-
-
-def test_a_helper_is_given_the_shares_of_a_stage_that_is_under_way(begin: Begin) -> None:
-    run = begin(pipeline(LearnedStripes(), Turned(learning="aside")))
-    make_all(run)
-    save_network(run.out.path / "segment" / "model.safetensors", segmenter(), run.train.classes, "key")
-    begun(run.out.path, "predictions")
-    PREPARED.clear()
-    found = {name: [(share.title, len(share.paths)) for share in shares_of(run, run.stored(name))] for name in SHARED}
-    assert found == {
-        "seeds": [("seeds (train)", 8)],
-        "seeds/val": [("seeds (val)", 4)],
-        "refined": [("refined maps", 8)],
-        "masks": [("pseudo-masks", 8)],
-        "predictions": [("predictions (val)", 4)],
-    }
-    assert [*[("stripes", "localiser")] * 2, ("turned", "refine")] == PREPARED  # from what they have learned
-    (train,) = shares_of(run, run.stored("seeds"))
-    path = train.paths[2]
-    before = path.read_bytes()
-    path.unlink()
-    assert train.take_part() == 1
-    assert path.read_bytes() == before
-    with pytest.raises(
-        ValueError, match="expected a stage of seeds, seeds/val, refined, masks, predictions, got 'classifier'"
-    ):
-        shares_of(run, begun(run.out.path, "classifier"))

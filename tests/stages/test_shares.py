@@ -11,13 +11,13 @@ import torch
 
 from deft.artifacts import load_mask, load_seeds, read_arrays, save_seeds
 from deft.contracts import InputError, Sample, SeedMaps
-from deft.engine.worklist import RECORD
+from deft.engine.share import HERE
 from deft.recipes import cam, irn
 from deft.seedmaps import to_mask, upsample
 from deft.segment.deeplab import save_network
 from deft.segment.inference import Inference
 from deft.stages.context import Run
-from deft.stages.shares import locating, masking, predicting, refining, take_part
+from deft.stages.shares import locating, masking, predicting, refining
 from fakes import begun, segmenter
 from short import tiny
 
@@ -51,25 +51,25 @@ def test_masks_are_made_of_maps_alone(begin: Begin, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(type(run.train), "__getitem__", unread)
     stage = run.out.stage("masks", "key")
     with stage.making():
-        take_part([masking(run, stage)])
+        HERE.make(masking(run, stage))
     for index, path in enumerate(run.files("masks", run.train, ".png")):
         expected = to_mask(upsample(maps[index]), maps[index].classes, 0.5)
         assert np.array_equal(load_mask(path), expected)
         assert set(np.unique(expected)) == ({0} if index == 5 else {0, index % 3 + 1})
         assert (expected[:29] > 0).all() == (index != 5) and not expected[32:].any()
-    assert not list(stage.folder.glob("claims-*"))
 
 
 def test_what_is_there_is_kept(begin: Begin) -> None:
     run = begin(PLAIN)
     stored(run)
-    kept, *others = run.files("masks", run.train, ".png")
+    kept, *_ = run.files("masks", run.train, ".png")
     kept.parent.mkdir(parents=True)
     kept.write_bytes(b"kept")
     share = masking(run, run.out.stage("masks", "key"))
-    assert share.take_part() == len(others)
+    assert share.missing() == list(range(1, len(run.train)))
+    HERE.make(share)
     assert kept.read_bytes() == b"kept"
-    assert share.take_part() == 0
+    assert share.missing() == []
 
 
 def test_seeds_are_made_of_both_splits_and_one_that_cannot_be_is_left_out(begin: Begin) -> None:
@@ -82,8 +82,9 @@ def test_seeds_are_made_of_both_splits_and_one_that_cannot_be_is_left_out(begin:
 
     train, val = (locating(run, run.out.stage("seeds", "the key"), locate, part) for part in ("train", "val"))
     assert (train.title, val.title) == ("seeds (train)", "seeds (val)")
-    assert train.claims != val.claims
-    take_part([train, val])
+    assert train.folder == val.folder == run.out.path / "seeds"
+    HERE.make(train)
+    HERE.make(val)
     for part, data in run.parts():
         for index, path in enumerate(run.files("seeds", data, ".npz", part)):
             assert path.exists() == (data.names[index] != missing)
@@ -101,8 +102,8 @@ def test_refined_maps_are_made_of_stored_seeds(begin: Begin) -> None:
         seen.append(sample.name)
         return dataclasses.replace(given, maps=given.maps.flip(1))
 
-    (share,) = refining(run, run.out.stage("refined", "key"), refine)
-    assert share.take_part() == len(run.train)
+    share = refining(run, run.out.stage("refined", "key"), refine)
+    HERE.make(share)
     assert sorted(seen) == sorted(run.train.names)
     for before, path in zip(seeds, run.map_files(), strict=True):
         assert torch.equal(load_seeds(path).maps, before.maps.flip(1))
@@ -113,20 +114,7 @@ def test_predictions_are_those_of_the_stored_network(begin: Begin) -> None:
     run, network = begin(dataclasses.replace(PLAIN, inference=inference)), segmenter()
     save_network(run.out.path / "segment" / "model.safetensors", network, run.train.classes, "key")
     share = predicting(run, run.out.stage("predictions", "key"), "val")
-    assert share.take_part() == len(run.val)
+    HERE.make(share)
     for index, path in enumerate(run.files("predictions", run.val, ".png", "val")):
         expected = inference.predict(network, run.val[index].image, run.val.classes)
         assert np.array_equal(load_mask(path), expected.mask)
-
-
-def test_a_helper_waits_for_a_share_to_be_begun_and_leaves_its_list(begin: Begin) -> None:
-    run = begin(PLAIN)
-    stored(run)
-    share = masking(run, run.out.stage("masks", "key"))
-    assert share.take_part(begin=False) == 0
-    assert not share.claims.exists()
-    share.todo().open()
-    assert share.take_part(begin=False) == len(run.train)
-    assert (share.claims / RECORD).exists()
-    take_part([share])  # who holds the run clears it
-    assert not share.claims.exists()
