@@ -46,6 +46,10 @@ ATTEMPTS = 3
 """How often a cluster of this machine is started, at most."""
 CORES = 1
 """Cores of an actor, which computes with as many threads; images are shared among actors, not among its threads."""
+AUTO = "auto"
+"""The address of the cluster that this machine belongs to."""
+PATIENCE = 20.0
+"""Seconds in which the head of a cluster has to accept a connection."""
 STORE = 200_000_000
 """Bytes of memory for objects of a cluster that is started here: numbers go in, and small files come out."""
 _QUIET = {
@@ -146,13 +150,15 @@ class Ray:
                 on this machine, which ends with this process.
 
         Raises:
-            InputError: Ray is not installed, or the address is one of Ray Client.
+            InputError: Ray is not installed, or the address is not of that form, or one of Ray Client.
         """
         if "://" in address:
             raise InputError(
                 f"--ray-address {address}: expected HOST:PORT or auto; Ray Client is not supported: start the command "
                 "on a machine of the cluster"
             )
+        if address not in ("", AUTO):
+            _host_and_port(address)
         self.address = address
         self._ray = _import_ray()
         self._own = False
@@ -225,6 +231,8 @@ class Ray:
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if not self.address:
             options |= {"num_cpus": cores(), "object_store_memory": STORE, "include_dashboard": False}
+        else:
+            _answers(self.address)
         main = threading.current_thread() is threading.main_thread()
         before = signal.getsignal(signal.SIGTERM)
         try:
@@ -272,6 +280,29 @@ class _Limit:
 def block_count(items: int, most: int = BLOCK) -> int:
     """Into how many blocks items are divided: at most ``most`` in each, unless that makes too many blocks."""
     return max(1, min(MOST_BLOCKS, -(-items // most)))
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    """The parts of an address; raises InputError for another form."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 2**16:
+        raise InputError(f"--ray-address {address}: expected HOST:PORT, such as head:6379, or auto; correct it")
+    return host.strip("[]"), int(port)
+
+
+def _answers(address: str) -> None:
+    """Raise InputError if nothing listens at an address: Ray would try for many minutes."""
+    if address == AUTO:  # this variable says where, or Ray looks for a cluster on this machine, and tells at once
+        address = os.environ.get("RAY_ADDRESS", "")
+        if not address or "://" in address:
+            return
+    try:
+        socket.create_connection(_host_and_port(address), timeout=PATIENCE).close()
+    except OSError as error:
+        raise InputError(
+            f"--ray-address {address}: expected a Ray cluster, got: {error.strerror or error}; start one with "
+            "`ray start`, see docs/scale.md, or correct the address"
+        ) from None
 
 
 def _arrive(here: str, version: str) -> None:

@@ -207,8 +207,9 @@ def _agree(out: Path, made_from: Mapping[str, Any]) -> None:
     make_folder(out)
     refuse_links(out)
     record = out / RECORD
+    there = os.listdir(out)  # before the record is looked for: another command may write it in between
     if not exists(record):
-        if foreign := sorted(name for name in os.listdir(out) if not name.startswith(".part-")):
+        if foreign := sorted(name for name in there if not name.startswith(".part-")):
             raise InputError(
                 f"--out {shown(out)}: expected an empty folder or results of deft, got {shown(foreign[0])} without a "
                 f"{RECORD} beside it; name a new folder"

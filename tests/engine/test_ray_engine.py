@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -150,11 +151,19 @@ def test_an_item_that_ends_every_worker_is_given_up(
         list(cluster.map(Call.of(notes, folder=tmp_path, poison=1, always=True), range(4)))
 
 
-@pytest.mark.slow
-def test_an_address_where_no_cluster_is() -> None:
-    code = "from deft.engine.ray_engine import Call, Ray; list(Ray('127.0.0.1:1').map(Call.of(print), [1]))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert "InputError: --ray-address 127.0.0.1:1: expected a Ray cluster" in done.stderr
+@pytest.mark.parametrize("address", ["head", "head:", ":6379", "head:port", "head:70000", "head:\u0661", "local"])
+def test_an_address_names_a_host_and_a_port(address: str) -> None:
+    with pytest.raises(InputError, match="expected HOST:PORT, such as head:6379, or auto"):
+        Ray(address)
+
+
+@pytest.mark.parametrize("by_variable", [False, True])
+def test_an_address_where_no_cluster_is_told_at_once(by_variable: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(InputError, match=f"--ray-address {address}: expected a Ray cluster, got: .*refused"):
+        next(Ray("auto" if by_variable else address).map(Call.of(print), [1]))
 
 
 @pytest.mark.slow

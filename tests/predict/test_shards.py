@@ -6,9 +6,12 @@ from typing import Any, cast
 
 import pytest
 
+from deft.artifacts import write_json
 from deft.contracts import InputError
 from deft.data.layouts.entries import Entry, image_of, is_image
 from deft.data.layouts.shards import read_shard
+from deft.guards.opening import exists
+from deft.predict import shards
 from deft.predict.photographs import Files
 from deft.predict.shards import EntryTags, EntryWork, Streamed, stream
 from userfiles import picture, write_tar
@@ -64,6 +67,25 @@ def test_a_stopped_command_goes_on_and_ends_alike(photos: Path, tmp_path: Path) 
     assert 0 < finished < 6
     assert run(photos, tmp_path / "out").shards == 6 - finished
     assert contents(tmp_path / "out") == contents(tmp_path / "unbroken")
+
+
+def test_another_command_may_begin_the_same_folder_at_the_same_moment(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(photos, tmp_path / "alone")
+    looked = []
+
+    def exists_until_now(path: Path) -> bool:
+        looked.append(path)
+        there = exists(path)
+        if len(looked) == 1:  # right after this command has looked
+            write_json(path, {"network": "x"})
+            (path.parent / "p-000.tar").write_bytes((tmp_path / "alone" / "p-000.tar").read_bytes())
+        return there
+
+    monkeypatch.setattr(shards, "exists", exists_until_now)
+    assert run(photos, tmp_path / "out").shards == 5
+    assert contents(tmp_path / "out") == contents(tmp_path / "alone")
 
 
 def test_what_cannot_be_used_is_left_out_and_named_every_time(photos: Path, tmp_path: Path) -> None:
