@@ -219,12 +219,7 @@ def reopen(folder: Path, data: str | None = None) -> Run:
             be used.
     """
     record = run_record(folder)
-    # Runs of versions without a bound have read photographs as they are.
-    settings = record["settings"]
-    earlier = {"max_side": None} if "backbone" in settings else {}
-    pipeline = restore({**earlier, **settings})
-    if not isinstance(pipeline, Pipeline):
-        raise InputError(f"{folder}: expected a pipeline in its run.json; it was written by another program")
+    pipeline = pipeline_of(folder, record)
     splits = open_data_of(folder, record, data)
     given = record.get("given")
     weights = given.get("weights", pipeline.weights) if isinstance(given, dict) else pipeline.weights
@@ -232,6 +227,21 @@ def reopen(folder: Path, data: str | None = None) -> Run:
     check_out(folder, reads(pipeline, data or record["data"]["given"], splits), "run")
     refuse_damaged(folder)
     return Run(pipeline, splits, RunFolder(folder, record))
+
+
+def pipeline_of(folder: Path, record: Mapping[str, Any]) -> Pipeline:
+    """The pipeline in the record of a run.
+
+    Raises:
+        InputError: the record holds something else, or settings that come from a file of yours.
+    """
+    settings = record["settings"]
+    # Runs of versions without a bound have read photographs as they are.
+    earlier = {"max_side": None} if "backbone" in settings else {}
+    pipeline = restore({**earlier, **settings})
+    if not isinstance(pipeline, Pipeline):
+        raise InputError(f"{folder}: expected a pipeline in its run.json; it was written by another program")
+    return pipeline
 
 
 def open_data_of(folder: Path, record: Mapping[str, Any], data: str | None = None) -> Splits:
