@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -12,9 +13,11 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed as dist
 
 from deft import __version__
 from deft.contracts import InputError
+from deft.engine.launch import launched
 from deft.engine.ray_engine import Call, Worker, _result, block_count
 
 
@@ -77,3 +80,17 @@ def refuses(what: str) -> Callable[[Sequence[int]], int]:
         raise ZeroDivisionError("a bug")
 
     return work
+
+
+def meets(folder: Path, code: int = 0, dies: str = "never") -> int:
+    """What a process of a run does: it meets the others, prints what it knows, and dies ``once``, ``always`` or not."""
+    total = torch.ones(1)
+    dist.all_reduce(total)
+    print(f"process {dist.get_rank()} of {int(total)} in {Path.cwd()}, {launched()}")
+    print("a fault", file=sys.stderr)
+    dist.barrier()
+    if dist.get_rank() == 1 and (dies == "always" or (dies == "once" and not (folder / "died").exists())):
+        (folder / "died").touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    dist.barrier()
+    return code

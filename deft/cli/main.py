@@ -42,6 +42,7 @@ MAX_SIDE_HELP = "longer side at which photographs are read, 32 to 65536 pixels, 
 THREADS_HELP = "threads of each process (default auto: OMP_NUM_THREADS, else the cores that are free now)"
 THRESHOLDS_HELP = "auto: chosen from maps and photographs, without masks (default); paper: each system's published ones"
 RUN_DATA_HELP = "KIND:PATH of the run's data; required if that is a Python file, which is executed"
+DEVICES_HELP = "processes, one per GPU, of each machine, or of the whole Ray cluster (default 1)"
 ENGINE_HELP = "where the work on images is done: here (default), or on a Ray cluster, see docs/scale.md"
 ADDRESS_HELP = "HOST:PORT of the cluster's head, or auto (default: a cluster of this machine alone, for this command)"
 STUDIES_HELP = """localisation, augmentations, masks, segmentation, ablation, context, activation, manifold, bias or
@@ -75,7 +76,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--thresholds", choices=["auto", "paper"], default="auto", help=THRESHOLDS_HELP)
     run.add_argument("--precision", choices=commands.PRECISIONS, help=PRECISION_HELP)
     run.add_argument("--threads", type=_threads, metavar="N", help=THREADS_HELP)
-    run.add_argument("--devices", type=int, default=1, metavar="N", help="GPUs or processes per machine (default 1)")
+    run.add_argument("--devices", type=int, default=1, metavar="N", help=DEVICES_HELP)
     run.add_argument("--num-nodes", type=int, default=1, metavar="N", help="machines; see docs/scale.md (default 1)")
     run.add_argument("--max-side", metavar="PIXELS", help=MAX_SIDE_HELP + " (default 1024)")
     _engine(run)
@@ -227,11 +228,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(words: Sequence[str]) -> int:
-    """Run the command line; every error that has a remedy becomes a message."""
+    """Run the command line."""
     if words[:1] == ["join"]:
         print(f"deft: {_JOIN}", file=sys.stderr)
         return 2
+    return _answered(parser().parse_args(words), words)
+
+
+def one_process(words: Sequence[str]) -> int:
+    """The command as one of several processes on a Ray cluster, each of which does its part of the work on images."""
     given = parser().parse_args(words)
+    given.engine, given.ray_address = "here", ""
+    return _answered(given, words)
+
+
+def _answered(given: argparse.Namespace, words: Sequence[str]) -> int:
+    """Run a verb; every error that has a remedy becomes a message."""
     given.command = shlex.join(["deft", *words])
     again = f"\nstopped; finished work is kept. To resume, repeat the same command:\n  {printable(given.command)}"
 
@@ -308,7 +320,9 @@ def _act(given: argparse.Namespace, words: Sequence[str]) -> int:
     from deft.engine import launch, ranks
 
     if not launch.launched():
-        return act(given) if devices * nodes == 1 else launch.start(words, devices, nodes)
+        if devices * nodes == 1:
+            return act(given)
+        return _on_cluster(given, words) if given.ray_address else launch.start(words, devices, nodes)
     launch.join()
     try:
         code = act(given)
@@ -318,3 +332,19 @@ def _act(given: argparse.Namespace, words: Sequence[str]) -> int:
         raise
     launch.leave()
     return code
+
+
+def _on_cluster(given: argparse.Namespace, words: Sequence[str]) -> int:
+    """Run the command as ``--devices`` processes of a Ray cluster."""
+    if given.engine != "ray":
+        raise InputError(f"--ray-address {given.ray_address}: expected --engine ray with it; add that")
+    if given.num_nodes != 1:
+        raise InputError(
+            f"--num-nodes {given.num_nodes}: expected none with --ray-address; --devices is the number of processes "
+            "on the whole cluster"
+        )
+    from deft.engine import ray_train
+    from deft.engine.ray_engine import Call, Ray
+
+    with Ray(given.ray_address) as cluster:
+        return ray_train.start(Call.of(one_process, words=list(words)), given.devices, cluster)

@@ -24,8 +24,8 @@ from deft.engine.cores import cores
 
 PATIENCE = datetime.timedelta(hours=2)
 """How long a process waits for another live one; a dead process is noticed within seconds."""
-_NAME = "deft"
-"""Start of the name that torchrun's agent gives to processes of :func:`start`."""
+NAME = "deft"
+"""Start of the name that is given to the processes of :func:`start`, here or on a Ray cluster."""
 
 
 def number_from(name: str, default: int, least: int = 0, most: int = 2**31 - 1) -> int:
@@ -61,16 +61,20 @@ def by_torchrun() -> bool:
 
 def started_here() -> bool:
     """Whether it was :func:`start` that started this process."""
-    return os.environ.get("TORCHELASTIC_RUN_ID", "").startswith(_NAME)
+    return os.environ.get("TORCHELASTIC_RUN_ID", "").startswith(NAME)
 
 
 def join() -> None:
     """Meet the other processes; each of them must call it. On a machine with GPUs each takes one.
 
+    Ray Train has done so for the processes that it starts.
+
     Raises:
         InputError: there are more processes on this machine than GPUs, or torch was built without torch.distributed.
     """
     _check_distributed()
+    if ranks.together():
+        return
     for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_PORT", "SLURM_PROCID", "SLURM_LOCALID", "SLURM_NTASKS"):
         number_from(name, 0)
     backend = "nccl" if torch.cuda.is_available() else "gloo"
@@ -162,7 +166,7 @@ def _meeting_place(nodes: int) -> dict[str, Any]:
         return {
             "rdzv_backend": "c10d",
             "rdzv_endpoint": "localhost:0",
-            "run_id": f"{_NAME}-{uuid.uuid4()}",
+            "run_id": f"{NAME}-{uuid.uuid4()}",
             "local_addr": "localhost",
         }
     missing = [name for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK") if name not in os.environ]
@@ -176,7 +180,7 @@ def _meeting_place(nodes: int) -> dict[str, Any]:
         "rdzv_backend": "static",
         "rdzv_endpoint": f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}",
         "rdzv_configs": {"rank": number_from("NODE_RANK", 0, most=nodes - 1)},
-        "run_id": _NAME,
+        "run_id": NAME,
     }
 
 

@@ -111,7 +111,7 @@ class Worker:
         self._work: Callable[[Sequence[int]], Any] | None = None
         self._fault: dict[str, Any] = {}
         try:
-            _arrive(here, version)
+            arrive(here, version)
             with _computing():
                 self._work = call()
         except Exception as error:
@@ -188,7 +188,7 @@ class Ray:
         """
         if not items:
             return
-        self._connect()
+        self.connected()
         blocks = np.array_split(np.asarray(items, dtype=np.int64), block_count(len(items), most))
         resources = self._ray.cluster_resources()
         gpus = int(resources.get("GPU", 0)) if on_device else 0
@@ -223,11 +223,15 @@ class Ray:
         options = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1, "scheduling_strategy": here}
         return self._ray.remote(Tries).options(**options).remote()
 
-    def _connect(self) -> None:
-        """Connect to the cluster, or start one; signals are handled as before."""
+    def connected(self) -> Any:
+        """Ray itself, after this process has connected to the cluster or started one; signals are handled as before.
+
+        Raises:
+            InputError: the cluster cannot be reached.
+        """
         ray = self._ray
         if ray.is_initialized():
-            return  # by this object, or by the program that called
+            return ray  # connected by this object, or by the program that called
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
         if not self.address:
             options |= {"num_cpus": cores(), "object_store_memory": STORE, "include_dashboard": False}
@@ -245,6 +249,7 @@ class Ray:
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = context.print_on_execution_start = False  # there is a bar already
         logging.getLogger("ray.data").setLevel(logging.ERROR)  # for warnings and progress there are its log files
+        return ray
 
     def _init(self, **options: Any) -> None:
         """``ray.init``, tried again where a new cluster did not start: it has half a minute, whatever the load."""
@@ -262,7 +267,7 @@ class Ray:
                 where = f"--ray-address {self.address}" if self.address else "--engine ray"
                 raise InputError(
                     f"{where}: expected a Ray cluster that this machine belongs to, got: {first}; start one with "
-                    "`ray start`, see docs/scale.md"
+                    "`ray start`, and set RAY_AUTH_MODE=token if it asks for a token, see docs/scale.md"
                 ) from error
 
 
@@ -305,7 +310,7 @@ def _answers(address: str) -> None:
         ) from None
 
 
-def _arrive(here: str, version: str) -> None:
+def arrive(here: str, version: str) -> None:
     """Prepare the process of a worker.
 
     Raises:

@@ -133,6 +133,26 @@ def test_an_address_belongs_to_ray(words: tuple[str, ...], call: Call) -> None:
     assert call(*words, "--engine", "here", "--ray-address", "head:6379") == (2, "", told)
 
 
+def test_a_cluster_is_given_the_command_for_several_processes(
+    call: Call, instead: Instead, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ray", "ray.data", "ray.exceptions", "ray.util", "ray.util.scheduling_strategies"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    start = instead("deft.engine.ray_train.start", 7)
+    words = ("run", "cam", "--data", "demo:", "--out", "x", "--devices", "4", "--ray-address", "head:6379")
+    assert call(*words) == (2, "", "deft: --ray-address head:6379: expected --engine ray with it; add that\n")
+    code, _, err = call(*words, "--engine", "ray", "--num-nodes", "2")
+    assert code == 2 and "--num-nodes 2: expected none with --ray-address" in err and not start.given
+    assert call(*words, "--engine", "ray")[0] == 7
+    command, processes, cluster = start.given[0]
+    assert (processes, cluster.address) == (4, "head:6379")
+    run = instead("deft.runner.run.run", Path("report.html"))
+    monkeypatch.setattr("deft.engine.launch.launched", lambda: True)
+    monkeypatch.setattr("deft.engine.launch.join", lambda: None)
+    assert command() == 0
+    assert run.given[0][5] is HERE  # each process does its part of the work on images
+
+
 def test_on_ray_the_recipe_can_be_made_again_anywhere(
     call: Call, instead: Instead, monkeypatch: pytest.MonkeyPatch
 ) -> None:

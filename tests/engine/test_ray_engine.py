@@ -111,6 +111,21 @@ def test_a_client_is_no_machine_of_the_cluster(address: str) -> None:
         Ray(address)
 
 
+@pytest.mark.parametrize("address", ["head", "head:", ":6379", "head:port", "head:70000", "head:\u0661", "local"])
+def test_an_address_names_a_host_and_a_port(address: str) -> None:
+    with pytest.raises(InputError, match="expected HOST:PORT, such as head:6379, or auto"):
+        Ray(address)
+
+
+@pytest.mark.parametrize("by_variable", [False, True])
+def test_an_address_where_no_cluster_is_told_at_once(by_variable: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    monkeypatch.setenv("RAY_ADDRESS", address)
+    with pytest.raises(InputError, match=f"--ray-address {address}: expected a Ray cluster, got: .*refused"):
+        next(Ray("auto" if by_variable else address).map(Call.of(print), [1]))
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Ray]:
     """A cluster of this machine, whose workers can import what is in tests/."""
@@ -149,21 +164,6 @@ def test_an_item_that_ends_every_worker_is_given_up(
     monkeypatch.setattr(deft.engine.ray_engine, "TRIES", 1)
     with pytest.raises(InputError, match="every worker that was given numbers 1 to 4 of the work died"):
         list(cluster.map(Call.of(notes, folder=tmp_path, poison=1, always=True), range(4)))
-
-
-@pytest.mark.parametrize("address", ["head", "head:", ":6379", "head:port", "head:70000", "head:\u0661", "local"])
-def test_an_address_names_a_host_and_a_port(address: str) -> None:
-    with pytest.raises(InputError, match="expected HOST:PORT, such as head:6379, or auto"):
-        Ray(address)
-
-
-@pytest.mark.parametrize("by_variable", [False, True])
-def test_an_address_where_no_cluster_is_told_at_once(by_variable: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"127.0.0.1:{server.getsockname()[1]}"
-    monkeypatch.setenv("RAY_ADDRESS", address)
-    with pytest.raises(InputError, match=f"--ray-address {address}: expected a Ray cluster, got: .*refused"):
-        next(Ray("auto" if by_variable else address).map(Call.of(print), [1]))
 
 
 @pytest.mark.slow

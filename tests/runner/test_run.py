@@ -418,7 +418,7 @@ def test_what_is_no_run_cannot_be_opened_again(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="found no entry 'recipe' in it; restore the file"):
         reopen(tmp_path)
     data = {"given": "", "images": 1, "held out": 0, "classes": ["cow"]}
-    write_json(tmp_path / "run.json", {"recipe": "cam", "data": data, "settings": {}})
+    write_json(tmp_path / "run.json", {"recipe": "cam", "data": data, "settings": plain(cam())})
     with pytest.raises(InputError, match="its data was given in Python and has no name"):
         reopen(tmp_path)
     write_json(

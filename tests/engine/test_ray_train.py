@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+import deft.engine.ray_train
+from deft.contracts import InputError
+from deft.engine.ray_engine import Call, Ray
+from deft.engine.ray_train import start
+from ray_fakes import meets
+
+TESTS = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize(
+    ("resources", "processes", "most"),
+    [({"CPU": 2.0}, 3, "2, one for each core"), ({"CPU": 64.0, "GPU": 4.0}, 5, "4, one for each GPU"), ({}, 1, "0, ")],
+)
+def test_a_cluster_has_a_device_for_each_process(resources: dict[str, float], processes: int, most: str) -> None:
+    cluster = SimpleNamespace(connected=lambda: SimpleNamespace(cluster_resources=lambda: resources))
+    with pytest.raises(InputError, match=f"--devices {processes}: expected at most {most}"):
+        start(Call.of(meets), processes, cast(Any, cluster))
+
+
+@pytest.mark.parametrize("module", ["ray.train", "ray.train.torch"])
+def test_without_ray_train_its_extra_is_named(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(InputError, match=r"expected Ray Train, got .*'deft-wsss\[ray\]'"):
+        start(Call.of(meets), 2, cast(Any, SimpleNamespace(connected=lambda: None)))
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Ray]:
+    """A cluster of this machine, whose workers can import what is in tests/."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]))
+        patch.setattr("deft.engine.ray_engine.cores", lambda: 2)
+        with Ray() as ray:
+            yield ray
+
+
+@pytest.mark.slow
+def test_processes_meet_and_what_they_print_is_printed(
+    cluster: Ray, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert start(Call.of(meets, folder=tmp_path), 2, cluster) == 0
+    out, err = capfd.readouterr()
+    assert sorted(out.splitlines()) == [f"process {rank} of 2 in {Path.cwd()}, True" for rank in range(2)]
+    assert err.splitlines().count("a fault") == 2
+
+
+@pytest.mark.slow
+def test_the_exit_code_is_that_of_a_process_that_failed(cluster: Ray, tmp_path: Path) -> None:
+    assert start(Call.of(meets, folder=tmp_path, code=3), 2, cluster) == 3
+
+
+@pytest.mark.slow
+def test_a_run_that_lost_a_process_is_started_again(
+    cluster: Ray, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert start(Call.of(meets, folder=tmp_path, dies="once"), 2, cluster) == 0
+    err = capfd.readouterr().err
+    assert err.count("deft: a process of the run was lost: ") == err.count("starting again") == 1
+    monkeypatch.setattr(deft.engine.ray_train, "RESTARTS", 0)
+    with pytest.raises(InputError, match="the run lost a process 1 times; finished work is kept"):
+        start(Call.of(meets, folder=tmp_path, dies="always"), 2, cluster)
