@@ -34,7 +34,7 @@ def choose_parts(
 ) -> int:
     """Number of parts of a batch with which a training fits into memory; rank 0 says why.
 
-    The steps that are measured are those of a copy with one and two images, so that weights, statistics of batch norms
+    The steps that are measured are those of a copy with one to three images, so that weights, statistics of batch norms
     and random numbers stay as they are. All processes of a run get the same number.
 
     Args:

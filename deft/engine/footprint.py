@@ -1,4 +1,4 @@
-"""Memory of a training step, measured on one and two images before the first step.
+"""Memory of a training step, measured on one to three images before the first step.
 
 Every storage that torch creates during a small step is counted while it lives; the peak of that count follows from the
 network and the size of the images, and not from the system or from what other programs do. For N images of which n are
@@ -7,7 +7,7 @@ computed at a time (:mod:`deft.engine.parts`), a step needs
     fixed + N * image + n * part
 
 bytes: gradients of weights, what each image of the batch holds until the end, and what the images of one part hold
-while that part is computed. Three small steps tell the three numbers: (N, n) = (1, 1), (2, 2) and (2, 1).
+while that part is computed. Three small steps tell the three numbers: (N, n) = (2, 2), (2, 1) and (3, 1).
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def footprint(peak: Callable[[int, int], int], batch: int, enough: Callable[[int
     """Measure as little as is needed to know how a batch has to be divided.
 
     Args:
-        peak: bytes of a small step, of that many images (1 or 2) in that many parts.
+        peak: bytes of a small step, of that many images (1 to 3, no more than the batch has) in that many parts.
         batch: number of images.
         enough: whether so many bytes are free. If they are for the whole batch, each image of it counted like one that
             is alone, nothing more is measured, and ``image`` is an upper estimate.
@@ -74,9 +74,10 @@ def footprint(peak: Callable[[int, int], int], batch: int, enough: Callable[[int
     if batch == 1 or enough(rough.need(batch, batch)):
         return rough
     together, divided = peak(2, 1), peak(2, 2)
-    image = max(0, divided - alone)
+    # From two images to three: with one, what the batch holds is hidden behind what the part does.
+    image = max(0, divided - alone if batch == 2 else peak(3, 3) - divided)
     part = max(0, together - divided)
-    return Footprint(max(0, alone - image - part), image, part)
+    return Footprint(max(0, divided - 2 * image - part), image, part)
 
 
 def peak_of(work: Callable[[], object]) -> int:

@@ -291,8 +291,8 @@ def description(
     images = images or Images.of(splits)
     options = options_of(data) if isinstance(data, str) else []
     settings = plain(pipeline)
-    for name in ("threads", "memory"):  # recorded apart: they need not be the same in the end
-        del settings[name]
+    for apart in ("threads", "memory"):  # recorded apart: they need not be the same in the end
+        del settings[apart]
     settings["weights"] = weights_digest(pipeline.weights, pipeline.backbone)
     packages = ("torch", "timm", "lightning", "segmentation_models_pytorch", "numpy")
     return {
