@@ -1,13 +1,15 @@
 """Peak memory of the commands on photographs of 24 and 79 megapixels: ``python benchmarks/memory.py``.
 
     python benchmarks/memory.py --photographs 8
+    python benchmarks/memory.py --photographs 4 --only "--memory 3"
 
 Makes synthetic JPEGs of 6000 x 4000 pixels (smoothed noise with coloured rectangles, which are the objects) and one PNG
 of 10240 x 7680 among them, each with its ground truth. Then every command runs in a process of its own under
 ``/usr/bin/time -v``, which tells its peak resident memory; where there is none, ``getrusage`` of the child does, which
 on Linux is at least the memory of this script. The trainings have few steps: memory depends not on their number, but
-on the batch and on the crops, whose side follows from ``--max-side``. Writes ``benchmarks/memory.md`` and
-``benchmarks/memory.json``.
+on the batch and on the crops, whose side follows from ``--max-side``. One run is at the default side, with ``--memory
+3``, so that its batches are computed in parts, and with pretrained weights from a package. Writes
+``benchmarks/memory.md`` and ``benchmarks/memory.json``.
 """
 
 from __future__ import annotations
@@ -34,10 +36,14 @@ from deft.data.images import read_image, read_scaled
 
 HERE = Path(__file__).parent
 TIME = Path("/usr/bin/time")
+PACKAGED = "tf_efficientnet_lite0"
+"""A network whose pretrained weights are a package."""
 CLASSES = ("red", "blue")
 COLOURS = ((200, 40, 40), (40, 60, 210))
 SIZE, LARGEST = (4000, 6000), (7680, 10240)
 """(H, W) of the JPEGs, and of the PNG."""
+DIVIDED = re.compile(r": (\d+ of \d+ images|one image) at a time")
+"""What a training says of batches that it computes in parts."""
 LIMIT = 3.0
 """GB that no command may exceed."""
 SHORT = (
@@ -58,37 +64,49 @@ def main() -> int:
     reader.add_argument("--max-side", type=int, default=512, help="of the run")
     reader.add_argument("--set", action="append", default=[], help="further settings of the run")
     reader.add_argument("--write", type=Path, default=HERE / "memory", help="the page, without suffix")
+    reader.add_argument("--only", default="", help="measure rows with this in their command, and keep the others")
     given = reader.parse_args()
+    path = given.write.with_suffix(".json")
+    kept = json.loads(path.read_text(encoding="utf-8")) if given.only else {}
+    stored = {row["command"]: row for row in kept.get("rows", [])}
+    made_by = {"photographs": given.photographs, "commit": commit()}
     with tempfile.TemporaryDirectory() as folder:
         data, out = Path(folder) / "photographs", Path(folder) / "results"
         photographs(data, given.photographs, tuple(given.size), tuple(given.largest))
         settings = [word for each in (*SHORT, *given.set) for word in ("--set", each)]
         run = ["run", "irn_deft", "--data", f"folder:{data}", "--out", str(out / "run"), *settings]
         new = [str(out / "run"), str(data / "images")]
+        bounded = ["run", "irn_deft", "--data", f"folder:{data}", "--out", str(out / "bounded"), *settings]
         commands = {
             "deft check": ["check", f"folder:{data}"],
             f"deft run irn_deft --max-side {given.max_side}": [
                 *(*run, "--backbone", given.backbone, "--weights", "none", "--max-side", str(given.max_side))
             ],
+            "deft run irn_deft --memory 3": [
+                *(*bounded, "--backbone", PACKAGED, "--weights", "package", "--memory", "3")
+            ],
             "deft predict": ["predict", *new, "--out", str(out / "masks")],
             "deft predict --max-side 1024": ["predict", *new, "--out", str(out / "larger"), "--max-side", "1024"],
             "deft seeds --max-side 1024": ["seeds", *new, "--out", str(out / "seeds"), "--max-side", "1024"],
         }
-        decoded = [difference(data / "images" / "000.jpg", side) for side in (512, 1024)]
-        rows = [{"command": name, **measured(words)} for name, words in commands.items()]
+        decoded = kept.get("decoded_small") or [difference(data / "images" / "000.jpg", side) for side in (512, 1024)]
+        rows = []
+        for name, words in commands.items():
+            if given.only in name:
+                network = PACKAGED if PACKAGED in words else given.backbone
+                stored[name] = {"command": name, "backbone": network, **made_by, **measured(words)}
+            if name in stored:
+                rows.append(stored[name])
     record = {
-        "photographs": given.photographs,
         "size": list(given.size),
         "largest": list(given.largest),
-        "backbone": given.backbone,
-        "commit": commit(),
         "versions": versions(),
         "machine": machine(torch.device("cpu")),
         "measured_with": f"{TIME} -v" if TIME.exists() else "getrusage of the child",
         "rows": rows,
         "decoded_small": decoded,
     }
-    given.write.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     given.write.with_suffix(".md").write_text(page(record), encoding="utf-8")
     print(page(record))
     return int(any(row["peak_gb"] > LIMIT or row["exit_code"] for row in rows))
@@ -152,13 +170,20 @@ def measured(words: Sequence[str]) -> dict[str, Any]:
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         found = re.search(r"Maximum resident set size \(kbytes\): (\d+)", told.read())
+        said.seek(0)
+        words_said = said.read()
         if process.returncode:
-            said.seek(0)
-            print(said.read()[-2000:], file=sys.stderr)
+            print(words_said[-2000:], file=sys.stderr)
     unit = 1 if sys.platform == "darwin" else 1024
     peak = int(found[1]) * 1024 if found else used.ru_maxrss * unit
     seconds = round(time.monotonic() - start, 1)
-    return {"exit_code": process.returncode, "seconds": seconds, "peak_gb": round(peak / 1e9, 2)}
+    divided = [line.strip() for line in re.split(r"[\r\n]", words_said) if DIVIDED.search(line)]
+    return {
+        "exit_code": process.returncode,
+        "seconds": seconds,
+        "peak_gb": round(peak / 1e9, 2),
+        **({"divided": divided} if divided else {}),
+    }
 
 
 def page(record: dict[str, Any]) -> str:
@@ -169,26 +194,35 @@ def page(record: dict[str, Any]) -> str:
     lines = [
         "# Memory",
         "",
-        f"Peak resident memory of each command on {record['photographs']} photographs: JPEGs of {width} x {height} "
-        f"pixels and a PNG of {wide} x {high}, each with ground truth of its size. The network is "
-        f"{record['backbone']}, its trainings have one or two steps with batches of 4. Measured with "
-        f"`{record['measured_with']}` by `python benchmarks/memory.py`.",
+        f"Peak resident memory of each command on photographs: JPEGs of {width} x {height} pixels and a PNG of {wide} "
+        f"x {high}, each with ground truth of its size. Trainings have one or two steps with batches of 4. Measured "
+        f"with `{record['measured_with']}` by `python benchmarks/memory.py`.",
         "",
-        "| command | peak memory, GB | seconds |",
-        "|---|---:|---:|",
-        *(f"| `{row['command']}` | {row['peak_gb']:.2f} | {row['seconds']:.0f} |" for row in record["rows"]),
+        "| command | peak memory, GB | seconds | photographs | network | commit |",
+        "|---|---:|---:|---:|---|---|",
+        *(
+            f"| `{row['command']}` | {row['peak_gb']:.2f} | {row['seconds']:.0f} | {row['photographs']} | "
+            f"{row['backbone']} | {row['commit']} |"
+            for row in record["rows"]
+        ),
         "",
+        *(line for row in record["rows"] if "divided" in row for line in said_of(row)),
         "A JPEG that is decoded small differs from the whole one resized, in grey levels of 255: "
         + "; ".join(f"{one['mean']} on average and {one['most']} at most at {one['side']} pixels" for one in small)
         + ".",
         "",
         "Seconds are those of a machine that did other work at the same time; only memory is compared.",
         "",
-        f"Commit {record['commit']}; {'; '.join(f'{name} {value}' for name, value in record['versions'].items())}.  ",
+        f"{'; '.join(f'{name} {value}' for name, value in record['versions'].items())}.  ",
         f"{'; '.join(f'{name}: {value}' for name, value in record['machine'].items())}.",
         "",
     ]
     return "\n".join(lines)
+
+
+def said_of(row: dict[str, Any]) -> list[str]:
+    """What the trainings of a command said of their batches, as a list in Markdown."""
+    return [f"`{row['command']}` said of its batches:", "", *(f"- {line}" for line in row["divided"]), ""]
 
 
 if __name__ == "__main__":

@@ -45,6 +45,9 @@ class Pipeline:
     threads: Annotated[int, Range(1, 1024)] | Literal["auto"] = "auto"
     """Threads of each process; ``auto`` takes as many as cores are free where the run begins
     (:mod:`deft.engine.threads`)."""
+    memory: Annotated[float, Range(0.1, 1e6)] | Literal["auto"] = "auto"
+    """Most memory that each process may take while it trains, in GB, main memory or that of its GPU; batches are
+    computed in parts that fit into it. ``auto`` takes what is free (:mod:`deft.engine.budget`)."""
     seed: Annotated[int, Range(0, 2**32 - 1)] = 0
     max_side: MaxSide = MAX_SIDE
     """Photographs whose longer side has more pixels are scaled down to it when they are read, in every stage

@@ -27,7 +27,7 @@ def run(given: argparse.Namespace) -> int:
     from deft.engine.share import HERE
     from deft.recipes.finding import chosen
 
-    settings = _assignments(given, "backbone", "weights", "precision", "max_side", "threads", "seed")
+    settings = _assignments(given, "backbone", "weights", "precision", "max_side", "threads", "memory", "seed")
     paper = given.thresholds == "paper"
     name, pipeline = chosen(given.recipe, paper, settings)
     if given.show:
@@ -79,7 +79,7 @@ def study(given: argparse.Namespace) -> int:
         data=given.data,
         out=given.out,
         seeds=tuple(range(given.first_seed, given.first_seed + given.seeds)),
-        settings=tuple(_assignments(given, "backbone", "weights", "precision", "max_side", "threads")),
+        settings=tuple(_assignments(given, "backbone", "weights", "precision", "max_side", "threads", "memory")),
         systems=tuple(given.systems),
         command=given.command,
         published=given.thresholds == "paper",

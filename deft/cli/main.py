@@ -40,6 +40,7 @@ WEIGHTS_HELP = "hub, none, a .safetensors or .pth file, or package: pip's (for t
 PRECISION_HELP = "precision of the networks (default auto: bf16 if the machine computes it faster, else 32)"
 MAX_SIDE_HELP = "longer side at which photographs are read, 32 to 65536 pixels, or none to read them at full size"
 THREADS_HELP = "threads of each process (default auto: OMP_NUM_THREADS, else the cores that are free now)"
+MEMORY_HELP = "GB that each process may take while it trains, batches are divided to fit (default auto: what is free)"
 THRESHOLDS_HELP = "auto: chosen from maps and photographs, without masks (default); paper: each system's published ones"
 RUN_DATA_HELP = "KIND:PATH of the run's data; required if that is a Python file, which is executed"
 DEVICES_HELP = "processes, one per GPU, of each machine, or of the whole Ray cluster (default 1)"
@@ -76,6 +77,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--thresholds", choices=["auto", "paper"], default="auto", help=THRESHOLDS_HELP)
     run.add_argument("--precision", choices=commands.PRECISIONS, help=PRECISION_HELP)
     run.add_argument("--threads", type=_threads, metavar="N", help=THREADS_HELP)
+    run.add_argument("--memory", type=_memory, metavar="GB", help=MEMORY_HELP)
     run.add_argument("--devices", type=int, default=1, metavar="N", help=DEVICES_HELP)
     run.add_argument("--num-nodes", type=int, default=1, metavar="N", help="machines; see docs/scale.md (default 1)")
     run.add_argument("--max-side", metavar="PIXELS", help=MAX_SIDE_HELP + " (default 1024)")
@@ -146,6 +148,7 @@ def parser() -> argparse.ArgumentParser:
     study.add_argument("--precision", choices=commands.PRECISIONS, help=PRECISION_HELP)
     study.add_argument("--max-side", metavar="PIXELS", help=MAX_SIDE_HELP + " (default 1024)")
     study.add_argument("--threads", type=_threads, metavar="N", help=THREADS_HELP)
+    study.add_argument("--memory", type=_memory, metavar="GB", help=MEMORY_HELP)
     study.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="any field, in every row that has it"
     )
@@ -199,6 +202,19 @@ def _threads(text: str) -> int | str:
     if not text.isdecimal() or not 1 <= int(text) <= 1024:
         raise argparse.ArgumentTypeError(f"expected auto, or a whole number from 1 to 1024, got {text!r}")
     return int(text)
+
+
+def _memory(text: str) -> float | str:
+    """A number of GB, or ``auto``."""
+    if text == "auto":
+        return text
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0.1 <= number <= 1e6:  # and nan is in no range
+        raise argparse.ArgumentTypeError(f"expected auto, or a number of GB from 0.1 to 1,000,000, got {text!r}")
+    return number
 
 
 def _engine(verb: argparse.ArgumentParser) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from deft.backbone import build_backbone
+from deft.engine.footprint import parts_for
 from deft.pipeline import Pipeline
 
 SIDE = 500
@@ -35,13 +36,9 @@ class Need:
         return self.fixed + self.batch * self.image
 
     def parts(self, available: int) -> int | None:
-        """Parts that the batch has to be computed in, as training finds them: 1, 2, 4, ...; None if nothing fits."""
-        parts = 1
-        while self.fixed + -(-self.batch // parts) * self.image > available:
-            if parts >= self.batch:
-                return None
-            parts *= 2
-        return parts
+        """The least number of parts that the batch has to be computed in; None if nothing fits."""
+        at_once = (available - self.fixed) // self.image
+        return None if at_once < 1 else parts_for(self.batch, at_once)
 
 
 def need(pipeline: Pipeline, backbone: str, side: int = SIDE) -> Need:

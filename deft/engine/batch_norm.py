@@ -1,4 +1,4 @@
-"""Batch norms whose statistics are computed over the images of all processes, on GPUs."""
+"""Batch norms in training mode, whose statistics are those of the images that they see together."""
 
 from __future__ import annotations
 
@@ -7,8 +7,14 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 _PLAIN = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+def trains_statistics(module: nn.Module) -> bool:
+    """Whether a batch norm among the modules is in training mode: its results depend on how a batch is divided."""
+    return any(isinstance(part, _BatchNorm) and part.training for part in module.modules())
 
 
 @contextmanager

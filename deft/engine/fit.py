@@ -14,6 +14,7 @@ from torch import nn
 from deft.artifacts import read_json, write_json
 from deft.contracts import InputError
 from deft.engine import ranks
+from deft.engine.budget import AUTO, GigaBytes
 from deft.engine.layout import channels_last
 from deft.engine.memory import return_freed
 from deft.engine.plan import History, Plan, Watch, curves
@@ -30,6 +31,7 @@ def fit(
     precision: str = "32-true",
     title: str = "training",
     watch: Watch | None = None,
+    memory: GigaBytes = AUTO,
 ) -> History:
     """Train in place, or resume from the checkpoint in ``folder``.
 
@@ -46,6 +48,8 @@ def fit(
         precision: Lightning's word: "32-true", "bf16-mixed", ...
         title: progress-bar label.
         watch: called with the network while it trains; after a kill, the steps since the checkpoint are seen again.
+        memory: most that this process may take on the device that trains, in GB; ``auto`` takes what is free. A batch
+            that needs more is computed in parts, see :mod:`deft.engine.footprint`.
 
     Returns:
         The loss curves.
@@ -67,7 +71,7 @@ def fit(
         for left in folder.glob(".part-*"):  # a checkpoint that a kill cut short
             left.unlink()
     channels_last(trainee)
-    loop = Loop(cast(Any, trainee), plan, examples, seed, checkpoint, title, watch, precision)
+    loop = Loop(cast(Any, trainee), plan, examples, seed, checkpoint, title, watch, precision, memory)
     if ranks.agreed(checkpoint.exists()):
         loop.load()
     loop.remember_parts()

@@ -20,7 +20,9 @@ from tqdm import tqdm
 from deft.artifacts import load_tensors, read_json, save_tensors, write_json
 from deft.engine import plan as settings
 from deft.engine import ranks, stop
-from deft.engine.batch_norm import synchronised
+from deft.engine.batch_norm import synchronised, trains_statistics
+from deft.engine.budget import AUTO, GigaBytes
+from deft.engine.division import STATISTICS, choose_parts
 from deft.engine.fabric import LossTerms, fabric_of
 from deft.engine.optimise import built
 from deft.engine.plan import History, Plan, Trainee, TrainingError, Watch
@@ -29,7 +31,7 @@ from deft.engine.reading import Examples, batches_of, reader
 from deft.engine.shortage import out_of_memory, reason_of, release
 
 PARTS = "parts.json"
-"""File beside the checkpoint: the number of parts of a batch, after one of several processes ran out of memory."""
+"""File beside the checkpoint: the number of parts of a batch, and for how much memory it was chosen."""
 
 
 class Loop:
@@ -45,6 +47,7 @@ class Loop:
         title: str,
         watch: Watch | None,
         precision: str = EXACT,
+        memory: GigaBytes = AUTO,
     ) -> None:
         self.trainee: Any = trainee
         self.plan, self.examples, self.seed = plan, examples, seed
@@ -57,6 +60,9 @@ class Loop:
         self.recent: dict[str, list[Tensor]] = {}
         self.unchecked: tuple[int, Tensor, dict[str, Tensor]] | None = None
         self.trainee.parts = 1
+        self.memory = memory
+        self.divided_for: object = None
+        """For which memory the number of parts was chosen; None if it was not."""
         self.fabric = fabric_of(precision)
         optimiser = built(plan.optimiser, self.trainee.groups())
         self.network, self.optimiser = self.fabric.setup(LossTerms(self.trainee), optimiser)
@@ -69,6 +75,7 @@ class Loop:
             deft.engine.stop.Stopped: SIGTERM; where a step ended in time, a checkpoint was written.
         """
         together = ranks.world() > 1 and torch.cuda.is_available()
+        loader = reader(self.examples, self.plan, self.seed, range(self.start, self.steps))
         with (
             stop.between_steps(),
             synchronised(self.trainee) if together else nullcontext(),
@@ -80,13 +87,15 @@ class Loop:
                 mininterval=1.0,
                 disable=not ranks.first(),
             ) as bar,
-            batches_of(reader(self.examples, self.plan, self.seed, range(self.start, self.steps))) as batches,
+            batches_of(loader) as batches,
         ):
             saved = time.monotonic()
             if self.start == 0:
                 self.watch(0, self.trainee)
             for step, batch in enumerate(self._read(batches), self.start):
-                terms = self._step(step, self.fabric.to_device(batch))
+                batch = self.fabric.to_device(batch)
+                self._divide(batch, ahead=2 + 2 * loader.num_workers)
+                terms = self._step(step, batch)
                 # One step late, so that a GPU need not wait for the answer before it goes on.
                 self._check()
                 done = step + 1
@@ -101,6 +110,26 @@ class Loop:
                     self.save(done)
                     saved = time.monotonic()
             self.save(self.steps)  # holds the result until it is stored
+
+    def _divide(self, batch: dict[str, Tensor], ahead: int) -> None:
+        """Choose the number of parts, unless that was done for this memory when the training was begun."""
+        if self.divided_for == self.memory:
+            return
+        self.trainee.parts = choose_parts(
+            self.trainee,
+            batch,
+            epoch=self.plan.epoch(self.steps - 1, self.images),
+            asked=self.memory,
+            ahead=ahead,
+            precision=self.fabric.autocast,
+            title=self.title,
+        )
+        self.divided_for = self.memory
+        if ranks.first():  # for a start after a kill that comes before the first checkpoint
+            self._keep_parts()
+
+    def _keep_parts(self) -> None:
+        write_json(self.checkpoint.parent / PARTS, {"parts": self.trainee.parts, "memory": self.memory})
 
     def _step(self, step: int, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """One optimiser step; if memory runs out it is repeated with the batch in twice as many parts."""
@@ -166,14 +195,14 @@ class Loop:
         size = -(-images // self.trainee.parts)
         if ranks.world() > 1:
             # The others wait in an exchange of gradients that this process cannot enter a second time.
-            write_json(self.checkpoint.parent / PARTS, self.trainee.parts)
+            self._keep_parts()
             raise TrainingError(
                 f"{self.title}: out of memory ({reason}); repeat the same command to continue with {size} of {images} "
                 "images at a time, to the same result"
             )
         print(
             f"\n{self.title}: out of memory; continues with {size} of {images} images at a time, and the same batch of "
-            f"{images} for each step",
+            f"{images} for each step" + ("; " + STATISTICS if trains_statistics(self.trainee) else ""),
             file=sys.stderr,
         )
 
@@ -229,6 +258,7 @@ class Loop:
             "history": self.history,
             "recent": list(self.recent),
             "parts": self.trainee.parts,
+            "memory": self.memory,
             "scaler": self.fabric.strategy.precision.state_dict(),
         }
         save_tensors(self.checkpoint, state, header)
@@ -244,15 +274,19 @@ class Loop:
         self.start = int(header["step"])
         self.history = settings.curves(header["history"])
         self.trainee.parts = int(header["parts"])
+        self.divided_for = header.get("memory", AUTO)
         if header["scaler"]:
             self.fabric.strategy.precision.load_state_dict(header["scaler"])
 
     def remember_parts(self) -> None:
-        """Start with the number of parts that an earlier start, of several processes, needed."""
+        """Start with the number of parts of an earlier start, or more, if one of several processes needed them."""
         path = self.checkpoint.parent / PARTS
-        if path.exists():
-            found = read_json(path)
-            self.trainee.parts = max(self.trainee.parts, found if isinstance(found, int) else 1)
+        found = read_json(path) if path.exists() else None
+        if isinstance(found, int):  # as earlier versions have written it
+            found = {"parts": found}
+        if isinstance(found, dict) and isinstance(found.get("parts"), int):
+            self.trainee.parts = max(self.trainee.parts, found["parts"])
+            self.divided_for = found.get("memory", AUTO)
 
 
 def _total(terms: dict[str, Tensor]) -> Tensor:

@@ -21,6 +21,7 @@ from deft.contracts import BACKGROUND, IGNORE, Dataset, InputError, Sample, Seed
 from deft.data.examples import MaskedImages
 from deft.data.transforms import TrainCrop
 from deft.engine import ranks
+from deft.engine.budget import AUTO, GigaBytes
 from deft.engine.fit import finish, fit
 from deft.engine.head import HeadModule
 from deft.engine.plan import Plan
@@ -76,6 +77,8 @@ class MethodContext:
     """Numerical precision of training and inference, as Lightning names it (``32-true``, ``bf16-mixed``)."""
     engine: Engine = HERE
     """Makes files of images, one for each: in the processes of the run, or on a Ray cluster."""
+    memory: GigaBytes = AUTO
+    """Most memory of a training, in GB, or ``auto``."""
 
     @property
     def classifier(self) -> TrainedClassifier:
@@ -184,6 +187,7 @@ def learn(
         seed=context.seed,
         precision=context.precision,
         title=title,
+        memory=context.memory,
     )
     if after is not None:
         after()

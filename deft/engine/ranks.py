@@ -55,6 +55,15 @@ def agreed(flag: bool) -> bool:
     return bool(said.item())
 
 
+def highest(number: int) -> int:
+    """The largest of the processes' whole numbers, on every process."""
+    if not together():
+        return number
+    said = torch.tensor(number, dtype=torch.int64, device=_where())
+    dist.all_reduce(said, op=dist.ReduceOp.MAX)
+    return int(said.item())
+
+
 def of_first(numbers: Sequence[int]) -> list[int]:
     """The whole numbers of rank 0, on every process; those of the others are not looked at."""
     if not together():

@@ -139,8 +139,8 @@ def _of_record(pipeline: Pipeline, recorded: Any, folder: Path) -> tuple[Pipelin
     return pipeline, rounds
 
 
-_ELSEWHERE = ("weights", "threads")
-"""Settings of which a record holds something else: a digest of the weights, and how many threads there were."""
+_ELSEWHERE = ("weights", "threads", "memory")
+"""Settings of which a record holds something else: a digest of the weights, and what a machine had for the run."""
 
 
 def _compared(settings: Any) -> Any:

@@ -24,6 +24,7 @@ from deft.data.opening import places, read_data
 from deft.data.overview import overview
 from deft.data.working_size import working_size
 from deft.engine import ranks, threads
+from deft.engine.budget import begun_with
 from deft.engine.infer import device
 from deft.engine.plan import Watch
 from deft.engine.precision import AUTO, choose
@@ -96,7 +97,9 @@ def working(
     if isinstance(pipeline.seeds, ReadsFiles):
         pipeline.seeds.check(splits)
     pipeline = resolved(pipeline, out)
-    choice = threads.choose(pipeline.threads, _recorded(out).get("threads"))
+    begun = _recorded(out)
+    choice = threads.choose(pipeline.threads, begun.get("threads"))
+    pipeline = replace(pipeline, memory=begun_with(pipeline.memory, begun.get("memory")))
     folder, contents = _open(out, pipeline, data, splits, name, choice.number)
     try:
         with threads.computing(choice):
@@ -182,7 +185,7 @@ def _open(
     if ranks.first():
         try:
             images = Images.of(splits, contents)
-            record = {**description(pipeline, data, splits, name, images), "threads": number}
+            record = {**description(pipeline, data, splits, name, images), "threads": number, "memory": pipeline.memory}
             folder = _begun(path, record, pipeline, splits, images, contents)
         except InputError as error:
             fault = error
@@ -298,7 +301,8 @@ def description(
     images = images or Images.of(splits)
     options = options_of(data) if isinstance(data, str) else []
     settings = plain(pipeline)
-    del settings["threads"]  # recorded as a number, which need not be the same in the end
+    for apart in ("threads", "memory"):  # recorded apart: they need not be the same in the end
+        del settings[apart]
     settings["weights"] = weights_digest(pipeline.weights, pipeline.backbone)
     packages = ("torch", "timm", "lightning", "segmentation_models_pytorch", "numpy")
     return {

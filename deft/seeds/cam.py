@@ -19,7 +19,7 @@ from deft.engine.method import Localiser, MethodContext
 from deft.engine.precision import EXACT, autocast
 from deft.ranges import Multiples, Share, check_ranges
 from deft.seedmaps import grid
-from deft.seeds.views import on_grid, pixels, resize
+from deft.seeds.views import last_map, on_grid, pixels, resize
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Cam:
             for scale in self.scales:
                 view = resize(whole, scale, network.backbone.stride)
                 batch = torch.cat([view, view.flip(-1)]) if self.flip else view
-                features = network.backbone(batch.contiguous(memory_format=torch.channels_last))[-1].float()
+                features = last_map(network.backbone, batch).float()
                 with autocast(EXACT, device):
                     activation = head.activation(features).float()
                     if self.flip:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -9,6 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from deft.seedmaps import STRIDE
+
+LARGE = 2**21
+"""Pixels of a view beyond which its mirror image is computed after it and not with it, in half the memory."""
 
 
 def pixels(image: NDArray[np.uint8], device: torch.device) -> Tensor:
@@ -25,6 +30,14 @@ def resize(pixels: Tensor, scale: float, stride: int) -> Tensor:
     """
     size = [max(1, round(side * scale / stride)) * stride + 1 for side in pixels.shape[-2:]]
     return F.interpolate(pixels, size=size, mode="bicubic", align_corners=False, antialias=True).clamp(0, 255)
+
+
+def last_map(backbone: Callable[[Tensor], Sequence[Tensor]], views: Tensor) -> Tensor:
+    """Last feature map of views (N, 3, H, W), computed one by one if they have more pixels than :data:`LARGE`."""
+    views = views.contiguous(memory_format=torch.channels_last)
+    if views.shape[-2] * views.shape[-1] <= LARGE:
+        return backbone(views)[-1]
+    return torch.cat([backbone(view)[-1] for view in views.chunk(len(views))])
 
 
 def on_grid(maps: Tensor, seen: tuple[int, int], size: tuple[int, int]) -> Tensor:

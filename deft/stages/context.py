@@ -193,6 +193,7 @@ class Run:
             seed=p.seed,
             precision=p.precision,
             engine=self.engine,
+            memory=p.memory,
         )
 
     def _untrained(self) -> Backbone:

@@ -272,7 +272,17 @@ def _train(
     """Train the network of a stage and save it, unless it is saved already; returns its number of parameters."""
     p, path = run.pipeline, stage.folder / "model.safetensors"
     if not ranks.agreed(path.exists()):  # a kill may have happened between the result and its record
-        fit(network, examples, plan, folder=stage.folder, seed=p.seed, precision=p.precision, title=title, watch=watch)
+        fit(
+            network,
+            examples,
+            plan,
+            folder=stage.folder,
+            seed=p.seed,
+            precision=p.precision,
+            title=title,
+            watch=watch,
+            memory=p.memory,
+        )
         if ranks.first():
             save(path)
     if ranks.first():

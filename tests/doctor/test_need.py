@@ -12,9 +12,9 @@ NEED = Need("resnet50", batch=16, crop=512, fixed=100, image=50)
 
 
 @pytest.mark.parametrize(
-    ("available", "parts"), [(900, 1), (899, 2), (500, 2), (499, 4), (200, 8), (150, 16), (149, None), (-5, None)]
+    ("available", "parts"), [(900, 1), (899, 2), (500, 2), (499, 3), (200, 8), (150, 16), (149, None), (-5, None)]
 )
-def test_a_batch_is_halved_until_it_fits(available: int, parts: int | None) -> None:
+def test_a_batch_has_the_fewest_parts_that_fit(available: int, parts: int | None) -> None:
     assert NEED.whole == 900
     assert NEED.parts(available) == parts
 

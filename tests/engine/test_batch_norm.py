@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from deft.backbone import build_backbone
-from deft.engine.batch_norm import synchronised
+from deft.engine.batch_norm import synchronised, trains_statistics
 
 
 def one_step(net: nn.Module, images: Tensor) -> tuple[list[Tensor], dict[str, Tensor]]:
@@ -52,3 +52,10 @@ def test_classes_change_back_after_an_error_and_other_norms_are_left_alone() -> 
         assert [type(part) for part in net] == [nn.SyncBatchNorm, nn.SyncBatchNorm, Odd, nn.GroupNorm]
         raise ValueError("in the middle")
     assert [type(part) for part in net] == [nn.BatchNorm2d, nn.BatchNorm1d, Odd, nn.GroupNorm]
+
+
+def test_whether_statistics_depend_on_the_division_of_a_batch() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sequential(nn.BatchNorm2d(4)))
+    assert trains_statistics(network)
+    assert not trains_statistics(network.eval())
+    assert not trains_statistics(nn.Sequential(nn.Conv2d(3, 4, 1), nn.GroupNorm(2, 4)).train())

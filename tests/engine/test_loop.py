@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deft.artifacts import load_tensors, save_tensors, write_json
+from deft.artifacts import load_tensors, read_json, save_tensors, write_json
 from deft.engine import fabric, launch, ranks
 from deft.engine import plan as settings
 from deft.engine.fabric import Mixed
@@ -79,7 +79,7 @@ def test_a_process_among_several_leaves_word_and_ends(tmp_path: Path, monkeypatc
     monkeypatch.setattr(ranks, "world", lambda: 2)
     with pytest.raises(TrainingError, match="same command to continue with 1 of 2 images at a time"):
         loop._halve("of 2 GiB")
-    assert (tmp_path / PARTS).read_text().strip() == "2"
+    assert read_json(tmp_path / PARTS) == {"parts": 2, "memory": "auto"}
 
 
 def test_moments_are_laid_out_as_their_weights() -> None:

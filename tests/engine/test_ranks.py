@@ -17,6 +17,7 @@ from deft.engine.ranks import (
     first,
     first_alone,
     gathered,
+    highest,
     mean_over_ranks,
     of_first,
     own,
@@ -36,6 +37,7 @@ def test_a_process_alone_is_the_first_of_one() -> None:
     assert torch.equal(own(x), x)
     barrier()
     assert of_first([3, 1]) == [3, 1]
+    assert highest(-5) == -5
     with first_alone() as mine:
         assert mine
 
@@ -115,6 +117,8 @@ def decisions() -> None:
     assert (world(), first()) == (RANKS, rank() == 0)
     assert agreed(rank() == 0) is True
     assert agreed(rank() != 0) is False
+    assert highest(10**12 + rank()) == 10**12 + RANKS - 1
+    assert -highest(-rank()) == 0
     barrier()
     for numbers in ([], [7], [3, 2**40, 0]):
         assert of_first(numbers if first() else [1, 1]) == numbers

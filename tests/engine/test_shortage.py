@@ -167,6 +167,9 @@ linux_only = pytest.mark.skipif(sys.platform != "linux", reason="only Linux limi
 @pytest.mark.slow
 def test_a_batch_that_does_not_fit_is_trained_in_parts_to_the_same_result(tmp_path: Path) -> None:
     program = """
+from deft.engine import division
+
+division.budget = lambda asked, device: None  # as where nothing is known of memory before it runs out
 whole = train(Path(sys.argv[1]) / "whole", 0)
 for room in (240, 180, 140):  # the first one in which the whole batch does not fit
     network = train(Path(sys.argv[1]) / str(room), room * MB)
@@ -180,6 +183,23 @@ print(all(torch.allclose(a, b, atol=1e-6) for a, b in zip(whole.parameters(), ne
     parts, same = done.stdout.splitlines()
     assert parts in ("1 2", "1 4", "1 8") and same == "True"
     assert "training: out of memory; continues with" in done.stderr
+
+
+@linux_only
+@pytest.mark.slow
+def test_a_limit_that_is_known_divides_the_batch_before_memory_runs_out(tmp_path: Path) -> None:
+    """400 MB are enough for one image and its margin, and not for the 8 of the batch."""
+    program = """
+whole = train(Path(sys.argv[1]) / "whole", 0)
+network = train(Path(sys.argv[1]) / "limited", 400 * MB)
+print(whole.parts, network.parts)
+print(all(torch.allclose(a, b, atol=1e-6) for a, b in zip(whole.parameters(), network.parameters())))
+"""
+    done = limited(program, tmp_path)
+    assert done.returncode == 0, done.stderr
+    parts, same = done.stdout.splitlines()
+    assert parts == "1 8" and same == "True"
+    assert "left of ulimit" in done.stderr and "out of memory" not in done.stderr
 
 
 @linux_only

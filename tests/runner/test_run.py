@@ -385,6 +385,27 @@ def test_the_number_of_threads_is_that_of_the_run_that_was_begun(
     ]
 
 
+def test_the_memory_of_a_run_is_kept_and_no_part_of_its_settings(
+    folder_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: list[object] = []
+    monkeypatch.setattr(runner, "make_all", lambda work: used.append(work.pipeline.memory))
+    monkeypatch.setattr(runner, "evaluate", lambda work: None)
+
+    def begin(*settings: str) -> None:
+        with runner.working(tiny(cam(), *settings), f"folder:{folder_data}", tmp_path) as work:
+            (work.out.path / "masks").mkdir(exist_ok=True)
+            (work.out.path / "masks" / "a.png").write_bytes(b"begun")
+
+    begin("memory=3")
+    begin()
+    begin("memory=2.5")
+    begin("memory=auto")
+    assert used == [3, 3, 2.5, 3]
+    record = read_json(tmp_path / "run.json")
+    assert record["memory"] == 3 and "memory" not in record["settings"]
+
+
 @pytest.mark.parametrize("record", [{"threads": "many"}, {"threads": None}, {}, []])
 def test_a_record_without_a_number_of_threads_leaves_the_choice(record: Any, tmp_path: Path) -> None:
     write_json(tmp_path / "run.json", record)
