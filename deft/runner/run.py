@@ -30,6 +30,7 @@ from deft.engine.precision import AUTO, choose
 from deft.engine.share import HERE, Engine
 from deft.evaluate.page import write_report
 from deft.evaluate.scores import evaluate
+from deft.guards.opening import exists
 from deft.guards.output import check_out
 from deft.guards.words import shown
 from deft.pipeline import Pipeline
@@ -164,7 +165,7 @@ def resolved(pipeline: Pipeline, out: Path | None = None) -> Pipeline:
 def _recorded(out: Path | None) -> dict[str, Any]:
     """The record of the run that was begun in a folder; empty if there is none."""
     begun = None if out is None else out / "run.json"
-    record = read_json(begun) if begun and begun.exists() else {}
+    record = read_json(begun) if begun and exists(begun) else {}
     return record if isinstance(record, dict) else {}
 
 
@@ -218,6 +219,25 @@ def reopen(folder: Path, data: str | None = None) -> Run:
         InputError: the folder holds no run, or one whose settings come from a file of yours, or the data cannot
             be used.
     """
+    pipeline, splits, record = read_record(folder, data)
+    given = record.get("given")
+    weights = given.get("weights", pipeline.weights) if isinstance(given, dict) else pipeline.weights
+    pipeline = replace(pipeline, weights=str(weights))
+    check_out(folder, reads(pipeline, data or record["data"]["given"], splits), "run")
+    refuse_damaged(folder)
+    return Run(pipeline, splits, RunFolder(folder, record))
+
+
+def read_record(folder: Path, data: str | None = None) -> tuple[Pipeline, Splits, dict[str, Any]]:
+    """The pipeline and the data of a run folder, and its record as it is; nothing is locked or written.
+
+    Args:
+        folder: of the run.
+        data: as for :func:`reopen`.
+
+    Raises:
+        InputError: as for :func:`reopen`.
+    """
     record = run_record(folder)
     # Runs of versions without a bound have read photographs as they are.
     settings = record["settings"]
@@ -225,13 +245,7 @@ def reopen(folder: Path, data: str | None = None) -> Run:
     pipeline = restore({**earlier, **settings})
     if not isinstance(pipeline, Pipeline):
         raise InputError(f"{folder}: expected a pipeline in its run.json; it was written by another program")
-    splits = open_data_of(folder, record, data)
-    given = record.get("given")
-    weights = given.get("weights", pipeline.weights) if isinstance(given, dict) else pipeline.weights
-    pipeline = replace(pipeline, weights=str(weights))
-    check_out(folder, reads(pipeline, data or record["data"]["given"], splits), "run")
-    refuse_damaged(folder)
-    return Run(pipeline, splits, RunFolder(folder, record))
+    return pipeline, open_data_of(folder, record, data), record
 
 
 def open_data_of(folder: Path, record: Mapping[str, Any], data: str | None = None) -> Splits:
