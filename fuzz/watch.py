@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fuzz.readers import READERS
-from fuzz.worker import drawn, read_state
+from fuzz.worker import IN_MEMORY, drawn, read_state
 
 WAITING = 120.0
 """Seconds after which an input that takes no processor time is one that waits for ever."""
@@ -58,7 +58,7 @@ def watched(name: str, first: int, count: int, seconds: float, guided: Path | No
 
 
 def _one_process(name: str, first: int, count: int, seconds: float, guided: Path | None) -> Outcome:
-    with tempfile.TemporaryDirectory(prefix="deft-fuzz-") as folder:
+    with tempfile.TemporaryDirectory(prefix="deft-fuzz-", dir=IN_MEMORY) as folder:
         state, said, errors = (Path(folder) / part for part in ("state", "said", "errors"))
         given = ["--worker", str(state), "--first", str(first), "--inputs", str(count), "--seconds", str(seconds)]
         command = [sys.executable, "-m", "fuzz", name, *given, *(("--guided", str(guided)) if guided else ())]

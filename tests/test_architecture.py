@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "augment": {"contracts", "ranges"},
     "metrics": {"contracts", "seedmaps"},
     "data": BASE,
-    "thresholds": {"artifacts", "contracts", "engine", "metrics", "seedmaps"},
+    "thresholds": {"artifacts", "contracts", "engine", "guards", "metrics", "seedmaps"},
     "engine": BASE | {"backbone", "data", "thresholds"},
     "classify": METHODS | {"augment"},
     "seeds": ON_MAPS,

@@ -89,15 +89,10 @@ _RECORD = {
 
 
 def _edited(name: str, record: object, *words: str) -> Case:
-    from deft.artifacts.record import run_record
-    from deft.runner.run import open_data_of, pipeline_of
-
-    def act(at: Path) -> None:
-        found = run_record(at / "r")
-        pipeline_of(at / "r", found)
-        open_data_of(at / "r", found, "demo:train=2,val=0,size=32")
+    from deft.runner.run import read_record
 
     text = record if isinstance(record, str) else json.dumps(record)
+    act = lambda at: read_record(at / "r", "demo:train=2,val=0,size=32")  # noqa: E731
     return raises("Edited records", name, {"r/run.json": text}, act, *words)
 
 

@@ -36,6 +36,7 @@ from deft.artifacts.files import (
     save_tensors,
     seeds_npz,
     stored_seeds,
+    told_damaged,
     whole_file,
     write_json,
 )
@@ -89,6 +90,7 @@ __all__ = [
     "seeds_npz",
     "stage_records",
     "stored_seeds",
+    "told_damaged",
     "whole_file",
     "write_json",
 ]

@@ -95,6 +95,10 @@ def write_json(path: Path, value: Any) -> None:
     atomic_write(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
+_DEEPEST = 50
+"""Most levels of brackets in a record; those of deft have ten."""
+
+
 def read_json(path: Path) -> Any:
     """Read a JSON file.
 
@@ -103,10 +107,22 @@ def read_json(path: Path) -> Any:
     """
     content = read_regular(path)
     try:
-        return json.loads(content.decode("utf-8"))
+        value = json.loads(content.decode("utf-8"))
+        if _is_deep(value):
+            raise RecursionError
+        return value
     except (ValueError, RecursionError) as error:
         reason = "brackets nested too deeply" if isinstance(error, RecursionError) else error
         raise InputError(f"{shown(path)}: expected JSON, got {reason}; remove the file and run again") from None
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether a value has more levels of brackets than any record of deft, so that recursion over it could fail."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        below = [item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)]
+        level = [inner for items in below for inner in items]
+    return bool(level)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any] | None = None) -> None:
@@ -147,6 +163,22 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise InputError(
             f"{shown(path)}: expected a safetensors file, got {error}; recreate it or name another"
         ) from error
+
+
+@contextmanager
+def told_damaged(path: Path) -> Iterator[None]:
+    """Tell of a file of weights from which the block cannot rebuild a network: a header or a tensor was changed.
+
+    Raises:
+        InputError: instead of whatever the block raises because of that.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (LookupError, TypeError, ValueError, RuntimeError, OverflowError, AttributeError) as error:
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise InputError(f"{shown(path)} is damaged: {shown(reason)}; train again or copy it again") from None
 
 
 def _json_or_text(value: str) -> Any:

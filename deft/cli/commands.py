@@ -194,9 +194,10 @@ def import_labels(given: argparse.Namespace) -> int:
 def import_contexts(given: argparse.Namespace) -> int:
     """Convert PASCAL-Context's masks to context masks."""
     from deft.data.importers.pascal_context import import_contexts
+    from deft.guards.opening import exists
 
     own = given.out / "classes.txt"
-    classes = _classes(given.classes or (own if own.is_file() else None))
+    classes = _classes(given.classes or (own if exists(own) else None))
     with _bar("importing") as progress:
         done = import_contexts(given.masks, given.names, given.out, classes, progress)
     print(f"{len(done.contexts)} contexts of {done.images} images in {given.out}")

@@ -31,6 +31,7 @@ from deft.engine.precision import AUTO, choose
 from deft.engine.share import HERE, Engine
 from deft.evaluate.page import write_report
 from deft.evaluate.scores import evaluate
+from deft.guards.opening import exists
 from deft.guards.output import check_out
 from deft.guards.words import shown
 from deft.pipeline import Pipeline
@@ -167,7 +168,7 @@ def resolved(pipeline: Pipeline, out: Path | None = None) -> Pipeline:
 def _recorded(out: Path | None) -> dict[str, Any]:
     """The record of the run that was begun in a folder; empty if there is none."""
     begun = None if out is None else out / "run.json"
-    record = read_json(begun) if begun and begun.exists() else {}
+    record = read_json(begun) if begun and exists(begun) else {}
     return record if isinstance(record, dict) else {}
 
 
@@ -221,9 +222,7 @@ def reopen(folder: Path, data: str | None = None) -> Run:
         InputError: the folder holds no run, or one whose settings come from a file of yours, or the data cannot
             be used.
     """
-    record = run_record(folder)
-    pipeline = pipeline_of(folder, record)
-    splits = open_data_of(folder, record, data)
+    pipeline, splits, record = read_record(folder, data)
     given = record.get("given")
     weights = given.get("weights", pipeline.weights) if isinstance(given, dict) else pipeline.weights
     pipeline = replace(pipeline, weights=str(weights))
@@ -232,19 +231,24 @@ def reopen(folder: Path, data: str | None = None) -> Run:
     return Run(pipeline, splits, RunFolder(folder, record))
 
 
-def pipeline_of(folder: Path, record: Mapping[str, Any]) -> Pipeline:
-    """The pipeline in the record of a run.
+def read_record(folder: Path, data: str | None = None) -> tuple[Pipeline, Splits, dict[str, Any]]:
+    """The pipeline and the data of a run folder, and its record as it is; nothing is locked or written.
+
+    Args:
+        folder: of the run.
+        data: as for :func:`reopen`.
 
     Raises:
-        InputError: the record holds something else, or settings that come from a file of yours.
+        InputError: as for :func:`reopen`.
     """
-    settings = record["settings"]
+    record = run_record(folder)
     # Runs of versions without a bound have read photographs as they are.
+    settings = record["settings"]
     earlier = {"max_side": None} if "backbone" in settings else {}
     pipeline = restore({**earlier, **settings})
     if not isinstance(pipeline, Pipeline):
         raise InputError(f"{folder}: expected a pipeline in its run.json; it was written by another program")
-    return pipeline
+    return pipeline, open_data_of(folder, record, data), record
 
 
 def open_data_of(folder: Path, record: Mapping[str, Any], data: str | None = None) -> Splits:

@@ -15,10 +15,10 @@ from deft.artifacts import (
     carries,
     damages,
     made_files,
-    read_json,
     stage_records,
 )
-from deft.artifacts.record import run_record
+from deft.artifacts.expected import read_expected
+from deft.artifacts.record import run_record, stage_key
 from deft.contracts import InputError
 from deft.guards.opening import exists
 from deft.guards.words import shown
@@ -86,12 +86,7 @@ def refuse_damaged(run: Path) -> None:
 def stages(folder: Path) -> Iterator[Stage]:
     """The stages in a run folder, finished or not, each with the key in its own record."""
     for path in stage_records(folder):
-        record = read_json(path)
-        key = record.get("key") if isinstance(record, dict) else None
-        if not isinstance(key, str):
-            remedy = "repeat the deft run command"
-            raise InputError(f"{shown(path)}: expected the record of a stage, got other JSON; {remedy}")
-        yield Stage(path.parent.relative_to(folder).as_posix(), path.parent, key)
+        yield Stage(path.parent.relative_to(folder).as_posix(), path.parent, stage_key(path))
 
 
 def own_files(run: Path) -> dict[str, str] | None:
@@ -99,9 +94,7 @@ def own_files(run: Path) -> dict[str, str] | None:
     path = run / MADE
     if not exists(path):
         return None
-    found = read_json(path)
-    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
-        raise InputError(f"{shown(path)}: expected hashes of files, got other JSON; repeat the deft run command")
+    found: dict[str, str] = read_expected(path, {str: str}, "repeat the deft run command, which writes them again")
     return found
 
 

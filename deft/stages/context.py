@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
-from deft.artifacts import CONTENTS, RunFolder, Stage, file_stem, read_json, stored_seeds
+from deft.artifacts import CONTENTS, RunFolder, Stage, file_stem, stored_seeds
 from deft.artifacts.contents import Contents, joined
+from deft.artifacts.record import stage_key
 from deft.backbone import Backbone, build_backbone
 from deft.classify.classifier import ClassifierNetwork, load_classifier
 from deft.contracts import Dataset, InputError, SeedMaps, Splits
@@ -101,11 +102,7 @@ class Run:
 
     def stored(self, name: str) -> Stage:
         """The stage that is stored under a name, whatever its settings."""
-        path = self.out.path / name / "stage.json"
-        record = read_json(path)
-        if not isinstance(record, dict) or "key" not in record:
-            raise InputError(f"{path}: expected the record of a stage, got other JSON; repeat the deft run command")
-        return self.out.stage(name, str(record["key"]))
+        return self.out.stage(name, stage_key(self.out.path / name / "stage.json"))
 
     def files(self, stage: str, data: Dataset, suffix: str, part: str = "") -> list[Path]:
         """One path per image of ``data`` in a stage's folder."""

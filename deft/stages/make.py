@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from deft.artifacts import HELD_OUT_SEEDS, RunFolder, Stage, load_mask, read_json, stored_seeds
+from deft.artifacts import HELD_OUT_SEEDS, RunFolder, Stage, load_mask, stored_seeds
+from deft.artifacts.record import run_record
 from deft.backbone import build_backbone, weights_digest, weights_key
 from deft.classify.classifier import Classifier, save_classifier
 from deft.contracts import IGNORE, Dataset, InputError, KnowsFiles, ReadsFiles, SampleAugmentation, SeedMaps
@@ -225,7 +226,7 @@ def _previous_round(run: Run, classifier: Classifier, augment: SampleAugmentatio
     """Run the previous round up to its pseudo-masks, in a run folder of its own; returns the masks and their paths."""
     number = augment.rounds - 1
     pipeline = round_before(run.pipeline, classifier, augment)
-    record = read_json(run.out.path / "run.json")
+    record = run_record(run.out.path, "recipe", "settings")
     settings = {**record["settings"], "classifier": plain(pipeline.classifier), "segment": None}
     record.pop("thresholds", None)
     record |= {"recipe": f"{record['recipe']}, round {number}".lstrip(", "), "settings": settings}

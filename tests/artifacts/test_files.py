@@ -187,3 +187,26 @@ def test_an_archive_without_an_array_is_broken(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", classes=ARRAYS["classes"])
     with pytest.raises(BROKEN_ARRAYS):
         read_arrays(tmp_path / "a.npz", ["maps"])
+
+
+@pytest.mark.parametrize("text", ["[" * 60 + "]" * 60, '{"a":' * 400 + "1" + "}" * 400, "[" * 20_000])
+def test_json_that_is_nested_too_deeply_for_recursion_is_told(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("[" * 40 + "]" * 40)
+    artifacts.read_json(path)
+    path.write_text(text)
+    with pytest.raises(InputError, match="brackets nested too deeply"):
+        artifacts.read_json(path)
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("classes"), TypeError("x"), RuntimeError("size\nmismatch"), OverflowError(), AttributeError("a")]
+)
+def test_weights_that_do_not_fit_are_told(error: Exception, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"w\.safetensors is damaged: .+; train again or copy it again"):  # noqa: SIM117
+        with artifacts.told_damaged(tmp_path / "w.safetensors"):
+            raise error
+    with pytest.raises(InputError, match=r"^plain$"), artifacts.told_damaged(tmp_path / "w.safetensors"):
+        raise InputError("plain")
+    with pytest.raises(MemoryError), artifacts.told_damaged(tmp_path / "w.safetensors"):
+        raise MemoryError

@@ -34,6 +34,7 @@ from deft.data.layouts.photographs import (
 )
 from deft.data.layouts.values import id_order, short
 from deft.data.options import chosen_options
+from deft.guards.opening import exists, is_folder
 
 YEARS = ("2014", "2017")
 _NO_CLASS = frozenset(
@@ -105,12 +106,12 @@ def read_coco(path: Path, options: str, faults: Faults) -> Splits | None:
     """
     chosen = chosen_options(options, EMPTY | {"year": YEARS}, "coco")
     places = [_release(chosen["year"])] if "year" in chosen else list(_PLACES)
-    place = next((each for each in places if (path / each.train).is_file()), places[0])
+    place = next((each for each in places if exists(path / each.train)), places[0])
     train = _read_part(path / place.train, _folder(path, place.train_folders), faults)
     if train is None:
         return None
     val = None
-    if place.val and (path / place.val).is_file():
+    if place.val and exists(path / place.val):
         val = _read_part(path / place.val, _folder(path, place.val_folders), faults)
         if val is None:
             return None
@@ -123,7 +124,7 @@ def read_coco(path: Path, options: str, faults: Faults) -> Splits | None:
 
 
 def _folder(path: Path, names: Sequence[str]) -> Path:
-    return next((path / name for name in names if (path / name).is_dir()), path / names[0])
+    return next((path / name for name in names if is_folder(path / name)), path / names[0])
 
 
 def _dataset(part: _Part, classes: tuple[str, ...], drop: bool, faults: Faults) -> OutlinedImages:
@@ -179,8 +180,8 @@ def _classes(train: _Part, val: _Part | None, faults: Faults) -> tuple[str, ...]
 
 
 def _read_part(file: Path, folder: Path, faults: Faults) -> _Part | None:
-    for needed in (file, folder):
-        if not needed.exists():
+    for needed, found in ((file, exists(file)), (folder, is_folder(folder))):
+        if not found:
             faults.add(needed, None, "expected the annotations and images of COCO, found none", "unpack them there")
             return None
     before = len(faults.errors)
@@ -194,7 +195,7 @@ def _read_part(file: Path, folder: Path, faults: Faults) -> _Part | None:
         faults.add(file, None, what, "export it as COCO instances")
         return None
     names, parents = read_categories(content["categories"], file, faults)
-    images = image_files(folder)
+    images = image_files(folder, faults=faults)
     photographs = read_images(content["images"], images, file, faults)
     objects: dict[str, list[Annotation]] = {key: [] for key in photographs}
     read_annotations(content["annotations"], names, photographs, objects, file, faults)

@@ -35,6 +35,7 @@ from deft.data.layouts.run_lengths import checked_counts
 from deft.data.layouts.values import class_of, number, short, whole_number
 from deft.data.layouts.xml_files import read_xml
 from deft.data.options import chosen_options
+from deft.guards.opening import exists, is_folder
 
 SHAPES = ("box", "polygon", "polyline", "points", "ellipse", "mask", "cuboid", "skeleton", "tag")
 MAX_BYTES = 2**30
@@ -108,9 +109,9 @@ def read_cvat(path: Path, options: str, faults: Faults) -> Splits | None:
         faults: collects the faults of the file.
     """
     chosen = chosen_options(options, EMPTY, "cvat")
-    file = path if path.is_file() else path / "annotations.xml"
+    file = path / "annotations.xml" if path.is_dir() else path
     folder = file.parent
-    if not file.is_file():
+    if not exists(file):
         faults.add(file, None, "expected an export of CVAT for images, found none", "unpack it there")
         return None
     export = _Export(file, faults)
@@ -121,7 +122,7 @@ def read_cvat(path: Path, options: str, faults: Faults) -> Splits | None:
         what = f"expected <annotations> with an <image> for each image, got {came}"
         faults.add(file, 1, what, 'export the task again as "CVAT for images 1.1"')
         return None
-    images = image_files(folder / "images" if (folder / "images").is_dir() else folder)
+    images = image_files(folder / "images" if is_folder(folder / "images") else folder, faults=faults)
     photographs, val = _photographs(export, images, faults)
     labels = [name for name, is_class in export.labels.items() if is_class and name]
     classes = classes_in_order(photographs, labels, file, faults)

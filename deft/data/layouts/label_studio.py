@@ -39,6 +39,7 @@ from deft.data.layouts.photographs import (
 from deft.data.layouts.run_lengths import brush_to_mask, checked_counts, mask_to_counts
 from deft.data.layouts.values import class_of, identifier, number, short, whole_number
 from deft.data.options import chosen_options
+from deft.guards.opening import exists, is_folder
 from deft.guards.pictures import MAX_PIXELS
 
 SHAPES = ("rectangle", "polygon", "ellipse", "brush", "bitmask", "keypoint", "vector")
@@ -58,7 +59,7 @@ def read_label_studio(path: Path, options: str, faults: Faults) -> Splits | None
         faults: collects the faults of the file.
     """
     chosen = chosen_options(options, EMPTY, "labelstudio")
-    files = [path] if path.is_file() else sorted(path.glob("*.json"))
+    files = sorted(path.glob("*.json")) if path.is_dir() else [path]
     if len(files) != 1:
         found = " and ".join(each.name for each in files[:3]) or "none"
         what = f"expected one JSON file that Label Studio exported, found {found}"
@@ -74,7 +75,7 @@ def read_label_studio(path: Path, options: str, faults: Faults) -> Splits | None
         what = f"expected a list of tasks with their data, got {short(content)}"
         faults.add(file, 1, what, "export the project again as JSON, not as JSON-MIN")
         return None
-    images = image_files(folder / "images" if (folder / "images").is_dir() else folder)
+    images = image_files(folder / "images" if is_folder(folder / "images") else folder, faults=faults)
     names = ExportedNames.of(images)
     found_images: dict[int, Photograph] = {}
     missing: list[str] = []
@@ -108,7 +109,7 @@ def read_label_studio(path: Path, options: str, faults: Faults) -> Splits | None
     if not unlabelled:
         left_out(images, photographs, "are of no task", faults)
     listed = folder / "classes.txt"
-    order = read_classes(listed, faults) if listed.is_file() else ()
+    order = read_classes(listed, faults) if exists(listed) else ()
     classes = classes_in_order(photographs, order, listed if order else file, faults)
     if not classes and not faults.errors:
         faults.add(file, None, "expected labels, found none", "annotate some tasks")

@@ -24,7 +24,7 @@ from deft.data.faults import Faults
 from deft.data.files import files_below, image_files, relative
 from deft.data.images import read_mask
 from deft.data.layouts.json_files import read_json
-from deft.data.layouts.name_lists import class_name, read_names
+from deft.data.layouts.name_lists import CLASSES, class_name, read_names
 from deft.data.layouts.outlines import Outline, Polygons, Runs, ellipse, read_ring
 from deft.data.layouts.photographs import (
     EMPTY,
@@ -41,6 +41,7 @@ from deft.data.layouts.photographs import (
 from deft.data.layouts.run_lengths import checked_counts, mask_to_counts
 from deft.data.layouts.values import class_of, short, whole_number
 from deft.data.options import chosen_options
+from deft.guards.opening import exists
 
 IGNORED = "__ignore__"
 BACKGROUND = "_background_"
@@ -55,7 +56,7 @@ def read_labelme(path: Path, options: str, faults: Faults) -> Splits | None:
         faults: collects the faults of the files.
     """
     chosen = chosen_options(options, EMPTY, "labelme")
-    images = image_files(path)
+    images = image_files(path, faults=faults)
     names = ExportedNames.of(images)
     photographs: list[Photograph] = []
     sources: list[Path] = []
@@ -87,8 +88,8 @@ def read_labelme(path: Path, options: str, faults: Faults) -> Splits | None:
         faults.warn(path, None, what, "they are not LabelMe's and are not read")
     fault_missing(missing, len(photographs) + len(missing), path, path, faults)
     left_out(images, photographs, "have no JSON file", faults)
-    listed = next((path / name for name in ("labels.txt", "classes.txt") if (path / name).is_file()), None)
-    order = [class_name(name) for _, name in read_names(listed, faults)] if listed else []
+    listed = next((path / name for name in ("labels.txt", "classes.txt") if exists(path / name)), None)
+    order = [class_name(name) for _, name in read_names(listed, faults, most=CLASSES)] if listed else []
     order = [name for name in order if name not in (IGNORED, BACKGROUND)]
     classes = classes_in_order(photographs, order, listed or path, faults)
     if not classes and not faults.errors:

@@ -17,6 +17,7 @@ from deft.data.labels import multi_hot
 from deft.data.layouts.name_lists import check_classes, read_names
 from deft.data.layouts.outlined import OutlinedImages
 from deft.data.layouts.outlines import Instance, Outline, Polygons, require_pycocotools
+from deft.guards.opening import exists
 
 EMPTY = {"empty": ("keep", "drop")}
 """The option that all layouts with outlines have."""
@@ -212,7 +213,7 @@ def classes_in_order(
 
 def held_out(path: Path, images: ImageFiles, faults: Faults) -> frozenset[int]:
     """Indices of the images that ``val.txt`` lists, if there is one."""
-    if not path.is_file():
+    if not exists(path):
         return frozenset()
     found = (images.find_or_fault(name, faults, path, line) for line, name in read_names(path, faults))
     return frozenset(index for index in found if index is not None)

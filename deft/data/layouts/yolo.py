@@ -24,14 +24,17 @@ import yaml
 from deft.contracts import Splits
 from deft.data.faults import Faults
 from deft.data.files import ImageFiles, image_files
-from deft.data.layouts.name_lists import check_classes, read_names, read_text
+from deft.data.layouts.name_lists import CLASSES, check_classes, read_names, read_text
 from deft.data.layouts.outlined import OutlinedImages
 from deft.data.layouts.outlines import Outline, Polygons
 from deft.data.layouts.photographs import EMPTY, Photograph, Thing, outlined_images
 from deft.data.layouts.values import class_of, is_nothing, number, short, whole_number
 from deft.data.options import chosen_options
+from deft.guards.opening import exists, is_folder
 
 _YAML = (".yaml", ".yml")
+_LARGEST = 1_000_000
+"""Largest YAML file in bytes: a megabyte takes seconds to parse, and names of classes have kilobytes."""
 _PLACES = {
     "train": ("images/train", "train/images", "images", "obj_train_data", "train"),
     "val": ("images/val", "valid/images", "val/images", "images/valid"),
@@ -76,9 +79,9 @@ def read_yolo(path: Path, options: str, faults: Faults) -> Splits | None:
 
 
 def _settings(path: Path, faults: Faults) -> _Settings | None:
-    if path.is_file():
+    if not path.is_dir():
         return _from_yaml(path, faults)
-    files = sorted(each for each in path.iterdir() if each.suffix.lower() in _YAML and each.is_file())
+    files = sorted(each for each in path.iterdir() if each.suffix.lower() in _YAML)
     usual = [each for each in files if each.stem in ("data", "dataset")]
     if len(usual or files) > 1:
         found = " and ".join(each.name for each in (usual or files)[:4])
@@ -86,18 +89,20 @@ def _settings(path: Path, faults: Faults) -> _Settings | None:
         return None
     if files:
         return _from_yaml((usual or files)[0], faults)
-    listed = next((path / name for name in ("classes.txt", "obj.names") if (path / name).is_file()), None)
+    listed = next((path / name for name in ("classes.txt", "obj.names") if exists(path / name)), None)
     if listed is None:
         what = "expected data.yaml with the names of the classes, or classes.txt, found neither"
         faults.add(path, None, what, "add the one that was exported with the images")
         return None
-    names = {index: class_of(name) or "" for index, (_, name) in enumerate(read_names(listed, faults))}
-    train, val = (next((name for name in places if (path / name).is_dir()), None) for places in _PLACES.values())
+    names = {index: class_of(name) or "" for index, (_, name) in enumerate(read_names(listed, faults, most=CLASSES))}
+    if not names:
+        return None
+    train, val = (next((name for name in places if is_folder(path / name)), None) for places in _PLACES.values())
     return _Settings(listed, path, names, train or _PLACES["train"][0], val, keypoints=False)
 
 
 def _from_yaml(file: Path, faults: Faults) -> _Settings | None:
-    text = read_text(file, faults)
+    text = read_text(file, faults, most=_LARGEST)
     if text is None:
         return None
     try:
@@ -175,7 +180,7 @@ def _images(settings: _Settings, part: str, faults: Faults) -> tuple[ImageFiles 
     roots = [*folders, *(each.parent for each in listed)]
     if not roots:
         return None, []
-    images = image_files(Path(os.path.commonpath(roots)))
+    images = image_files(Path(os.path.commonpath(roots)), faults=faults)
     wanted = set(listed)
     chosen = [
         index
@@ -209,7 +214,7 @@ def _text_file(image: Path) -> Path | None:
     if places:
         parts[places[-1]] = "labels"
     found = (Path(*parts), image.with_suffix(".txt"))
-    return next((each for each in found if each.is_file()), None)
+    return next((each for each in found if exists(each)), None)
 
 
 def _things(file: Path, settings: _Settings, faults: Faults) -> list[Thing]:
