@@ -38,10 +38,13 @@ def _run() -> Any:
 
 
 def _read_run(folder: Path) -> None:
-    from deft.runner.run import read_record
+    from deft.artifacts.record import run_record
+    from deft.runner.run import open_data_of
+    from deft.settings import restore
 
-    pipeline, _, _ = read_record(folder, _DATA)
-    repr(pipeline)
+    record = run_record(folder)
+    repr(restore(record["settings"]))
+    open_data_of(folder, record, _DATA)
 
 
 _NAMES = ("a.png", "../kept.txt", "../../kept.txt", "/kept.txt", "masks/../../kept.txt", ".", "..", "", "\0", "a" * 300)
