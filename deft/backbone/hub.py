@@ -32,7 +32,7 @@ def hub_file(name: str) -> Path:
     """The file with timm's weights of a backbone; downloaded unless the local cache has it.
 
     Raises:
-        InputError: there is no such backbone, there are no such weights, or they are not in the cache and cannot be downloaded.
+        InputError: there is no such backbone, it has no such weights, or they cannot be downloaded.
     """
     check_name(name)
     config = _config(name)
