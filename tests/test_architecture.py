@@ -55,7 +55,7 @@ MAY_IMPORT = {
 """What each part may import of the others; ``""`` is ``deft/__init__.py``."""
 
 DOORS = {
-    "timm": ("backbone/network.py", "backbone/weights.py"),
+    "timm": ("backbone/hub.py", "backbone/network.py", "backbone/weights.py"),
     "lightning": ("engine/fabric.py", "engine/launch.py"),
     "segmentation_models_pytorch": ("segment/deeplab.py",),
     "matplotlib": ("report/plots.py",),

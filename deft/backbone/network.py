@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Self, cast
 
 import torch
@@ -209,11 +210,21 @@ def check_name(name: str) -> None:
         )
 
 
-def build_network(name: str, stride: int, pad_type: str | None, pretrained: bool = False) -> Backbone:
-    """Build the network with the first set of options that its architecture accepts, and try it on a small image."""
+def build_network(name: str, stride: int, pad_type: str | None, weights: Path | None = None) -> Backbone:
+    """Build the network with the first set of options that its architecture accepts, and try it on a small image.
+
+    Args:
+        name: timm name.
+        stride: pixels per cell of the last feature map.
+        pad_type: padding of the convolutions; None takes timm's.
+        weights: a file as timm's hub has it, which timm loads; None leaves the weights random.
+    """
     import timm
 
-    padding: dict[str, Any] = {} if pad_type is None else {"pad_type": pad_type}
+    fixed: dict[str, Any] = {} if pad_type is None else {"pad_type": pad_type}
+    if weights is not None:
+        # A file of the hub needs none of the loaders for the formats of other frameworks.
+        fixed |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(weights), "custom_load": False}}
     attempts: list[dict[str, Any]] = [
         {"output_stride": stride},
         {"dynamic_img_size": True, "dynamic_img_pad": True},  # transformers: any image size
@@ -223,7 +234,7 @@ def build_network(name: str, stride: int, pad_type: str | None, pretrained: bool
     reasons: list[str] = []
     for options in attempts:
         try:
-            net = timm.create_model(name, pretrained=pretrained, features_only=True, **(padding | options))
+            net = timm.create_model(name, features_only=True, **(fixed | options))
             break
         except (TypeError, AssertionError, NotImplementedError, AttributeError, ValueError) as error:
             reasons.append(str(error))

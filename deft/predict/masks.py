@@ -215,7 +215,7 @@ def predict_folder(
     Raises:
         InputError: nothing to read, an unreadable photograph (the others are done), or a tag that is no class.
     """
-    found = photographs(images)
+    found = photographs(images, tell=True)
     names = [name for stem in map(file_stem, found.names) for name in (f"masks/{stem}.png", f"overlays/{stem}.jpg")]
     made = OutFolder(out, reads(images, found, tags), names)
     side = reading_side(network_file(run), max_side)

@@ -208,7 +208,7 @@ def locate_folder(
     Raises:
         InputError: nothing to read, an unreadable photograph (the others are done), or a tag that is no class.
     """
-    found = photographs(images)
+    found = photographs(images, tell=True)
     made = OutFolder(out, reads(images, found, tags), (f"{file_stem(name)}.npz" for name in found.names))
     side = _reading_side(run, max_side)
     work = Call.of(seeds_of, run=run, tags=tags, precision=settled(precision), max_side=side)

@@ -73,6 +73,11 @@ def told(run: Path, now: Mapping[str, Any], pipeline: Pipeline, images: Images) 
     weights = settings.get("weights") if isinstance(settings, dict) else None
     if weights_key(str(weights)) == weights_key(now["settings"]["weights"]):
         found["settings.weights"] = ""
+    elif weights == "hub" and now["settings"]["weights"].startswith("hub "):
+        found["settings.weights"] = (
+            "initial weights: the folder is of an earlier version of deft, which recorded no tag and no hash of the "
+            f"weights of the hub; whether they were {now['settings']['weights'].removeprefix('hub ')} cannot be told"
+        )
     if not isinstance(before, dict):
         return found
     stored = _stored(run).get("train")

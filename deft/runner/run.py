@@ -94,14 +94,15 @@ def working(
     check_reuse(reuse)
     if ranks.first():
         _tell(splits, remarks)
-    weights_digest(pipeline.weights, pipeline.backbone)  # a missing file is told before anything is made
+    # Missing weights are told before anything is made.
+    digest = weights_digest(pipeline.weights, pipeline.backbone, _recorded_weights(out))
     if isinstance(pipeline.seeds, ReadsFiles):
         pipeline.seeds.check(splits)
     pipeline = resolved(pipeline, out)
     begun = _recorded(out)
     choice = threads.choose(pipeline.threads, begun.get("threads"))
     pipeline = replace(pipeline, memory=begun_with(pipeline.memory, begun.get("memory")))
-    folder, contents = _open(out, pipeline, data, splits, name, choice.number)
+    folder, contents = _open(out, pipeline, data, splits, name, choice.number, digest)
     try:
         with threads.computing(choice):
             work = Run(pipeline, splits, folder, reuse, watch, contents=contents, engine=engine)
@@ -172,13 +173,19 @@ def _recorded(out: Path | None) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
+def _recorded_weights(out: Path) -> str:
+    """Digest of the weights that the run in a folder was begun from; empty if there is none."""
+    settings = _recorded(out).get("settings")
+    return str(settings.get("weights", "")) if isinstance(settings, dict) else ""
+
+
 def _open(
-    path: Path, pipeline: Pipeline, data: str | Splits, splits: Splits, name: str, number: int
+    path: Path, pipeline: Pipeline, data: str | Splits, splits: Splits, name: str, number: int, weights: str
 ) -> tuple[RunFolder, Contents]:
     """The run folder, locked by rank 0, and the digests of the data's files; an error ends all processes.
 
     The first process reads the files, and the others find their digests in the run folder. ``number`` is that of the
-    threads.
+    threads, and ``weights`` the digest of the initial ones.
     """
     fault: InputError | None = None
     folder: RunFolder | None = None
@@ -186,7 +193,11 @@ def _open(
     if ranks.first():
         try:
             images = Images.of(splits, contents)
-            record = {**description(pipeline, data, splits, name, images), "threads": number, "memory": pipeline.memory}
+            record = {
+                **description(pipeline, data, splits, name, images, weights),
+                "threads": number,
+                "memory": pipeline.memory,
+            }
             folder = _begun(path, record, pipeline, splits, images, contents)
         except InputError as error:
             fault = error
@@ -299,15 +310,29 @@ def data_of(folder: Path, record: Mapping[str, Any], data: str | None = None) ->
 
 
 def description(
-    pipeline: Pipeline, data: str | Splits, splits: Splits, name: str, images: Images | None = None
+    pipeline: Pipeline,
+    data: str | Splits,
+    splits: Splits,
+    name: str,
+    images: Images | None = None,
+    weights: str = "",
 ) -> dict[str, Any]:
-    """The record of a run: a second run in the same folder has to agree with it."""
+    """The record of a run: a second run in the same folder has to agree with it.
+
+    Args:
+        pipeline: of the run.
+        data: as given.
+        splits: what was read.
+        name: of the recipe.
+        images: what the splits teach; None reads them.
+        weights: digest of the initial weights; without it they are read.
+    """
     images = images or Images.of(splits)
     options = options_of(data) if isinstance(data, str) else []
     settings = plain(pipeline)
     for apart in ("threads", "memory"):  # recorded apart: they need not be the same in the end
         del settings[apart]
-    settings["weights"] = weights_digest(pipeline.weights, pipeline.backbone)
+    settings["weights"] = weights or weights_digest(pipeline.weights, pipeline.backbone)
     packages = ("torch", "timm", "lightning", "segmentation_models_pytorch", "numpy")
     return {
         "recipe": name,

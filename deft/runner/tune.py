@@ -201,7 +201,8 @@ def _need_weights(run: Run) -> None:
     if pipeline.segment is None or pipeline.segment.from_classifier:
         return
     settled = run_record(run.out.path, "settings")["settings"].get("weights")
-    if weights_key(weights_digest(pipeline.weights, pipeline.backbone)) != weights_key(str(settled)):
+    now = weights_digest(pipeline.weights, pipeline.backbone, str(settled))
+    if settled != "hub" and weights_key(now) != weights_key(str(settled)):  # earlier versions recorded no more
         raise InputError(
             f"the run began from the weights {settled!r}, and {pipeline.weights!r} are others; put the file back"
         )

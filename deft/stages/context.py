@@ -12,8 +12,9 @@ import torch
 
 from deft.artifacts import CONTENTS, RunFolder, Stage, file_stem, stored_seeds
 from deft.artifacts.contents import Contents, joined
+from deft.artifacts.folder import read_run
 from deft.artifacts.record import stage_key
-from deft.backbone import Backbone, build_backbone
+from deft.backbone import Backbone, build_backbone, weights_digest, weights_key
 from deft.classify.classifier import ClassifierNetwork, load_classifier
 from deft.contracts import Dataset, InputError, SeedMaps, Splits
 from deft.data.examples import typical_side, without_truth
@@ -24,6 +25,7 @@ from deft.engine.layout import channels_last
 from deft.engine.method import NO_CLASSIFIER, MethodContext
 from deft.engine.plan import Watch
 from deft.engine.share import HERE, Engine
+from deft.guards.opening import exists
 from deft.pipeline import Pipeline
 from deft.settings import key_of
 from deft.thresholds import Cuts, MapStatistics, choose, choose_refined, kept_statistics, read_tuned, stored_statistics
@@ -68,6 +70,14 @@ class Run:
         if self.val is None or self.splits.val is None:
             return ""
         return key_at(taught(self.splits.val, self.contents).fingerprint, self.val)
+
+    @cached_property
+    def initial_weights(self) -> str:
+        """What keys take of the initial weights, wherever they are."""
+        record = read_run(self.home) if exists(self.home / "run.json") else {}
+        settings = record.get("settings")
+        recorded = str(settings.get("weights", "")) if isinstance(settings, dict) else ""
+        return weights_key(weights_digest(self.pipeline.weights, self.pipeline.backbone, recorded))
 
     @property
     def truth_key(self) -> str:

@@ -19,7 +19,7 @@ from torch import nn
 
 from deft.artifacts import HELD_OUT_SEEDS, RunFolder, Stage, load_mask, stored_seeds
 from deft.artifacts.record import run_record
-from deft.backbone import build_backbone, weights_digest, weights_key
+from deft.backbone import build_backbone
 from deft.classify.classifier import Classifier, save_classifier
 from deft.contracts import IGNORE, Dataset, InputError, KnowsFiles, ReadsFiles, SampleAugmentation, SeedMaps
 from deft.data.examples import MaskedImages, TaggedImages, without_truth
@@ -75,8 +75,7 @@ def train_classifier(run: Run) -> Classified:
     Its key leaves out how it is read, so that another reading of the same classifier trains nothing.
     """
     p = run.pipeline
-    weights = weights_key(weights_digest(p.weights, p.backbone))
-    identity = (p.backbone, weights, p.stride, p.precision, p.seed, run.side)
+    identity = (p.backbone, run.initial_weights, p.stride, p.precision, p.seed, run.side)
     if p.classifier is None:
         return Classified(run.out.stage("classifier", key_of("no classifier", identity, run.data_key)))
     augment = p.classifier.augment
@@ -181,8 +180,7 @@ def train_segmentation(run: Run, masks: Masks) -> Segmented | None:
     p, settings = run.pipeline, run.pipeline.segment
     if settings is None:
         return None
-    initial = weights_key(weights_digest(p.weights, p.backbone))
-    stage = run.stage("segment", (settings, p.backbone, initial, p.seed, p.precision, run.side), masks.key)
+    stage = run.stage("segment", (settings, p.backbone, run.initial_weights, p.seed, p.precision, run.side), masks.key)
     if ranks.agreed(stage.done):
         return Segmented(stage)
     with run.making(stage) as notes:
