@@ -80,6 +80,7 @@ def fit(
     if ranks.agreed(checkpoint.exists()):
         loop.load()
     loop.remember_parts()
+    return_freed()
     if loop.start < loop.steps:
         loop.run()
     trainee.to("cpu").eval()
