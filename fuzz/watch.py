@@ -69,6 +69,9 @@ def _one_process(name: str, first: int, count: int, seconds: float, guided: Path
         failures = [json.loads(line) for line in said.read_text().splitlines() if line.startswith("{")]
         found = Outcome(inputs, accepted, spent, number + 1, tuple(failures))
         code = process.returncode
+        if number < first and code != 0 and guided is None:
+            tail = errors.read_text(errors="replace").strip()
+            raise RuntimeError(f"the process of {name} ended with code {code} before input {first}: {tail[-2000:]}")
         ended = code == 0 or (guided is not None and code > 0 and inputs > 0)
         if not ended:
             kind = "hang" if waited or code == -signal.SIGPROF else "crash"
