@@ -176,9 +176,15 @@ def load_classifier(path: Path, head: Head) -> ClassifierNetwork:
         InputError: when the file is missing, broken or of another format.
     """
     tensors, header = load_tensors(path)
-    backbone = from_spec(header["backbone"])
-    network = ClassifierNetwork(backbone, _head(head, backbone, len(header["classes"])))
-    network.load_state_dict(tensors)
+    try:
+        backbone = from_spec(header["backbone"])
+        network = ClassifierNetwork(backbone, _head(head, backbone, len(header["classes"])))
+        network.load_state_dict(tensors)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise InputError(
+            f"{path}: expected a classifier of this version of deft with the head of its run, got another file or a "
+            f"damaged one ({str(error).splitlines()[0]}); repeat the deft run command, or copy it again"
+        ) from None
     return channels_last(network).eval()
 
 
