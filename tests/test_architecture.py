@@ -20,7 +20,7 @@ METHODS = BASE | {"backbone", "engine", "thresholds"}
 ON_MAPS = METHODS | {"seedmaps"}
 STAGES = ON_MAPS | {"data", "classify", "seeds", "refine", "segment", "metrics", "pipeline"}
 RUNS = STAGES | {"stages", "report", "evaluate"}
-COMMANDS = RUNS | {"augment", "predict", "runner", "recipes", "studies"}
+COMMANDS = RUNS | {"augment", "predict", "runner", "recipes", "studies", "deploy"}
 MAY_IMPORT = {
     "": set(),
     "contracts": set(),
@@ -48,6 +48,7 @@ MAY_IMPORT = {
     "runner": RUNS,
     "recipes": STAGES | {"augment"},
     "studies": RUNS | {"augment", "predict", "runner", "recipes", ""},
+    "deploy": RUNS | {"predict", "runner", "studies", ""},
     "doctor": STAGES | {"recipes"},
     "cli": COMMANDS | {"", "doctor"},
     "__main__": {"cli"},
@@ -70,6 +71,8 @@ DOORS = {
     "filelock": ("artifacts/folder.py",),
     "webdataset": ("data/layouts/shards.py",),
     "braceexpand": ("data/layouts/shards.py",),
+    "onnx": ("deploy/onnx.py",),
+    "onnxruntime": ("deploy/onnx.py",),
     "ray": ("engine/ray_engine.py", "engine/ray_train.py"),
 }
 """Each heavy dependency has one door; Lightning and Ray have two: for a run's processes, and for their work."""

@@ -10,7 +10,8 @@ networks.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self, cast
 
@@ -257,6 +258,28 @@ def build_network(name: str, stride: int, pad_type: str | None, weights: Path | 
         )
     _probe(backbone)
     return backbone
+
+
+@contextmanager
+def traceable() -> Iterator[None]:
+    """Within, torch.export can follow the sizes of feature maps through timm's padding after TensorFlow's manner.
+
+    timm rounds a quotient of sizes up, which stays an unknown number; in whole numbers it is solved.
+    """
+    from timm.layers import padding
+
+    library: Any = padding
+    usual = library.get_same_padding
+    library.get_same_padding = _same_padding
+    try:
+        yield
+    finally:
+        library.get_same_padding = usual
+
+
+def _same_padding(side: int, kernel: int, stride: int, dilation: int) -> int:
+    """Pixels with which a side is padded, so that a layer returns ceil(side / stride) cells."""
+    return max((-(-side // stride) - 1) * stride + (kernel - 1) * dilation + 1 - side, 0)
 
 
 def _probe(backbone: Backbone) -> None:

@@ -253,6 +253,20 @@ def seeds(given: argparse.Namespace) -> int:
     return 0
 
 
+def export_model(given: argparse.Namespace) -> int:
+    """Write a run's networks for other programs."""
+    from deft.deploy.folder import export_model
+
+    with _threads(given):
+        done = export_model(given.run, given.out, given.format, given.data, given.push)
+    for remark in done.remarks:
+        print(remark)
+    for name, difference in done.files.items():
+        print(f"{name}: largest difference from torch {difference:.1e}")
+    print(f"exported to {given.out}" + (f", uploaded to {done.address}" if done.address else ""))
+    return 0
+
+
 @contextmanager
 def _threads(given: argparse.Namespace) -> Iterator[None]:
     """Within, as many threads as were asked for, told if they were not; none of these results depends on the number."""

@@ -42,6 +42,7 @@ MAX_SIDE_HELP = "longer side at which photographs are read, 32 to 65536 pixels, 
 THREADS_HELP = "threads of each process (default auto: OMP_NUM_THREADS, else the cores that are free now)"
 MEMORY_HELP = "GB that each process may take while it trains, batches are divided to fit (default auto: what is free)"
 THRESHOLDS_HELP = "auto: chosen from maps and photographs, without masks (default); paper: each system's published ones"
+NETWORK_HELP = "a run folder, an exported model, a saved network (.safetensors), or hub:OWNER/NAME"
 RUN_DATA_HELP = "KIND:PATH of the run's data; required if that is a Python file, which is executed"
 DEVICES_HELP = "processes, one per GPU, of each machine, or of the whole Ray cluster (default 1)"
 ENGINE_HELP = "where the work on images is done: here (default), or on a Ray cluster, see docs/scale.md"
@@ -104,7 +105,7 @@ def parser() -> argparse.ArgumentParser:
     recipes.set_defaults(act=commands.recipes)
 
     predict = known.add_parser("predict", help="masks and overlays of new photographs", allow_abbrev=False)
-    predict.add_argument("run", type=Path, help="a run folder, or a saved network (.safetensors)")
+    predict.add_argument("run", type=Path, help=NETWORK_HELP)
     _photographs(predict)
     predict.add_argument("--out", required=True, type=Path, help="folder for masks/ and overlays/, or shards of masks")
     predict.add_argument("--overlays", action="store_true", help="pictures in shards too (a folder always gets them)")
@@ -117,6 +118,14 @@ def parser() -> argparse.ArgumentParser:
     seeds.add_argument("--out", required=True, type=Path, help="folder for NAME.npz, or shards of them")
     _engine(seeds)
     seeds.set_defaults(act=commands.seeds)
+
+    export = known.add_parser("export-model", help="networks as ONNX or .pt2, with a model card", allow_abbrev=False)
+    export.add_argument("run", type=Path, help="a finished run folder")
+    export.add_argument("--out", required=True, type=Path, help="a new folder, or one file: NAME.onnx or NAME.pt2")
+    export.add_argument("--format", choices=["onnx", "torch"], help="onnx (default), or torch: .pt2, torch.export's")
+    export.add_argument("--push", default="", metavar="OWNER/NAME", help="upload the folder to the Hugging Face hub")
+    export.add_argument("--data", help=RUN_DATA_HELP)
+    export.set_defaults(act=commands.export_model)
 
     report = known.add_parser("report", help="rewrite a run's page, compared with other runs", allow_abbrev=False)
     report.add_argument("run", type=Path, help="a finished run folder")

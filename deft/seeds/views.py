@@ -55,6 +55,6 @@ def sampling(cells: int, seen: int, side: int, stride: int) -> Tensor:
         side: pixels of the image.
         stride: distance of the sampling points, in pixels of the image.
     """
-    pixel = torch.arange(0, side, stride)
+    pixel = stride * torch.arange((side - 1) // stride + 1)  # a step in arange cannot be exported
     place = ((pixel + 0.5) * seen / side - 0.5) * (cells - 1) / (seen - 1)
     return (1 - (place.clamp(0, cells - 1)[:, None] - torch.arange(cells)).abs()).clamp(min=0)
