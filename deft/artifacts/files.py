@@ -92,7 +92,11 @@ def whole_file(path: Path, part: str = ".part-") -> Iterator[BinaryIO]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON."""
-    atomic_write(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+    try:
+        text = (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+    except UnicodeEncodeError:  # half of a pair, which a name on a disk or in another record may hold
+        text = (json.dumps(value, indent=2) + "\n").encode()
+    atomic_write(path, text)
 
 
 _DEEPEST = 50

@@ -210,3 +210,10 @@ def test_weights_that_do_not_fit_are_told(error: Exception, tmp_path: Path) -> N
         raise InputError("plain")
     with pytest.raises(MemoryError), artifacts.told_damaged(tmp_path / "w.safetensors"):
         raise MemoryError
+
+
+@pytest.mark.parametrize("name", ["\ud83d", "a\udce9.png", "cow", "牛"])
+def test_records_hold_names_in_any_encoding(name: str, tmp_path: Path) -> None:
+    artifacts.write_json(tmp_path / "a.json", {name: [name]})
+    assert artifacts.read_json(tmp_path / "a.json") == {name: [name]}
+    assert ("牛" in (tmp_path / "a.json").read_text(encoding="utf-8")) == (name == "牛")
