@@ -119,7 +119,7 @@ def _strangers(stage: Stage, made: set[str]) -> Iterator[Damage]:
 
 
 def _foreign(run: Path, whole: dict[str, str] | None) -> Iterator[Damage]:
-    """Files and folders directly in the run folder, or in a round's, that belong to no run; its review is the user's."""
+    """Files and folders directly in the run folder, or in a round's, that belong neither to a run nor to its review."""
     for folder in (run, *_rounds(run)):
         for path in sorted(folder.iterdir()):
             working = path.name == "lock" or path.name.startswith(("lock.", ".part-"))

@@ -189,3 +189,10 @@ def test_faults_are_named_once(root: Path, spoil: Callable[[Path], object], word
     assert len(faults(root)) == 1 and words in faults(root)[0], faults(root)
     with pytest.raises(InputError):
         open_data(f"labelstudio:{root}")
+
+
+def test_areas_to_ignore_have_a_label_of_their_own(root: Path) -> None:
+    tasks = [task(1, "/data/upload/3/a.png", region("polygonlabels", HALF, "__ignore__"), choice("dog")), *TASKS[1:]]
+    train = open_data(f"labelstudio:{write(root, tasks)}").train
+    assert "__ignore__" not in train.classes
+    assert tags_of(train)["a"] == ["dog"]
