@@ -8,8 +8,9 @@ OUT/config.xml                            the labelling interface, to be pasted 
 
 Each class of an image is one brush, or with polygons each region without a hole is a polygon. Paths of images are those
 of local files (``/data/local-files/?d=images/NAME.jpg``), for a server started with
-``LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true`` and ``LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT=OUT``. Coordinates are
-per cent of the upright image, as browsers show it. Areas to ignore have the label ``__ignore__``.
+``LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true`` and ``LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT=OUT``, and a project with
+OUT/images among its source storages. Coordinates are per cent of the upright image, as browsers show it. Areas to
+ignore have the label ``__ignore__``.
 """
 
 from __future__ import annotations

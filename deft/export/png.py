@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from deft.guards.pictures import read_png
 
 MASKS, LISTS = "SegmentationClass", "ImageSets/Segmentation"
 _LABELMAP = "labelmap.txt"
+_COLOUR = re.compile(r"(.+):\s*([0-9]{1,3})\s*,\s*([0-9]{1,3})\s*,\s*([0-9]{1,3})\s*(?::[^:]*){0,2}")
 _COLOURS = tuple((int(red), int(green), int(blue)) for red, green, blue in palette())
 
 
@@ -180,14 +182,14 @@ def _labelmap(file: Path, faults: Faults) -> dict[tuple[int, int, int], str]:
     """Name of each colour in CVAT's list, whose lines are ``name:red,green,blue:parts:actions``."""
     found: dict[tuple[int, int, int], str] = {}
     for line, text in read_names(file, faults):
-        if text.startswith("#"):
+        if text.startswith("#") and _COLOUR.fullmatch(text) is None:
             continue
-        name, _, rest = text.partition(":")
-        numbers = rest.partition(":")[0].split(",")
-        if len(numbers) != 3 or not all(each.strip().isdecimal() and int(each) < 256 for each in numbers):
+        match = _COLOUR.fullmatch(text)
+        numbers = [int(each) for each in match.groups()[1:]] if match else []
+        if match is None or max(numbers) > 255:
             faults.add(file, line, f"expected name:red,green,blue::, got {text[:60]!r}", "correct the line")
             continue
-        red, green, blue = (int(each) for each in numbers)
+        name, (red, green, blue) = match[1], numbers
         if (other := found.setdefault((red, green, blue), class_name(name))) != class_name(name):
             faults.add(file, line, f"{name!r} has the colour of {other!r}", "give each label a colour of its own")
     return found

@@ -11,7 +11,11 @@ from PIL import Image
 
 from deft.artifacts import palette
 from deft.cli.main import main
+from deft.data.faults import Faults
+from deft.data.files import expected_images
 from deft.data.opening import open_data
+from deft.export.picture import Picture, Place, Style
+from deft.export.png import VocWriter, read_png_masks
 from export_runs import CLASSES, assert_same, contents, exported, imported, own_masks
 
 LABELMAP = "# label:color_rgb:parts:actions\nbackground:0,0,0::\ndog:10,20,30::\ncat:200,100,0::\n__ignore__:1,1,1::\n"
@@ -80,6 +84,22 @@ def test_numbers_mean_what_classes_txt_says(run: Path, tmp_path: Path) -> None:
     Image.fromarray(mask).save(tmp_path / "from" / "a.png")
     found = imported(run, tmp_path / "from", "png")["a"]
     assert [int(value) for value in found[[0, 6, 9, 20], 0]] == [3, 1, 255, 0]
+
+
+@pytest.mark.parametrize("name", ["a:b", "1,2,3", "#hash", "a:1,2,3:b", "x:", "Ünïcode 牛"])
+def test_names_with_the_marks_of_the_list_are_read_back(name: str, tmp_path: Path) -> None:
+    writer = VocWriter(Style((name, "other")))
+    mask = np.array([[0, 1], [2, 255]], np.uint8)
+    content = dict(writer.add(Picture(Place("a", ".png", "train"), mask))) | dict(writer.finish())
+    for file, data in content.items():
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_bytes(data)
+    faults = Faults()
+    found = read_png_masks(tmp_path, expected_images(tmp_path, ["a"], ["a"], [".png"]), (name, "other"), faults)
+    assert faults.all == []
+    assert found[0].values is not None
+    values, names = found[0].values()
+    assert [names[int(value)] for value in values.ravel()] == ["background", name, "other", "__ignore__"]
 
 
 @pytest.mark.parametrize(

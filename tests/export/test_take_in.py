@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from hashlib import sha256
 from pathlib import Path
 
@@ -11,8 +12,15 @@ from PIL import Image
 
 from deft.artifacts.review import Review
 from deft.cli.main import main
+from deft.contracts import InputError
+from deft.export.formats import reader_of
+from deft.export.source import Source
+from deft.export.take_in import take_in
+from deft.recipes.finding import find_recipe
+from deft.runner.run import run as start
 from deft.runner.verify import verify
 from export_runs import CLASSES, contents, exported, imported, own_masks
+from short import tiny
 
 
 def write(folder: Path, **masks: np.ndarray) -> Path:
@@ -144,3 +152,57 @@ def test_the_record_of_another_version_is_not_written_over(
     after = contents(run)
     assert after.pop("review/lock")
     assert after == before
+
+
+DAMAGES = {
+    "cut": lambda content, rng: content[: rng.integers(len(content))],
+    "flipped": lambda content, rng: b"".join(
+        bytes([byte ^ (int(rng.integers(1, 256)) if rng.random() < 0.01 else 0)]) for byte in content
+    ),
+    "repeated": lambda content, rng: (at := int(rng.integers(len(content)))) and content[:at] + content[at // 2 :],
+    "zeroed": lambda content, rng: content[: len(content) // 2] + bytes(len(content) - len(content) // 2),
+}
+
+
+@pytest.mark.parametrize(
+    "form", ["png", "coco", "yolo", "yolo-semantic", "labelme", "labelstudio", "cvat", "cvat-mask"]
+)
+def test_damaged_files_are_told_or_read_and_never_half_imported(form: str, run: Path) -> None:
+    out = exported(run, form)
+    source, read = Source.of(run), reader_of(form)
+    kinds = (".json", ".txt", ".xml", ".yaml", ".png")
+    files = [path for path in sorted(out.rglob("*")) if path.suffix in kinds and path.parent.name != "JPEGImages"]
+    rng = np.random.default_rng(0)
+    told = 0
+    for path in [path for path in files if "images" not in path.parts and path.stat().st_size > 1][:6]:
+        whole = path.read_bytes()
+        for damage in DAMAGES.values():
+            path.write_bytes(damage(whole, rng) or b"")
+            shutil.rmtree(run / "review", ignore_errors=True)
+            try:
+                take_in(source, read, out)
+            except InputError as error:
+                told += 1
+                assert str(error)
+                assert not (run / "review").exists()
+            else:
+                assert Review(run, CLASSES).read()
+        path.write_bytes(whole)
+    assert told
+
+
+def test_a_run_is_resumed_beside_its_review(folder_data: Path, tmp_path: Path) -> None:
+    pipeline = tiny(find_recipe("cam")[1], "segment=none", steps=2)
+    out = tmp_path / "run"
+    start(pipeline, f"folder:{folder_data}", out)
+    assert main(["export", str(out), "--format", "labelme", "--out", str(tmp_path / "out")]) == 0
+    assert main(["import", str(out), str(tmp_path / "out"), "--format", "labelme"]) == 0
+    before = contents(out)
+    sound = verify(out)
+    assert sound.wrong == ()
+    start(pipeline, f"folder:{folder_data}", out)
+    after = contents(out)
+    stages = [name for name in before if "/" in name]
+    assert {name: after[name] for name in stages} == {name: before[name] for name in stages}
+    assert len(Review(out, ("cat", "cow", "dog")).read()) == 8
+    assert verify(out).wrong == ()
