@@ -17,6 +17,7 @@ from deft.cli.main import main
 from deft.data.images import read_image
 from deft.data.opening import open_data
 from export_runs import CLASSES, PHOTOGRAPHS, contents, exported, own_masks
+from userfiles import save_noise
 
 
 def test_photographs_look_the_same_with_exif_and_without(run: Path) -> None:
@@ -146,3 +147,34 @@ def test_rendered_images_become_png(tmp_path: Path) -> None:
         with Image.open(io.BytesIO((out / "images" / "train" / each["file_name"]).read_bytes())) as image:
             assert image.format == "PNG"
             assert (np.array(image) == data[index].image).all()
+
+
+def test_a_photograph_that_the_run_has_read_as_stored_is_exported_so(tmp_path: Path) -> None:
+    photograph = save_noise(tmp_path / "data" / "images" / "train" / "a.jpg", (30, 40), 6)
+    outline = {"segmentation": [[0, 0, 9, 0, 9, 5, 0, 5]], "image_id": 1, "category_id": 1, "iscrowd": 0, "id": 1}
+    content = {
+        "images": [{"id": 1, "file_name": "a.jpg", "height": 30, "width": 40}],  # as stored; upright it is 40 x 30
+        "annotations": [outline],
+        "categories": [{"id": 1, "name": "cat"}],
+    }
+    (tmp_path / "data" / "annotations").mkdir()
+    (tmp_path / "data" / "annotations" / "instances_train.json").write_text(json.dumps(content))
+    given = f"coco:{tmp_path / 'data'}"
+    record = {
+        "recipe": "cam",
+        "settings": {},
+        "data": {"given": given, "images": 1, "held out": 0, "classes": ["cat"]},
+    }
+    folder = RunFolder(tmp_path / "run", record)
+    made = folder.stage("masks", "key")
+    mask = np.zeros((30, 40), np.uint8)
+    mask[3:9, 5:30] = 1
+    with made.making():
+        save_mask(made.folder / "a.png", mask, made.key)
+    folder.close()
+    out = exported(tmp_path / "run", "labelme", "--shapes", "masks")
+    found = read_image(out / "a.jpg")
+    assert found.shape == (30, 40, 3)
+    assert np.abs(found.astype(int) - read_image(photograph, upright=False)).mean() < 4
+    assert main(["import", str(tmp_path / "run"), str(out), "--format", "labelme"]) == 0
+    assert (Review(tmp_path / "run", ("cat",)).mask("a") == mask).all()
