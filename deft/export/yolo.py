@@ -57,7 +57,7 @@ class YoloWriter:
 
     def beside(self, place: Place) -> Sequence[str]:
         """The text file."""
-        return (f"labels/{place.part}/{place.stem}.txt",)
+        return (_beside(self.image(place), "labels", ".txt"),)
 
     def whole(self, parts: Collection[str]) -> Sequence[str]:
         """The list of classes and folders."""
@@ -94,7 +94,7 @@ class YoloSemanticWriter:
 
     def beside(self, place: Place) -> Sequence[str]:
         """The mask."""
-        return (f"masks/{place.part}/{place.stem}.png",)
+        return (_beside(self.image(place), "masks", ".png"),)
 
     def whole(self, parts: Collection[str]) -> Sequence[str]:
         """The list of classes and folders."""
@@ -140,9 +140,10 @@ def read_yolo_polygons(path: Path, images: ImageFiles, classes: Sequence[str], f
         if file.suffix.lower() == ".txt"
         and (folder != root or file.name not in ("classes.txt", "train.txt", "val.txt"))
     ]
+    files = sorted({*files, *_expected(root, "labels", ".txt", images)})
     if not files:
         faults.add(folder, None, "expected a text file for each image, found none", "put them into labels/")
-    found = _named(files, folder, images, faults)
+    found = _named(files, root, "labels", images, faults)
     return [
         Found(index, file, Photograph(index, read_things(file, settings, faults)), keeps_ignored=True)
         for index, file in found
@@ -154,13 +155,16 @@ def read_yolo_masks(path: Path, images: ImageFiles, classes: Sequence[str], faul
     settings = read_settings(path, faults)
     if settings is None:
         return []
-    folder = (path if path.is_dir() else path.parent) / (settings.masks or "masks")
-    files = sorted(file for file in files_below(folder) if file.suffix.lower() == ".png") if folder.is_dir() else []
+    root, name = path if path.is_dir() else path.parent, settings.masks or "masks"
+    folder = root / name
+    below = files_below(folder) if folder.is_dir() else []
+    expected = _expected(root, name, ".png", images)
+    files = sorted({*expected, *(file for file in below if file.suffix.lower() == ".png")})
     if not files:
         faults.add(folder, None, "expected masks as PNG files, found none", "put them there, in folders as images/ has")
     return [
         Found(index, file, values=_Values(file, settings.names))
-        for index, file in _named(files, folder, images, faults)
+        for index, file in _named(files, root, name, images, faults)
     ]
 
 
@@ -179,24 +183,45 @@ class _Values:
         return values, {BACKGROUND: GROUND} | self._names
 
 
-def _named(files: Sequence[Path], folder: Path, images: ImageFiles, faults: Faults) -> list[tuple[int, Path]]:
-    """Files with the index of their image, below ``train`` and ``val`` too."""
+def _beside(image: str, folder: str, suffix: str) -> str:
+    """Where ultralytics looks for what belongs to an image: in ``folder`` instead of the last ``images``."""
+    before, _, after = f"/{image}".rpartition("/images/")
+    return f"{before}/{folder}/{after.rpartition('.')[0]}{suffix}".removeprefix("/")
+
+
+def _expected(root: Path, folder: str, suffix: str, images: ImageFiles) -> dict[Path, int]:
+    """The files that an export would have for images of the run, as far as they are there."""
+    places = {
+        root / _beside(f"images/{part}/{relative(path, images.root)}", folder, suffix): index
+        for part in (VAL, TRAIN)
+        for index, path in enumerate(images.paths)
+    }
+    return {path: index for path, index in places.items() if path.is_file()}
+
+
+def _named(
+    files: Sequence[Path], root: Path, folder: str, images: ImageFiles, faults: Faults
+) -> list[tuple[int, Path]]:
+    """Files with the index of their image: where an export has it, else by name, below ``train`` and ``val`` too."""
     names = ExportedNames.of(images)
+    expected = _expected(root, folder, files[0].suffix, images) if files else {}
     found: list[tuple[int, Path]] = []
     missing = []
     seen: dict[int, Path] = {}
     for file in files:
-        name = relative(file, folder).rpartition(".")[0]
+        name = relative(file, root).removeprefix(f"{folder}/").rpartition(".")[0]
         first, _, rest = name.partition("/")
-        index = names.find(name)
-        if rest and first in ("train", "val", "valid", "test") and len(images.find(rest)) == 1:
+        index = expected.get(file)
+        if index is None and rest and first in ("train", "val", "valid", "test") and len(images.find(rest)) == 1:
             index = images.find(rest)[0]
+        if index is None:
+            index = names.find(name)
         if index is None:
             missing.append(name)
         elif seen.setdefault(index, file) != file:
-            what = f"{relative(seen[index], folder)} is of the same image, {images.names[index]!r}"
+            what = f"{relative(seen[index], root)} is of the same image, {images.names[index]!r}"
             faults.add(file, None, what, "keep one of the two")
         else:
             found.append((index, file))
-    fault_missing(missing, len(files), folder, folder, faults)
+    fault_missing(missing, len(files), root, root, faults)
     return found
