@@ -214,7 +214,7 @@ class Review:
         if content.get("classes") != list(self.classes):
             raise InputError(f"{where}: expected the classes of the run, got others; move the folder away")
         for name, entry in content["images"].items():
-            if _reviewed(entry) is None:
+            if not _is_name(name) or _reviewed(entry) is None:
                 raise InputError(f"{where}: {shown(name)!r} has no valid entry; restore the file, or remove the entry")
         return dict(content["images"])
 
@@ -249,6 +249,15 @@ def _reviewed(entry: Any) -> Reviewed | None:
     if tags is not None and not (isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)):
         return None
     return Reviewed(entry["state"], mask, replaces, None if tags is None else tuple(tags))
+
+
+def _is_name(name: str) -> bool:
+    """Whether a file can be named after it: half of a surrogate pair, which JSON may hold, has no bytes."""
+    try:
+        name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def is_review(folder: Path) -> bool:

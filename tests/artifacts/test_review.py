@@ -102,6 +102,8 @@ def test_several_write_at_once(tmp_path: Path) -> None:
         ({"version": 1, "classes": ["cat", "dog"], "images": {"a": {"state": "perhaps"}}}, "'a' has no valid entry"),
         ({"version": 1, "classes": ["cat", "dog"], "images": {"a": {"state": "accepted"}}}, "'a' has no valid entry"),
         ({"version": 1, "classes": ["cat", "dog"], "images": {"a": {"state": "rejected", "tags": "x"}}}, "no valid"),
+        ({"version": 1, "classes": ["cat", "dog"], "images": {"\ud83d": {"state": "rejected"}}}, "no valid entry"),
+        ({"version": 1, "classes": ["cat", "dog"], "images": {"a": None}}, "no valid entry"),
     ],
 )
 def test_the_record_of_another_is_refused_and_left_alone(content: Any, said: str, tmp_path: Path) -> None:
@@ -114,6 +116,15 @@ def test_the_record_of_another_is_refused_and_left_alone(content: Any, said: str
             act(Review(tmp_path, CLASSES))
     assert record.read_bytes() == before
     assert not (tmp_path / "review" / "masks" / "a.png").exists()
+
+
+@pytest.mark.parametrize("name", ["../../kept", "/kept", "..", "", "\0", "a" * 300, "a\\b", "con", "x/../y"])
+def test_masks_stay_in_the_folder_whatever_the_name(name: str, tmp_path: Path) -> None:
+    review = Review(tmp_path / "run", CLASSES)
+    review.write(name, mask(), "accepted")
+    assert (review.mask(name) == mask()).all()
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert review.mask_file(name).resolve().is_relative_to((tmp_path / "run" / "review" / "masks").resolve())
 
 
 @pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(b"x"), lambda path: path.unlink()])
