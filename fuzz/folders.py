@@ -72,6 +72,31 @@ def _read_stage(folder: Path) -> None:
             raise AssertionError("a file outside the folder of the stage was changed or removed")
 
 
+_REVIEW = {
+    "version": 1,
+    "classes": ["cat", "dog"],
+    "images": {
+        "a": {
+            "state": "accepted",
+            "mask": _HASH,
+            "replaces": _HASH,
+            "before": {"state": "corrected", "mask": "0" * 64},
+        },
+        "../kept": {"state": "corrected", "mask": _HASH, "tags": ["cat"]},
+        "b/c": {"state": "rejected"},
+    },
+}
+
+
+def _read_review(folder: Path) -> None:
+    from deft.artifacts.review import Review
+
+    review = Review(folder / "run", ("cat", "dog"))
+    for name, found in review.read().items():
+        with suppress(InputError):
+            review.load(name, found)
+
+
 _MADE = f"«{_HASH}»  «a.png»\n«{'0' * 64}»  «../kept.txt»\n«»\n"
 
 
@@ -169,6 +194,11 @@ _shards = st.one_of(_shard(), damaged(_shard()))
 READERS = (
     Reader("runs", st.deferred(lambda: json_file(run_json())).map(lambda data: {"run.json": data}), _read_run),
     Reader("stages", _stage(), _read_stage, lambda: _BESIDE),
+    Reader(
+        "reviews",
+        json_file(_REVIEW).map(lambda data: {"run/review/review.json": data, "run/review/masks/a.png": b"mask"}),
+        _read_review,
+    ),
     Reader("made", _made(), _read_made, lambda: {**images("photos"), **_BESIDE}),
     Reader("shards", _shards.map(lambda data: {"a.tar": data}), _read_shard),
 )

@@ -26,6 +26,7 @@ TOOLS = {
     "mypy": "run by hand and in CI",
     "pre-commit": "runs them before each commit",
     "deft-wsss": "this package, for its extra docs",
+    "datasets": "opens exported folders in tests/export/test_datasets.py, where it is installed",
 }
 UNDECLARED = {
     "pydensecrf": "benchmarks/speed/crf.py compares with it where somebody has built it; it has no wheels",

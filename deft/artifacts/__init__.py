@@ -13,6 +13,7 @@ A run folder::
     made.json             hashes of the run's own files and of the records of its stages, when it is finished
     <stage>/stage.json    key, state, seconds, and the hash of each of the stage's files, which are next to it
     seeds/val/            stage of the held-out images' seeds, within that of the others
+    review/               masks that people have accepted, corrected or rejected (:mod:`deft.artifacts.review`)
     round-<n>/            run folder of an earlier round, if a method needs one (:class:`deft.augment.cda.Cda`)
 """
 

@@ -191,6 +191,69 @@ def import_labels(given: argparse.Namespace) -> int:
     return 0
 
 
+def export_masks(given: argparse.Namespace) -> int:
+    """Masks of a run for another tool."""
+    from deft.data.faults import counted
+    from deft.export.formats import format_named
+    from deft.export.picture import Style
+    from deft.export.source import Choice, Source
+    from deft.export.write import export
+
+    form = format_named(given.format)
+    if not 0 <= given.tolerance <= 100:
+        raise InputError(f"--tolerance {given.tolerance:g}: expected a number of pixels from 0 to 100; correct it")
+    classes, states = _separated(given.classes), _separated(given.state)
+    choice = Choice(given.masks, _image_names(given.only), classes, states)
+    source = Source.of(given.run, given.data)
+    style = Style(source.classes, given.shapes or "", given.tolerance)
+    with _bar("export") as progress:
+        count = export(
+            source, form.writer, given.out, style, choice, photographs=not given.no_images, progress=progress
+        )
+    print(f"{counted(count, 'mask')} in {given.out}")
+    return 0
+
+
+def import_masks(given: argparse.Namespace) -> int:
+    """Masks from another tool."""
+    from deft.data.faults import counted
+    from deft.export.formats import reader_of
+    from deft.export.source import Source
+    from deft.export.take_in import Taking, take_in
+
+    read = reader_of(given.format)
+    taking = Taking(given.as_stored, given.other_classes, _image_names(given.only))
+    source = Source.of(given.run, given.data)
+    with _bar("import") as progress:
+        done = take_in(source, read, given.files, taking, progress)
+    for remark in done.remarks:
+        print(f"deft: {remark}", file=sys.stderr)
+    count = counted(done.accepted + done.corrected, "mask")
+    print(f"{count} in {source.review.folder}: {done.accepted} accepted, {done.corrected} corrected")
+    return 0
+
+
+def _separated(texts: Sequence[str]) -> tuple[str, ...]:
+    """Words of an option that may be given several times, each separated by commas."""
+    return tuple(word for text in texts for part in text.split(",") if (word := part.strip()))
+
+
+def _image_names(texts: Sequence[str]) -> tuple[str, ...]:
+    """Names of images: separated by commas, or listed in a file after ``@``."""
+    from deft.data.faults import Faults, refuse
+    from deft.data.layouts.name_lists import read_names
+
+    faults = Faults()
+    found: list[str] = []
+    for text in texts:
+        if text.startswith("@"):
+            found += [name for _, name in read_names(Path(text[1:]).expanduser(), faults)]
+        else:
+            found += _separated([text])
+    refuse(faults.all, "--only")
+    return tuple(found)
+
+
 def import_contexts(given: argparse.Namespace) -> int:
     """Convert PASCAL-Context's masks to context masks."""
     from deft.data.importers.pascal_context import import_contexts

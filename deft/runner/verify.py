@@ -19,6 +19,7 @@ from deft.artifacts import (
 )
 from deft.artifacts.expected import read_expected
 from deft.artifacts.record import run_record, stage_key
+from deft.artifacts.review import is_review
 from deft.contracts import InputError
 from deft.guards.opening import exists
 from deft.guards.words import shown
@@ -111,14 +112,15 @@ def _strangers(stage: Stage, made: set[str]) -> Iterator[Damage]:
 
 
 def _foreign(run: Path, whole: dict[str, str] | None) -> Iterator[Damage]:
-    """Files and folders directly in the run folder, or in a round's, that belong to no run."""
+    """Files and folders directly in the run folder, or in a round's, that belong neither to a run nor to its review."""
     for folder in (run, *_rounds(run)):
         for path in sorted(folder.iterdir()):
             working = path.name == "lock" or path.name.startswith(("lock.", ".part-"))
             if path.is_symlink():
                 yield Damage(path, "foreign: a link, which deft makes none of")
             elif path.is_dir():
-                if not exists(path / RECORD) and not (folder == run and path.name.startswith("round-")):
+                beside = folder == run and (path.name.startswith("round-") or is_review(path))
+                if not exists(path / RECORD) and not beside:
                     yield Damage(path, "foreign: no stage of the run")
             elif not working and not _known(path, run, whole):
                 yield Damage(path, "foreign: deft did not make it")

@@ -45,7 +45,7 @@ _MARGIN = 0.01
 
 
 @dataclass(frozen=True)
-class _Settings:
+class Settings:
     """What the YAML file, or the list of names, says."""
 
     source: Path
@@ -55,6 +55,8 @@ class _Settings:
     val: Any
     keypoints: bool
     """Lines are a box and key points."""
+    masks: str = ""
+    """Folder of masks for semantic segmentation, beside ``images``; empty if there is none."""
 
 
 def read_yolo(path: Path, options: str, faults: Faults) -> Splits | None:
@@ -66,7 +68,7 @@ def read_yolo(path: Path, options: str, faults: Faults) -> Splits | None:
         faults: collects the faults of the files.
     """
     drop = chosen_options(options, EMPTY, "yolo").get("empty") == "drop"
-    settings = _settings(path, faults)
+    settings = read_settings(path, faults)
     if settings is None:
         return None
     classes = tuple(dict.fromkeys(settings.names[index] for index in sorted(settings.names)))
@@ -78,7 +80,8 @@ def read_yolo(path: Path, options: str, faults: Faults) -> Splits | None:
     return Splits(train, val)
 
 
-def _settings(path: Path, faults: Faults) -> _Settings | None:
+def read_settings(path: Path, faults: Faults) -> Settings | None:
+    """What the YAML file of a folder, or the file itself, says; None and a fault if there is none."""
     if not path.is_dir():
         return _from_yaml(path, faults)
     files = sorted(each for each in path.iterdir() if each.suffix.lower() in _YAML)
@@ -98,10 +101,10 @@ def _settings(path: Path, faults: Faults) -> _Settings | None:
     if not names:
         return None
     train, val = (next((name for name in places if is_folder(path / name)), None) for places in _PLACES.values())
-    return _Settings(listed, path, names, train or _PLACES["train"][0], val, keypoints=False)
+    return Settings(listed, path, names, train or _PLACES["train"][0], val, keypoints=False)
 
 
-def _from_yaml(file: Path, faults: Faults) -> _Settings | None:
+def _from_yaml(file: Path, faults: Faults) -> Settings | None:
     text = read_text(file, faults, most=_LARGEST)
     if text is None:
         return None
@@ -130,11 +133,18 @@ def _from_yaml(file: Path, faults: Faults) -> _Settings | None:
     said = content.get("path")
     root = file.parent / said if isinstance(said, str) and os.path.isdir(file.parent / said) else file.parent
     val = next((content[key] for key in ("val", "valid", "validation") if not is_nothing(content.get(key))), None)
-    return _Settings(file, root, names, content.get("train"), val, "kpt_shape" in content)
+    masks = content.get("masks_dir")
+    folder = masks if isinstance(masks, str) else ""
+    return Settings(file, root, names, content.get("train"), val, "kpt_shape" in content, folder)
+
+
+def yaml_text(content: dict[str, Any]) -> bytes:
+    """A YAML file with these entries, in their order."""
+    return str(yaml.safe_dump(content, sort_keys=False, allow_unicode=True)).encode()
 
 
 def _split(
-    settings: _Settings, part: str, classes: tuple[str, ...], drop: bool, faults: Faults
+    settings: Settings, part: str, classes: tuple[str, ...], drop: bool, faults: Faults
 ) -> OutlinedImages | None:
     images, chosen = _images(settings, part, faults)
     if images is None:
@@ -147,7 +157,7 @@ def _split(
             photographs.append(Photograph(index, []))
         else:
             sources.append(file)
-            photographs.append(Photograph(index, _things(file, settings, faults)))
+            photographs.append(Photograph(index, read_things(file, settings, faults)))
     if without == len(chosen):
         what = f"expected a text file for each image, found none, e.g. for {images.paths[chosen[0]].name!r}"
         faults.add(images.root, None, what, "put them into labels/, next to images/, with the same folders inside")
@@ -155,7 +165,7 @@ def _split(
     return outlined_images("yolo", images, photographs, classes, [settings.source, *sources], faults, drop=drop)
 
 
-def _images(settings: _Settings, part: str, faults: Faults) -> tuple[ImageFiles | None, list[int]]:
+def _images(settings: Settings, part: str, faults: Faults) -> tuple[ImageFiles | None, list[int]]:
     """The files of one split: of a folder, of several, or of a list of paths."""
     said = settings.train if part == "train" else settings.val
     entries = said if isinstance(said, list) else [said]
@@ -193,7 +203,7 @@ def _images(settings: _Settings, part: str, faults: Faults) -> tuple[ImageFiles 
     return images, chosen
 
 
-def _existing(entry: str, settings: _Settings) -> Path | None:
+def _existing(entry: str, settings: Settings) -> Path | None:
     """A path of the YAML file, also where its folders were moved together, or it begins with ``../`` too many."""
     parts = [each for each in entry.replace("\\", "/").split("/") if each not in ("", ".", "..")]
     ends = ("/".join(parts[start:]) for start in range(len(parts)))
@@ -217,7 +227,8 @@ def _text_file(image: Path) -> Path | None:
     return next((each for each in found if exists(each)), None)
 
 
-def _things(file: Path, settings: _Settings, faults: Faults) -> list[Thing]:
+def read_things(file: Path, settings: Settings, faults: Faults) -> list[Thing]:
+    """The objects in the text file of an image."""
     text = read_text(file, faults)
     things = []
     for line, row in enumerate((text or "").splitlines(), 1):

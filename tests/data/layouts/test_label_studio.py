@@ -203,3 +203,10 @@ def test_sizes_of_any_kind_beside_an_ellipse_are_read_or_told(entry: str, side: 
     (tmp_path / "export.json").write_text(json.dumps([task]))
     splits = read_data(f"labelstudio:{tmp_path}", faults := Faults())
     assert splits is not None and not faults.errors and splits.train.classes == ("dog",)
+
+
+def test_areas_to_ignore_have_a_label_of_their_own(root: Path) -> None:
+    tasks = [task(1, "/data/upload/3/a.png", region("polygonlabels", HALF, "__ignore__"), choice("dog")), *TASKS[1:]]
+    train = open_data(f"labelstudio:{write(root, tasks)}").train
+    assert "__ignore__" not in train.classes
+    assert tags_of(train)["a"] == ["dog"]
