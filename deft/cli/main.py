@@ -25,6 +25,7 @@ CLOSED_PIPE = 141
 """Exit code if the reader of the output has gone, as of a program that SIGPIPE ends."""
 _REMEDIES = {
     errno.ENOENT: "it may have been moved or removed while deft was at work: put it back",
+    errno.EIO: "the disk, or the connection to it, has failed: check it or name a folder on another one",
     errno.EFBIG: "files may not be so large here: raise the limit (ulimit -f), or name a folder on another disk",
     errno.EMFILE: "too many files are open: raise the limit (ulimit -n)",
     errno.EACCES: "change permissions",
