@@ -35,7 +35,7 @@ def _pipeline() -> Any:
     from deft import recipes
     from deft.settings import assign
 
-    return assign(recipes.irn_deft(), ["segment=none"])
+    return assign(recipes.irn_deft(), ["segment=none", "weights=none"])
 
 
 @cache
