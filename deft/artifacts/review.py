@@ -131,7 +131,7 @@ class Review:
         Args:
             name: of the image.
             mask: uint8 (H, W), 0 background, k + 1 for class k, 255 ignore; None only if it is rejected.
-            state: one of :data:`STATES`.
+            state: one of ``STATES``.
             tags: classes that the image shows, if they changed.
             replaces: SHA-256 of the file of the mask that was looked at.
 

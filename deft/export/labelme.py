@@ -1,9 +1,9 @@
 """``labelme``: a JSON file beside each photograph, as LabelMe (Wada, github.com/wkentaro/labelme) writes them.
 
-```
-OUT/NAME.jpg, NAME.json
-OUT/labels.txt                            names of the classes, for ``labelme --labels labels.txt``
-```
+::
+
+    OUT/NAME.jpg, NAME.json
+    OUT/labels.txt                            names of the classes, for ``labelme --labels labels.txt``
 
 A region is a polygon, and a mask if it has a hole: a PNG in base64, within a box whose corners are the first and the
 last pixel. LabelMe shows photographs upright. Areas to ignore have the label ``__ignore__``.

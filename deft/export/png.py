@@ -1,12 +1,12 @@
 """``voc`` (also ``png``) and ``cvat-mask``: palette PNGs in the folders of PASCAL VOC.
 
-```
-OUT/JPEGImages/NAME.jpg
-OUT/SegmentationClass/NAME.png                    0 background, k class k, 255 ignore; coloured by VOC's palette
-OUT/ImageSets/Segmentation/train.txt, val.txt     cvat-mask: default.txt
-OUT/classes.txt, image_labels.csv                 names of the classes; tags, for ``voc:OUT``
-OUT/labelmap.txt                                  name and colour of each value, for CVAT's "Segmentation mask 1.1"
-```
+::
+
+    OUT/JPEGImages/NAME.jpg
+    OUT/SegmentationClass/NAME.png                    0 background, k class k, 255 ignore; coloured by VOC's palette
+    OUT/ImageSets/Segmentation/train.txt, val.txt     cvat-mask: default.txt
+    OUT/classes.txt, image_labels.csv                 names of the classes; tags, for ``voc:OUT``
+    OUT/labelmap.txt                                  name and colour of each value, for CVAT's "Segmentation mask 1.1"
 
 CVAT takes a zip file of the folders of ``cvat-mask``, and gives one back in which masks are coloured by
 ``labelmap.txt``. Areas to ignore have the label ``__ignore__`` there, which the task then needs.
