@@ -28,8 +28,8 @@ from fuzz.watch import keep, watched
 from fuzz.worker import drawn, guide, work
 
 ROOT = Path(__file__).parents[1]
-_PART = 1000
-"""Inputs of a reader before the next one has its turn."""
+_FIRST, _PART = 500, 5000
+"""Inputs of a reader before the next one has its turn, at first and at most."""
 
 
 def main() -> int:
@@ -60,7 +60,7 @@ def main() -> int:
         return 0
     if given.repeat is not None:
         return _repeat(names[0], given.repeat)
-    counts = Counts(given.counts, list(READERS), given.afresh)
+    counts = Counts(given.counts, {name: reader.share for name, reader in READERS.items()}, given.afresh)
     failed = _again(counts) if given.again else _all(names, counts, given)
     print("\n".join(counts.lines()))
     return 1 if failed else 0
@@ -75,7 +75,9 @@ def _all(names: list[str], counts: Counts, given: argparse.Namespace) -> int:
         failed = 0
         while (left := end - time.monotonic()) > 0 and counts.total < last:
             name, first = counts.take(names)
-            found = watched(name, first, min(part, last - counts.total), left, given.guided)
+            share = READERS[name].share
+            own = max(1, round(min(part * share, max(_FIRST * share, counts.readers[name]["inputs"]))))
+            found = watched(name, first, min(own, last - counts.total), left, given.guided)
             counts.add(name, found, given.guided is not None)
             for failure in found.failures:
                 failed += 1

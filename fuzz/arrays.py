@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import pickle
 import struct
 import zipfile
 from functools import cache
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 
 from deft.contracts import InputError, Sample
 from deft.data.importers.cls_labels import read_cls_labels
+from fuzz import sound
 from fuzz.damage import damaged, sometimes_damaged
 from fuzz.pictures import mask, picture
 from fuzz.reader import Files, Reader
@@ -52,30 +52,17 @@ _TYPES = (
 
 @cache
 def _labels(kind: str) -> bytes:
-    """A dict of label arrays as repositories of the field share it, with a pickle of some protocol."""
-    found: dict[Any, Any] = {
-        "2007_000032": np.array([0, 1, 1], np.float32),
-        "2007_000039": np.array([1, 0, 0], np.float32),
-    }
-    if kind == "numbers":
-        found = {2007000032: np.array([0, 1]), 2007000039: np.array([1, 0])}
-    elif kind == "lists":
-        found = {"a": [0, 1], "b": {"c": None}}
-    elif kind == "code":
-        found = {"a": print}
+    """A pickled dict that is none of labels: of lists, or with code in it."""
+    found: dict[Any, Any] = {"a": print} if kind == "code" else {"a": [0, 1], "b": {"c": None}}
     buffer = io.BytesIO()
     np.save(buffer, np.array(found, dtype=object), allow_pickle=True)
     return buffer.getvalue()
 
 
-@cache
-def _pickled(protocol: int) -> bytes:
-    header = _labels("plain").split(b"\n", 1)[0] + b"\n"
-    return header + pickle.dumps(np.array({"a": np.array([0, 1])}, dtype=object), protocol)
-
-
-_cls_labels = damaged(
-    st.one_of(st.sampled_from(("plain", "numbers", "lists", "code")).map(_labels), st.integers(0, 5).map(_pickled))
+_cls_labels = st.one_of(
+    *[sometimes_damaged(sound.packed_labels())] * 4,
+    damaged(sound.packed_labels(), 1),
+    sometimes_damaged(st.sampled_from(("lists", "code")).map(_labels)),
 )
 
 
@@ -170,7 +157,7 @@ _HEADER = {
 def _tensors(draw: st.DrawFn) -> bytes:
     text = draw(json_text(_HEADER, {**_HEADER, "b": {"dtype": "BF16", "shape": [2, 0], "data_offsets": [16, 16]}}))
     header = text.encode("utf-8", "surrogatepass")
-    length = draw(st.sampled_from((len(header), len(header), len(header), len(header) - 1, 0, 2**40, 2**64 - 1)))
+    length = draw(st.sampled_from((*[len(header)] * 12, len(header) - 1, 0, 2**40, 2**64 - 1)))
     return struct.pack("<Q", length) + header + bytes(24)
 
 
@@ -192,7 +179,11 @@ def _torch_file(kind: str) -> bytes:
 def _weights(draw: st.DrawFn) -> Files:
     if draw(st.booleans()):
         return {"w.safetensors": draw(sometimes_damaged(_tensors()))}
-    return {"w.pth": draw(sometimes_damaged(st.sampled_from(("new", "old", "list", "code")).map(_torch_file)))}
+    return {
+        "w.pth": draw(
+            sometimes_damaged(st.sampled_from(("new", "new", "new", "old", "old", "list", "code")).map(_torch_file))
+        )
+    }
 
 
 def _read_weights(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import threading
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,21 +21,27 @@ _MOST = 50
 class Counts:
     """The table, written after each part; used by several threads."""
 
-    def __init__(self, path: Path, names: list[str], afresh: bool = False) -> None:
-        """Read the table, or begin one."""
-        self._path = path
+    def __init__(self, path: Path, shares: Mapping[str, float], afresh: bool = False) -> None:
+        """Read the table, or begin one.
+
+        Args:
+            path: its file.
+            shares: how many inputs each reader gets for one of another.
+            afresh: begin a new one.
+        """
+        self._path, self._shares = path, shares
         self._lock = threading.Lock()
         self._busy: set[str] = set()
         known: dict[str, Any] = json.loads(path.read_text()) if path.exists() and not afresh else {}
         self.readers: dict[str, dict[str, Any]] = known.get("readers", {})
-        for name in names:
+        for name in shares:
             self.readers.setdefault(name, _nothing())
 
     def take(self, names: list[str]) -> tuple[str, int]:
-        """The reader with the fewest inputs that nobody works on, and the number of its next input."""
+        """The reader with the fewest inputs for its share that nobody works on, and the number of its next input."""
         with self._lock:
             free = [name for name in names if name not in self._busy]
-            name = min(free, key=lambda name: (self.readers[name]["inputs"], names.index(name)))
+            name = min(free, key=lambda name: (self.readers[name]["inputs"] / self._shares[name], names.index(name)))
             self._busy.add(name)
             return name, self.readers[name]["next"]
 

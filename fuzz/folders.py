@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import tarfile
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 from hypothesis import strategies as st
 
@@ -22,28 +19,15 @@ from fuzz.damage import damaged, sometimes_damaged
 from fuzz.labels import images
 from fuzz.pictures import picture
 from fuzz.reader import Files, Reader
+from fuzz.records import DATA, run_json
 from fuzz.values import WORDS, encoded, filled, json_file
-
-_DATA = "demo:train=2,val=1,size=32"
-
-
-@cache
-def _run() -> Any:
-    """The record of a run, as JSON."""
-    from deft import recipes
-    from deft.data.opening import open_data
-    from deft.runner.run import description
-
-    return json.loads(json.dumps(description(recipes.irn_deft(), _DATA, open_data(_DATA), "irn_deft")))
 
 
 def _read_run(folder: Path) -> None:
-    from deft.artifacts.record import run_record
-    from deft.runner.run import open_data_of, pipeline_of
+    from deft.runner.run import read_record
 
-    record = run_record(folder)
-    repr(pipeline_of(folder, record))
-    open_data_of(folder, record, _DATA)
+    pipeline, _, _ = read_record(folder, DATA)
+    repr(pipeline)
 
 
 _NAMES = ("a.png", "../kept.txt", "../../kept.txt", "/kept.txt", "masks/../../kept.txt", ".", "..", "", "\0", "a" * 300)
@@ -86,6 +70,31 @@ def _read_stage(folder: Path) -> None:
         kept = [folder / name for name in _BESIDE]
         if not all(path.is_file() and path.read_bytes() == b"kept" for path in kept):
             raise AssertionError("a file outside the folder of the stage was changed or removed")
+
+
+_REVIEW = {
+    "version": 1,
+    "classes": ["cat", "dog"],
+    "images": {
+        "a": {
+            "state": "accepted",
+            "mask": _HASH,
+            "replaces": _HASH,
+            "before": {"state": "corrected", "mask": "0" * 64},
+        },
+        "../kept": {"state": "corrected", "mask": _HASH, "tags": ["cat"]},
+        "b/c": {"state": "rejected"},
+    },
+}
+
+
+def _read_review(folder: Path) -> None:
+    from deft.artifacts.review import Review
+
+    review = Review(folder / "run", ("cat", "dog"))
+    for name, found in review.read().items():
+        with suppress(InputError):
+            review.load(name, found)
 
 
 _MADE = f"«{_HASH}»  «a.png»\n«{'0' * 64}»  «../kept.txt»\n«»\n"
@@ -183,8 +192,13 @@ def _read_shard(folder: Path) -> None:
 
 _shards = st.one_of(_shard(), damaged(_shard()))
 READERS = (
-    Reader("runs", st.deferred(lambda: json_file(_run())).map(lambda data: {"run.json": data}), _read_run),
+    Reader("runs", st.deferred(lambda: json_file(run_json())).map(lambda data: {"run.json": data}), _read_run),
     Reader("stages", _stage(), _read_stage, lambda: _BESIDE),
+    Reader(
+        "reviews",
+        json_file(_REVIEW).map(lambda data: {"run/review/review.json": data, "run/review/masks/a.png": b"mask"}),
+        _read_review,
+    ),
     Reader("made", _made(), _read_made, lambda: {**images("photos"), **_BESIDE}),
     Reader("shards", _shards.map(lambda data: {"a.tar": data}), _read_shard),
 )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from hypothesis import strategies as st
 
 from deft.data.importers.pascal_context import read_context_names
+from fuzz import sound
 from fuzz.damage import sometimes_damaged
 from fuzz.pictures import mask, picture
 from fuzz.reader import Files, Reader, dataset
@@ -69,11 +71,13 @@ _CLASSES = "«cow»\n«dog»\n«polar bear»\n"
 
 @st.composite
 def _table(draw: st.DrawFn) -> Files:
-    text = st.one_of(st.sampled_from(_TABLES).flatmap(filled), pieced(_PIECES), pieced(_PIECES).map(_TABLES[0].__add__))
+    table = st.sampled_from(_TABLES).flatmap(filled)
+    tables = (*[table] * 5, table.flatmap(lambda text: pieced(_PIECES, 3).map(text.__add__)), pieced(_PIECES))
+    text = st.sampled_from(tables).flatmap(lambda one: one)
     kind = draw(st.sampled_from(("labels.csv", "labels.csv", "labels.tsv", "labels.json")))
     content = json_file(*_RECORDS) if kind == "labels.json" else sometimes_damaged(encoded(text))
     files = {kind: draw(content)}
-    if draw(st.booleans()):
+    if not draw(st.integers(0, 3)):
         files["classes.txt"] = b"cow\ndog\npolar bear\n"
     return files
 
@@ -98,34 +102,30 @@ def _read_names(folder: Path) -> None:
 
 
 _YAML = (
-    "path: «.»\ntrain: «images/train»\nval: «images/val»\nnc: «2»\nnames:\n  0: «cow»\n  1: «dog»\n",
-    "train: [«images/train», «images/val»]\nnames: [«cow», «dog»]\nkpt_shape: [«17», «3»]\n",
+    "train: [«images/train», «images/val»]\nnames: [«cow», «dog», «horse»]\nkpt_shape: [«17», «3»]\n",
     "a: &a [«x», x, x]\nb: &b [*a, *a, *a]\nc: &c [*b, *b, *b]\nd: &d [*c, *c]\nnames: «*d»\ntrain: images/train\n",
     "train: images/train\nnames: !!python/object/apply:os.system [«ls»]\n",
     "? [«a»]\n: 1\nnames: &n {0: *n}\ntrain: 2001-01-«01»\n<<: «*n»\n",
 )
-_LINES = (
-    "«0» «0.5» «0.5» «0.25» «0.25»\n«1» 0.1 0.1 «0.9» 0.1 0.9 0.9\n",
-    "«0» 0.5 «0.5» 0.2 0.2 «0.1» «0.1» 2\n",
-    "«» «0» «0.5»\n",
-)
+_LINES = ("«0» 0.5 «0.5» 0.2 0.2 «0.1» «0.1» 2\n", "«» «0» «0.5»\n")
 
 
 @st.composite
 def _yolo(draw: st.DrawFn) -> Files:
-    files = {
-        "data.yaml": draw(sometimes_damaged(encoded(st.sampled_from(_YAML).flatmap(filled)))),
-        "labels/train/a.txt": draw(sometimes_damaged(encoded(st.sampled_from(_LINES).flatmap(filled)))),
-    }
-    which = draw(st.integers(0, 3))  # all are odd, or one is
-    if which == 1:
-        files["data.yaml"] = _YAML[0].replace("«", "").replace("»", "").encode()
-    elif which == 2:
-        files["labels/train/a.txt"] = b"0 0.5 0.5 0.25 0.25\n"
-    elif which == 3:
+    """Sound settings and lines of objects, of which one file is odd."""
+    files = {"data.yaml": draw(sound.yolo_yaml()), "labels/train/a.txt": draw(sound.yolo_lines())}
+    which = draw(st.sampled_from(("data.yaml", *["labels/train/a.txt"] * 2, "others", "classes.txt")))
+    if which == "others":
+        files = {"data.yaml": draw(st.sampled_from(_YAML)), "labels/train/a.txt": draw(st.sampled_from(_LINES))}
+    elif which == "classes.txt":
+        files = {**files, "classes.txt": _CLASSES}
         del files["data.yaml"]
-        files["classes.txt"] = draw(sometimes_damaged(encoded(filled(_CLASSES))))
-    return files
+    found = {}
+    for name, template in files.items():
+        plain = template.replace("«", "").replace("»", "").encode()
+        odd = name == which or which == "others"
+        found[name] = draw(sometimes_damaged(encoded(filled(template)))) if odd else plain
+    return found
 
 
 _OPEN = (
@@ -146,13 +146,30 @@ def _open_images(draw: st.DrawFn) -> Files:
 _ROW = {"file_name": "a.png", "labels": ["cow", "dog"], "objects": {"categories": [0, "dog"], "bbox": [[1, 2, 3, 4]]}}
 
 
+_TAGS: tuple[Any, ...] = (
+    "cow",
+    ["cow", "dog"],
+    [],
+    None,
+    "cow;dog",
+    {"category": ["dog"]},
+    1,
+    ["1", "0"],
+    [{"label": "cow"}],
+)
+
+
 @st.composite
 def _imagefolder(draw: st.DrawFn) -> Files:
     if draw(st.booleans()):
         table = '«file_name»,«labels»\n«a.png»,«cow»\n«b.jpg»,"«[""cow"", ""dog""]»"\n«sub/c.png»,«»\n'
         return {"train/metadata.csv": draw(sometimes_damaged(encoded(filled(table))))}
-    rows = st.lists(json_text(_ROW, {"file_name": "b.jpg", "labels": "dog"}).map(lambda text: text.replace("\n", "")))
-    return {"train/metadata.jsonl": draw(sometimes_damaged(encoded(rows.map("\n".join))))}
+    names = ("a.png", "b.jpg", "sub/c.png")
+    rows = [json.dumps({**_ROW, "file_name": name, "labels": draw(st.sampled_from(_TAGS))}) for name in names]
+    for _ in range(draw(st.integers(0, 2))):
+        at = draw(st.integers(0, 2))
+        rows[at] = draw(json_text({**_ROW, "file_name": names[at]})).replace("\n", "")
+    return {"train/metadata.jsonl": draw(sometimes_damaged(encoded(st.just("\n".join(rows)))))}
 
 
 def images(below: str = "images") -> Files:

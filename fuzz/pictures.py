@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from deft.data.images import image_sizes, mask_size, read_image, read_mask, register_heif
-from fuzz.damage import damaged, either, with_right_sums
+from fuzz.damage import damaged, either, sometimes_damaged, with_right_sums
 from fuzz.reader import Reader
 
 _SIZE = (9, 7)
@@ -110,11 +110,15 @@ def _look_at_mask(path: Path) -> None:
 
 
 _whole = st.integers(0, 38).map(lambda index: _photograph(index % len(_all())))
+_drawn = st.builds(mask, st.booleans(), st.sampled_from((1, 15, 255)))
 _masks = st.one_of(
-    st.builds(mask, st.booleans(), st.sampled_from((1, 15, 255))),
+    _drawn,
+    _drawn,
+    _drawn,
     st.sampled_from(("L", "1", "P")).map(lambda mode: picture("PNG", mode)),
     _whole,
 )
+_damaged_masks = st.one_of(sometimes_damaged(_masks), damaged(_drawn, 2))
 READERS = (
     Reader(
         "photographs",
@@ -123,7 +127,7 @@ READERS = (
     ),
     Reader(
         "masks",
-        either(with_right_sums, damaged(_masks)).map(lambda data: {"a.png": data}),
+        either(with_right_sums, _damaged_masks).map(lambda data: {"a.png": data}),
         lambda folder: _look_at_mask(folder / "a.png"),
     ),
 )

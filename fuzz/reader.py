@@ -30,6 +30,8 @@ class Reader:
     """Called with the folder of the files."""
     beside: Callable[[], Files] = dict
     """The files of every input, which do not change."""
+    share: float = 1.0
+    """How many inputs it has for one of the other readers; less for one that takes long."""
 
 
 class Place:

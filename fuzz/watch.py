@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fuzz.readers import READERS
-from fuzz.worker import drawn, read_state
+from fuzz.worker import IN_MEMORY, drawn, read_state
 
 WAITING = 120.0
 """Seconds after which an input that takes no processor time is one that waits for ever."""
@@ -58,7 +58,7 @@ def watched(name: str, first: int, count: int, seconds: float, guided: Path | No
 
 
 def _one_process(name: str, first: int, count: int, seconds: float, guided: Path | None) -> Outcome:
-    with tempfile.TemporaryDirectory(prefix="deft-fuzz-") as folder:
+    with tempfile.TemporaryDirectory(prefix="deft-fuzz-", dir=IN_MEMORY) as folder:
         state, said, errors = (Path(folder) / part for part in ("state", "said", "errors"))
         given = ["--worker", str(state), "--first", str(first), "--inputs", str(count), "--seconds", str(seconds)]
         command = [sys.executable, "-m", "fuzz", name, *given, *(("--guided", str(guided)) if guided else ())]
@@ -69,6 +69,9 @@ def _one_process(name: str, first: int, count: int, seconds: float, guided: Path
         failures = [json.loads(line) for line in said.read_text().splitlines() if line.startswith("{")]
         found = Outcome(inputs, accepted, spent, number + 1, tuple(failures))
         code = process.returncode
+        if number < first and code != 0 and guided is None:
+            tail = errors.read_text(errors="replace").strip()
+            raise RuntimeError(f"the process of {name} ended with code {code} before input {first}: {tail[-2000:]}")
         ended = code == 0 or (guided is not None and code > 0 and inputs > 0)
         if not ended:
             kind = "hang" if waited or code == -signal.SIGPROF else "crash"

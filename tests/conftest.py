@@ -13,7 +13,8 @@ from PIL import Image
 
 from deft.engine.cores import cores
 
-os.environ.setdefault("OMP_NUM_THREADS", str(cores()))  # whatever else the machine does while runs are compared
+# Whatever else the machine does while runs are compared; processes of pytest-xdist share the cores.
+os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))))
 
 CLASSES = ("cat", "cow", "dog")
 CONTEXTS = ("grass", "road")

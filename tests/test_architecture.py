@@ -20,7 +20,7 @@ METHODS = BASE | {"backbone", "engine", "thresholds"}
 ON_MAPS = METHODS | {"seedmaps"}
 STAGES = ON_MAPS | {"data", "classify", "seeds", "refine", "segment", "metrics", "pipeline"}
 RUNS = STAGES | {"stages", "report", "evaluate"}
-COMMANDS = RUNS | {"augment", "predict", "runner", "recipes", "studies"}
+COMMANDS = RUNS | {"augment", "export", "predict", "runner", "recipes", "studies", "deploy"}
 MAY_IMPORT = {
     "": set(),
     "contracts": set(),
@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "augment": {"contracts", "ranges"},
     "metrics": {"contracts", "seedmaps"},
     "data": BASE,
-    "thresholds": {"artifacts", "contracts", "engine", "metrics", "seedmaps"},
+    "thresholds": {"artifacts", "contracts", "engine", "guards", "metrics", "seedmaps"},
     "engine": BASE | {"backbone", "data", "thresholds"},
     "classify": METHODS | {"augment"},
     "seeds": ON_MAPS,
@@ -47,7 +47,9 @@ MAY_IMPORT = {
     "predict": RUNS,
     "runner": RUNS,
     "recipes": STAGES | {"augment"},
+    "export": RUNS | {"runner"},
     "studies": RUNS | {"augment", "predict", "runner", "recipes", ""},
+    "deploy": RUNS | {"predict", "runner", "studies", ""},
     "doctor": STAGES | {"recipes"},
     "cli": COMMANDS | {"", "doctor"},
     "__main__": {"cli"},
@@ -55,7 +57,7 @@ MAY_IMPORT = {
 """What each part may import of the others; ``""`` is ``deft/__init__.py``."""
 
 DOORS = {
-    "timm": ("backbone/network.py", "backbone/weights.py"),
+    "timm": ("backbone/hub.py", "backbone/network.py", "backbone/weights.py"),
     "lightning": ("engine/fabric.py", "engine/launch.py"),
     "segmentation_models_pytorch": ("segment/deeplab.py",),
     "matplotlib": ("report/plots.py",),
@@ -70,6 +72,8 @@ DOORS = {
     "filelock": ("artifacts/folder.py",),
     "webdataset": ("data/layouts/shards.py",),
     "braceexpand": ("data/layouts/shards.py",),
+    "onnx": ("deploy/onnx.py",),
+    "onnxruntime": ("deploy/onnx.py",),
     "ray": ("engine/ray_engine.py", "engine/ray_train.py"),
 }
 """Each heavy dependency has one door; Lightning and Ray have two: for a run's processes, and for their work."""

@@ -123,3 +123,11 @@ def test_threads_are_measured_in_turns(
     costs = [float(line.split(" | ")[4].strip(" |")) for line in (lines[1], lines[3])]
     assert code == int(max(costs) > 1.2) or max(costs) == pytest.approx(1.2)
     assert all(cost >= 1 for cost in costs)
+
+
+def test_field_cases_can_be_made(modules: None) -> None:
+    """They are tried by hand; here, each of them is there, with a name of its own."""
+    cases = importlib.import_module("field_cases").CASES
+    names = [(case.group, case.name) for case in cases]
+    assert len(set(names)) == len(names) > 290
+    assert all(callable(case.wrong) for case in cases)

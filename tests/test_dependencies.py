@@ -22,10 +22,12 @@ NEVER_IMPORTED = {
 }
 TOOLS = {
     "pytest": "runs the tests",
+    "pytest-xdist": "runs them in two processes",
     "ruff": "run by hand and in CI",
     "mypy": "run by hand and in CI",
     "pre-commit": "runs them before each commit",
     "deft-wsss": "this package, for its extra docs",
+    "datasets": "opens exported folders in tests/export/test_datasets.py, where it is installed",
 }
 UNDECLARED = {
     "pydensecrf": "benchmarks/speed/crf.py compares with it where somebody has built it; it has no wheels",

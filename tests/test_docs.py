@@ -24,7 +24,7 @@ AROUND = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 PAGES = [*(ROOT / name for name in AROUND), *sorted((ROOT / "docs").glob("*.md"))]
 VERBS = (
     *("run", "recipes", "check", "predict", "seeds", "tune", "report", "study", "verify"),
-    *("import-labels", "import-contexts", "demo", "voc-submit", "doctor"),
+    *("export", "import", "export-model", "import-labels", "import-contexts", "demo", "voc-submit", "doctor"),
 )
 FORMER = ("join",)
 """Verbs of earlier versions, which only the changelog may name."""

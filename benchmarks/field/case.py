@@ -35,9 +35,11 @@ class Case:
     name: str
     files: Files
     wrong: Callable[[Path], str]
-    """What is not right about the outcome; empty if it is right."""
-    open: str = ""
-    """Why it is not tried here."""
+    """What is not right about the outcome; empty if it is right. Raises :class:`NotHere`."""
+
+
+class NotHere(Exception):
+    """A case needs what this machine does not give; the words say what."""
 
 
 def picture(kind: str = "PNG", seed: int = 0, size: tuple[int, int] = (16, 12), **options: Any) -> bytes:
@@ -152,7 +154,7 @@ def command(
     def wrong(folder: Path) -> str:
         full = [word.replace("@", str(folder)) for word in words]
         try:
-            ended, text = _process(full, prefix, environment, folder) if prefix or environment else _called(full)
+            ended, text = _process(full, prefix, environment, folder) if prefix or environment else called(full)
         except subprocess.TimeoutExpired:
             return "did not end"
         codes = (code,) if isinstance(code, int) else code
@@ -165,7 +167,7 @@ def command(
     return Case(group, name, files, wrong)
 
 
-def _called(words: Sequence[str]) -> tuple[int, str]:
+def called(words: Sequence[str]) -> tuple[int, str]:
     """Exit code and output of a command that is called in this process, which saves the time of the imports."""
     from deft.cli.main import main
 
@@ -206,11 +208,6 @@ def raises(group: str, name: str, files: Files, act: Callable[[Path], object], *
     return Case(group, name, files, wrong)
 
 
-def later(group: str, why: str) -> list[Case]:
-    """The four cases of a group that are not tried here."""
-    return [Case(group, f"{number}", {}, lambda folder: "", why) for number in range(1, 5)]
-
-
 def write(folder: Path, files: Files) -> None:
     """Make the files of a case."""
     folder.mkdir(parents=True)
@@ -237,11 +234,17 @@ def digest(folder: Path) -> str:
 
 
 def outcome(case: Case, folder: Path) -> str:
-    """What is not right about a case; empty if all is right."""
+    """What is not right about a case; empty if all is right.
+
+    Raises:
+        NotHere: it cannot be tried on this machine.
+    """
     write(folder, case.files)
     before = digest(folder)
     try:
         wrong = case.wrong(folder)
+    except NotHere:
+        raise
     except Exception as error:  # the outcome of the case, which has to be in the table
         wrong = f"{type(error).__name__}: {error}"
     return wrong or ("" if digest(folder) == before else "files of the user were changed")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-from field.case import ABC, Case, Content, command, either, encoded, later, photographs, picture, reads, refuses
+from field.case import ABC, Case, Content, command, either, encoded, photographs, picture, reads, refuses
 
 _PLAIN = {"a": ["cow"], "b": ["dog"], "c": ["cow", "dog"]}
 _VOC: dict[str, Content] = {
@@ -65,11 +64,6 @@ def _tree(*litter: str, content: bytes = b"") -> dict[str, Content]:
         "images/dog/b.png": picture(seed=2),
         **{name: content or picture("JPEG", 9) for name in litter},
     }
-
-
-def _unreadable(path: Path) -> None:
-    path.mkdir()
-    path.chmod(0)
 
 
 def _turned(value: int, size: tuple[int, int], annotated: tuple[int, int]) -> dict[str, Content]:
@@ -244,7 +238,6 @@ CASES: list[Case] = [
     _oriented("outlined as stored", 6, (16, 12), (12, 16), False),
     _oriented("mirrored", 2, (16, 12), (12, 16), True),
     _oriented("turned by 270 degrees, upright", 8, (12, 16), (16, 12), False),
-    *later("datasets 2618: storage without locks", "needs a file system without locks"),
     reads(
         "steinbock 28: Excel", "semicolons", _table("image;labels\r\na;cow\r\nb;dog\r\nc;cow,dog\r\n"), _PLAIN, "';'"
     ),
@@ -312,8 +305,6 @@ CASES: list[Case] = [
             ),
         )
     ),
-    *later("deepcell-tf 288: large photographs", "a matter of memory in training"),
-    *later("pytorch 5040: /dev/shm", "needs a system with little shared memory"),
     *(
         reads(
             "rf-detr 413: unused categories",
@@ -392,25 +383,4 @@ CASES += [
             ("profile", _large("", icc_profile=bytes(range(256)) * 2**13)),
         )
     ),
-    *later("nnDetection 279: results inside data", "needs a finished run"),
-    *later("robosat 228: few images", "needs a training; tests/engine/test_plan.py has them"),
-    *later("test-time-adaptation 4: weights by name", "needs weights of a hub"),
 ]
-if hasattr(os, "geteuid") and os.geteuid() != 0:  # root may read everything
-    CASES += [
-        reads(
-            "rescuezilla 667: unreadable folders",
-            name,
-            {**_tree(), f"images/{place}": _unreadable},
-            _TREE,
-            "permission",
-        )
-        for name, place in (
-            ("beside", "lost"),
-            ("inside a class", "cow/lost"),
-            ("hidden", "lost.d"),
-            ("deep", "dog/x.y"),
-        )
-    ]
-else:
-    CASES += later("rescuezilla 667: unreadable folders", "the administrator may read everything")

@@ -13,6 +13,7 @@ A run folder::
     made.json             hashes of the run's own files and of the records of its stages, when it is finished
     <stage>/stage.json    key, state, seconds, and the hash of each of the stage's files, which are next to it
     seeds/val/            stage of the held-out images' seeds, within that of the others
+    review/               masks that people have accepted, corrected or rejected (:mod:`deft.artifacts.review`)
     round-<n>/            run folder of an earlier round, if a method needs one (:class:`deft.augment.cda.Cda`)
 """
 
@@ -36,6 +37,7 @@ from deft.artifacts.files import (
     save_tensors,
     seeds_npz,
     stored_seeds,
+    told_damaged,
     whole_file,
     write_json,
 )
@@ -89,6 +91,7 @@ __all__ = [
     "seeds_npz",
     "stage_records",
     "stored_seeds",
+    "told_damaged",
     "whole_file",
     "write_json",
 ]

@@ -13,7 +13,7 @@ import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -85,14 +85,25 @@ def whole_file(path: Path, part: str = ".part-") -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):  # a disk that fails may refuse this too
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            error.filename = str(path)  # writing and fsync know no name
         raise
 
 
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON."""
-    atomic_write(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+    try:
+        text = (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+    except UnicodeEncodeError:  # half of a pair, which a name on a disk or in another record may hold
+        text = (json.dumps(value, indent=2) + "\n").encode()
+    atomic_write(path, text)
+
+
+_DEEPEST = 50
+"""Most levels of brackets in a record; those of deft have ten."""
 
 
 def read_json(path: Path) -> Any:
@@ -103,10 +114,22 @@ def read_json(path: Path) -> Any:
     """
     content = read_regular(path)
     try:
-        return json.loads(content.decode("utf-8"))
+        value = json.loads(content.decode("utf-8"))
+        if _is_deep(value):
+            raise RecursionError
+        return value
     except (ValueError, RecursionError) as error:
         reason = "brackets nested too deeply" if isinstance(error, RecursionError) else error
         raise InputError(f"{shown(path)}: expected JSON, got {reason}; remove the file and run again") from None
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether a value has more levels of brackets than any record of deft, so that recursion over it could fail."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        below = [item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)]
+        level = [inner for items in below for inner in items]
+    return bool(level)
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any] | None = None) -> None:
@@ -147,6 +170,22 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise InputError(
             f"{shown(path)}: expected a safetensors file, got {error}; recreate it or name another"
         ) from error
+
+
+@contextmanager
+def told_damaged(path: Path) -> Iterator[None]:
+    """Tell of a file of weights from which the block cannot rebuild a network: a header or a tensor was changed.
+
+    Raises:
+        InputError: instead of whatever the block raises because of that.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (LookupError, TypeError, ValueError, RuntimeError, OverflowError, AttributeError) as error:
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise InputError(f"{shown(path)} is damaged: {shown(reason)}; train again or copy it again") from None
 
 
 def _json_or_text(value: str) -> Any:

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deft.artifacts.files import read_json, write_json
-from deft.artifacts.hashes import Damage, damages, hashes
+from deft.artifacts.hashes import Damage, damages, digest, hashes
 from deft.contracts import InputError
-from deft.guards.opening import exists
+from deft.guards.opening import UnreadableError, exists, open_regular
 from deft.guards.output import check_out, make_folder, refuse_link, refuse_links
 from deft.guards.words import shown
 from deft.settings import plain, refuse_other
@@ -306,6 +306,18 @@ class RunFolder:
             self._lock = None
 
 
+def is_as_made(path: Path) -> bool:
+    """Whether a file directly in the folder of a finished run has the hash that was kept of it.
+
+    False also if none was kept: by an earlier version, or because the command was killed before.
+    """
+    try:
+        kept = read_json(path.parent / MADE)
+        return isinstance(kept, dict) and kept.get(path.name) == digest(path)
+    except InputError:
+        return False
+
+
 def read_run(folder: Path) -> dict[str, Any]:
     """The record of a run, its ``run.json``.
 
@@ -426,8 +438,12 @@ def _refuse_foreign_lock(path: Path) -> None:
     for file in (path, path.with_name(f"{path.name}.held")):
         refuse_link(file)
         try:
-            with file.open("rb") as opened:
+            with open_regular(file) as opened:
                 content = opened.read(_LOCK_BYTES)
+        except UnreadableError:
+            if exists(file):  # a pipe, a folder; taking it would wait for ever, or fail in other words
+                raise
+            continue
         except OSError:  # there is none; or on Windows, one that is held; without permission taking it says so
             continue
         if content and not _SIGNED.match(content):

@@ -1,16 +1,15 @@
-"""The record of a run, ``run.json``, checked: whoever has edited it is told what is wrong with it."""
+"""The records of a run and its stages, checked: whoever has edited them is told what is wrong with them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+from deft.artifacts.expected import read_expected
 from deft.artifacts.folder import read_run
 from deft.contracts import InputError
 from deft.guards.words import shown
 
-_DEEPEST = 50
-"""Most levels of brackets in a record; those of deft have ten."""
 _KINDS = {
     "recipe": str,
     "settings": dict,
@@ -36,8 +35,6 @@ def run_record(folder: Path, *needed: str) -> dict[str, Any]:
     record = read_run(folder)
     where = shown(folder / "run.json")
     remedy = "restore the file, or repeat the deft run command in a new folder"
-    if _depth(record) > _DEEPEST:
-        raise InputError(f"{where}: expected the record of a run, got brackets nested too deeply; {remedy}")
     for name in needed or _KINDS:
         value: Any = record
         for part in name.split("."):
@@ -51,12 +48,11 @@ def run_record(folder: Path, *needed: str) -> dict[str, Any]:
     return record
 
 
-def _depth(value: Any) -> int:
-    deepest, level = 0, [value]
-    while level:
-        deepest += 1
-        below = [item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)]
-        level = [inner for items in below for inner in items]
-        if deepest > _DEEPEST:
-            break
-    return deepest
+def stage_key(path: Path) -> str:
+    """The key in the record of a stage, ``stage.json``.
+
+    Raises:
+        InputError: the file cannot be read, or holds something else.
+    """
+    record = read_expected(path, {"key": str}, "repeat the deft run command, which makes the stage again")
+    return str(record["key"])

@@ -10,7 +10,9 @@ networks.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Self, cast
 
 import torch
@@ -209,11 +211,21 @@ def check_name(name: str) -> None:
         )
 
 
-def build_network(name: str, stride: int, pad_type: str | None, pretrained: bool = False) -> Backbone:
-    """Build the network with the first set of options that its architecture accepts, and try it on a small image."""
+def build_network(name: str, stride: int, pad_type: str | None, weights: Path | None = None) -> Backbone:
+    """Build the network with the first set of options that its architecture accepts, and try it on a small image.
+
+    Args:
+        name: timm name.
+        stride: pixels per cell of the last feature map.
+        pad_type: padding of the convolutions; None takes timm's.
+        weights: a file as timm's hub has it, which timm loads; None leaves the weights random.
+    """
     import timm
 
-    padding: dict[str, Any] = {} if pad_type is None else {"pad_type": pad_type}
+    fixed: dict[str, Any] = {} if pad_type is None else {"pad_type": pad_type}
+    if weights is not None:
+        # A file of the hub needs none of the loaders for the formats of other frameworks.
+        fixed |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(weights), "custom_load": False}}
     attempts: list[dict[str, Any]] = [
         {"output_stride": stride},
         {"dynamic_img_size": True, "dynamic_img_pad": True},  # transformers: any image size
@@ -223,7 +235,7 @@ def build_network(name: str, stride: int, pad_type: str | None, pretrained: bool
     reasons: list[str] = []
     for options in attempts:
         try:
-            net = timm.create_model(name, pretrained=pretrained, features_only=True, **(padding | options))
+            net = timm.create_model(name, features_only=True, **(fixed | options))
             break
         except (TypeError, AssertionError, NotImplementedError, AttributeError, ValueError) as error:
             reasons.append(str(error))
@@ -246,6 +258,28 @@ def build_network(name: str, stride: int, pad_type: str | None, pretrained: bool
         )
     _probe(backbone)
     return backbone
+
+
+@contextmanager
+def traceable() -> Iterator[None]:
+    """Within, torch.export can follow the sizes of feature maps through timm's padding after TensorFlow's manner.
+
+    timm rounds a quotient of sizes up, which stays an unknown number; in whole numbers it is solved.
+    """
+    from timm.layers import padding
+
+    library: Any = padding
+    usual = library.get_same_padding
+    library.get_same_padding = _same_padding
+    try:
+        yield
+    finally:
+        library.get_same_padding = usual
+
+
+def _same_padding(side: int, kernel: int, stride: int, dilation: int) -> int:
+    """Pixels with which a side is padded, so that a layer returns ceil(side / stride) cells."""
+    return max((-(-side // stride) - 1) * stride + (kernel - 1) * dilation + 1 - side, 0)
 
 
 def _probe(backbone: Backbone) -> None:

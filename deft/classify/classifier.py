@@ -15,7 +15,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from deft.artifacts import load_tensors, save_tensors
+from deft.artifacts import load_tensors, save_tensors, told_damaged
 from deft.backbone import Backbone, from_spec
 from deft.contracts import Augmentation, InputError, LayerAugmentation, SampleAugmentation
 from deft.engine.head import AllMapsHead, Head, HeadModule, checked
@@ -176,9 +176,10 @@ def load_classifier(path: Path, head: Head) -> ClassifierNetwork:
         InputError: when the file is missing, broken or of another format.
     """
     tensors, header = load_tensors(path)
-    backbone = from_spec(header["backbone"])
-    network = ClassifierNetwork(backbone, _head(head, backbone, len(header["classes"])))
-    network.load_state_dict(tensors)
+    with told_damaged(path):
+        backbone = from_spec(header["backbone"])
+        network = ClassifierNetwork(backbone, _head(head, backbone, len(header["classes"])))
+        network.load_state_dict(tensors)
     return channels_last(network).eval()
 
 

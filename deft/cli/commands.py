@@ -191,12 +191,76 @@ def import_labels(given: argparse.Namespace) -> int:
     return 0
 
 
+def export_masks(given: argparse.Namespace) -> int:
+    """Masks of a run for another tool."""
+    from deft.data.faults import counted
+    from deft.export.formats import format_named
+    from deft.export.picture import Style
+    from deft.export.source import Choice, Source
+    from deft.export.write import export
+
+    form = format_named(given.format)
+    if not 0 <= given.tolerance <= 100:
+        raise InputError(f"--tolerance {given.tolerance:g}: expected a number of pixels from 0 to 100; correct it")
+    classes, states = _separated(given.classes), _separated(given.state)
+    choice = Choice(given.masks, _image_names(given.only), classes, states)
+    source = Source.of(given.run, given.data)
+    style = Style(source.classes, given.shapes or "", given.tolerance)
+    with _bar("export") as progress:
+        count = export(
+            source, form.writer, given.out, style, choice, photographs=not given.no_images, progress=progress
+        )
+    print(f"{counted(count, 'mask')} in {given.out}")
+    return 0
+
+
+def import_masks(given: argparse.Namespace) -> int:
+    """Masks from another tool."""
+    from deft.data.faults import counted
+    from deft.export.formats import reader_of
+    from deft.export.source import Source
+    from deft.export.take_in import Taking, take_in
+
+    read = reader_of(given.format)
+    taking = Taking(given.as_stored, given.other_classes, _image_names(given.only))
+    source = Source.of(given.run, given.data)
+    with _bar("import") as progress:
+        done = take_in(source, read, given.files, taking, progress)
+    for remark in done.remarks:
+        print(f"deft: {remark}", file=sys.stderr)
+    count = counted(done.accepted + done.corrected, "mask")
+    print(f"{count} in {source.review.folder}: {done.accepted} accepted, {done.corrected} corrected")
+    return 0
+
+
+def _separated(texts: Sequence[str]) -> tuple[str, ...]:
+    """Words of an option that may be given several times, each separated by commas."""
+    return tuple(word for text in texts for part in text.split(",") if (word := part.strip()))
+
+
+def _image_names(texts: Sequence[str]) -> tuple[str, ...]:
+    """Names of images: separated by commas, or listed in a file after ``@``."""
+    from deft.data.faults import Faults, refuse
+    from deft.data.layouts.name_lists import read_names
+
+    faults = Faults()
+    found: list[str] = []
+    for text in texts:
+        if text.startswith("@"):
+            found += [name for _, name in read_names(Path(text[1:]).expanduser(), faults)]
+        else:
+            found += _separated([text])
+    refuse(faults.all, "--only")
+    return tuple(found)
+
+
 def import_contexts(given: argparse.Namespace) -> int:
     """Convert PASCAL-Context's masks to context masks."""
     from deft.data.importers.pascal_context import import_contexts
+    from deft.guards.opening import exists
 
     own = given.out / "classes.txt"
-    classes = _classes(given.classes or (own if own.is_file() else None))
+    classes = _classes(given.classes or (own if exists(own) else None))
     with _bar("importing") as progress:
         done = import_contexts(given.masks, given.names, given.out, classes, progress)
     print(f"{len(done.contexts)} contexts of {done.images} images in {given.out}")
@@ -249,6 +313,20 @@ def seeds(given: argparse.Namespace) -> int:
             return 0
         count = locate_folder(given.run, Path(given.images), given.out, given.tags, precision, side, ray)
     print(f"{count} seeds in {given.out}")
+    return 0
+
+
+def export_model(given: argparse.Namespace) -> int:
+    """Write a run's networks for other programs."""
+    from deft.deploy.folder import export_model
+
+    with _threads(given):
+        done = export_model(given.run, given.out, given.format, given.data, given.push)
+    for remark in done.remarks:
+        print(remark)
+    for name, difference in done.files.items():
+        print(f"{name}: largest difference from torch {difference:.1e}")
+    print(f"exported to {given.out}" + (f", uploaded to {done.address}" if done.address else ""))
     return 0
 
 

@@ -25,6 +25,7 @@ CLOSED_PIPE = 141
 """Exit code if the reader of the output has gone, as of a program that SIGPIPE ends."""
 _REMEDIES = {
     errno.ENOENT: "it may have been moved or removed while deft was at work: put it back",
+    errno.EIO: "the disk, or the connection to it, has failed: check it or name a folder on another one",
     errno.EFBIG: "files may not be so large here: raise the limit (ulimit -f), or name a folder on another disk",
     errno.EMFILE: "too many files are open: raise the limit (ulimit -n)",
     errno.EACCES: "change permissions",
@@ -42,10 +43,13 @@ MAX_SIDE_HELP = "longer side at which photographs are read, 32 to 65536 pixels, 
 THREADS_HELP = "threads of each process (default auto: OMP_NUM_THREADS, else the cores that are free now)"
 MEMORY_HELP = "GB that each process may take while it trains, batches are divided to fit (default auto: what is free)"
 THRESHOLDS_HELP = "auto: chosen from maps and photographs, without masks (default); paper: each system's published ones"
+NETWORK_HELP = "a run folder, an exported model, a saved network (.safetensors), or hub:OWNER/NAME"
 RUN_DATA_HELP = "KIND:PATH of the run's data; required if that is a Python file, which is executed"
 DEVICES_HELP = "processes, one per GPU, of each machine, or of the whole Ray cluster (default 1)"
 ENGINE_HELP = "where the work on images is done: here (default), or on a Ray cluster, see docs/scale.md"
 ADDRESS_HELP = "HOST:PORT of the cluster's head, or auto (default: a cluster of this machine alone, for this command)"
+FORMATS_HELP = "png, voc, coco, yolo, yolo-semantic, labelme, labelstudio, cvat, cvat-mask"
+ONLY_HELP = "images by name, separated by commas, or @FILE with one name a line"
 STUDIES_HELP = """localisation, augmentations, masks, segmentation, ablation, context, activation, manifold, bias or
 thresholds."""
 
@@ -104,7 +108,7 @@ def parser() -> argparse.ArgumentParser:
     recipes.set_defaults(act=commands.recipes)
 
     predict = known.add_parser("predict", help="masks and overlays of new photographs", allow_abbrev=False)
-    predict.add_argument("run", type=Path, help="a run folder, or a saved network (.safetensors)")
+    predict.add_argument("run", type=Path, help=NETWORK_HELP)
     _photographs(predict)
     predict.add_argument("--out", required=True, type=Path, help="folder for masks/ and overlays/, or shards of masks")
     predict.add_argument("--overlays", action="store_true", help="pictures in shards too (a folder always gets them)")
@@ -117,6 +121,14 @@ def parser() -> argparse.ArgumentParser:
     seeds.add_argument("--out", required=True, type=Path, help="folder for NAME.npz, or shards of them")
     _engine(seeds)
     seeds.set_defaults(act=commands.seeds)
+
+    export = known.add_parser("export-model", help="networks as ONNX or .pt2, with a model card", allow_abbrev=False)
+    export.add_argument("run", type=Path, help="a finished run folder")
+    export.add_argument("--out", required=True, type=Path, help="a new folder, or one file: NAME.onnx or NAME.pt2")
+    export.add_argument("--format", choices=["onnx", "torch"], help="onnx (default), or torch: .pt2, torch.export's")
+    export.add_argument("--push", default="", metavar="OWNER/NAME", help="upload the folder to the Hugging Face hub")
+    export.add_argument("--data", help=RUN_DATA_HELP)
+    export.set_defaults(act=commands.export_model)
 
     report = known.add_parser("report", help="rewrite a run's page, compared with other runs", allow_abbrev=False)
     report.add_argument("run", type=Path, help="a finished run folder")
@@ -171,6 +183,55 @@ def parser() -> argparse.ArgumentParser:
     labels.add_argument("table", type=Path, help="the CSV file to write, header image,labels")
     labels.add_argument("--classes", type=Path, help="class names, one per line (default: VOC's 20)")
     labels.set_defaults(act=commands.import_labels)
+
+    export = known.add_parser("export", help="masks of a run for an annotation tool", allow_abbrev=False)
+    export.add_argument("run", type=Path, help="a run folder")
+    export.add_argument(
+        "--format", required=True, metavar="NAME", help=FORMATS_HELP + ", datasets (docs/annotation.md)"
+    )
+    export.add_argument("--out", required=True, type=Path, help="a new folder")
+    export.add_argument(
+        "--masks", default="pseudo", metavar="KIND", help="pseudo (default), predictions, or reviewed ones"
+    )
+    export.add_argument("--only", action="append", default=[], metavar="NAMES", help=ONLY_HELP)
+    export.add_argument(
+        "--class", dest="classes", action="append", default=[], metavar="NAMES", help="images with one of these tags"
+    )
+    export.add_argument(
+        "--state",
+        action="append",
+        default=[],
+        metavar="STATES",
+        help="images that a review has accepted, corrected or rejected, or that are unreviewed",
+    )
+    export.add_argument("--shapes", choices=["polygons", "masks"], help="default: what is usual in the format")
+    export.add_argument(
+        "--tolerance",
+        type=float,
+        default=1.0,
+        metavar="PIXELS",
+        help="how far polygons may be from the mask (default 1; 0: none)",
+    )
+    export.add_argument("--no-images", action="store_true", help="leave out the photographs")
+    export.add_argument("--data", help=RUN_DATA_HELP)
+    export.set_defaults(act=commands.export_masks)
+
+    taking = known.add_parser("import", help="corrected masks from an annotation tool", allow_abbrev=False)
+    taking.add_argument("run", type=Path, help="the run folder; masks go into its folder review/")
+    taking.add_argument("files", type=Path, help="the folder or file that the tool has exported, unpacked")
+    taking.add_argument("--format", required=True, metavar="NAME", help=f"{FORMATS_HELP}; docs/annotation.md")
+    taking.add_argument("--only", action="append", default=[], metavar="NAMES", help=ONLY_HELP)
+    taking.add_argument(
+        "--other-classes",
+        choices=["refuse", "ignore", "background"],
+        default="refuse",
+        help="what becomes of classes that the run does not have (default refuse)",
+    )
+    taking.add_argument(
+        "--as-stored", action="store_true", help="the tool has not applied EXIF, where sizes do not tell"
+    )
+    taking.add_argument("--data", help=RUN_DATA_HELP)
+    taking.set_defaults(act=commands.import_masks)
 
     contexts = known.add_parser("import-contexts", help="convert PASCAL-Context's masks to contexts of voc: data")
     contexts.add_argument("masks", type=Path, help="folder of PNGs named after the images")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -102,6 +102,25 @@ def named_images(root: Path, found: Iterable[Path]) -> ImageFiles:
     exact = {normal_name(name): [index] for index, name in enumerate(full)}  # a full name always refers to that file
     frozen = {key: tuple(indices) for key, indices in (by_key | exact).items()}
     return ImageFiles(root, tuple(paths), tuple(names), frozen)
+
+
+def expected_images(root: Path, names: Sequence[str], stems: Sequence[str], suffixes: Sequence[str]) -> ImageFiles:
+    """Images that need not be there, as if they lay below a folder: what annotations of them alone refer to.
+
+    Args:
+        root: the folder.
+        names: name of each image, (N,).
+        stems: path of each relative to the folder, without suffix, (N,).
+        suffixes: of each, (N,). An image is found by its name and its stem, with its suffix and without.
+    """
+    by_key: dict[str, dict[int, None]] = {}
+    for index, (name, stem, suffix) in enumerate(zip(names, stems, suffixes, strict=True)):
+        for key in (name, stem, name + suffix, stem + suffix):
+            by_key.setdefault(normal_name(key), {})[index] = None
+    by_key |= {normal_name(name): {index: None} for index, name in enumerate(names)}  # a whole name is one image's
+    frozen = {key: tuple(indices) for key, indices in by_key.items()}
+    paths = tuple(root / (stem + suffix) for stem, suffix in zip(stems, suffixes, strict=True))
+    return ImageFiles(root, paths, tuple(names), frozen)
 
 
 def files_below(root: Path, skip: frozenset[str] = frozenset(), faults: Faults | None = None) -> list[Path]:

@@ -171,6 +171,17 @@ def image_sizes(path: str | os.PathLike[str]) -> ImageSizes:
         return ImageSizes((image.height, image.width), _upright_size(image), turn_of(image) is not None)
 
 
+def turned_upright(mask: NDArray[np.uint8], path: str | os.PathLike[str]) -> NDArray[np.uint8]:
+    """A mask (H, W) of the pixels of an image as stored, turned as EXIF turns the image.
+
+    Raises:
+        InputError: the image cannot be opened.
+    """
+    with _opened(path) as (image, _):
+        turn = turn_of(image)
+    return mask if turn is None else np.array(Image.fromarray(mask).transpose(turn))
+
+
 def mask_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     """(H, W) of a mask from its header; raises :class:`InputError` if it cannot be a mask."""
     with _opened(path) as (image, _):

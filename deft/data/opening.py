@@ -10,6 +10,7 @@ from deft.contracts import InputError, Splits
 from deft.data.faults import Faults, nearest, refuse
 from deft.data.from_file import EXAMPLE, own_data
 from deft.data.places import HasPlaces
+from deft.guards.opening import UnreadableError
 
 KINDS = (
     *("folder", "voc", "coco", "yolo", "labelme", "labelstudio", "cvat", "openimages", "imagefolder", "datasets"),
@@ -81,6 +82,9 @@ def read_data(spec: str, faults: Faults) -> Splits | None:
         raise InputError(f"{spec}: expected a folder, {path} {what}; correct the path")
     try:
         return _read(kind, path, options, faults)
+    except UnreadableError as error:
+        faults.add(error.path, None, error.what, error.remedy)
+        return None
     except PermissionError as error:
         raise InputError(f"{error.filename}: no permission to read it; ask its owner or change permissions") from None
 

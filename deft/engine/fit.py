@@ -11,7 +11,8 @@ from typing import Any, cast
 
 from torch import nn
 
-from deft.artifacts import read_json, write_json
+from deft.artifacts import write_json
+from deft.artifacts.expected import read_expected
 from deft.contracts import InputError
 from deft.engine import ranks
 from deft.engine.budget import AUTO, GigaBytes
@@ -19,6 +20,10 @@ from deft.engine.layout import channels_last
 from deft.engine.memory import return_freed
 from deft.engine.plan import History, Plan, Watch, curves
 from deft.engine.reading import Examples
+from deft.guards.opening import exists
+
+_HISTORY = {str: [[int, float]]}
+_REMEDY = "remove the file: the page is then made without this curve"
 
 
 def fit(
@@ -75,6 +80,7 @@ def fit(
     if ranks.agreed(checkpoint.exists()):
         loop.load()
     loop.remember_parts()
+    return_freed()
     if loop.start < loop.steps:
         loop.run()
     trainee.to("cpu").eval()
@@ -93,6 +99,10 @@ def finish(folder: Path) -> None:
 
 
 def read_history(folder: Path) -> History:
-    """Loss curves of a finished training; empty when there was none."""
+    """Loss curves of a finished training; empty when there was none.
+
+    Raises:
+        InputError: the file cannot be read, or holds something else.
+    """
     path = folder / "history.json"
-    return curves(read_json(path)) if path.exists() else {}
+    return curves(read_expected(path, _HISTORY, _REMEDY)) if exists(path) else {}

@@ -80,6 +80,7 @@ def for_each(
             work(index, sample())
 
     hidden = not bar or not indices or not ranks.first()
+    return_freed()
     try:
         with (
             ThreadPoolExecutor(threads, initializer=begin, initargs=(max(1, inner // threads),)) as pool,

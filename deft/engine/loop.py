@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from deft.artifacts import load_tensors, read_json, save_tensors, write_json
+from deft.artifacts import load_tensors, read_json, save_tensors, told_damaged, write_json
 from deft.engine import plan as settings
 from deft.engine import ranks, stop
 from deft.engine.batch_norm import synchronised, trains_statistics
@@ -266,17 +266,18 @@ class Loop:
     def load(self) -> None:
         """Restore the checkpoint."""
         tensors, header = load_tensors(self.checkpoint)
-        model = {key.removeprefix("model."): v for key, v in tensors.items() if key.startswith("model.")}
-        self.trainee.load_state_dict(model)
-        _restore(self.optimiser, {key: value for key, value in tensors.items() if key.startswith("optimiser.")})
-        device = self.fabric.device
-        self.recent = {name: list(tensors[f"recent.{name}"].to(device).unbind()) for name in header["recent"]}
-        self.start = int(header["step"])
-        self.history = settings.curves(header["history"])
-        self.trainee.parts = int(header["parts"])
-        self.divided_for = header.get("memory", AUTO)
-        if header["scaler"]:
-            self.fabric.strategy.precision.load_state_dict(header["scaler"])
+        with told_damaged(self.checkpoint):
+            model = {key.removeprefix("model."): v for key, v in tensors.items() if key.startswith("model.")}
+            self.trainee.load_state_dict(model)
+            _restore(self.optimiser, {key: value for key, value in tensors.items() if key.startswith("optimiser.")})
+            device = self.fabric.device
+            self.recent = {name: list(tensors[f"recent.{name}"].to(device).unbind()) for name in header["recent"]}
+            self.start = int(header["step"])
+            self.history = settings.curves(header["history"])
+            self.trainee.parts = int(header["parts"])
+            self.divided_for = header.get("memory", AUTO)
+            if header["scaler"]:
+                self.fabric.strategy.precision.load_state_dict(header["scaler"])
 
     def remember_parts(self) -> None:
         """Start with the number of parts of an earlier start, or more, if one of several processes needed them."""
@@ -285,7 +286,7 @@ class Loop:
         if isinstance(found, int):  # as earlier versions have written it
             found = {"parts": found}
         if isinstance(found, dict) and isinstance(found.get("parts"), int):
-            self.trainee.parts = max(self.trainee.parts, found["parts"])
+            self.trainee.parts = max(self.trainee.parts, min(found["parts"], self.plan.batch))
             self.divided_for = found.get("memory", AUTO)
 
 

@@ -6,7 +6,7 @@ step of MobileNetV2 on two cores. The price is that the process keeps its peak s
 the library leaves the allocator of the program that calls it alone.
 
 Each thread has a heap of its own, and what one keeps another cannot use: what a training has freed would lie idle while
-threads decode photographs beside it. So at the end of a training, and of a loop over images, all of it is returned.
+threads decode photographs beside it. So before and after a training, and a loop over images, all of it is returned.
 """
 
 from __future__ import annotations

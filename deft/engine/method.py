@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from deft.artifacts import file_stem, load_mask, load_tensors, save_mask, save_tensors
+from deft.artifacts import file_stem, load_mask, load_tensors, save_mask, save_tensors, told_damaged
 from deft.backbone import Backbone
 from deft.contracts import BACKGROUND, IGNORE, Dataset, InputError, Sample, SeedMaps
 from deft.data.examples import MaskedImages
@@ -175,7 +175,8 @@ def learn(
     """
     path = context.folder / "model.safetensors"
     if ranks.agreed(path.exists()):
-        network.load_state_dict(load_tensors(path)[0])
+        with told_damaged(path):
+            network.load_state_dict(load_tensors(path)[0])
         finish(context.folder)  # a kill may have happened between the two
         return
     given = examples()

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
+TOGETHER = 2**20
+"""Pixels of views that are computed together; large views gain nothing from company, and each needs its memory."""
 Maps = TypeVar("Maps", Tensor, Sequence[Tensor])
 
 
@@ -34,3 +36,12 @@ def in_parts(function: Callable[..., Maps], images: Tensor, parts: int, *others:
     ]
     joined = torch.cat(made) if isinstance(made[0], Tensor) else [torch.cat(maps) for maps in zip(*made, strict=True)]
     return cast(Maps, joined)
+
+
+def large_in_parts(function: Callable[..., Maps], views: Tensor) -> Maps:
+    """Apply ``function`` to views (N, 3, H, W), to at most :data:`TOGETHER` pixels of them at a time, at least to one.
+
+    Without gradients: what is kept of each part is its result.
+    """
+    together = max(1, TOGETHER // (views.shape[-2] * views.shape[-1]))
+    return in_parts(function, views, -(-len(views) // together))

@@ -8,6 +8,7 @@ it, and resumes from its last checkpoint.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -75,7 +76,8 @@ def start(call: Call, processes: int, cluster: Ray) -> int:
                 ),
             )
             try:
-                trainer.fit()
+                with _handlers_kept():
+                    trainer.fit()
                 return 0
             except train.TrainingFailedError as error:
                 failures = getattr(error, "worker_failures", {})
@@ -90,6 +92,19 @@ def start(call: Call, processes: int, cluster: Ray) -> int:
         f"the run lost a process {RESTARTS + 1} times; finished work is kept. See the logs of Ray, then repeat the "
         "same command to resume"
     )
+
+
+@contextmanager
+def _handlers_kept() -> Iterator[None]:
+    """Put back the handler of Ctrl-C that was there before: Ray Train leaves its own behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _process(config: Mapping[str, Any]) -> None:

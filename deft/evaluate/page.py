@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from deft.artifacts import HELD_OUT_SEEDS, atomic_write, read_json, seconds_of
-from deft.contracts import Dataset
+from deft.artifacts import HELD_OUT_SEEDS, atomic_write, seconds_of
+from deft.artifacts.expected import ANY, read_expected
+from deft.contracts import Dataset, InputError
 from deft.data import check
 from deft.engine.fit import read_history
 from deft.evaluate.compare import GROUP_MEASURES, at, number
@@ -19,6 +20,8 @@ from deft.evaluate.pictures import PICTURES, held_out_pictures, pictures, tagged
 from deft.evaluate.precision import sentence
 from deft.evaluate.refinement import sentence as harm
 from deft.evaluate.scores import left_out_of
+from deft.evaluate.stored import RECORD, REMEDY, read_scores
+from deft.guards.words import shown
 from deft.metrics import Coverage, class_by_class, class_by_context
 from deft.report.data import HOW, Comparison, Curve, DoubtfulTag, ReportData, Score, SplitFacts, StageRow
 from deft.report.html import render
@@ -41,6 +44,11 @@ MADE = {
     "segment": "network trained on the pseudo-masks",
     "predictions": "its masks of images whose tags it was not given",
 }
+_RECORD = {
+    **{"recipe": str, "settings": {"backbone": ANY, "weights": ANY, "seed": ANY}, "data": {"given": str}},
+    "versions": {str: ANY},
+}
+"""What the page shows of ``run.json``."""
 GIVEN = "maps that another tool made"
 """Description of the seeds in a run without a classifier."""
 
@@ -66,8 +74,8 @@ def write_report(run: Run) -> Path:
 
 def collect(run: Run) -> ReportData:
     """Everything the page shows."""
-    record = read_json(run.out.path / "run.json")
-    scores = read_json(run.out.path / "scores.json")
+    record = read_expected(run.out.path / "run.json", _RECORD, "restore the file, or repeat the deft run command")
+    scores = _scores_of(run)
     classes = run.train.classes
     contexts = None
     if run.train.contexts and run.train.context_labels is not None:
@@ -102,6 +110,24 @@ def collect(run: Run) -> ReportData:
         doubted=int(scores.get("doubtful", {}).get("doubted", 0)),
         warnings=tuple(_warnings(run, scores)),
     )
+
+
+def _scores_of(run: Run) -> dict[str, Any]:
+    """The scores of a run.
+
+    Raises:
+        InputError: there are none, or they are of other classes or images.
+    """
+    scores, train = read_scores(run.out.path), run.train
+    where = shown(run.out.path / RECORD)
+    if scores["classes"] != list(train.classes):
+        raise InputError(f"{where}: expected scores of the classes of the data, got others; {REMEDY}")
+    tags = scores.get("doubtful", {}).get("tags", [])
+    named = [*scores.get("train", {}).get("images", {}), *(tag["image"] for tag in tags)]
+    if strangers := sorted(set(named) - set(train.names)):
+        what = f"expected scores of the images of the data, got some of {shown(strangers[0])!r}"
+        raise InputError(f"{where}: {what}; {REMEDY}")
+    return scores
 
 
 def _doubtful(run: Run, scores: dict[str, Any]) -> list[DoubtfulTag]:
@@ -164,7 +190,7 @@ def _scores(scores: dict[str, Any], run: Run) -> list[Score]:
                 threshold=None if chosen else part.get("threshold"),
                 chosen=how if how in HOW else "fixed",
                 per_class=tuple(number(value) for value in part["iou"]),
-                images=len(train["images"]) if split == "train" or run.val is None else counted,
+                images=len(train.get("images", ())) if split == "train" or run.val is None else counted,
                 headline=headline,
             )
         )

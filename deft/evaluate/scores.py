@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deft.artifacts import HELD_OUT_SEEDS, load_mask, load_seeds, read_json, write_json
+from deft.artifacts import HELD_OUT_SEEDS, load_mask, load_seeds, read_json, read_run, write_json
+from deft.artifacts.record import stage_key
 from deft.contracts import Dataset, InputError, Sample
 from deft.data.examples import without_truth
 from deft.data.faults import counted
@@ -26,6 +27,7 @@ from deft.evaluate.doubtful import doubtful_tags
 from deft.evaluate.precision import compare, sentence
 from deft.evaluate.refinement import check_refinement
 from deft.evaluate.refinement import sentence as harm
+from deft.evaluate.stored import RECORD, read_scores
 from deft.guards.opening import exists
 from deft.guards.words import shown
 from deft.metrics import THRESHOLDS, Confusion, Coverage, ThresholdSweep, average_precision
@@ -42,12 +44,12 @@ Scores = dict[str, Any]
 
 def evaluate(run: Run) -> Scores:
     """Score every stage and write ``scores.json``."""
-    path = run.out.path / "scores.json"
+    path = run.out.path / RECORD
     key = [run.out.path / name / "stage.json" for name in _stages(run)]
     if exists(run.out.path / HELD_OUT_SEEDS / "stage.json"):  # runs of earlier versions have none
         key.append(run.out.path / HELD_OUT_SEEDS / "stage.json")
     tuned = read_tuned(run.out.path)
-    made_of = [read_json(file)["key"] for file in key] + ([] if tuned is None else list(tuned.images))
+    made_of = [stage_key(file) for file in key] + ([] if tuned is None else list(tuned.images))
     old, truth = _stored(path), run.truth_key
     if old.get("made_of") == made_of and old.get("truth") == truth and not old.get("left out"):
         return old
@@ -73,7 +75,7 @@ def evaluate(run: Run) -> Scores:
         scores["left out"] = dict(sorted(left_out.items()))
         print(f"warning: {left_out_of(scores)}", file=sys.stderr)
     scores["thresholds"] = _thresholds(run)
-    record = read_json(run.out.path / "run.json")
+    record = read_run(run.out.path)
     write_json(run.out.path / "run.json", record | {"thresholds": scores["thresholds"]})
     if refinement := check_refinement(run):
         scores["refinement"] = refinement
@@ -103,12 +105,13 @@ def left_out_of(scores: Scores) -> str:
 
 def _stored(path: Path) -> Scores:
     """The scores of an earlier command; empty if there are none, or damaged ones, which are measured again."""
+    if not exists(path):
+        return {}
     try:
-        found = read_json(path) if exists(path) else {}
+        return read_scores(path.parent)
     except InputError as error:
         print(f"warning: {error}", file=sys.stderr)
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _stages(run: Run) -> list[str]:
@@ -139,7 +142,7 @@ def _thresholds(run: Run) -> Scores:
     for stage, method in (("localiser", run.pipeline.seeds), ("refine", refiner)):
         labels = getattr(method, "labels", None)
         kept = run.out.path / stage / "statistics.json"
-        if isinstance(labels, OpenLabels) and labels.open and kept.exists():
+        if isinstance(labels, OpenLabels) and labels.open and exists(kept):
             settled = labels.settled(MapStatistics.from_json(read_json(kept)))
             fields = {name: value for name, value in fields_of(labels).items() if value == AUTO}
             found[f"{stage}, confident labels"] = {name: round(fields_of(settled)[name], 4) for name in fields}

@@ -23,13 +23,13 @@ _KINDS = (
     (stat.S_ISBLK, "a device"),
 )
 _REASONS = {
-    errno.ELOOP: ("its links lead in a circle", "replace it by the file itself"),
+    errno.ELOOP: ("its links lead in a circle", "replace it by what it should lead to"),
     errno.EACCES: ("no permission to read it", "ask its owner or change permissions"),
     errno.EPERM: ("no permission to read it", "ask its owner or change permissions"),
     errno.ENAMETOOLONG: ("its name is too long for this disk", "give it a shorter one"),
 }
 _STEP = 16 * 1024 * 1024
-_RECORD = 256 * 1024 * 1024
+RECORD = 256 * 1024 * 1024
 """Largest JSON or text file that is read whole unless a caller allows more."""
 
 
@@ -38,7 +38,7 @@ class UnreadableError(InputError):
 
     def __init__(self, path: str | os.PathLike[str], what: str, remedy: str) -> None:
         super().__init__(f"{shown(path)}: {what}; {remedy}")
-        self.what, self.remedy = what, remedy
+        self.path, self.what, self.remedy = path, what, remedy
 
 
 def open_regular(path: str | os.PathLike[str]) -> io.BufferedReader:
@@ -63,7 +63,7 @@ def open_regular(path: str | os.PathLike[str]) -> io.BufferedReader:
     return os.fdopen(handle, "rb")
 
 
-def read_regular(path: str | os.PathLike[str], most: int = _RECORD) -> bytes:
+def read_regular(path: str | os.PathLike[str], most: int = RECORD) -> bytes:
     """The bytes of a regular file.
 
     Args:
@@ -118,16 +118,39 @@ def exists(path: str | os.PathLike[str]) -> bool:
     return True
 
 
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a folder with this name; False if there is nothing.
+
+    Raises:
+        UnreadableError: there is something else: a file, a link to nothing, a link in a circle, or a place that nobody
+            may look at. Taking it for nothing would silently leave out what the user meant to give.
+    """
+    if not exists(path):
+        return False
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError) as error:
+        raise _told(path, error, "folder") from None
+    if not stat.S_ISDIR(mode):
+        came = "a file" if stat.S_ISREG(mode) else _kind(mode)
+        raise UnreadableError(path, f"expected a folder, got {came}", "put the folder there, or rename it")
+    return True
+
+
 def _refuse_kind(path: str | os.PathLike[str], mode: int) -> None:
     if not stat.S_ISREG(mode):
-        came = next((kind for is_kind, kind in _KINDS if is_kind(mode)), "something else")
-        raise UnreadableError(path, f"cannot be opened (expected a file, got {came})", "name a file, or remove it")
+        what = f"cannot be opened (expected a file, got {_kind(mode)})"
+        raise UnreadableError(path, what, "name a file, or remove it")
 
 
-def _told(path: str | os.PathLike[str], error: OSError | ValueError) -> UnreadableError:
+def _kind(mode: int) -> str:
+    return next((kind for is_kind, kind in _KINDS if is_kind(mode)), "something else")
+
+
+def _told(path: str | os.PathLike[str], error: OSError | ValueError, expected: str = "file") -> UnreadableError:
     if not isinstance(error, OSError):  # a zero byte in the name, or letters that the disk's encoding lacks
         return UnreadableError(path, f"cannot be opened ({error})", "correct its name")
     if error.errno == errno.ENOENT and os.path.islink(path):
-        return UnreadableError(path, "a link to a file that is not there", "correct or remove the link")
+        return UnreadableError(path, f"a link to a {expected} that is not there", "correct or remove the link")
     why = f"cannot be opened ({error.strerror or error})"
     return UnreadableError(path, *_REASONS.get(error.errno or 0, (why, "check its path and permissions")))

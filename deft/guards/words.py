@@ -20,6 +20,12 @@ def printable(text: str) -> str:
     return "".join(letter if letter in "\n\t" else _visible(letter) for letter in text)
 
 
+def first_line(error: BaseException, most: int = 200) -> str:
+    """The first line of an error that a library has raised, and the name of its class if it has no words."""
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:most]
+
+
 def _visible(letter: str) -> str:
     if "\udc80" <= letter <= "\udcff":  # a byte of a name that is not UTF-8
         return f"\\x{ord(letter) - 0xDC00:02x}"

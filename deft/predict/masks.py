@@ -21,10 +21,9 @@ from deft.engine.precision import AUTO, EXACT, choose
 from deft.engine.ray_engine import Call, Ray
 from deft.engine.stream import device_lock
 from deft.guards.opening import exists
-from deft.pipeline import Pipeline
 from deft.predict.photographs import Files, Work, for_photographs, photographs, reads, tag_indices, tags_of_files
+from deft.predict.saved import HUB, checked_side, fetched, is_saved, network_in, saved_inference, saved_side
 from deft.predict.shards import EntryTags, EntryWork, Streamed, digest, stream
-from deft.ranges import RangeError
 from deft.report.overlay import overlay
 from deft.segment.deeplab import SegmentationNetwork, load_network
 from deft.segment.inference import Inference
@@ -81,7 +80,8 @@ def load(
     """The segmentation network of a run.
 
     Args:
-        run: a run folder, or a saved network (.safetensors).
+        run: a run folder, a saved network (.safetensors), the folder of an exported model, or ``hub:OWNER/NAME``, such
+            a folder on the hub, which is downloaded.
         inference: scales and flip; None takes those of the run.
         precision: ``auto`` takes the fastest that does no harm on this machine, ``32-true`` is exact,
             see :mod:`deft.engine.precision`.
@@ -103,7 +103,9 @@ def settled(precision: str) -> str:
 
 
 def inference_of(network: Path) -> Inference:
-    """The settings of inference recorded in the run of a saved network; the default ones if it lies elsewhere."""
+    """The settings of inference recorded beside a saved network or in its run; the default ones if there are none."""
+    if is_saved(network.parent):
+        return saved_inference(network.parent)
     run = network.parent.parent
     if not exists(run / "run.json"):
         return Inference()
@@ -114,9 +116,11 @@ def inference_of(network: Path) -> Inference:
 
 
 def reading_side(network: Path, max_side: int | None) -> int | None:
-    """``max_side`` with 0 replaced by that of the run of a saved network; by the default one if it lies elsewhere."""
+    """``max_side`` with 0 replaced by the one beside a saved network or of its run; by the default one without both."""
     if max_side != RECORDED:
         return max_side
+    if is_saved(network.parent):
+        return saved_side(network.parent)
     run = network.parent.parent
     return recorded_side(run) if exists(run / "run.json") else MAX_SIDE
 
@@ -128,12 +132,7 @@ def recorded_side(run: Path) -> int | None:
         InputError: the record holds something else.
     """
     side = run_record(run, "settings")["settings"].get("max_side")  # earlier versions had no bound
-    try:
-        return Pipeline(None, segment=None, max_side=side).max_side
-    except RangeError as error:
-        raise InputError(
-            f"{run}: settings.max_side in its run.json: {error.reason}; repeat the deft run command"
-        ) from None
+    return checked_side(side, run / "run.json", "repeat the deft run command")
 
 
 def refuse_changed(path: Path) -> None:
@@ -151,13 +150,16 @@ def refuse_changed(path: Path) -> None:
 
 
 def network_file(run: str | Path) -> Path:
-    """The saved network of a run folder, or the file itself.
+    """The saved network of a run folder, of an exported model or of one on the hub, or the file itself.
 
     Raises:
-        InputError: the folder holds no finished network.
+        InputError: the folder holds no finished network, or the model cannot be downloaded.
     """
-    path = Path(run)
+    name = run if isinstance(run, str) else run.as_posix()
+    path = fetched(name) if name.startswith(HUB) else Path(run)
     if path.is_dir():
+        if is_saved(path):
+            return network_in(path)
         path = path / "segment" / "model.safetensors"
         if not path.exists():
             raise InputError(
@@ -215,7 +217,7 @@ def predict_folder(
     Raises:
         InputError: nothing to read, an unreadable photograph (the others are done), or a tag that is no class.
     """
-    found = photographs(images)
+    found = photographs(images, tell=True)
     names = [name for stem in map(file_stem, found.names) for name in (f"masks/{stem}.png", f"overlays/{stem}.jpg")]
     made = OutFolder(out, reads(images, found, tags), names)
     side = reading_side(network_file(run), max_side)

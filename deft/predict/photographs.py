@@ -34,14 +34,23 @@ SHOWN = 20
 """Most photographs that an error message names."""
 
 
-def photographs(images: Path) -> ImageFiles:
+def photographs(images: Path, *, tell: bool = False) -> ImageFiles:
     """One photograph, or all in a folder.
+
+    Args:
+        images: the photograph, or the folder.
+        tell: print what is left out of a folder, such as folders that may not be read.
 
     Raises:
         InputError: there is none.
     """
     if os.path.isdir(images):
-        if (found := image_files(images)).paths:
+        remarks = Faults()
+        found = image_files(images, faults=remarks)
+        if tell:
+            for remark in remarks.all:
+                print(remark, file=sys.stderr)
+        if found.paths:
             return found
     elif exists(images):
         check_regular(images)

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deft.artifacts import OutFolder, file_stem, read_json, seeds_npz
-from deft.artifacts.record import run_record
+from deft.artifacts import OutFolder, file_stem, seeds_npz
+from deft.artifacts.record import run_record, stage_key
 from deft.classify.classifier import load_classifier
 from deft.contracts import InputError, ReadsFiles, Sample, SeedMaps
 from deft.data.files import ImageFiles
@@ -29,6 +29,7 @@ from deft.engine.method import MethodContext, SeedMethod, learning
 from deft.engine.precision import AUTO
 from deft.engine.ray_engine import Call, Ray
 from deft.engine.stream import device_lock
+from deft.guards.opening import exists
 from deft.predict.masks import RECORDED, photograph, recorded_side, refuse_changed, settled
 from deft.predict.photographs import Files, Work, for_photographs, photographs, reads, tag_indices, tags_of_files
 from deft.predict.shards import EntryTags, EntryWork, Streamed, digest, stream
@@ -146,7 +147,7 @@ def load_locator(run: str | Path, precision: str = AUTO, max_side: int | None = 
         backbone=network.backbone,
         network=network,
         folder=run / "localiser",
-        made_by=str(read_json(learned)["key"]) if learned.exists() else "",
+        made_by=stage_key(learned) if exists(learned) else "",
         side=1,
         seed=0,
         precision=settled(precision),
@@ -207,7 +208,7 @@ def locate_folder(
     Raises:
         InputError: nothing to read, an unreadable photograph (the others are done), or a tag that is no class.
     """
-    found = photographs(images)
+    found = photographs(images, tell=True)
     made = OutFolder(out, reads(images, found, tags), (f"{file_stem(name)}.npz" for name in found.names))
     side = _reading_side(run, max_side)
     work = Call.of(seeds_of, run=run, tags=tags, precision=settled(precision), max_side=side)

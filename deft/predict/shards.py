@@ -29,7 +29,7 @@ from deft.data.layouts.shards import read_shard, shard_paths, writing
 from deft.engine.ray_engine import Call, Ray
 from deft.engine.shortage import lacking
 from deft.engine.stream import in_order
-from deft.guards.opening import exists, open_regular
+from deft.guards.opening import exists, open_regular, read_regular
 from deft.guards.output import check_out, make_folder, refuse_links
 from deft.guards.words import shown
 from deft.predict.photographs import SHOWN, Files, tags_of_keys
@@ -132,7 +132,7 @@ def stream(
     with tqdm(unit="image", desc=title, mininterval=1.0) as bar:
         make: MakeShards = call(progress=bar.update)  # here too if a cluster does the work: faults are told at once
         check_out(out, shards if tags is None else [*shards, tags])
-        _agree(out, made_from)
+        agree(out, made_from)
         results = [out / shard.name for shard in shards]
         there = set(os.listdir(out))
         missing = [index for index, result in enumerate(results) if result.name not in there]
@@ -144,7 +144,7 @@ def stream(
             else:
                 images, made = images + count, made + 1
             bar.set_postfix_str(f"{len(shards) - len(missing) + made} of {len(shards)} shards", refresh=False)
-    _refuse_left_out(results, [broken[index] for index in sorted(broken)])
+    refuse_left_out(results, [broken[index] for index in sorted(broken)])
     return Streamed(images, made, len(shards))
 
 
@@ -202,7 +202,7 @@ def digest(path: Path | None) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _agree(out: Path, made_from: Mapping[str, Any]) -> None:
+def agree(out: Path, made_from: Mapping[str, Any]) -> None:
     """Raise InputError unless all results of the folder, also of later commands, are made with the same settings."""
     make_folder(out)
     refuse_links(out)
@@ -250,13 +250,13 @@ def _make(shard: Path, result: Path, work: EntryWork, progress: Callable[[], obj
     return count
 
 
-def _refuse_left_out(results: list[Path], broken: list[str]) -> None:
+def refuse_left_out(results: list[Path], broken: list[str]) -> None:
     """Raise InputError that names what could not be used, by this command or an earlier one."""
-    notes = [note for result in results if (note := result.with_name(result.name + LEFT_OUT)).is_file()]
+    notes = [note for result in results if exists(note := result.with_name(result.name + LEFT_OUT))]
     lines = list(broken)
     total = len(broken)
     for note in notes:
-        found = note.read_text(encoding="utf-8").splitlines()
+        found = read_regular(note).decode("utf-8", "replace").splitlines()
         total += len(found)
         lines += found[: max(0, SHOWN - len(lines))]
     if not total:

@@ -23,7 +23,8 @@ from typing import IO
 import numpy as np
 from PIL import Image
 
-from deft.artifacts import MADE, RunFolder, atomic_write, file_stem, load_mask, mask_png, read_json, save_mask
+from deft.artifacts import MADE, RunFolder, atomic_write, file_stem, load_mask, mask_png, read_run, save_mask
+from deft.artifacts.record import stage_key
 from deft.contracts import InputError, Sample
 from deft.data.faults import Faults, refuse
 from deft.data.files import image_files
@@ -76,11 +77,11 @@ def submit(run: Path, out: Path, comp: int, images: FileDataset) -> int:
     record, made = run / "run.json", run / "segment" / "stage.json"
     if not exists(record) or not exists(made):
         raise InputError(f"{run}: expected a run folder, with run.json; give the folder that deft run wrote")
-    folder = RunFolder(run, read_json(record))
+    folder = RunFolder(run, read_run(run))
     try:
         photographs = working_size(images, predictor.max_side)
         stage = folder.stage(
-            "submission", key_of("submission", predictor.inference, read_json(made)["key"], photographs.fingerprint())
+            "submission", key_of("submission", predictor.inference, stage_key(made), photographs.fingerprint())
         )
         paths = [stage.folder / f"{file_stem(name)}.png" for name in images.names]
         if not stage.done:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deft.engine.optimise import ParamGroup
-from deft.engine.parts import in_parts
+from deft.engine.parts import in_parts, large_in_parts
 from deft.refine.irn_loss import irn_losses
 from deft.seedmaps import STRIDE, grid
 
@@ -124,7 +124,7 @@ class IrnNetwork(nn.Module):
         """
         height, width = grid((images.shape[-2], images.shape[-1]))
         whole = self._centred(images)  # so that the cells of the flipped view coincide with those of the original
-        logits, displacement = self(torch.cat([whole, whole.flip(-1)]))
+        logits, displacement = large_in_parts(self, torch.cat([whole, whole.flip(-1)]))
         original, flipped = logits.chunk(2)
         edge = ((original + flipped.flip(-1)) / 2).sigmoid()
         displacement = displacement[: len(images)] - self.mean_shift.view(2, 1, 1)

@@ -14,7 +14,7 @@ from deft.backbone import weights_key
 from deft.contracts import DigestFiles, InputError, Splits
 from deft.data.differences import differences
 from deft.data.fingerprints import Taught, taught
-from deft.guards.opening import exists
+from deft.guards.opening import exists, read_regular
 from deft.pipeline import Pipeline
 from deft.settings import places_of
 
@@ -43,7 +43,7 @@ class Images:
         """Write them into a run folder; names in any encoding are escaped."""
         parts = {"train": self.train} | ({} if self.val is None else {"val": self.val})
         content = json.dumps({part: one.to_json() for part, one in parts.items()}, separators=(",", ":"))
-        if not exists(run / RECORD) or (run / RECORD).read_bytes() != content.encode():
+        if not exists(run / RECORD) or read_regular(run / RECORD) != content.encode():
             atomic_write(run / RECORD, content.encode())
 
     def held_out_remark(self, run: Path) -> str:
@@ -73,6 +73,11 @@ def told(run: Path, now: Mapping[str, Any], pipeline: Pipeline, images: Images) 
     weights = settings.get("weights") if isinstance(settings, dict) else None
     if weights_key(str(weights)) == weights_key(now["settings"]["weights"]):
         found["settings.weights"] = ""
+    elif weights == "hub" and now["settings"]["weights"].startswith("hub "):
+        found["settings.weights"] = (
+            "initial weights: the folder is of an earlier version of deft, which recorded no tag and no hash of the "
+            f"weights of the hub; whether they were {now['settings']['weights'].removeprefix('hub ')} cannot be told"
+        )
     if not isinstance(before, dict):
         return found
     stored = _stored(run).get("train")

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from deft.artifacts import atomic_write, read_json
+from deft.artifacts import atomic_write
 from deft.artifacts.record import run_record
 from deft.contracts import InputError
 from deft.evaluate.compare import compare
 from deft.evaluate.page import collect
+from deft.evaluate.stored import read_scores
 from deft.report.html import render
 from deft.runner.run import reopen
 
@@ -33,7 +34,7 @@ def rewrite_report(folder: Path, beside: Sequence[Path] = (), data: str | None =
                 f"{other}: expected a finished run, found none; finish it with the command it was begun with"
             )
         record = run_record(other)
-        scores[record["recipe"] or other.name] = read_json(other / "scores.json")
+        scores[record["recipe"] or other.name] = read_scores(other)
     run = reopen(folder, data)
     try:
         page = replace(collect(run), comparisons=tuple(compare(scores)) if beside else ())

@@ -31,6 +31,7 @@ from deft.engine.precision import AUTO, choose
 from deft.engine.share import HERE, Engine
 from deft.evaluate.page import write_report
 from deft.evaluate.scores import evaluate
+from deft.guards.opening import exists
 from deft.guards.output import check_out
 from deft.guards.words import shown
 from deft.pipeline import Pipeline
@@ -93,14 +94,15 @@ def working(
     check_reuse(reuse)
     if ranks.first():
         _tell(splits, remarks)
-    weights_digest(pipeline.weights, pipeline.backbone)  # a missing file is told before anything is made
+    # Missing weights are told before anything is made.
+    digest = weights_digest(pipeline.weights, pipeline.backbone, _recorded_weights(out))
     if isinstance(pipeline.seeds, ReadsFiles):
         pipeline.seeds.check(splits)
     pipeline = resolved(pipeline, out)
     begun = _recorded(out)
     choice = threads.choose(pipeline.threads, begun.get("threads"))
     pipeline = replace(pipeline, memory=begun_with(pipeline.memory, begun.get("memory")))
-    folder, contents = _open(out, pipeline, data, splits, name, choice.number)
+    folder, contents = _open(out, pipeline, data, splits, name, choice.number, digest)
     try:
         with threads.computing(choice):
             work = Run(pipeline, splits, folder, reuse, watch, contents=contents, engine=engine)
@@ -167,17 +169,23 @@ def resolved(pipeline: Pipeline, out: Path | None = None) -> Pipeline:
 def _recorded(out: Path | None) -> dict[str, Any]:
     """The record of the run that was begun in a folder; empty if there is none."""
     begun = None if out is None else out / "run.json"
-    record = read_json(begun) if begun and begun.exists() else {}
+    record = read_json(begun) if begun and exists(begun) else {}
     return record if isinstance(record, dict) else {}
 
 
+def _recorded_weights(out: Path) -> str:
+    """Digest of the weights that the run in a folder was begun from; empty if there is none."""
+    settings = _recorded(out).get("settings")
+    return str(settings.get("weights", "")) if isinstance(settings, dict) else ""
+
+
 def _open(
-    path: Path, pipeline: Pipeline, data: str | Splits, splits: Splits, name: str, number: int
+    path: Path, pipeline: Pipeline, data: str | Splits, splits: Splits, name: str, number: int, weights: str
 ) -> tuple[RunFolder, Contents]:
     """The run folder, locked by rank 0, and the digests of the data's files; an error ends all processes.
 
     The first process reads the files, and the others find their digests in the run folder. ``number`` is that of the
-    threads.
+    threads, and ``weights`` the digest of the initial ones.
     """
     fault: InputError | None = None
     folder: RunFolder | None = None
@@ -185,7 +193,11 @@ def _open(
     if ranks.first():
         try:
             images = Images.of(splits, contents)
-            record = {**description(pipeline, data, splits, name, images), "threads": number, "memory": pipeline.memory}
+            record = {
+                **description(pipeline, data, splits, name, images, weights),
+                "threads": number,
+                "memory": pipeline.memory,
+            }
             folder = _begun(path, record, pipeline, splits, images, contents)
         except InputError as error:
             fault = error
@@ -221,9 +233,7 @@ def reopen(folder: Path, data: str | None = None) -> Run:
         InputError: the folder holds no run, or one whose settings come from a file of yours, or the data cannot
             be used.
     """
-    record = run_record(folder)
-    pipeline = pipeline_of(folder, record)
-    splits = open_data_of(folder, record, data)
+    pipeline, splits, record = read_record(folder, data)
     given = record.get("given")
     weights = given.get("weights", pipeline.weights) if isinstance(given, dict) else pipeline.weights
     pipeline = replace(pipeline, weights=str(weights))
@@ -232,19 +242,24 @@ def reopen(folder: Path, data: str | None = None) -> Run:
     return Run(pipeline, splits, RunFolder(folder, record))
 
 
-def pipeline_of(folder: Path, record: Mapping[str, Any]) -> Pipeline:
-    """The pipeline in the record of a run.
+def read_record(folder: Path, data: str | None = None) -> tuple[Pipeline, Splits, dict[str, Any]]:
+    """The pipeline and the data of a run folder, and its record as it is; nothing is locked or written.
+
+    Args:
+        folder: of the run.
+        data: as for :func:`reopen`.
 
     Raises:
-        InputError: the record holds something else, or settings that come from a file of yours.
+        InputError: as for :func:`reopen`.
     """
-    settings = record["settings"]
+    record = run_record(folder)
     # Runs of versions without a bound have read photographs as they are.
+    settings = record["settings"]
     earlier = {"max_side": None} if "backbone" in settings else {}
     pipeline = restore({**earlier, **settings})
     if not isinstance(pipeline, Pipeline):
         raise InputError(f"{folder}: expected a pipeline in its run.json; it was written by another program")
-    return pipeline
+    return pipeline, open_data_of(folder, record, data), record
 
 
 def open_data_of(folder: Path, record: Mapping[str, Any], data: str | None = None) -> Splits:
@@ -295,15 +310,29 @@ def data_of(folder: Path, record: Mapping[str, Any], data: str | None = None) ->
 
 
 def description(
-    pipeline: Pipeline, data: str | Splits, splits: Splits, name: str, images: Images | None = None
+    pipeline: Pipeline,
+    data: str | Splits,
+    splits: Splits,
+    name: str,
+    images: Images | None = None,
+    weights: str = "",
 ) -> dict[str, Any]:
-    """The record of a run: a second run in the same folder has to agree with it."""
+    """The record of a run: a second run in the same folder has to agree with it.
+
+    Args:
+        pipeline: of the run.
+        data: as given.
+        splits: what was read.
+        name: of the recipe.
+        images: what the splits teach; None reads them.
+        weights: digest of the initial weights; without it they are read.
+    """
     images = images or Images.of(splits)
     options = options_of(data) if isinstance(data, str) else []
     settings = plain(pipeline)
     for apart in ("threads", "memory"):  # recorded apart: they need not be the same in the end
         del settings[apart]
-    settings["weights"] = weights_digest(pipeline.weights, pipeline.backbone)
+    settings["weights"] = weights or weights_digest(pipeline.weights, pipeline.backbone)
     packages = ("torch", "timm", "lightning", "segmentation_models_pytorch", "numpy")
     return {
         "recipe": name,

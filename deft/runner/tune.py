@@ -15,13 +15,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from deft.artifacts import load_seeds, read_json
+from deft.artifacts import load_seeds
+from deft.artifacts.record import run_record
 from deft.backbone import weights_digest, weights_key
 from deft.contracts import Dataset, InputError, Sample
 from deft.data.images import read_mask
 from deft.engine.infer import for_each
 from deft.evaluate.page import write_report
 from deft.evaluate.scores import evaluate
+from deft.guards.opening import is_folder
 from deft.guards.output import check_out
 from deft.metrics import ThresholdSweep
 from deft.runner.run import reopen
@@ -169,10 +171,10 @@ def _of_data(data: Dataset) -> dict[int, Path | None]:
 
 def _from_folder(data: Dataset, folder: Path) -> dict[int, Path | None]:
     """The masks in a folder, by the index of their image."""
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise InputError(f"--masks {folder}: expected a folder of PNGs named after the training images, found none")
     places = {name: index for index, name in enumerate(data.names)}
-    files = sorted(path for path in folder.rglob("*.png") if path.is_file())
+    files = sorted(path for path in folder.rglob("*.png") if not path.is_dir())
     names = [path.relative_to(folder).with_suffix("").as_posix() for path in files]
     strangers = [path for path, name in zip(files, names, strict=True) if name not in places]
     if strangers:
@@ -198,8 +200,9 @@ def _need_weights(run: Run) -> None:
     pipeline = run.pipeline
     if pipeline.segment is None or pipeline.segment.from_classifier:
         return
-    settled = read_json(run.out.path / "run.json")["settings"]["weights"]
-    if weights_key(weights_digest(pipeline.weights, pipeline.backbone)) != weights_key(str(settled)):
+    settled = run_record(run.out.path, "settings")["settings"].get("weights")
+    now = weights_digest(pipeline.weights, pipeline.backbone, str(settled))
+    if settled != "hub" and weights_key(now) != weights_key(str(settled)):  # earlier versions recorded no more
         raise InputError(
             f"the run began from the weights {settled!r}, and {pipeline.weights!r} are others; put the file back"
         )

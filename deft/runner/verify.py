@@ -15,10 +15,11 @@ from deft.artifacts import (
     carries,
     damages,
     made_files,
-    read_json,
     stage_records,
 )
-from deft.artifacts.record import run_record
+from deft.artifacts.expected import read_expected
+from deft.artifacts.record import run_record, stage_key
+from deft.artifacts.review import is_review
 from deft.contracts import InputError
 from deft.guards.opening import exists
 from deft.guards.words import shown
@@ -86,12 +87,7 @@ def refuse_damaged(run: Path) -> None:
 def stages(folder: Path) -> Iterator[Stage]:
     """The stages in a run folder, finished or not, each with the key in its own record."""
     for path in stage_records(folder):
-        record = read_json(path)
-        key = record.get("key") if isinstance(record, dict) else None
-        if not isinstance(key, str):
-            remedy = "repeat the deft run command"
-            raise InputError(f"{shown(path)}: expected the record of a stage, got other JSON; {remedy}")
-        yield Stage(path.parent.relative_to(folder).as_posix(), path.parent, key)
+        yield Stage(path.parent.relative_to(folder).as_posix(), path.parent, stage_key(path))
 
 
 def own_files(run: Path) -> dict[str, str] | None:
@@ -99,9 +95,7 @@ def own_files(run: Path) -> dict[str, str] | None:
     path = run / MADE
     if not exists(path):
         return None
-    found = read_json(path)
-    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
-        raise InputError(f"{shown(path)}: expected hashes of files, got other JSON; repeat the deft run command")
+    found: dict[str, str] = read_expected(path, {str: str}, "repeat the deft run command, which writes them again")
     return found
 
 
@@ -118,14 +112,15 @@ def _strangers(stage: Stage, made: set[str]) -> Iterator[Damage]:
 
 
 def _foreign(run: Path, whole: dict[str, str] | None) -> Iterator[Damage]:
-    """Files and folders directly in the run folder, or in a round's, that belong to no run."""
+    """Files and folders directly in the run folder, or in a round's, that belong neither to a run nor to its review."""
     for folder in (run, *_rounds(run)):
         for path in sorted(folder.iterdir()):
             working = path.name == "lock" or path.name.startswith(("lock.", ".part-"))
             if path.is_symlink():
                 yield Damage(path, "foreign: a link, which deft makes none of")
             elif path.is_dir():
-                if not exists(path / RECORD) and not (folder == run and path.name.startswith("round-")):
+                beside = folder == run and (path.name.startswith("round-") or is_review(path))
+                if not exists(path / RECORD) and not beside:
                     yield Damage(path, "foreign: no stage of the run")
             elif not working and not _known(path, run, whole):
                 yield Damage(path, "foreign: deft did not make it")

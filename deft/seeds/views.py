@@ -10,10 +10,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deft.engine.parts import large_in_parts
 from deft.seedmaps import STRIDE
-
-LARGE = 2**21
-"""Pixels of a view beyond which its mirror image is computed after it and not with it, in half the memory."""
 
 
 def pixels(image: NDArray[np.uint8], device: torch.device) -> Tensor:
@@ -33,11 +31,10 @@ def resize(pixels: Tensor, scale: float, stride: int) -> Tensor:
 
 
 def last_map(backbone: Callable[[Tensor], Sequence[Tensor]], views: Tensor) -> Tensor:
-    """Last feature map of views (N, 3, H, W), computed one by one if they have more pixels than :data:`LARGE`."""
+    """Last feature map of views (N, 3, H, W)."""
     views = views.contiguous(memory_format=torch.channels_last)
-    if views.shape[-2] * views.shape[-1] <= LARGE:
-        return backbone(views)[-1]
-    return torch.cat([backbone(view)[-1] for view in views.chunk(len(views))])
+    last: Tensor = large_in_parts(lambda part: backbone(part)[-1], views)
+    return last
 
 
 def on_grid(maps: Tensor, seen: tuple[int, int], size: tuple[int, int]) -> Tensor:
@@ -58,6 +55,6 @@ def sampling(cells: int, seen: int, side: int, stride: int) -> Tensor:
         side: pixels of the image.
         stride: distance of the sampling points, in pixels of the image.
     """
-    pixel = torch.arange(0, side, stride)
+    pixel = stride * torch.arange((side - 1) // stride + 1)  # a step in arange cannot be exported
     place = ((pixel + 0.5) * seen / side - 0.5) * (cells - 1) / (seen - 1)
     return (1 - (place.clamp(0, cells - 1)[:, None] - torch.arange(cells)).abs()).clamp(min=0)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deft.artifacts import load_tensors, save_tensors
+from deft.artifacts import load_tensors, save_tensors, told_damaged
 from deft.backbone import Backbone, from_spec
 from deft.contracts import IGNORE, InputError
 from deft.engine.layout import channels_last
@@ -206,11 +206,11 @@ def load_network(path: Path) -> tuple[SegmentationNetwork, tuple[str, ...]]:
         )
     if header.get("format") != FORMAT:
         raise InputError(f"{path}: expected format {FORMAT}, got {header.get('format')!r}; update deft, or train again")
-    try:
+    with told_damaged(path):
         classes = tuple(str(name) for name in header["classes"])
         settings = DeepLab(channels=int(header["channels"]))
+        if tensors["head.weight"].shape[:2] != (len(classes) + 1, settings.channels):  # else it would be built in vain
+            raise ValueError(f"its weights are not those of {len(classes)} classes and {settings.channels} channels")
         network = SegmentationNetwork(from_spec(header["backbone"]), len(classes), settings, int(header["side"]))
         network.load_state_dict(tensors)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"{path} is damaged: {str(error).splitlines()[0]}; train again or copy it again") from None
     return channels_last(network).eval(), classes

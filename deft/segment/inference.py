@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deft.contracts import BACKGROUND, InputError, LabelMap
+from deft.engine.parts import large_in_parts
 from deft.engine.precision import EXACT, autocast
 from deft.ranges import Multiples, Range, check_ranges
 from deft.seedmaps import bands
@@ -129,7 +130,8 @@ class Inference:
         pixels = torch.from_numpy(small.transpose(2, 0, 1).copy())
         batch = torch.stack([pixels, pixels.flip(-1)]) if self.flip else pixels[None]
         batch = batch.to(next(network.parameters()).device).contiguous(memory_format=torch.channels_last)
-        return network.coarse(batch)
+        logits: Tensor = large_in_parts(network.coarse, batch)
+        return logits
 
 
 def _absent(classes: int, allowed: Collection[int] | None) -> Tensor:

@@ -10,9 +10,11 @@ from typing import Any
 
 import torch
 
-from deft.artifacts import CONTENTS, RunFolder, Stage, file_stem, read_json, stored_seeds
+from deft.artifacts import CONTENTS, RunFolder, Stage, file_stem, stored_seeds
 from deft.artifacts.contents import Contents, joined
-from deft.backbone import Backbone, build_backbone
+from deft.artifacts.folder import read_run
+from deft.artifacts.record import stage_key
+from deft.backbone import Backbone, build_backbone, weights_digest, weights_key
 from deft.classify.classifier import ClassifierNetwork, load_classifier
 from deft.contracts import Dataset, InputError, SeedMaps, Splits
 from deft.data.examples import typical_side, without_truth
@@ -23,6 +25,7 @@ from deft.engine.layout import channels_last
 from deft.engine.method import NO_CLASSIFIER, MethodContext
 from deft.engine.plan import Watch
 from deft.engine.share import HERE, Engine
+from deft.guards.opening import exists
 from deft.pipeline import Pipeline
 from deft.settings import key_of
 from deft.thresholds import Cuts, MapStatistics, choose, choose_refined, kept_statistics, read_tuned, stored_statistics
@@ -68,6 +71,14 @@ class Run:
             return ""
         return key_at(taught(self.splits.val, self.contents).fingerprint, self.val)
 
+    @cached_property
+    def initial_weights(self) -> str:
+        """What keys take of the initial weights, wherever they are."""
+        record = read_run(self.home) if exists(self.home / "run.json") else {}
+        settings = record.get("settings")
+        recorded = str(settings.get("weights", "")) if isinstance(settings, dict) else ""
+        return weights_key(weights_digest(self.pipeline.weights, self.pipeline.backbone, recorded))
+
     @property
     def truth_key(self) -> str:
         """Fingerprint of all that the images are scored with, on which nothing but scores depends."""
@@ -101,11 +112,7 @@ class Run:
 
     def stored(self, name: str) -> Stage:
         """The stage that is stored under a name, whatever its settings."""
-        path = self.out.path / name / "stage.json"
-        record = read_json(path)
-        if not isinstance(record, dict) or "key" not in record:
-            raise InputError(f"{path}: expected the record of a stage, got other JSON; repeat the deft run command")
-        return self.out.stage(name, str(record["key"]))
+        return self.out.stage(name, stage_key(self.out.path / name / "stage.json"))
 
     def files(self, stage: str, data: Dataset, suffix: str, part: str = "") -> list[Path]:
         """One path per image of ``data`` in a stage's folder."""

@@ -17,8 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from deft.artifacts import HELD_OUT_SEEDS, RunFolder, Stage, load_mask, read_json, stored_seeds
-from deft.backbone import build_backbone, weights_digest, weights_key
+from deft.artifacts import HELD_OUT_SEEDS, RunFolder, Stage, load_mask, stored_seeds
+from deft.artifacts.record import run_record
+from deft.backbone import build_backbone
 from deft.classify.classifier import Classifier, save_classifier
 from deft.contracts import IGNORE, Dataset, InputError, KnowsFiles, ReadsFiles, SampleAugmentation, SeedMaps
 from deft.data.examples import MaskedImages, TaggedImages, without_truth
@@ -74,8 +75,7 @@ def train_classifier(run: Run) -> Classified:
     Its key leaves out how it is read, so that another reading of the same classifier trains nothing.
     """
     p = run.pipeline
-    weights = weights_key(weights_digest(p.weights, p.backbone))
-    identity = (p.backbone, weights, p.stride, p.precision, p.seed, run.side)
+    identity = (p.backbone, run.initial_weights, p.stride, p.precision, p.seed, run.side)
     if p.classifier is None:
         return Classified(run.out.stage("classifier", key_of("no classifier", identity, run.data_key)))
     augment = p.classifier.augment
@@ -180,8 +180,7 @@ def train_segmentation(run: Run, masks: Masks) -> Segmented | None:
     p, settings = run.pipeline, run.pipeline.segment
     if settings is None:
         return None
-    initial = weights_key(weights_digest(p.weights, p.backbone))
-    stage = run.stage("segment", (settings, p.backbone, initial, p.seed, p.precision, run.side), masks.key)
+    stage = run.stage("segment", (settings, p.backbone, run.initial_weights, p.seed, p.precision, run.side), masks.key)
     if ranks.agreed(stage.done):
         return Segmented(stage)
     with run.making(stage) as notes:
@@ -225,7 +224,7 @@ def _previous_round(run: Run, classifier: Classifier, augment: SampleAugmentatio
     """Run the previous round up to its pseudo-masks, in a run folder of its own; returns the masks and their paths."""
     number = augment.rounds - 1
     pipeline = round_before(run.pipeline, classifier, augment)
-    record = read_json(run.out.path / "run.json")
+    record = run_record(run.out.path, "recipe", "settings")
     settings = {**record["settings"], "classifier": plain(pipeline.classifier), "segment": None}
     record.pop("thresholds", None)
     record |= {"recipe": f"{record['recipe']}, round {number}".lstrip(", "), "settings": settings}

@@ -26,6 +26,7 @@ from deft.artifacts import read_json, write_json
 from deft.backbone import Backbone
 from deft.contracts import Dataset, InputError
 from deft.data.spread import spread
+from deft.guards.opening import exists
 from deft.metrics.activation import pearson
 from deft.metrics.cooccurrence import class_by_context
 from deft.report.plots import Band, band_chart
@@ -53,7 +54,7 @@ def probe_watch(probe: ActivationProbe, path: Path, steps: int) -> Callable[[int
     def watch(done: int, network: nn.Module) -> None:
         if done not in wanted:
             return
-        known = read_json(path) if path.exists() else {}
+        known = read_json(path) if exists(path) else {}
         backbone = network.get_submodule("backbone")
         assert isinstance(backbone, Backbone)
         known[str(done)] = finite(probe.measure(backbone))
@@ -84,7 +85,7 @@ def activation(runner: StudyRunner, settings: ProbeSettings | None = None) -> Ou
         steps = row.pipeline.own_classifier.loader_plan.steps(len(data))
         path = folder / "classifier" / RECORD
         with runner.run(row.name, row.pipeline, seed, watch=probe_watch(probe, path, steps)):
-            curve = read_json(path) if path.exists() else {}
+            curve = read_json(path) if exists(path) else {}
             wanted = probe_steps(steps, settings.points)
             if {int(step) for step in curve} != wanted:
                 raise InputError(

@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deft.artifacts import atomic_write, load_mask, load_seeds, read_json, write_json
+from deft.artifacts import atomic_write, load_mask, load_seeds, write_json
 from deft.contracts import Dataset, InputError, Sample
 from deft.engine.infer import device, for_each
+from deft.evaluate.stored import swept_threshold
 from deft.metrics.bias import observed
 from deft.metrics.cooccurrence import Cooccurrence, class_by_class, class_by_context
 from deft.metrics.miou import Confusion
@@ -186,7 +187,7 @@ class ClassOverlaps:
     def of(cls, run: Run) -> ClassOverlaps:
         """Overlaps of the seeds, at the threshold that is best on the whole split, and of the pseudo-masks."""
         data = run.train
-        threshold = read_json(run.out.path / "scores.json")["train"]["seeds"]["swept"]["threshold"]
+        threshold = swept_threshold(run.out.path)
         seeds, masks = run.files("seeds", data, ".npz", "train"), run.files("masks", data, ".png")
         counts = {name: np.zeros((len(data), 2, len(data.classes)), dtype=np.int64) for name in ("seeds", "masks")}
 

@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from deft.artifacts import load_mask, load_seeds, read_json, write_json
+from deft.artifacts import load_mask, load_seeds, write_json
 from deft.contracts import InputError, Sample
 from deft.engine.infer import for_each
+from deft.evaluate.stored import swept_threshold
 from deft.metrics import Confusion, Cooccurrence, class_by_context
 from deft.report.plots import bar_chart
 from deft.seedmaps import full_mask
@@ -73,7 +74,7 @@ def context(runner: StudyRunner) -> Outcome:
 def measure(run: Run, pairs: Sequence[Pair]) -> dict[str, Any]:
     """IoUs of each pair with and without the context, of masks and of seeds at the split's best threshold."""
     data, classes = run.train, len(run.train.classes)
-    swept = read_json(run.out.path / "scores.json")["train"]["seeds"]["swept"]["threshold"]
+    swept = swept_threshold(run.out.path)
     seeds, masks = run.files("seeds", data, ".npz", "train"), run.files("masks", data, ".png")
     totals = {(pair.name, side, kind): Confusion(classes) for pair in pairs for side in pair.sides() for kind in MAPS}
     lock = threading.Lock()

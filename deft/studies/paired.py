@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from deft.artifacts import load_mask, load_seeds, read_json
+from deft.artifacts import load_mask, load_seeds
 from deft.contracts import Dataset, Sample
 from deft.engine.infer import for_each
+from deft.evaluate.stored import read_scores
 from deft.metrics.paired import Counts, PairedDifference, image_counts, paired_bootstrap
 from deft.seedmaps import full_mask
 from deft.stages.context import Run
@@ -38,7 +39,7 @@ def counted(run: Run) -> dict[str, Any]:
     if run.pipeline.segment is not None and run.val is not None:
         predictions = run.files("predictions", run.val, ".png", "val")
         found["network"] = _counts(run.val, lambda index: load_mask(predictions[index]))
-    return {**read_json(run.out.path / "scores.json"), COUNTED: found}
+    return {**read_scores(run.out.path), COUNTED: found}
 
 
 def significance(

@@ -33,14 +33,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from deft.artifacts import InUseError, claim, file_stem, read_json, write_json
+from deft.artifacts import InUseError, Stage, claim, file_stem, read_json, write_json
+from deft.artifacts.folder import is_as_made
+from deft.artifacts.record import run_record, stage_key
 from deft.backbone import weights_digest
 from deft.contracts import InputError, Splits
 from deft.data import check, open_data
 from deft.data.faults import refuse
 from deft.data.opening import places
 from deft.engine.plan import Watch
+from deft.guards.opening import exists
 from deft.guards.output import check_out
+from deft.guards.words import shown
 from deft.pipeline import Pipeline
 from deft.runner.run import resolved, working
 from deft.settings import plain, restore
@@ -174,7 +178,8 @@ class StudyRunner:
             InputError: the data or the weights are missing, so that no run can be made.
         """
         for row in rows:
-            weights_digest(row.pipeline.weights, row.pipeline.backbone)
+            if row.pipeline.weights != "hub":  # which is asked by the runs that are missing, and by no finished one
+                weights_digest(row.pipeline.weights, row.pipeline.backbone)
         assert self.splits
         failures: dict[tuple[str, int], str] = {}
 
@@ -183,14 +188,14 @@ class StudyRunner:
             for row in rows:
                 for seed in self.seeds:
                     path = self.folder(row.name, row.pipeline, seed) / record
-                    value = read_json(path) if path.exists() else None
+                    value = read_json(path) if exists(path) else None
                     found.append(Finding(row, seed, value, failures.get((row.name, seed), "")))
             return found
 
         def publish(known: list[Finding]) -> Outcome:
             failed = tuple(f"{each.row.name}, seed {each.seed}: {each.failure}" for each in known if each.failure)
             waiting = sum(each.value is None and not each.failure for each in known)
-            outcome = replace(compose(known), failures=failed, open=waiting)
+            outcome = replace(self.composed(known, compose, record), failures=failed, open=waiting)
             self.publish(outcome)
             return outcome
 
@@ -219,6 +224,24 @@ class StudyRunner:
                 known, outcome = now, publish(now)
         return outcome
 
+    def composed(self, findings: list[Finding], compose: Callable[[list[Finding]], Outcome], record: str) -> Outcome:
+        """The outcome of some results.
+
+        Raises:
+            InputError: it cannot be composed, and there are records that are not as they were made.
+        """
+        try:
+            return compose(findings)
+        except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
+            known = [each for each in findings if each.value is not None]
+            paths = [self.folder(each.row.name, each.row.pipeline, each.seed) / record for each in known]
+            if isinstance(error, InputError) or not (changed := [path for path in paths if not is_as_made(path)]):
+                raise
+            raise InputError(
+                f"{shown(changed[0])}: expected the record of a run of this study, got other JSON "
+                f"({type(error).__name__}: {shown(str(error))}); remove the file: the next command writes it again"
+            ) from error
+
     def publish(self, outcome: Outcome) -> Path:
         """Write the files of an outcome; returns the path of the page."""
         return write(outcome, self.out, self.facts())
@@ -244,9 +267,9 @@ class StudyRunner:
         wanted = _classifier_settings(pipeline)
         for path in (self.out / "runs" / str(seed)).glob("*/classifier/stage.json"):
             record = path.parents[1] / "run.json"
-            if record.exists() and read_json(path).get("state") == "done":
-                settings = read_json(record)["settings"]
-                settings["classifier"] = _as_trained(settings["classifier"])
+            if exists(record) and Stage("classifier", path.parent, stage_key(path)).done:
+                settings = run_record(record.parent, "settings")["settings"]
+                settings["classifier"] = _as_trained(settings.get("classifier"))
                 if {name: settings.get(name) for name in wanted} == wanted:
                     return True
         return False

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deft.artifacts import load_mask, load_seeds, read_json, write_json
+from deft.artifacts import load_mask, load_seeds, write_json
 from deft.contracts import IGNORE, InputError, Sample
 from deft.data.scaling import resized_mask
 from deft.engine.infer import for_each
+from deft.evaluate.stored import read_scores
 from deft.pipeline import Pipeline
 from deft.recipes import published
 from deft.refine.labels import ConfidentLabels
@@ -63,7 +64,7 @@ def thresholds(runner: StudyRunner, systems: Sequence[Row] | None = None) -> Out
 
 def compare_criteria(run: Run) -> dict[str, Any]:
     """The record of one run: the loss of each criterion on its maps, and the errors of its confident labels."""
-    scores = read_json(run.out.path / "scores.json")["train"]
+    scores = read_scores(run.out.path).get("train", {})
     parts = ["seeds"] if run.pipeline.refine is None else ["seeds", "masks"]
     fixed = _published(run.pipeline)
     found: dict[str, Any] = {}

@@ -7,13 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from deft.artifacts import read_json, write_json
+from deft.artifacts import write_json
+from deft.artifacts.expected import read_expected
+from deft.guards.opening import exists
 from deft.thresholds.auto import AUTO, Threshold, number
 from deft.thresholds.criterion import Choice, needed
 
 How = Literal["fixed", "auto", "tuned"]
 """How a threshold was chosen: set to a number in advance, without masks, or on drawn masks."""
 TUNED = "tuned.json"
+_FORM = {"thresholds": {str: float}, "images": [str], "off": {str: float}}
 
 
 @dataclass(frozen=True)
@@ -77,11 +80,15 @@ class Tuned:
 
 
 def read_tuned(folder: Path) -> Tuned | None:
-    """The thresholds tuned for a run; None if there are none."""
+    """The thresholds tuned for a run; None if there are none.
+
+    Raises:
+        InputError: the file cannot be read, or holds something else.
+    """
     path = folder / TUNED
-    if not path.exists():
+    if not exists(path):
         return None
-    value = read_json(path)
+    value = read_expected(path, _FORM, "remove the file and repeat the deft tune command")
     return Tuned(dict(value["thresholds"]), tuple(value["images"]), dict(value["off"]))
 
 

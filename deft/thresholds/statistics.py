@@ -17,6 +17,7 @@ from deft.artifacts import read_json, write_json
 from deft.contracts import Dataset, InputError, Sample, SeedMaps
 from deft.engine import ranks
 from deft.engine.infer import for_each
+from deft.guards.opening import exists
 from deft.metrics import THRESHOLDS
 from deft.seedmaps import STRIDE, strongest
 
@@ -151,7 +152,7 @@ def kept_statistics(
 
 def stored_statistics(path: Path, made_by: str) -> MapStatistics | None:
     """Statistics stored in a file; None if it is missing, or its maps have another key."""
-    value = read_json(path) if path.exists() else {}
+    value = read_json(path) if exists(path) else {}
     ours = isinstance(value, dict) and value.get("made_by") == made_by
     return MapStatistics.from_json(value) if ours else None
 

@@ -41,16 +41,20 @@ def test_folders_stay_and_plain_names_stay() -> None:
     assert ".." not in file_stem("../x").split("/")
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
+def test_a_failed_write_leaves_the_old_file_and_names_it(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "weights"
     atomic_write(path, b"old")
 
     def full(handle: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=os.strerror(number)) as told:
         atomic_write(path, b"new")
+    assert told.value.filename == str(path)
     assert path.read_bytes() == b"old"
     assert [file.name for file in tmp_path.iterdir()] == ["weights"]
 
@@ -187,3 +191,33 @@ def test_an_archive_without_an_array_is_broken(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", classes=ARRAYS["classes"])
     with pytest.raises(BROKEN_ARRAYS):
         read_arrays(tmp_path / "a.npz", ["maps"])
+
+
+@pytest.mark.parametrize("text", ["[" * 60 + "]" * 60, '{"a":' * 400 + "1" + "}" * 400, "[" * 20_000])
+def test_json_that_is_nested_too_deeply_for_recursion_is_told(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("[" * 40 + "]" * 40)
+    artifacts.read_json(path)
+    path.write_text(text)
+    with pytest.raises(InputError, match="brackets nested too deeply"):
+        artifacts.read_json(path)
+
+
+@pytest.mark.parametrize(
+    "error", [KeyError("classes"), TypeError("x"), RuntimeError("size\nmismatch"), OverflowError(), AttributeError("a")]
+)
+def test_weights_that_do_not_fit_are_told(error: Exception, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"w\.safetensors is damaged: .+; train again or copy it again"):  # noqa: SIM117
+        with artifacts.told_damaged(tmp_path / "w.safetensors"):
+            raise error
+    with pytest.raises(InputError, match=r"^plain$"), artifacts.told_damaged(tmp_path / "w.safetensors"):
+        raise InputError("plain")
+    with pytest.raises(MemoryError), artifacts.told_damaged(tmp_path / "w.safetensors"):
+        raise MemoryError
+
+
+@pytest.mark.parametrize("name", ["\ud83d", "a\udce9.png", "cow", "牛"])
+def test_records_hold_names_in_any_encoding(name: str, tmp_path: Path) -> None:
+    artifacts.write_json(tmp_path / "a.json", {name: [name]})
+    assert artifacts.read_json(tmp_path / "a.json") == {name: [name]}
+    assert ("牛" in (tmp_path / "a.json").read_text(encoding="utf-8")) == (name == "牛")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,6 +29,7 @@ from deft.artifacts import (
     read_run,
     stage_records,
 )
+from deft.artifacts.folder import is_as_made
 from deft.contracts import InputError
 
 
@@ -462,3 +465,26 @@ def test_seconds_that_are_none_count_as_none(seconds: object, tmp_path: Path) ->
     with stage.making():
         pass
     assert 0 <= stage.record["seconds"] < 60
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+@pytest.mark.parametrize("name", ["lock", "lock.held"])
+@pytest.mark.parametrize(("odd", "told"), [(os.mkfifo, "got a named pipe"), (os.mkdir, "got a folder")])
+def test_what_stands_where_a_lock_belongs_is_told_without_waiting(
+    name: str, odd: Callable[[Path], None], told: str, tmp_path: Path
+) -> None:
+    odd(tmp_path / name)
+    with pytest.raises(InputError, match=told), claim(tmp_path / "lock"):
+        pass
+
+
+def test_a_file_is_as_made_while_it_has_its_hash(tmp_path: Path) -> None:
+    path = tmp_path / "study.json"
+    path.write_text("{}")
+    assert not is_as_made(path)  # nothing was kept of it
+    (tmp_path / "made.json").write_text(json.dumps({"study.json": hashlib.sha256(b"{}").hexdigest()}))
+    assert is_as_made(path)
+    path.write_text("[]")
+    assert not is_as_made(path)
+    (tmp_path / "made.json").write_text("[")
+    assert not is_as_made(path)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deft.artifacts import write_json
-from deft.artifacts.record import run_record
+from deft.artifacts.record import run_record, stage_key
 from deft.contracts import InputError
 
 RECORD = {
@@ -66,3 +66,13 @@ def test_other_json_is_told(text: str, tmp_path: Path) -> None:
 def test_a_folder_without_a_run_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"found no run\.json in it"):
         run_record(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '"k"', '{"key": null}', '{"key": ["k"]}', '{"key": 7}', "{", "[" * 9000])
+def test_the_key_of_a_stage_is_read_or_told(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "stage.json"
+    path.write_text('{"key": "k", "state": "done"}')
+    assert stage_key(path) == "k"
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"stage\.json: expected"):
+        stage_key(path)

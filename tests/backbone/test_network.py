@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from deft.backbone import Backbone, build_backbone, from_spec
+from deft.backbone import Backbone, build_backbone, from_spec, traceable
 from deft.contracts import InputError
 
 
@@ -152,3 +152,16 @@ def test_names_and_strides_that_are_not_there() -> None:
         build_backbone("test_vit", stride=8)
     with pytest.raises(InputError, match="strides 1, 2, 4, 8, 16, 32"):
         build_backbone("vgg11", stride=16)
+
+
+@pytest.mark.parametrize("side", [1, 2, 7, 16, 33, 225])
+def test_paddings_in_whole_numbers_are_those_of_timm(side: int) -> None:
+    from timm.layers import padding
+
+    cases = [(kernel, stride, dilation) for kernel in (1, 2, 3, 7) for stride in (1, 2, 3) for dilation in (1, 2, 4)]
+    expected = [padding.get_same_padding(side, *case) for case in cases]
+    usual = padding.get_same_padding
+    with traceable():
+        assert padding.get_same_padding is not usual
+        assert [padding.get_same_padding(side, *case) for case in cases] == expected
+    assert padding.get_same_padding is usual

@@ -16,6 +16,7 @@ from PIL import Image
 from deft.artifacts import write_json
 from deft.cli.main import main
 from deft.data.importers.pascal_context import ImportedContexts
+from deft.deploy.folder import Exported
 from deft.engine.share import HERE
 from deft.predict.shards import Streamed
 from deft.recipes import RECIPES, cam, irn_deft, published
@@ -420,3 +421,22 @@ def test_a_number_of_gigabytes_is_checked(number: str, capsys: pytest.CaptureFix
 def test_memory_is_a_field_of_every_recipe(number: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "cam", "--data", "demo:", "--out", "run", "--memory", number, "--show"]) == 0
     assert f"memory = {shown}" in capsys.readouterr().out.splitlines()
+
+
+def test_export_model_hands_on_its_choices_and_prints_what_it_wrote(call: Call, instead: Instead) -> None:
+    done = Exported({"segment.onnx": 4.7e-6}, ("the run has no classifier",), "https://hub/jane/birds")
+    export = instead("deft.deploy.folder.export_model", done)
+    code, out, err = call("export-model", "runs/x", "--out", "model", "--push", "jane/birds", "--data", "demo:")
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "the run has no classifier",
+        "segment.onnx: largest difference from torch 4.7e-06",
+        "exported to model, uploaded to https://hub/jane/birds",
+    ]
+    assert export.given == [(Path("runs/x"), Path("model"), None, "demo:", "jane/birds")]
+
+
+def test_export_model_of_no_run_is_one_message(call: Call, tmp_path: Path) -> None:
+    code, out, err = call("export-model", tmp_path, "--out", tmp_path / "model", "--format", "torch")
+    assert (code, out) == (2, "")
+    assert err.startswith("deft: ") and "found no run.json" in err and len(err.splitlines()) == 1

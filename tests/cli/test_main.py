@@ -120,6 +120,18 @@ def test_a_full_disk_and_ctrl_c_say_how_to_go_on(
     assert "deft check 'folder:my photos'" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("name", "shown"), [(None, "Input/output error"), ("runs/x/a.npz", "runs/x/a.npz: Input")])
+def test_a_disk_that_fails_is_one_message(
+    name: str | None, shown: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(given: object) -> int:
+        raise OSError(errno.EIO, "Input/output error", name)
+
+    monkeypatch.setattr(commands, "check", failing)
+    message = told(capsys, "check", "demo:")
+    assert shown in message and "has failed: check it" in message and "Finished work is kept" in message
+
+
 @pytest.mark.parametrize(
     "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes")]
 )

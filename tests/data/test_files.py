@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from deft.data.faults import Faults
-from deft.data.files import files_below, image_files
+from deft.data.files import expected_images, files_below, image_files
 
 
 def touch(root: Path, *names: str) -> None:
@@ -97,3 +97,13 @@ def test_a_folder_that_may_not_be_read_is_left_out_and_told(tmp_path: Path, monk
     (tmp_path / "all closed").mkdir()
     with pytest.raises(PermissionError):
         image_files(tmp_path / "all closed")
+
+
+def test_images_that_need_not_be_there_are_found_by_name_and_file(tmp_path: Path) -> None:
+    names, stems = ("a", "in/b?", "c.jpg", "c"), ("a", "in/b%3F", "c.jpg", "c")
+    images = expected_images(tmp_path / "nowhere", names, stems, (".jpg", ".PNG", ".jpg", ".png"))
+    assert images.names == names
+    assert images.paths[1] == tmp_path / "nowhere" / "in" / "b%3F.PNG"
+    assert [images.find(name) for name in ("a", "a.jpg", "./a")] == [(0,)] * 3
+    assert [images.find(name) for name in ("in/b?", "in\\b?.PNG", "in/b%3F", "in/b%3F.PNG")] == [(1,)] * 4
+    assert [images.find(name) for name in ("c.jpg", "c.jpg.jpg", "c", "c.png", "d")] == [(2,), (2,), (3,), (3,), ()]

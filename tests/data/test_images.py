@@ -12,7 +12,15 @@ import pytest
 from PIL import Image
 
 from deft.contracts import InputError
-from deft.data.images import MAX_PIXELS, image_size, mask_size, read_image, read_mask, read_scaled
+from deft.data.images import (
+    MAX_PIXELS,
+    image_size,
+    mask_size,
+    read_image,
+    read_mask,
+    read_scaled,
+    turned_upright,
+)
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 GREY = RGB[..., 0].copy()
@@ -325,3 +333,12 @@ def test_lack_of_memory_is_not_taken_for_damage(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
     with pytest.raises(MemoryError, match=r"a\.png"):
         read_image(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_mask_is_turned_as_its_image_is(orientation: int, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 7), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    assert (turned_upright(pixels, tmp_path / "a.png") == read_image(tmp_path / "a.png")[..., 0]).all()

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from deft.artifacts import load_tensors
+from deft.contracts import InputError
 from deft.engine import plan as module
 from deft.engine.fit import fit, read_history
 from deft.engine.optimise import Adam, AdamW, ParamGroup, Sgd
@@ -191,3 +192,25 @@ def test_sigterm_stops_between_two_steps_and_loses_none(tmp_path: Path, monkeypa
     assert len(resumed.seen) == 26
     assert torch.equal(resumed.layer.weight, whole.layer.weight)
     assert again == history
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "7",
+        '{"a": 1}',
+        '{"a": [1, 2]}',
+        '{"a": [[1]]}',
+        '{"a": [["x", 2]]}',
+        '{"a": [[1.5, 2]]}',
+        '{"a": [[1, {}]]}',
+    ],
+)
+def test_edited_loss_curves_are_one_message(text: str, tmp_path: Path) -> None:
+    assert read_history(tmp_path) == {}
+    (tmp_path / "history.json").write_text('{"a": [[1, 2], [2, 0.5]]}')
+    assert read_history(tmp_path) == {"a": [(1, 2.0), (2, 0.5)]}
+    (tmp_path / "history.json").write_text(text)
+    with pytest.raises(InputError, match=r"history\.json: expected .*; remove the file"):
+        read_history(tmp_path)

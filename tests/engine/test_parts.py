@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from deft.engine.parts import in_parts
+from deft.engine.parts import in_parts, large_in_parts
 
 
 def network() -> nn.Module:
@@ -65,3 +65,25 @@ def test_dropout_is_the_same_on_the_way_back() -> None:
     assert x.grad is not None
     assert 0 < int((made == 0).sum()) < 200
     assert torch.equal(x.grad == 0, made == 0)
+
+
+@pytest.mark.parametrize(
+    ("together", "calls"), [(2 * 64 * 96, [2, 2, 1]), (64 * 96, [1] * 5), (1, [1] * 5), (10**9, [5])]
+)
+def test_large_views_are_computed_apart_to_the_same_maps(
+    together: int, calls: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deft.engine.parts.TOGETHER", together)
+    torch.manual_seed(0)
+    layer, seen = nn.Conv2d(3, 4, 3, stride=2), []
+
+    def network(views: Tensor) -> list[Tensor]:
+        seen.append(len(views))
+        return [layer(views), views]
+
+    views = torch.rand(5, 3, 64, 96)
+    with torch.no_grad():
+        maps, same = large_in_parts(network, views)
+        torch.testing.assert_close(maps, layer(views))
+    assert torch.equal(same, views)
+    assert seen == calls

@@ -193,7 +193,7 @@ with ending_on_sigterm(lambda: None):
             assert process.poll() is None
             time.sleep(0.1)
         process.send_signal(sent)
-        assert process.wait(60) == code
+        assert process.wait(180) == code
     finally:
         process.kill()
     workers = {int(path.read_text()) for path in tmp_path.glob("*.txt")}

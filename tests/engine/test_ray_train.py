@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,7 +58,9 @@ def test_processes_meet_and_what_they_print_is_printed(
 
 @pytest.mark.slow
 def test_the_exit_code_is_that_of_a_process_that_failed(cluster: Ray, tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
     assert start(Call.of(meets, folder=tmp_path, code=3), 2, cluster) == 3
+    assert signal.getsignal(signal.SIGINT) is before  # Ray Train's own is put away
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from deft.contracts import InputError
-from deft.guards.opening import UnreadableError, check_regular, exists, open_regular, read_most, read_regular
+from deft.guards.opening import UnreadableError, check_regular, exists, is_folder, open_regular, read_most, read_regular
 
 
 def test_a_file_and_a_link_to_it_are_read(tmp_path: Path) -> None:
@@ -129,3 +129,28 @@ print({act.format(path=str(path))})
 @pytest.mark.parametrize("expected", [0, 3, 10, 1000])
 def test_as_many_bytes_are_read_as_there_are(most: int, expected: int) -> None:
     assert read_most(io.BytesIO(b"0123456789"), most, expected) == b"0123456789"[:most]
+
+
+def test_a_folder_and_a_link_to_it_are_folders_and_nothing_is_none(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").symlink_to("a")
+    assert is_folder(tmp_path / "a") and is_folder(str(tmp_path / "b"))
+    assert not is_folder(tmp_path / "c") and not is_folder(tmp_path / "\0")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda path: path.touch(), "expected a folder, got a file"),
+        (pipe, "expected a folder, got a named pipe"),
+        (link_to("/dev/zero"), "expected a folder, got a device"),
+        (link_to("x"), "links lead in a circle"),
+        (link_to("gone"), "a link to a folder that is not there"),
+    ],
+)
+def test_what_is_no_folder_is_told(make: Callable[[Path], None], told: str, tmp_path: Path) -> None:
+    make(tmp_path / "x")
+    with pytest.raises(UnreadableError, match=told) as caught:
+        is_folder(tmp_path / "x")
+    assert caught.value.path == tmp_path / "x" and caught.value.remedy

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from deft.guards.words import printable, shown
+from deft.guards.words import first_line, printable, shown
 
 
 @pytest.mark.parametrize(
@@ -29,3 +29,16 @@ def test_names_are_shown_on_one_line_without_what_terminals_obey(name: str, expe
 
 def test_messages_keep_their_lines() -> None:
     assert printable("one\n\ttwo\x1b]0;title\x07") == "one\n\ttwo\\x1b]0;title\\x07"
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (ValueError("first\nsecond"), "first"),
+        (OSError(""), "OSError"),
+        (RuntimeError("\n  told late"), "told late"),
+        (ValueError("x" * 500), "x" * 200),
+    ],
+)
+def test_errors_of_libraries_are_told_in_their_first_line(error: Exception, expected: str) -> None:
+    assert first_line(error) == expected

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, cast
 
@@ -105,3 +106,26 @@ def test_readable_photographs_are_worked_on_and_the_others_named(own_folder: Pat
     with pytest.raises(InputError, match=r"5 of 6 photographs are done; these cannot be read:\n.*img_02\.png"):
         for_photographs(found, images, cast(Any, lambda found: work), out, "look")
     assert sorted(path.stem for path in out.path.glob("*.txt")) == ["0", "1", "3", "4", "5"]
+
+
+@pytest.mark.parametrize("kind", ["system folder", "link in a circle", "pipe", "format"])
+def test_what_is_left_out_of_a_folder_is_told_once(
+    kind: str, own_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = own_folder / "images"
+    if kind == "system folder":
+        (images / "@eaDir").mkdir()
+        words = "left out, hidden, or made by a system or program: '@eaDir'"
+    elif kind == "link in a circle":
+        (images / "round").symlink_to("round", target_is_directory=True)
+        words = "left out, which cannot be entered: 'round'"
+    elif kind == "pipe":
+        os.mkfifo(images / "new.png")
+        words = "left out, no regular files: 'new.png'"
+    else:
+        (images / "a.psd").touch()
+        words = "1 picture in formats that are not read, left out (1 .psd)"
+    assert len(photographs(images).paths) == 6
+    assert capsys.readouterr().err == ""
+    assert len(photographs(images, tell=True).paths) == 6
+    assert capsys.readouterr().err.count(words) == 1

@@ -13,7 +13,7 @@ from deft.data.layouts.shards import read_shard
 from deft.guards.opening import exists
 from deft.predict import shards
 from deft.predict.photographs import Files
-from deft.predict.shards import EntryTags, EntryWork, Streamed, stream
+from deft.predict.shards import LEFT_OUT, EntryTags, EntryWork, Streamed, refuse_left_out, stream
 from userfiles import picture, write_tar
 
 pytest.importorskip("webdataset")
@@ -137,3 +137,10 @@ def test_tags_of_a_member_or_of_a_table(tmp_path: Path) -> None:
     table.write_text("image,labels\na,cow\na,dog\nb,cwo\n")
     with pytest.raises(InputError, match=r"(?s)tags.csv:4: unknown class 'cwo'.*tags.csv:3: a second row of 'a'"):
         EntryTags.given(table, "", ("cow", "dog"))
+
+
+def test_a_note_that_somebody_edited_to_other_bytes_is_still_named(tmp_path: Path) -> None:
+    result = tmp_path / "a.tar"
+    (tmp_path / f"a.tar{LEFT_OUT}").write_bytes(b"a.tar: b: caf\xe9\n")
+    with pytest.raises(InputError, match=r"1 shards or photographs cannot be used:\na\.tar: b: caf"):
+        refuse_left_out([result], [])

@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
-from deft.artifacts import read_json, write_json
+from deft.artifacts import RunFolder, read_json, write_json
 from deft.contracts import InputError, Sample, SeedMaps
 from deft.data import open_data
 from deft.engine.method import MethodContext
@@ -24,6 +24,7 @@ from deft.runner.images import Images, told
 from deft.runner.run import description, working
 from deft.runner.verify import verify
 from deft.segment.inference import Inference
+from deft.stages.context import Run
 
 ASKED: list[str] = []
 """Names of the images whose seeds were drawn."""
@@ -305,3 +306,27 @@ def test_weights_may_have_another_name_and_lie_elsewhere(photos: Path, tmp_path:
     write_json(tmp_path / "run" / "run.json", record("one.pth"))
     assert told(tmp_path / "run", record("two.pth"), PIPELINE, images)["settings.weights"] == ""
     assert "settings.weights" not in told(tmp_path / "run", record("other.pth"), PIPELINE, images)
+
+
+def test_a_record_of_the_hub_alone_does_not_say_which_weights(photos: Path, tmp_path: Path) -> None:
+    splits = open_data(f"folder:{photos}")
+    images = Images.of(splits)
+    now = description(replace(PIPELINE, weights="hub"), "", splits, "", images, "hub resnet50.a1_in1k 0123456789abcdef")
+    write_json(tmp_path / "run" / "run.json", {**now, "settings": {**now["settings"], "weights": "hub"}})
+    said = told(tmp_path / "run", now, PIPELINE, images)["settings.weights"]
+    assert "earlier version" in said and "resnet50.a1_in1k 0123456789abcdef cannot be told" in said
+    write_json(tmp_path / "run" / "run.json", now)
+    assert told(tmp_path / "run", now, PIPELINE, images)["settings.weights"] == ""
+
+
+def test_a_finished_run_needs_no_weights_of_the_hub(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded = "hub test_resnet.r160_in1k 0123456789abcdef"
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    write_json(tmp_path / "run" / "run.json", {"settings": {"weights": recorded}})
+    pipeline, splits = replace(PIPELINE, weights="hub"), open_data(f"folder:{photos}")
+    assert Run(pipeline, splits, RunFolder(tmp_path / "run", {}, own=False)).initial_weights == recorded
+    with pytest.raises(InputError, match="not in the local cache"):
+        _ = Run(pipeline, splits, RunFolder(tmp_path / "new", {}, own=False)).initial_weights

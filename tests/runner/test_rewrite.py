@@ -84,3 +84,33 @@ def test_the_data_may_lie_elsewhere_and_must_be_those_of_the_run(run: Path, fold
     ):
         rewrite_report(run, data="demo:train=6,val=4,size=32")
     assert (run / "report.html").read_bytes() == first
+
+
+EDITED = {
+    "scores.json": ['{"classes": []}', "[]", "null", '{"classes": ["a"], "train": {"seeds": 7}}'],
+    "run.json": ["[]", '{"recipe": "one"}'],
+    "tuned.json": ["[]", '{"thresholds": 1}'],
+    "classifier/history.json": ['{"loss": "low"}', "[[1, 2]]"],
+    "seeds/stage.json": ["[]", '{"key": {}}'],
+}
+
+
+@pytest.mark.parametrize(("name", "text"), [(name, text) for name, texts in EDITED.items() for text in texts])
+def test_edited_records_are_one_message_and_the_page_is_kept(name: str, text: str, run: Path) -> None:
+    before = (run / "report.html").read_bytes()
+    (run / name).write_text(text)
+    with pytest.raises(InputError) as caught:
+        rewrite_report(run)
+    assert name in str(caught.value) and ("expected" in str(caught.value) or "damaged" in str(caught.value))
+    assert (run / "report.html").read_bytes() == before
+
+
+def test_scores_of_images_or_classes_that_the_data_does_not_have_are_told(run: Path) -> None:
+    scores = read_json(run / "scores.json")
+    images = scores["train"]["images"]
+    write_json(run / "scores.json", {**scores, "train": {**scores["train"], "images": {**images, "other": 0.5}}})
+    with pytest.raises(InputError, match="expected scores of the images of the data, got some of 'other'"):
+        rewrite_report(run)
+    write_json(run / "scores.json", {**scores, "classes": scores["classes"][::-1]})
+    with pytest.raises(InputError, match="expected scores of the classes of the data, got others"):
+        rewrite_report(run)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from deft.artifacts import RunFolder, atomic_write, save_mask, write_json
+from deft.artifacts.review import Review
 from deft.cli.main import main
 from deft.contracts import InputError
 from deft.runner.verify import refuse_damaged, stages, verify
@@ -79,6 +80,15 @@ def test_a_foreign_file_is_named(name: str, run: Path, capsys: pytest.CaptureFix
     assert main(["verify", str(run)]) == 2
     assert "foreign" in (said := capsys.readouterr().out) and name.split("/")[0] in said
     refuse_damaged(run)
+
+
+def test_a_review_disturbs_neither_verifying_nor_the_folder_of_the_run(run: Path) -> None:
+    before = verify(run)
+    Review(run, ["cat"]).write("sub/a", np.ones((2, 2), np.uint8), "accepted")
+    assert verify(run) == before
+    refuse_damaged(run)
+    Review(run / "round-0", ["cat"]).write("sub/a", np.ones((2, 2), np.uint8), "accepted")  # no round has a review
+    assert [damage.path for damage in verify(run).wrong] == [run / "round-0" / "review"]
 
 
 def test_what_a_later_command_made_of_a_stage_is_not_foreign(run: Path) -> None:

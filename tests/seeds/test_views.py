@@ -1,12 +1,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from deft.seedmaps import grid
-from deft.seeds import views
 from deft.seeds.views import last_map, on_grid, pixels, resize, sampling
 
 
@@ -40,18 +38,8 @@ def test_pixels_are_the_images() -> None:
     assert np.array_equal(batch[0].permute(1, 2, 0).numpy(), image[:, ::-1])
 
 
-@pytest.mark.parametrize(("large", "calls"), [(64 * 96, [2]), (64 * 96 - 1, [1, 1])])
-def test_large_views_are_computed_one_by_one_to_the_same_map(
-    large: int, calls: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(views, "LARGE", large)
+def test_the_last_map_is_that_of_all_views() -> None:
     torch.manual_seed(0)
-    layer, seen = nn.Conv2d(3, 4, 3, stride=2), []
-
-    def backbone(x: Tensor) -> list[Tensor]:
-        seen.append(len(x))
-        return [x, layer(x)]
-
+    layer = nn.Conv2d(3, 4, 3, stride=2)
     images = torch.rand(2, 3, 64, 96)
-    torch.testing.assert_close(last_map(backbone, images), layer(images))
-    assert seen == calls
+    torch.testing.assert_close(last_map(lambda x: [x, layer(x)], images), layer(images))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn import functional as F
 
+from deft.artifacts import load_tensors, save_tensors
 from deft.backbone import build_backbone
 from deft.contracts import InputError
 from deft.engine.optimise import Sgd
@@ -200,3 +202,28 @@ def test_sizes_follow_the_photographs() -> None:
 def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(InputError, match=rf"^(DeepLab|segment)\.{next(iter(wrong))}"):
         DeepLab(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [
+        ("classes", ["cow"]),
+        ("classes", 7),
+        ("classes", [["a"], {}] * 400),
+        ("channels", 65_536),
+        ("channels", float("inf")),
+        ("channels", "many"),
+        ("side", None),
+        ("backbone", None),
+        ("backbone", ["name"]),
+        ("backbone", {}),
+    ],
+)
+def test_a_network_with_an_edited_header_is_told(entry: str, value: Any, tmp_path: Path) -> None:
+    network = SegmentationNetwork(build_backbone("resnet10t", "none"), 2, DeepLab(channels=8), 32)
+    path = tmp_path / "w.safetensors"
+    save_network(path, network, ("cow", "dog"))
+    tensors, header = load_tensors(path)
+    save_tensors(path, tensors, {**header, entry: value})
+    with pytest.raises(InputError):
+        load_network(path)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -21,6 +22,7 @@ from deft.studies import STUDIES
 from deft.studies.localisation import localisation
 from deft.studies.masks import masks
 from deft.studies.outcome import Outcome, Table
+from deft.studies.paired import RECORD
 from deft.studies.rows import Finding, Row, system_rows
 from deft.studies.runner import StudyRunner
 
@@ -327,3 +329,21 @@ def test_a_page_of_somebody_else_is_not_written_over(
     assert main(["study", "masks", "--data", f"folder:{folder_data}", "--out", str(tmp_path)]) == 2
     assert "expected a new folder or the study's own, got a masks.json, .md or .html" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == [mine]
+
+
+def test_an_edited_record_is_one_message_and_a_bug_keeps_its_traceback(folder_data: Path, tmp_path: Path) -> None:
+    runner = make_runner(folder_data, tmp_path / "out")
+    row = rows(runner)[0]
+    path = runner.folder(row.name, row.pipeline, 0) / RECORD
+    path.parent.mkdir(parents=True)
+    write_json(path, {"scores": "edited"})
+
+    def failing(findings: list[Finding]) -> Outcome:
+        return Outcome("x", "X", (), values=findings[0].value["classes"])
+
+    found = [Finding(row, 0, {"scores": "edited"})]
+    with pytest.raises(InputError, match=r"expected the record of a run of this study, got other JSON .*; remove"):
+        runner.composed(found, failing, RECORD)
+    write_json(path.parent / "made.json", {RECORD: hashlib.sha256(path.read_bytes()).hexdigest()})
+    with pytest.raises(KeyError, match="classes"):
+        runner.composed(found, failing, RECORD)

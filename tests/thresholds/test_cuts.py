@@ -50,3 +50,29 @@ def test_tuned_thresholds_are_stored_in_the_run_folder(tmp_path: Path) -> None:
     other = Tuned({"seeds": 0.1}, (), {})
     write_tuned(tmp_path, other)
     assert read_tuned(tmp_path) == other
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "null",
+        "{}",
+        '{"thresholds": [0.3], "images": ["a"], "off": {}}',
+        '{"thresholds": {"seeds": "0.3"}, "images": ["a"], "off": {}}',
+        '{"thresholds": {"seeds": NaN}, "images": ["a"], "off": {}}',
+        '{"thresholds": {"seeds": 0.3}, "images": "a", "off": {}}',
+        '{"thresholds": {"seeds": 0.3}, "images": [1], "off": {}}',
+        '{"thresholds": {"seeds": 0.3}, "images": ["a"], "off": {"seeds": null}}',
+    ],
+)
+def test_edited_tuned_thresholds_are_one_message(text: str, tmp_path: Path) -> None:
+    (tmp_path / "tuned.json").write_text(text)
+    with pytest.raises(InputError, match=r"tuned\.json: expected .*; remove the file and repeat the deft tune command"):
+        read_tuned(tmp_path)
+
+
+def test_a_link_to_tuned_thresholds_that_are_gone_is_told(tmp_path: Path) -> None:
+    (tmp_path / "tuned.json").symlink_to("gone.json")
+    with pytest.raises(InputError, match="a link to a file that is not there"):
+        read_tuned(tmp_path)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from deft.contracts import InputError
 from deft.data.importers.pickles import PickledArray, Refused, array_state, as_dict, as_list, walk
-from deft.guards.opening import UnreadableError, read_regular
+from deft.guards.opening import UnreadableError, exists, read_regular
 
 MAX_BYTES = 256 * 1024 * 1024
 """Largest file that is read; VOC's has 2 MB."""
@@ -65,7 +65,7 @@ def import_cls_labels(source: Path, table: Path, classes: Sequence[str]) -> int:
     """
     from deft.artifacts import atomic_write
 
-    if table.exists():
+    if exists(table):
         raise InputError(f"{table}: already exists and is not overwritten; choose another name")
     labels = read_cls_labels(source)
     text = io.StringIO(newline="")

@@ -26,8 +26,8 @@ from deft.contracts import BACKGROUND, IGNORE, InputError, Progress
 from deft.data.faults import Faults, refuse
 from deft.data.files import image_files, relative
 from deft.data.images import read_mask
-from deft.data.layouts.name_lists import check_classes, class_name, read_names
-from deft.guards.opening import exists
+from deft.data.layouts.name_lists import CLASSES, check_classes, class_name, read_names
+from deft.guards.opening import exists, is_folder
 from deft.guards.output import check_out, make_folder
 from deft.guards.words import shown
 
@@ -123,7 +123,7 @@ def read_context_names(path: Path) -> tuple[str, ...]:
         InputError: the file is not such a list, or its numbers are not 1, 2, ... in order.
     """
     faults = Faults()
-    lines = read_names(path, faults)
+    lines = read_names(path, faults, most=CLASSES)
     matches = [_NUMBERED.fullmatch(text) for _, text in lines]
     numbered = bool(matches) and matches[0] is not None
     start = _start(lines[0][1], matches[0]) if lines else 1
@@ -176,7 +176,7 @@ def _pngs(masks: Path) -> list[Path]:
         listed = sorted(masks.iterdir())
     except OSError as error:
         raise InputError(f"{shown(masks)}: cannot be read ({error.strerror}); change permissions") from None
-    inside = [path for path in listed if path.is_file() and not path.name.startswith(".")]
+    inside = [path for path in listed if not path.is_dir() and not path.name.startswith(".")]
     files = [path for path in inside if path.suffix.lower() == ".png"]
     if not files:
         kinds = Counter(path.suffix.lower() or "no suffix" for path in inside)
@@ -194,7 +194,7 @@ def _pngs(masks: Path) -> list[Path]:
 def _with_images(files: list[Path], folder: Path, masks: Path) -> dict[Path, tuple[str, ...]]:
     """The image names of each mask: its own name if there is no folder of images yet, else the names in the folder."""
     stems = {file: relative(file, masks)[: -len(file.suffix)] for file in files}
-    if not folder.is_dir():
+    if not is_folder(folder):
         return {file: (stem,) for file, stem in stems.items()}
     images = image_files(folder)
     found = {file: tuple(images.names[index] for index in images.find(stem)) for file, stem in stems.items()}

@@ -34,6 +34,7 @@ from deft.data.layouts.photographs import (
 )
 from deft.data.layouts.values import id_order, short
 from deft.data.options import chosen_options
+from deft.guards.opening import exists, is_folder
 
 YEARS = ("2014", "2017")
 _NO_CLASS = frozenset(
@@ -72,7 +73,7 @@ _PLACES = (
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """The annotations of one split."""
 
     file: Path
@@ -85,6 +86,23 @@ class _Part:
     """Index and size of the image with each id."""
     objects: dict[str, list[Annotation]]
     """Of each image id."""
+
+    def annotated(self, faults: Faults) -> list[Photograph]:
+        """The images with their objects of named categories, and their sizes."""
+        photographs = []
+        for key, (image, size) in self.photographs.items():
+            found = self.objects[key]
+            things = [
+                Thing(name, each.outline, each.crowd)
+                for each in found
+                if (name := self.names.get(each.category)) is not None
+            ]
+            sizes = {each.outline.size for each in found if isinstance(each.outline, Runs)}
+            if size is None and len(sizes) > 1:
+                what = f"image {key}: its annotations have run lengths of {len(sizes)} sizes"
+                faults.add(self.file, None, what, "write the width and height of the image")
+            photographs.append(Photograph(image, things, size or next(iter(sizes), None)))
+        return photographs
 
     @property
     def used(self) -> set[str]:
@@ -105,13 +123,13 @@ def read_coco(path: Path, options: str, faults: Faults) -> Splits | None:
     """
     chosen = chosen_options(options, EMPTY | {"year": YEARS}, "coco")
     places = [_release(chosen["year"])] if "year" in chosen else list(_PLACES)
-    place = next((each for each in places if (path / each.train).is_file()), places[0])
-    train = _read_part(path / place.train, _folder(path, place.train_folders), faults)
+    place = next((each for each in places if exists(path / each.train)), places[0])
+    train = _part(path / place.train, _folder(path, place.train_folders), faults)
     if train is None:
         return None
     val = None
-    if place.val and (path / place.val).is_file():
-        val = _read_part(path / place.val, _folder(path, place.val_folders), faults)
+    if place.val and exists(path / place.val):
+        val = _part(path / place.val, _folder(path, place.val_folders), faults)
         if val is None:
             return None
     classes = _classes(train, val, faults)
@@ -123,28 +141,18 @@ def read_coco(path: Path, options: str, faults: Faults) -> Splits | None:
 
 
 def _folder(path: Path, names: Sequence[str]) -> Path:
-    return next((path / name for name in names if (path / name).is_dir()), path / names[0])
+    return next((path / name for name in names if is_folder(path / name)), path / names[0])
 
 
-def _dataset(part: _Part, classes: tuple[str, ...], drop: bool, faults: Faults) -> OutlinedImages:
+def _dataset(part: Part, classes: tuple[str, ...], drop: bool, faults: Faults) -> OutlinedImages:
     known = set(classes)
-    photographs = []
-    for key, (image, size) in part.photographs.items():
-        found = part.objects[key]
-        things = [
-            Thing(name, each.outline, each.crowd)
-            for each in found
-            if (name := part.names.get(each.category)) in known and name is not None
-        ]
-        sizes = {each.outline.size for each in found if isinstance(each.outline, Runs)}
-        if size is None and len(sizes) > 1:
-            what = f"image {key}: its annotations have run lengths of {len(sizes)} sizes"
-            faults.add(part.file, None, what, "write the width and height of the image")
-        photographs.append(Photograph(image, things, size or next(iter(sizes), None)))
+    photographs = [
+        each._replace(things=[thing for thing in each.things if thing.name in known]) for each in part.annotated(faults)
+    ]
     return outlined_images("coco", part.images, photographs, classes, [part.file], faults, drop=drop, stored=True)
 
 
-def _classes(train: _Part, val: _Part | None, faults: Faults) -> tuple[str, ...] | None:
+def _classes(train: Part, val: Part | None, faults: Faults) -> tuple[str, ...] | None:
     """Names of the classes in the order of their ids; None and a fault if the splits differ."""
     parts = [train] if val is None else [train, val]
     used = {part.names.get(key) for part in parts for key in part.used}
@@ -178,11 +186,22 @@ def _classes(train: _Part, val: _Part | None, faults: Faults) -> tuple[str, ...]
     return found
 
 
-def _read_part(file: Path, folder: Path, faults: Faults) -> _Part | None:
-    for needed in (file, folder):
-        if not needed.exists():
+def _part(file: Path, folder: Path, faults: Faults) -> Part | None:
+    for needed, found in ((file, exists(file)), (folder, is_folder(folder))):
+        if not found:
             faults.add(needed, None, "expected the annotations and images of COCO, found none", "unpack them there")
             return None
+    return read_part(file, image_files(folder, faults=faults), faults)
+
+
+def read_part(file: Path, images: ImageFiles, faults: Faults) -> Part | None:
+    """Read one file of annotations; None and a fault if it is none.
+
+    Args:
+        file: the JSON file.
+        images: those that may be annotated.
+        faults: collects the faults of the file.
+    """
     before = len(faults.errors)
     content = read_json(file, faults)
     if len(faults.errors) > before:
@@ -194,9 +213,8 @@ def _read_part(file: Path, folder: Path, faults: Faults) -> _Part | None:
         faults.add(file, None, what, "export it as COCO instances")
         return None
     names, parents = read_categories(content["categories"], file, faults)
-    images = image_files(folder)
     photographs = read_images(content["images"], images, file, faults)
     objects: dict[str, list[Annotation]] = {key: [] for key in photographs}
     read_annotations(content["annotations"], names, photographs, objects, file, faults)
     there = {key: (index, size) for key, (index, size) in photographs.items() if index is not None}
-    return _Part(file, images, names, parents, there, objects)
+    return Part(file, images, names, parents, there, objects)

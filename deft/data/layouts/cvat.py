@@ -22,6 +22,7 @@ from deft.data.files import ImageFiles, image_files
 from deft.data.layouts.outlines import Outline, Polygons, Runs, ellipse, read_ring
 from deft.data.layouts.photographs import (
     EMPTY,
+    IGNORED,
     ExportedNames,
     Photograph,
     Thing,
@@ -35,6 +36,7 @@ from deft.data.layouts.run_lengths import checked_counts
 from deft.data.layouts.values import class_of, number, short, whole_number
 from deft.data.layouts.xml_files import read_xml
 from deft.data.options import chosen_options
+from deft.guards.opening import exists, is_folder
 
 SHAPES = ("box", "polygon", "polyline", "points", "ellipse", "mask", "cuboid", "skeleton", "tag")
 MAX_BYTES = 2**30
@@ -54,7 +56,7 @@ class _Image:
 
 
 @dataclass
-class _Export:
+class Export:
     """What is collected while the file is parsed."""
 
     file: Path
@@ -96,7 +98,7 @@ class _Export:
         except ValueError as error:
             self.faults.add(self.file, line, f"{shape} of {name!r}: {error}", "correct or remove it")
             return
-        self.images[-1].things.append(Thing(name, outline, tag=shape == "tag"))
+        self.images[-1].things.append(Thing(name, outline, ignored=name == IGNORED, tag=shape == "tag"))
 
 
 def read_cvat(path: Path, options: str, faults: Faults) -> Splits | None:
@@ -108,21 +110,17 @@ def read_cvat(path: Path, options: str, faults: Faults) -> Splits | None:
         faults: collects the faults of the file.
     """
     chosen = chosen_options(options, EMPTY, "cvat")
-    file = path if path.is_file() else path / "annotations.xml"
+    file = path / "annotations.xml" if path.is_dir() else path
     folder = file.parent
-    if not file.is_file():
+    if not exists(file):
         faults.add(file, None, "expected an export of CVAT for images, found none", "unpack it there")
         return None
-    export = _Export(file, faults)
-    if not read_xml(file, faults, export.start, export.end, MAX_BYTES):
+    export = read_export(file, faults)
+    if export is None:
         return None
-    if export.root != "annotations" or not export.images:
-        came = f"{export.tracks} tracks of CVAT for video" if export.tracks else f"<{export.root[:40]}>"
-        what = f"expected <annotations> with an <image> for each image, got {came}"
-        faults.add(file, 1, what, 'export the task again as "CVAT for images 1.1"')
-        return None
-    images = image_files(folder / "images" if (folder / "images").is_dir() else folder)
-    photographs, val = _photographs(export, images, faults)
+    images = image_files(folder / "images" if is_folder(folder / "images") else folder, faults=faults)
+    photographs, val = annotated_images(export, images, faults)
+    left_out(images, photographs, "are not in the export", faults)
     labels = [name for name, is_class in export.labels.items() if is_class and name]
     classes = classes_in_order(photographs, labels, file, faults)
     if not classes and not faults.errors:
@@ -133,7 +131,21 @@ def read_cvat(path: Path, options: str, faults: Faults) -> Splits | None:
     return outlined_splits("cvat", images, photographs, classes, [file], val, faults, drop=drop)
 
 
-def _photographs(export: _Export, images: ImageFiles, faults: Faults) -> tuple[list[Photograph], frozenset[int]]:
+def read_export(file: Path, faults: Faults) -> Export | None:
+    """Parse an export; None and a fault if it is none of images."""
+    export = Export(file, faults)
+    if not read_xml(file, faults, export.start, export.end, MAX_BYTES):
+        return None
+    if export.root == "annotations" and export.images:
+        return export
+    came = f"{export.tracks} tracks of CVAT for video" if export.tracks else f"<{export.root[:40]}>"
+    what = f"expected <annotations> with an <image> for each image, got {came}"
+    faults.add(file, 1, what, 'export the task again as "CVAT for images 1.1"')
+    return None
+
+
+def annotated_images(export: Export, images: ImageFiles, faults: Faults) -> tuple[list[Photograph], frozenset[int]]:
+    """The images of an export that are there, and which of them are of a subset for validation."""
     names = ExportedNames.of(images)
     found: dict[int, Photograph] = {}
     val: set[int] = set()
@@ -150,7 +162,6 @@ def _photographs(export: _Export, images: ImageFiles, faults: Faults) -> tuple[l
             if image.subset.strip().casefold() in _VAL:
                 val.add(index)
     fault_missing(missing, len(export.images), export.file, images.root, faults)
-    left_out(images, list(found.values()), "are not in the export", faults)
     return list(found.values()), frozenset(val)
 
 

@@ -33,7 +33,7 @@ from deft.data.layouts.file_dataset import FileDataset
 from deft.data.layouts.name_lists import check_classes, read_classes, read_names
 from deft.data.options import split_options
 from deft.data.written_names import match
-from deft.guards.opening import exists
+from deft.guards.opening import exists, is_folder
 
 _TABLES = frozenset(("labels.csv", "labels.tsv", "labels.json"))
 _TABLE_SUFFIXES = frozenset((".csv", ".tsv", ".json", ".xlsx", ".xls", ".ods", ".numbers"))
@@ -58,7 +58,7 @@ def read_folder(path: Path, faults: Faults, options: str = "") -> Splits | None:
     if not tables and (other := _other_layout(path)):
         faults.add(path, None, *other)
         return None
-    root = path / "images" if (path / "images").is_dir() else path
+    root = path / "images" if is_folder(path / "images") else path
     images = image_files(root, frozenset() if root != path else frozenset({"masks"}), faults)
     if not images.paths:
         faults.add(root, None, "expected images, found none", LAYOUT)
@@ -134,7 +134,7 @@ def _rows(
         if not rows and any(fault.file == str(table) for fault in faults.errors):
             return None
         splits = split_folders(images)
-        if len(set(splits.values())) > 1 and not (path / "val.txt").is_file():
+        if len(set(splits.values())) > 1 and not exists(path / "val.txt"):
             what = f"the images are in the folders {' and '.join(splits)}, but none is held out"
             faults.warn(images.root, None, what, "list those to hold out in val.txt, or move them elsewhere")
         return images, rows_by_image(rows, images, table, faults), table, None
@@ -157,7 +157,7 @@ def _rows(
 def _masks(folder: Path, images: ImageFiles, faults: Faults) -> list[Path | None]:
     """The mask file of each image; faults for files that are not PNG or belong to no image."""
     masks: list[Path | None] = [None] * len(images.paths)
-    if not folder.is_dir():
+    if not is_folder(folder):
         return masks
     strangers: list[Path] = []
     for file in sorted(files_below(folder, faults=faults)):
@@ -184,10 +184,10 @@ def _held_out(
     path: Path, images: ImageFiles, folders: NDArray[np.bool_] | None, encoding: str, faults: Faults
 ) -> NDArray[np.bool_]:
     """(N,): images that a list or a folder holds out."""
-    if path.is_file() and folders is not None:
+    if exists(path) and folders is not None:
         faults.add(path, None, "there are also folders for validation", "keep the list or the folders")
     held_out = np.zeros(len(images.paths), dtype=np.bool_) if folders is None else folders
-    named = [(name, line) for line, name in read_names(path, faults, encoding)] if path.is_file() else []
+    named = [(name, line) for line, name in read_names(path, faults, encoding)] if exists(path) else []
     for index in match(named, images, path, faults):
         if index is not None:
             held_out[index] = True

@@ -30,6 +30,7 @@ from deft.data.layouts.file_dataset import FileDataset
 from deft.data.layouts.name_lists import check_classes, read_classes, read_text
 from deft.data.layouts.values import class_of, is_nothing, short, whole_number
 from deft.data.options import split_options
+from deft.guards.opening import exists, is_folder
 
 TABLES = ("metadata.csv", "metadata.jsonl")
 VAL = ("validation", "valid", "val", "dev")
@@ -58,12 +59,12 @@ def read_imagefolder(path: Path, options: str, faults: Faults) -> Splits | None:
         name, _, column = option.partition("=")
         if name != "column" or not column:
             raise InputError(f"imagefolder:PATH?{options}: expected column=NAME, the column of the labels")
-    train = next((path / name for name in ("train", "training", "data/train") if (path / name).is_dir()), path)
+    train = next((path / name for name in ("train", "training", "data/train") if is_folder(path / name)), path)
     held = None
     if train != path:
-        held = next((train.parent / name for name in VAL if (train.parent / name).is_dir()), None)
+        held = next((train.parent / name for name in VAL if is_folder(train.parent / name)), None)
     listed = path / "classes.txt"
-    classes = read_classes(listed, faults) if listed.is_file() else ()
+    classes = read_classes(listed, faults) if exists(listed) else ()
     parts = [
         _rows(folder, column, classes, frozenset({*VAL, *_TEST}) if folder == path else frozenset(), faults)
         for folder in ([train] if held is None else [train, held])
@@ -97,11 +98,12 @@ def read_imagefolder(path: Path, options: str, faults: Faults) -> Splits | None:
 def _rows(
     folder: Path, column: str, classes: tuple[str, ...], skip: frozenset[str], faults: Faults
 ) -> tuple[ImageFiles, list[Row | None]] | None:
-    images = image_files(folder, skip)
+    images = image_files(folder, skip, faults)
     if not images.paths:
         faults.add(folder, None, "expected images, found none", "put them next to metadata.csv or metadata.jsonl")
         return None
-    tables = sorted(each for each in files_below(folder, skip) if each.name in TABLES)
+    own = (each for name in TABLES if exists(each := folder / name))  # also what is no file, which is told then
+    tables = sorted({*own, *(each for each in files_below(folder, skip) if each.name in TABLES)})
     if not tables:
         rows = [
             Row(name, (class_of(file.parent.name) or "",) if file.parent != folder else (), file)

@@ -16,17 +16,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from deft.contracts import Splits
 from deft.data.faults import Faults
-from deft.data.files import image_files
+from deft.data.files import ImageFiles, image_files
 from deft.data.layouts.json_files import read_json
 from deft.data.layouts.name_lists import read_classes
 from deft.data.layouts.outlines import Outline, Polygons, Runs, ellipse, read_ring
 from deft.data.layouts.photographs import (
     EMPTY,
+    IGNORED,
     ExportedNames,
     Photograph,
     Thing,
@@ -39,6 +40,7 @@ from deft.data.layouts.photographs import (
 from deft.data.layouts.run_lengths import brush_to_mask, checked_counts, mask_to_counts
 from deft.data.layouts.values import class_of, identifier, number, short, whole_number
 from deft.data.options import chosen_options
+from deft.guards.opening import exists, is_folder
 from deft.guards.pictures import MAX_PIXELS
 
 SHAPES = ("rectangle", "polygon", "ellipse", "brush", "bitmask", "keypoint", "vector")
@@ -58,13 +60,41 @@ def read_label_studio(path: Path, options: str, faults: Faults) -> Splits | None
         faults: collects the faults of the file.
     """
     chosen = chosen_options(options, EMPTY, "labelstudio")
-    files = [path] if path.is_file() else sorted(path.glob("*.json"))
+    files = sorted(path.glob("*.json")) if path.is_dir() else [path]
     if len(files) != 1:
         found = " and ".join(each.name for each in files[:3]) or "none"
         what = f"expected one JSON file that Label Studio exported, found {found}"
         faults.add(path, None, what, "put it there, or open one as labelstudio:FILE.json")
         return None
     file, folder = files[0], files[0].parent
+    tasks = read_tasks(file, faults)
+    if tasks is None:
+        return None
+    images = image_files(folder / "images" if is_folder(folder / "images") else folder, faults=faults)
+    read = annotated_images(tasks, file, images, faults)
+    fault_missing(read.missing, len(tasks), file, images.root, faults)
+    unlabelled, photographs = read.unlabelled, read.photographs
+    if unlabelled:
+        what = f"{unlabelled} of {len(tasks)} tasks have no annotation"
+        faults.warn(file, None, what, "they are left out; annotate them to use them")
+    if read.several:
+        what = f"{read.several} of {len(tasks)} tasks have several annotations"
+        faults.warn(file, None, what, "the ground truth, else the last one is read")
+    if not unlabelled:
+        left_out(images, photographs, "are of no task", faults)
+    listed = folder / "classes.txt"
+    order = read_classes(listed, faults) if exists(listed) else ()
+    classes = classes_in_order(photographs, order, listed if order else file, faults)
+    if not classes and not faults.errors:
+        faults.add(file, None, "expected labels, found none", "annotate some tasks")
+        return None
+    val = held_out(folder / "val.txt", images, faults)
+    drop = chosen.get("empty") == "drop"
+    return outlined_splits("labelstudio", images, photographs, classes, [file], val, faults, drop=drop)
+
+
+def read_tasks(file: Path, faults: Faults) -> list[Any] | None:
+    """The tasks in a file; None and a fault if it holds none."""
     before = len(faults.errors)
     content = read_json(file, faults)
     if len(faults.errors) > before:
@@ -74,16 +104,42 @@ def read_label_studio(path: Path, options: str, faults: Faults) -> Splits | None
         what = f"expected a list of tasks with their data, got {short(content)}"
         faults.add(file, 1, what, "export the project again as JSON, not as JSON-MIN")
         return None
-    images = image_files(folder / "images" if (folder / "images").is_dir() else folder)
+    return tasks
+
+
+class Annotated(NamedTuple):
+    """What tasks hold."""
+
+    photographs: list[Photograph]
+    missing: list[str]
+    """Paths of images that are not there."""
+    unlabelled: int
+    """Tasks without an annotation."""
+    several: int
+    """Tasks with several annotations."""
+
+
+def annotated_images(
+    tasks: Sequence[Any], file: Path, images: ImageFiles, faults: Faults, *, predictions: bool = False
+) -> Annotated:
+    """The annotations of tasks whose images are there.
+
+    Args:
+        tasks: from :func:`read_tasks`.
+        file: that they were read from, for messages.
+        images: those that may be annotated.
+        faults: collects the faults of the tasks.
+        predictions: read these instead of annotations.
+    """
     names = ExportedNames.of(images)
-    found_images: dict[int, Photograph] = {}
+    found: dict[int, Photograph] = {}
     missing: list[str] = []
     unlabelled = several = 0
     for place, task in enumerate(tasks):
         said = _image_of(task)
         label = f"task {identifier(task.get('id')) or f'at position {place}'}"
         index = None if said is None else _find(said, task, names)
-        results, count = _results(task)
+        results, count = _results(task, ("predictions",) if predictions else ("annotations", "completions"))
         several += count > 1
         if results is None:
             unlabelled += 1
@@ -91,31 +147,13 @@ def read_label_studio(path: Path, options: str, faults: Faults) -> Splits | None
             faults.add(file, None, f"{label} has no image in its data", "export the tasks of images alone")
         elif index is None:
             missing.append(said)
-        elif index in found_images:
+        elif index in found:
             faults.add(
                 file, None, f"{label} has the image of another task, {images.names[index]!r}", "keep one of them"
             )
         else:
-            found_images[index] = Photograph(index, *_things(results, label, file, faults))
-    fault_missing(missing, len(tasks), file, images.root, faults)
-    if unlabelled:
-        what = f"{unlabelled} of {len(tasks)} tasks have no annotation"
-        faults.warn(file, None, what, "they are left out; annotate them to use them")
-    if several:
-        what = f"{several} of {len(tasks)} tasks have several annotations"
-        faults.warn(file, None, what, "the ground truth, else the last one is read")
-    photographs = list(found_images.values())
-    if not unlabelled:
-        left_out(images, photographs, "are of no task", faults)
-    listed = folder / "classes.txt"
-    order = read_classes(listed, faults) if listed.is_file() else ()
-    classes = classes_in_order(photographs, order, listed if order else file, faults)
-    if not classes and not faults.errors:
-        faults.add(file, None, "expected labels, found none", "annotate some tasks")
-        return None
-    val = held_out(folder / "val.txt", images, faults)
-    drop = chosen.get("empty") == "drop"
-    return outlined_splits("labelstudio", images, photographs, classes, [file], val, faults, drop=drop)
+            found[index] = Photograph(index, *_things(results, label, file, faults))
+    return Annotated(list(found.values()), missing, unlabelled, several)
 
 
 def _image_of(task: Mapping[str, Any]) -> str | None:
@@ -150,9 +188,9 @@ def _find(said: str, task: Mapping[str, Any], names: ExportedNames) -> int | Non
     return None
 
 
-def _results(task: Mapping[str, Any]) -> tuple[list[Any] | None, int]:
+def _results(task: Mapping[str, Any], keys: Sequence[str]) -> tuple[list[Any] | None, int]:
     """Results of the annotation that is read, or None, and the number of annotations of the task."""
-    listed = task.get("annotations", task.get("completions"))
+    listed = next((task[key] for key in keys if key in task), None)
     done = [
         each
         for each in (listed if isinstance(listed, list) else [])
@@ -198,7 +236,7 @@ def _things(
         except ValueError as error:
             faults.add(file, None, f"{label}: {kind} of {known[0]!r}: {error}", "correct or remove it")
             continue
-        things += [Thing(name, outline, tag=shape not in SHAPES) for name in known]
+        things += [Thing(name, outline, name == IGNORED, tag=shape not in SHAPES) for name in known]
     return things, size
 
 

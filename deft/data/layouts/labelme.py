@@ -15,19 +15,20 @@ from __future__ import annotations
 import base64
 import binascii
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from deft.contracts import InputError, Splits
 from deft.data.faults import Faults
-from deft.data.files import files_below, image_files, relative
+from deft.data.files import ImageFiles, files_below, image_files, relative
 from deft.data.images import read_mask
 from deft.data.layouts.json_files import read_json
-from deft.data.layouts.name_lists import class_name, read_names
+from deft.data.layouts.name_lists import CLASSES, class_name, read_names
 from deft.data.layouts.outlines import Outline, Polygons, Runs, ellipse, read_ring
 from deft.data.layouts.photographs import (
     EMPTY,
+    IGNORED,
     ExportedNames,
     Photograph,
     Thing,
@@ -41,8 +42,8 @@ from deft.data.layouts.photographs import (
 from deft.data.layouts.run_lengths import checked_counts, mask_to_counts
 from deft.data.layouts.values import class_of, short, whole_number
 from deft.data.options import chosen_options
+from deft.guards.opening import exists
 
-IGNORED = "__ignore__"
 BACKGROUND = "_background_"
 
 
@@ -55,30 +56,8 @@ def read_labelme(path: Path, options: str, faults: Faults) -> Splits | None:
         faults: collects the faults of the files.
     """
     chosen = chosen_options(options, EMPTY, "labelme")
-    images = image_files(path)
-    names = ExportedNames.of(images)
-    photographs: list[Photograph] = []
-    sources: list[Path] = []
-    strangers: list[Path] = []
-    missing: list[str] = []
-    by_image: dict[int, Path] = {}
-    for file in sorted(each for each in files_below(path) if each.suffix.lower() == ".json"):
-        before = len(faults.errors)
-        content = read_json(file, faults)
-        if len(faults.errors) > before:
-            continue
-        if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
-            strangers.append(file)
-            continue
-        image = _image(content, file, names)
-        if image is None:
-            missing.append(str(content.get("imagePath")))
-        elif by_image.setdefault(image, file) != file:
-            what = f"{by_image[image].name} annotates the same image, {images.names[image]!r}"
-            faults.add(file, None, what, "keep one annotation for each image")
-        else:
-            sources.append(file)
-            photographs.append(Photograph(image, _things(content, file, faults), _size(content)))
+    images = image_files(path, faults=faults)
+    photographs, sources, missing, strangers = annotated_images(path, images, faults)
     if not photographs and not missing and not faults.errors:
         faults.add(path, None, "expected JSON files of LabelMe next to images, found none", "save them there")
         return None
@@ -87,8 +66,8 @@ def read_labelme(path: Path, options: str, faults: Faults) -> Splits | None:
         faults.warn(path, None, what, "they are not LabelMe's and are not read")
     fault_missing(missing, len(photographs) + len(missing), path, path, faults)
     left_out(images, photographs, "have no JSON file", faults)
-    listed = next((path / name for name in ("labels.txt", "classes.txt") if (path / name).is_file()), None)
-    order = [class_name(name) for _, name in read_names(listed, faults)] if listed else []
+    listed = next((path / name for name in ("labels.txt", "classes.txt") if exists(path / name)), None)
+    order = [class_name(name) for _, name in read_names(listed, faults, most=CLASSES)] if listed else []
     order = [name for name in order if name not in (IGNORED, BACKGROUND)]
     classes = classes_in_order(photographs, order, listed or path, faults)
     if not classes and not faults.errors:
@@ -97,6 +76,50 @@ def read_labelme(path: Path, options: str, faults: Faults) -> Splits | None:
     val = held_out(path / "val.txt", images, faults)
     drop = chosen.get("empty") == "drop"
     return outlined_splits("labelme", images, photographs, classes, sources or [path], val, faults, drop=drop)
+
+
+class Annotated(NamedTuple):
+    """What the JSON files of a folder hold."""
+
+    photographs: list[Photograph]
+    sources: list[Path]
+    """The file of each photograph."""
+    missing: list[str]
+    """Paths of images that are not there."""
+    strangers: list[Path]
+    """Files that are not LabelMe's."""
+
+
+def annotated_images(path: Path, images: ImageFiles, faults: Faults) -> Annotated:
+    """Read the JSON files below a folder, or a single one.
+
+    Args:
+        path: the folder, or the file.
+        images: those that may be annotated.
+        faults: collects the faults of the files.
+    """
+    names = ExportedNames.of(images)
+    found = Annotated([], [], [], [])
+    by_image: dict[int, Path] = {}
+    files = [path] if path.is_file() else files_below(path)
+    for file in sorted(each for each in files if each.suffix.lower() == ".json"):
+        before = len(faults.errors)
+        content = read_json(file, faults)
+        if len(faults.errors) > before:
+            continue
+        if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
+            found.strangers.append(file)
+            continue
+        image = _image(content, file, names)
+        if image is None:
+            found.missing.append(str(content.get("imagePath")))
+        elif by_image.setdefault(image, file) != file:
+            what = f"{by_image[image].name} annotates the same image, {images.names[image]!r}"
+            faults.add(file, None, what, "keep one annotation for each image")
+        else:
+            found.sources.append(file)
+            found.photographs.append(Photograph(image, _things(content, file, faults), _size(content)))
+    return found
 
 
 def _image(content: dict[str, Any], file: Path, names: ExportedNames) -> int | None:

@@ -11,19 +11,27 @@ from deft.data.decoding import Undecodable, decode
 from deft.data.faults import Faults
 from deft.data.invisible import visible
 from deft.data.pointers import pointer_at
-from deft.guards.opening import UnreadableError, read_regular
+from deft.guards.opening import RECORD, UnreadableError, read_regular
+
+_NAMES = 64_000_000
+"""Largest list of names in bytes: some millions of images."""
+CLASSES = 1_000_000
+"""Largest list of classes in bytes; a mask can hold 254 of them."""
+_REPEATS = 1000
+"""Repeated names of a list that are told one by one."""
 
 
-def read_text(path: Path, faults: Faults, encoding: str = "") -> str | None:
+def read_text(path: Path, faults: Faults, encoding: str = "", most: int = RECORD) -> str | None:
     """Read a text file; None and a fault if it is not text, a remark if its encoding is unusual.
 
     Args:
         path: the file.
         faults: collects the fault or the remark.
         encoding: of the file, as Python names it; empty detects it as :func:`deft.data.decoding.decode` does.
+        most: number of bytes above which it is refused.
     """
     try:
-        decoded = decode(read_regular(path), encoding)
+        decoded = decode(read_regular(path, most), encoding)
     except UnreadableError as error:
         pointer = pointer_at(path)
         what, remedy = (f"is a {pointer.system} pointer", pointer.remedy) if pointer else (error.what, error.remedy)
@@ -39,18 +47,23 @@ def read_text(path: Path, faults: Faults, encoding: str = "") -> str | None:
     return decoded.text
 
 
-def read_names(path: Path, faults: Faults, encoding: str = "") -> list[tuple[int, str]]:
+def read_names(path: Path, faults: Faults, encoding: str = "", most: int = _NAMES) -> list[tuple[int, str]]:
     """Non-blank lines, each with its 1-based number; a repeated name is a fault and is dropped."""
-    text = read_text(path, faults, encoding)
+    text = read_text(path, faults, encoding, most)
     if text is None:
         return []
     first: dict[str, int] = {}
+    repeated = 0
     for line, raw in enumerate(re.split(r"\r\n|\n|\r", text), 1):
         name = raw.strip()
         if name in first:
-            faults.add(path, line, f"{name!r} is already in line {first[name]}", "remove one of the two")
+            repeated += 1
+            if repeated <= _REPEATS:
+                faults.add(path, line, f"{name!r} is already in line {first[name]}", "remove one of the two")
         elif name:
             first[name] = line
+    if repeated > _REPEATS:
+        faults.add(path, None, f"{repeated - _REPEATS} more lines repeat a name", "name the right file, or remove them")
     if not first:
         faults.add(path, None, "expected one name per line, got an empty list", "fill it or remove the file")
     return [(line, name) for name, line in first.items()]
@@ -58,7 +71,7 @@ def read_names(path: Path, faults: Faults, encoding: str = "") -> list[tuple[int
 
 def read_classes(path: Path, faults: Faults, encoding: str = "") -> tuple[str, ...]:
     """Class names, one per line; class k is mask value k + 1. ``background`` is not a class."""
-    lines = read_names(path, faults, encoding)
+    lines = read_names(path, faults, encoding, CLASSES)
     names = tuple(class_name(name) for _, name in lines)
     check_classes(names, [line for line, _ in lines], path, faults)
     return names

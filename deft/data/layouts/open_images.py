@@ -30,13 +30,15 @@ from deft.data.layouts.name_lists import check_classes, read_classes
 from deft.data.layouts.photographs import ExportedNames, held_out
 from deft.data.layouts.values import class_of, is_nothing, number, short
 from deft.data.options import chosen_options
-from deft.guards.opening import UnreadableError, open_regular
+from deft.guards.opening import UnreadableError, exists, is_folder, open_regular
 
 PRESENT = 0.5
 """Smallest confidence of a label that counts."""
 _COLUMNS = ("imageid", "labelname", "confidence")
 _VAL = frozenset(("validation", "val", "valid"))
 _SKIPPED = frozenset(("test",))
+_LONGEST = 1_000_000
+"""Most characters of a line in a table; those of the release have about a hundred."""
 
 
 def read_open_images(path: Path, options: str, faults: Faults) -> Splits | None:
@@ -48,8 +50,8 @@ def read_open_images(path: Path, options: str, faults: Faults) -> Splits | None:
         faults: collects the faults of the files.
     """
     chosen_options(options, {}, "openimages")
-    parted = (path / "train").is_dir()
-    images = image_files(path / "images" if (path / "images").is_dir() and not parted else path)
+    parted = is_folder(path / "train")
+    images = image_files(path / "images" if not parted and is_folder(path / "images") else path, faults=faults)
     files = [file for folder in (path, path / "annotations", path / "labels") for file in sorted(folder.glob("*.csv"))]
     headers = {file: _header(file, faults) for file in files}
     tables = [file for file in files if {"imageid", "labelname"} <= set(headers[file])]
@@ -62,7 +64,7 @@ def read_open_images(path: Path, options: str, faults: Faults) -> Splits | None:
         if file not in tables and len(headers[file]) == 2:
             names |= _descriptions(file, headers[file], faults)
     listed = path / "classes.txt"
-    wanted = read_classes(listed, faults) if listed.is_file() else ()
+    wanted = read_classes(listed, faults) if exists(listed) else ()
     tags: dict[int, set[str]] = {}
     val = set(held_out(path / "val.txt", images, faults))
     exported = ExportedNames.of(images)
@@ -137,7 +139,7 @@ def _lines(table: Path, faults: Faults) -> Iterator[tuple[int, list[str]]]:
     line = 1
     try:
         with io.TextIOWrapper(open_regular(table), encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
+            reader = csv.reader(_bounded(file), strict=True)
             for fields in reader:
                 if any(field.strip() for field in fields):
                     yield line, [field.strip() for field in fields]
@@ -148,6 +150,14 @@ def _lines(table: Path, faults: Faults) -> Iterator[tuple[int, list[str]]]:
         faults.add(table, None, error.what, error.remedy)
     except OSError as error:
         faults.add(table, line, f"cannot be read ({error.strerror})", "copy it again from its source")
+
+
+def _bounded(file: io.TextIOWrapper) -> Iterator[str]:
+    """The lines of a file; one without end, such as gigabytes of zeros, is not read into memory."""
+    while line := file.readline(_LONGEST + 1):
+        if len(line) > _LONGEST:
+            raise csv.Error(f"a line of more than {_LONGEST:,} characters")
+        yield line
 
 
 def _header(table: Path, faults: Faults) -> list[str]:

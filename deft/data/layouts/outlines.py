@@ -202,13 +202,32 @@ def _polygons(outline: Polygons, size: tuple[int, int]) -> _Shape:
 
     height, width = size
     rings = [ring * (width, height) for ring in outline.rings] if outline.relative else list(outline.rings)
-    clipped = [_clipped(ring, size) for ring in rings]
     # Fewer than three points enclose no area; pycocotools would take two for a box.
-    flat = [ring.ravel().tolist() for ring in clipped if len(ring) >= 3]
-    if not flat:
+    clipped = [ring for ring in (_clipped(ring, size) for ring in rings) if len(ring) >= 3]
+    if not clipped:
         return _Shape(0, (0, 0), lambda: np.zeros((0, 0), dtype=np.bool_))
-    drawn = coco.merge(coco.frPyObjects(flat, height, width))
-    return _Shape(int(coco.area(drawn)), (0, 0), lambda: coco.decode(drawn).astype(np.bool_))
+    moved, (left, top), (wide, high) = _in_box(clipped, size)
+    drawn = coco.merge(coco.frPyObjects([ring.ravel().tolist() for ring in moved], high, wide))
+    return _Shape(int(coco.area(drawn)), (left, top), lambda: coco.decode(drawn).astype(np.bool_))
+
+
+def _in_box(
+    rings: list[NDArray[np.float64]], size: tuple[int, int]
+) -> tuple[list[NDArray[np.float64]], tuple[int, int], tuple[int, int]]:
+    """Rings moved into their box, its (left, top), and its (width, height).
+
+    A thousand polygons of a large photograph would else be a thousand masks of its size. pycocotools rounds corners to
+    a fifth of a pixel, so that rounded ones can be moved without drawing another pixel. Towards negative coordinates it
+    rounds differently: where there are any, the box begins at 0, and nothing moves.
+    """
+    corners = np.concatenate(rings)
+    low, high = corners.min(axis=0), corners.max(axis=0)
+    start = np.clip(np.floor(low) - 1, 0, None)
+    start = np.minimum(start, np.array(size[::-1]) - 1)
+    end = np.clip(np.ceil(high) + 1, start + 1, np.array(size[::-1]))
+    moved = [np.where(start > 0, (np.floor(5 * ring + 0.5) - 5 * start) / 5, ring) for ring in rings]
+    (left, top), (wide, tall) = start.astype(int).tolist(), (end - start).astype(int).tolist()
+    return moved, (left, top), (wide, tall)
 
 
 def _clipped(ring: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:

@@ -17,7 +17,11 @@ from deft.data.labels import multi_hot
 from deft.data.layouts.name_lists import check_classes, read_names
 from deft.data.layouts.outlined import OutlinedImages
 from deft.data.layouts.outlines import Instance, Outline, Polygons, require_pycocotools
+from deft.guards.opening import exists
 
+IGNORED = "__ignore__"
+"""Label of areas to ignore, which become 255: LabelMe's name, which the exports of deft use in all formats."""
+MISSING_REMEDY = "put all images of the annotations there"
 EMPTY = {"empty": ("keep", "drop")}
 """The option that all layouts with outlines have."""
 
@@ -65,7 +69,8 @@ class ExportedNames:
     def find(self, name: str) -> int | None:
         """Index of the image; None if there is none, or several fit equally well.
 
-        A path that is not there as a whole may refer to the file that shares most of its end.
+        A path that is not there as a whole may refer to the file that shares most of its end; of several, to the one
+        whose whole path is that end.
         """
         exact = self.images.find(name)
         if len(exact) == 1:
@@ -73,13 +78,13 @@ class ExportedNames:
         parts = [part for part in re.split(r"[\\/]+", normal_name(name)) if part]
         if not parts:
             return None
-        shared = {}
+        shared: dict[int, tuple[int, bool]] = {}
         for index in self._by_last.get(parts[-1], ()):
             path = normal_name(relative(self.images.paths[index], self.images.root)).split("/")
             count = 1
             while count < min(len(path), len(parts)) and path[-1 - count] == parts[-1 - count]:
                 count += 1
-            shared[index] = count
+            shared[index] = count, count == len(path)
         best = [index for index, count in shared.items() if count == max(shared.values())]
         return best[0] if len(best) == 1 else None
 
@@ -88,7 +93,7 @@ def fault_missing(missing: Sequence[str], total: int, source: Path, folder: Path
     """Add one fault for images that are in the annotations but not in the folder."""
     if missing:
         what = f"{len(missing)} of the {total} images of {source.name} are missing, e.g. {missing[0]!r}"
-        faults.add(folder, None, what, "put all images of the annotations there")
+        faults.add(folder, None, what, MISSING_REMEDY)
 
 
 def outlined_images(
@@ -203,6 +208,7 @@ def classes_in_order(
 ) -> tuple[str, ...]:
     """The listed classes, or all that occur, sorted; a class that occurs and is not listed is a fault."""
     found = {one.name for each in photographs for one in each.things if not one.ignored}
+    listed = [name for name in listed if name != IGNORED]
     if not listed:
         return tuple(sorted(found))
     for name in sorted(found.difference(listed)):
@@ -212,7 +218,7 @@ def classes_in_order(
 
 def held_out(path: Path, images: ImageFiles, faults: Faults) -> frozenset[int]:
     """Indices of the images that ``val.txt`` lists, if there is one."""
-    if not path.is_file():
+    if not exists(path):
         return frozenset()
     found = (images.find_or_fault(name, faults, path, line) for line, name in read_names(path, faults))
     return frozenset(index for index in found if index is not None)

@@ -31,6 +31,7 @@ from deft.data.layouts.name_lists import check_classes
 from deft.data.layouts.values import class_of, is_nothing, short, whole_number
 from deft.data.options import split_options
 from deft.data.places import places_of
+from deft.guards.opening import exists
 
 _TRAIN = ("train", "training")
 _VAL = ("validation", "val", "valid", "dev")
@@ -79,7 +80,7 @@ class SavedImages:
         path = value.get("path") if isinstance(value, dict) else None
         if not isinstance(content, bytes):
             beside = self.files[file].parent / path if isinstance(path, str) else None
-            if beside is None or not os.path.isfile(beside):
+            if beside is None or not exists(beside):
                 raise InputError(f"{where}: expected the bytes of an image, got {short(path)}; save it with its images")
             return self._sample(index, read_scaled(beside, max_side))
         try:
@@ -129,7 +130,7 @@ def read_saved(path: Path, options: str, faults: Faults) -> Splits | None:
         chosen[name] = value
     _pyarrow()
     folders = [path]
-    if (path / "dataset_dict.json").is_file():
+    if exists(path / "dataset_dict.json"):
         content = read_json(path / "dataset_dict.json", faults)
         names = content.get("splits") if isinstance(content, dict) else None
         known = [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
@@ -182,7 +183,7 @@ class _Part:
 
 def _part(folder: Path, column: str, image: str, faults: Faults) -> _Part | None:
     info, state = folder / "dataset_info.json", folder / "state.json"
-    if not info.is_file() or not state.is_file():
+    if not exists(info) or not exists(state):
         what = "expected dataset_info.json and state.json, as save_to_disk writes them, found none"
         faults.add(folder, None, what, "open the folder that was given to save_to_disk")
         return None

@@ -13,6 +13,8 @@ _SHORT = reprlib.Repr()
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 2, 60, 60
 _NOTHING = frozenset(("", "nan", "none", "null"))
 _FLAGS = {"0": False, "1": True, "false": False, "true": True, "no": False, "yes": True, "n": False, "y": True}
+_LARGEST = 2**63
+"""No size, index or number of a class is larger; a product of larger ones may be no float, or no array's."""
 _INTEGER = re.compile(r"(0|-?[1-9]\d{0,30})(\.0*)?")
 
 
@@ -35,11 +37,11 @@ def number(value: Any) -> float | None:
 
 
 def whole_number(value: Any) -> int | None:
-    """An integer, also one written as ``3.0`` or as text; None if it is not one."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    found = number(value)
-    return int(found) if found is not None and found.is_integer() else None
+    """An integer of 64 bits, also one written as ``3.0`` or as text; None if it is not one."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        found = number(value)
+        value = int(found) if found is not None and found.is_integer() else None
+    return value if value is not None and abs(value) < _LARGEST else None
 
 
 def flag(value: Any) -> bool | None:

@@ -30,7 +30,7 @@ from deft.data.labels import Row, label_matrix, read_label_csv, rows_by_image
 from deft.data.layouts.annotations import read_annotation
 from deft.data.layouts.file_dataset import FileDataset
 from deft.data.layouts.name_lists import read_classes, read_names
-from deft.guards.opening import exists
+from deft.guards.opening import exists, is_folder
 
 VOC_CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -59,7 +59,7 @@ def read_voc(path: Path, faults: Faults) -> Splits | None:
     Returns:
         The splits, or None if there is nothing to read.
     """
-    if not (path / "JPEGImages").is_dir():
+    if not is_folder(path / "JPEGImages"):
         inner = next((at for at in sorted(path.glob("**/JPEGImages")) if at.is_dir()), None) if path.is_dir() else None
         remedy = f"open voc:{inner.parent}" if inner else "put the images there, or use folder: for another layout"
         faults.add(path, None, "expected a folder JPEGImages, found none", remedy)
@@ -84,7 +84,7 @@ def read_voc(path: Path, faults: Faults) -> Splits | None:
         return None
     contexts, context_labels, context_folder = _contexts(path, images, faults)
     masks_folder = next(
-        (path / name for name in ("SegmentationClassAug", "SegmentationClass") if (path / name).is_dir()), None
+        (path / name for name in ("SegmentationClassAug", "SegmentationClass") if is_folder(path / name)), None
     )
     scored = set(plain.indices) if plain and augmented else None
 
@@ -114,7 +114,7 @@ def read_voc(path: Path, faults: Faults) -> Splits | None:
 
 
 def _listed(file: Path, images: ImageFiles, faults: Faults) -> _Listed | None:
-    if not file.is_file():
+    if not exists(file):
         return None
     found: dict[int, int] = {}
     for line, text in read_names(file, faults):
@@ -131,7 +131,7 @@ def _beside(folder: Path | None, images: ImageFiles, listed: _Listed) -> list[Pa
         return [None] * len(listed.indices)
     stems = [images.paths[index].relative_to(images.root).with_suffix("") for index in listed.indices]
     files = [folder / stem.parent / f"{stem.name}.png" for stem in stems]
-    return [file if file.is_file() else None for file in files]
+    return [file if exists(file) else None for file in files]
 
 
 def _labels(
@@ -140,15 +140,15 @@ def _labels(
     """Multi-hot (images in the folder, K) from the first source that exists."""
     listed = sorted({index for split in splits for index in split.indices})
     table, notes = path / "image_labels.csv", path / "Annotations"
-    packed = next((at for at in (path, path / "ImageSets" / "Segmentation") if (at / "cls_labels.npy").is_file()), None)
-    if table.is_file():
+    packed = next((at for at in (path, path / "ImageSets" / "Segmentation") if exists(at / "cls_labels.npy")), None)
+    if exists(table):
         rows = rows_by_image(read_label_csv(table, classes, faults, images), images, table, faults, needed=listed)
         return label_matrix(rows, classes, faults)
-    if notes.is_dir():
+    if is_folder(notes):
         found: list[Row | None] = [None] * len(images.paths)
         for index in listed:
             name = images.paths[index].relative_to(images.root).with_suffix(".xml")
-            if (notes / name).is_file():
+            if exists(notes / name):
                 found[index] = read_annotation(notes / name, images.names[index], faults)
             else:
                 faults.add(notes / name, None, f"image {images.names[index]!r} has no annotation", "add the file")
@@ -191,11 +191,11 @@ def _contexts(
 ) -> tuple[tuple[str, ...], NDArray[np.bool_] | None, Path | None]:
     """Names, labels (images in the folder, J) and mask folder of the contexts, as far as they exist."""
     names_file, table, folder = path / "context_classes.txt", path / "context_labels.csv", path / "SegmentationContext"
-    if not names_file.is_file():
+    if not exists(names_file):
         return (), None, None
     contexts = read_classes(names_file, faults)
     labels = None
-    if table.is_file():
+    if exists(table):
         rows = rows_by_image(read_label_csv(table, contexts, faults, images), images, table, faults, needed=())
         labels = label_matrix(rows, contexts, faults)
-    return contexts, labels, folder if folder.is_dir() else None
+    return contexts, labels, folder if is_folder(folder) else None

@@ -24,14 +24,17 @@ import yaml
 from deft.contracts import Splits
 from deft.data.faults import Faults
 from deft.data.files import ImageFiles, image_files
-from deft.data.layouts.name_lists import check_classes, read_names, read_text
+from deft.data.layouts.name_lists import CLASSES, check_classes, read_names, read_text
 from deft.data.layouts.outlined import OutlinedImages
 from deft.data.layouts.outlines import Outline, Polygons
 from deft.data.layouts.photographs import EMPTY, Photograph, Thing, outlined_images
 from deft.data.layouts.values import class_of, is_nothing, number, short, whole_number
 from deft.data.options import chosen_options
+from deft.guards.opening import exists, is_folder
 
 _YAML = (".yaml", ".yml")
+_LARGEST = 1_000_000
+"""Largest YAML file in bytes: a megabyte takes seconds to parse, and names of classes have kilobytes."""
 _PLACES = {
     "train": ("images/train", "train/images", "images", "obj_train_data", "train"),
     "val": ("images/val", "valid/images", "val/images", "images/valid"),
@@ -42,7 +45,7 @@ _MARGIN = 0.01
 
 
 @dataclass(frozen=True)
-class _Settings:
+class Settings:
     """What the YAML file, or the list of names, says."""
 
     source: Path
@@ -52,6 +55,8 @@ class _Settings:
     val: Any
     keypoints: bool
     """Lines are a box and key points."""
+    masks: str = ""
+    """Folder of masks for semantic segmentation, beside ``images``; empty if there is none."""
 
 
 def read_yolo(path: Path, options: str, faults: Faults) -> Splits | None:
@@ -63,7 +68,7 @@ def read_yolo(path: Path, options: str, faults: Faults) -> Splits | None:
         faults: collects the faults of the files.
     """
     drop = chosen_options(options, EMPTY, "yolo").get("empty") == "drop"
-    settings = _settings(path, faults)
+    settings = read_settings(path, faults)
     if settings is None:
         return None
     classes = tuple(dict.fromkeys(settings.names[index] for index in sorted(settings.names)))
@@ -75,10 +80,11 @@ def read_yolo(path: Path, options: str, faults: Faults) -> Splits | None:
     return Splits(train, val)
 
 
-def _settings(path: Path, faults: Faults) -> _Settings | None:
-    if path.is_file():
+def read_settings(path: Path, faults: Faults) -> Settings | None:
+    """What the YAML file of a folder, or the file itself, says; None and a fault if there is none."""
+    if not path.is_dir():
         return _from_yaml(path, faults)
-    files = sorted(each for each in path.iterdir() if each.suffix.lower() in _YAML and each.is_file())
+    files = sorted(each for each in path.iterdir() if each.suffix.lower() in _YAML)
     usual = [each for each in files if each.stem in ("data", "dataset")]
     if len(usual or files) > 1:
         found = " and ".join(each.name for each in (usual or files)[:4])
@@ -86,18 +92,20 @@ def _settings(path: Path, faults: Faults) -> _Settings | None:
         return None
     if files:
         return _from_yaml((usual or files)[0], faults)
-    listed = next((path / name for name in ("classes.txt", "obj.names") if (path / name).is_file()), None)
+    listed = next((path / name for name in ("classes.txt", "obj.names") if exists(path / name)), None)
     if listed is None:
         what = "expected data.yaml with the names of the classes, or classes.txt, found neither"
         faults.add(path, None, what, "add the one that was exported with the images")
         return None
-    names = {index: class_of(name) or "" for index, (_, name) in enumerate(read_names(listed, faults))}
-    train, val = (next((name for name in places if (path / name).is_dir()), None) for places in _PLACES.values())
-    return _Settings(listed, path, names, train or _PLACES["train"][0], val, keypoints=False)
+    names = {index: class_of(name) or "" for index, (_, name) in enumerate(read_names(listed, faults, most=CLASSES))}
+    if not names:
+        return None
+    train, val = (next((name for name in places if is_folder(path / name)), None) for places in _PLACES.values())
+    return Settings(listed, path, names, train or _PLACES["train"][0], val, keypoints=False)
 
 
-def _from_yaml(file: Path, faults: Faults) -> _Settings | None:
-    text = read_text(file, faults)
+def _from_yaml(file: Path, faults: Faults) -> Settings | None:
+    text = read_text(file, faults, most=_LARGEST)
     if text is None:
         return None
     try:
@@ -125,11 +133,18 @@ def _from_yaml(file: Path, faults: Faults) -> _Settings | None:
     said = content.get("path")
     root = file.parent / said if isinstance(said, str) and os.path.isdir(file.parent / said) else file.parent
     val = next((content[key] for key in ("val", "valid", "validation") if not is_nothing(content.get(key))), None)
-    return _Settings(file, root, names, content.get("train"), val, "kpt_shape" in content)
+    masks = content.get("masks_dir")
+    folder = masks if isinstance(masks, str) else ""
+    return Settings(file, root, names, content.get("train"), val, "kpt_shape" in content, folder)
+
+
+def yaml_text(content: dict[str, Any]) -> bytes:
+    """A YAML file with these entries, in their order."""
+    return str(yaml.safe_dump(content, sort_keys=False, allow_unicode=True)).encode()
 
 
 def _split(
-    settings: _Settings, part: str, classes: tuple[str, ...], drop: bool, faults: Faults
+    settings: Settings, part: str, classes: tuple[str, ...], drop: bool, faults: Faults
 ) -> OutlinedImages | None:
     images, chosen = _images(settings, part, faults)
     if images is None:
@@ -142,7 +157,7 @@ def _split(
             photographs.append(Photograph(index, []))
         else:
             sources.append(file)
-            photographs.append(Photograph(index, _things(file, settings, faults)))
+            photographs.append(Photograph(index, read_things(file, settings, faults)))
     if without == len(chosen):
         what = f"expected a text file for each image, found none, e.g. for {images.paths[chosen[0]].name!r}"
         faults.add(images.root, None, what, "put them into labels/, next to images/, with the same folders inside")
@@ -150,7 +165,7 @@ def _split(
     return outlined_images("yolo", images, photographs, classes, [settings.source, *sources], faults, drop=drop)
 
 
-def _images(settings: _Settings, part: str, faults: Faults) -> tuple[ImageFiles | None, list[int]]:
+def _images(settings: Settings, part: str, faults: Faults) -> tuple[ImageFiles | None, list[int]]:
     """The files of one split: of a folder, of several, or of a list of paths."""
     said = settings.train if part == "train" else settings.val
     entries = said if isinstance(said, list) else [said]
@@ -175,7 +190,7 @@ def _images(settings: _Settings, part: str, faults: Faults) -> tuple[ImageFiles 
     roots = [*folders, *(each.parent for each in listed)]
     if not roots:
         return None, []
-    images = image_files(Path(os.path.commonpath(roots)))
+    images = image_files(Path(os.path.commonpath(roots)), faults=faults)
     wanted = set(listed)
     chosen = [
         index
@@ -188,7 +203,7 @@ def _images(settings: _Settings, part: str, faults: Faults) -> tuple[ImageFiles 
     return images, chosen
 
 
-def _existing(entry: str, settings: _Settings) -> Path | None:
+def _existing(entry: str, settings: Settings) -> Path | None:
     """A path of the YAML file, also where its folders were moved together, or it begins with ``../`` too many."""
     parts = [each for each in entry.replace("\\", "/").split("/") if each not in ("", ".", "..")]
     ends = ("/".join(parts[start:]) for start in range(len(parts)))
@@ -209,10 +224,11 @@ def _text_file(image: Path) -> Path | None:
     if places:
         parts[places[-1]] = "labels"
     found = (Path(*parts), image.with_suffix(".txt"))
-    return next((each for each in found if each.is_file()), None)
+    return next((each for each in found if exists(each)), None)
 
 
-def _things(file: Path, settings: _Settings, faults: Faults) -> list[Thing]:
+def read_things(file: Path, settings: Settings, faults: Faults) -> list[Thing]:
+    """The objects in the text file of an image."""
     text = read_text(file, faults)
     things = []
     for line, row in enumerate((text or "").splitlines(), 1):

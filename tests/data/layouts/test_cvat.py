@@ -121,3 +121,11 @@ def one(shape: str) -> Callable[[Path], object]:
 def test_faults_are_named_once(cvat: Path, spoil: Callable[[Path], object], words: str) -> None:
     spoil(cvat)
     assert len(faults(cvat)) == 1 and words in faults(cvat)[0], faults(cvat)
+
+
+def test_areas_to_ignore_have_a_label_of_their_own(cvat: Path) -> None:
+    head = HEAD.replace("</labels>", "<label><name>__ignore__</name></label></labels>")
+    images = IMAGES.replace('label="dog" occluded', 'label="__ignore__" occluded')
+    train = open_data(f"cvat:{write(cvat, images, head)}").train
+    assert train.classes == ("dog", "cat", "horse")
+    assert (mask_of(train, "a")[:, :30] == 255).all()

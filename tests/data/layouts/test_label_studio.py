@@ -10,7 +10,9 @@ import pytest
 
 from deft.contracts import InputError
 from deft.data import check, open_data
+from deft.data.faults import Faults
 from deft.data.layouts.run_lengths import mask_to_brush
+from deft.data.opening import read_data
 from userfiles import mask_of, save_noise, tags_of
 
 pytest.importorskip("pycocotools")
@@ -189,3 +191,22 @@ def test_faults_are_named_once(root: Path, spoil: Callable[[Path], object], word
     assert len(faults(root)) == 1 and words in faults(root)[0], faults(root)
     with pytest.raises(InputError):
         open_data(f"labelstudio:{root}")
+
+
+@pytest.mark.parametrize("side", [10**400, 10**30, 2**63, -1, 0, 1e308, "9" * 400, float("inf"), None])
+@pytest.mark.parametrize("entry", ["original_width", "original_height"])
+def test_sizes_of_any_kind_beside_an_ellipse_are_read_or_told(entry: str, side: object, tmp_path: Path) -> None:
+    value = {"x": 75, "y": 50, "radiusX": 10, "radiusY": 5, "rotation": 90, "ellipselabels": ["dog"]}
+    result = {"type": "ellipselabels", "value": value, "original_width": 9, "original_height": 7, entry: side}
+    (tmp_path / "a.png").touch()
+    task = {"id": 1, "data": {"image": "a.png"}, "annotations": [{"result": [result]}]}
+    (tmp_path / "export.json").write_text(json.dumps([task]))
+    splits = read_data(f"labelstudio:{tmp_path}", faults := Faults())
+    assert splits is not None and not faults.errors and splits.train.classes == ("dog",)
+
+
+def test_areas_to_ignore_have_a_label_of_their_own(root: Path) -> None:
+    tasks = [task(1, "/data/upload/3/a.png", region("polygonlabels", HALF, "__ignore__"), choice("dog")), *TASKS[1:]]
+    train = open_data(f"labelstudio:{write(root, tasks)}").train
+    assert "__ignore__" not in train.classes
+    assert tags_of(train)["a"] == ["dog"]

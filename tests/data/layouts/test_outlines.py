@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from deft.contracts import InputError
 from deft.data.layouts.outlines import (
@@ -184,3 +186,25 @@ def test_without_pycocotools_the_extra_is_named(monkeypatch: pytest.MonkeyPatch)
     uninstall("pycocotools", monkeypatch)
     with pytest.raises(InputError, match=r"labelme: .* pip install 'deft-wsss\[coco\]'"):
         require_pycocotools("labelme")
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.lists(
+            st.tuples(*[st.one_of(st.floats(-15, 17), st.integers(-75, 85).map(lambda n: n / 5 + 0.1))] * 2),
+            min_size=3,
+            max_size=8,
+        ),
+        min_size=1,
+        max_size=3,
+    ),
+    st.tuples(st.integers(1, 30), st.integers(1, 30)),
+)
+def test_drawing_in_a_box_is_drawing_in_the_image(
+    rings: list[list[tuple[float, float]]], size: tuple[int, int]
+) -> None:
+    flat = [[number for point in ring for number in point] for ring in rings]
+    whole = mask_module.decode(mask_module.merge(mask_module.frPyObjects(flat, *size)))
+    outline = Polygons(tuple(np.array(ring) for ring in rings))
+    assert (draw([Instance(1, outline)], size) == whole).all()

@@ -9,6 +9,7 @@ from deft.data.faults import Faults
 from deft.data.files import ImageFiles, image_files
 from deft.data.layouts.outlines import Runs
 from deft.data.layouts.photographs import (
+    IGNORED,
     ExportedNames,
     Photograph,
     Thing,
@@ -118,3 +119,20 @@ def test_missing_images_are_one_fault(tmp_path: Path) -> None:
 
 def test_the_stem_of_a_name_of_either_kind() -> None:
     assert [stem_of(name) for name in ("a/b.jpg", "a\\b.c.jpg", "b")] == ["b", "b.c", "b"]
+
+
+def test_of_several_ends_the_one_that_is_a_whole_path_is_meant(tmp_path: Path) -> None:
+    images = files(tmp_path, "b.png", "in/b.png", "in/deep/b.png")
+    names = ExportedNames.of(images)
+    found = {name: names.find(name) for name in ("/x/b.png", "/x/in/b.png", "C:\\in\\deep\\b.png", "other/deep/b.png")}
+    assert [None if at is None else images.names[at] for at in found.values()] == [
+        "b",
+        "in/b",
+        "in/deep/b",
+        "in/deep/b",
+    ]
+
+
+def test_areas_to_ignore_are_no_class(tmp_path: Path) -> None:
+    photographs = [Photograph(0, [Thing("cat"), Thing(IGNORED, ignored=True)])]
+    assert classes_in_order(photographs, ("dog", IGNORED, "cat"), tmp_path, Faults()) == ("dog", "cat")

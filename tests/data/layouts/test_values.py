@@ -45,8 +45,10 @@ def test_numbers_may_be_text_and_are_finite(value: Any, expected: float | None) 
 
 
 def test_whole_numbers_may_be_floats() -> None:
-    assert [whole_number(value) for value in (3, 3.0, "3", "3.0", 10**30)] == [3, 3, 3, 3, 10**30]
+    assert [whole_number(value) for value in (3, 3.0, "3", "3.0", -(2**62))] == [3, 3, 3, 3, -(2**62)]
     assert whole_number(3.5) is None and whole_number(True) is None
+    for large in (2**63, -(2**63), 10**30, 10**400, 1e30, str(10**30), "9" * 400):
+        assert whole_number(large) is None
 
 
 @pytest.mark.parametrize("value", ["no", "False", 0, 0.0, False, "0", "n"])

@@ -8,6 +8,8 @@ import pytest
 
 from deft.contracts import InputError
 from deft.data import check, open_data
+from deft.data.faults import Faults
+from deft.data.layouts.yolo import read_settings, yaml_text
 from userfiles import mask_of, save_noise, tags_of
 
 pytest.importorskip("pycocotools")
@@ -150,3 +152,14 @@ def test_a_photograph_is_outlined_upright(yolo: Path) -> None:
     mask = mask_of(open_data(f"yolo:{yolo}").train, "a")
     assert mask.shape == (60, 40) and (mask[31:, :19] == 2).all()
     assert np.unique(mask).tolist() == [0, 1, 2]
+
+
+def test_the_folder_of_semantic_masks_is_read_and_yaml_written(tmp_path: Path) -> None:
+    content = {"train": "images/train", "masks_dir": "masks", "names": {0: "background", 1: "Öchsle: no"}}
+    (tmp_path / "data.yaml").write_bytes(yaml_text(content))
+    found = read_settings(tmp_path, Faults())
+    assert found is not None
+    assert (found.masks, found.names) == ("masks", {0: "background", 1: "Öchsle: no"})
+    (tmp_path / "data.yaml").write_text("names: [cat]\nmasks_dir: 3\n")
+    found = read_settings(tmp_path, Faults())
+    assert found is not None and found.masks == ""

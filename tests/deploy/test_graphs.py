@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from deft.classify.deft import DeftHead
+from deft.classify.linear import BackgroundHead, LinearHead
+from deft.classify.readings import READINGS
+from deft.classify.sma import SmaHead
+from deft.deploy.graphs import ClassifierGraph, SegmentationGraph
+from deft.engine.head import Head
+from deft.seeds.cam import Cam
+from deft.segment.inference import Inference
+from fakes import classifier, noise, segmenter
+
+SIZES = [(75, 101), (37, 53), (64, 64), (300, 201), (9, 90)]
+HEADS = [
+    LinearHead(),
+    LinearHead(stretched=True),
+    BackgroundHead(),
+    SmaHead(deft=DeftHead(maps=8), hierarchical=False),
+    *(DeftHead(maps=8, map=reading()) for reading in READINGS.values()),
+]
+
+
+def batch(*images: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.stack([image.transpose(2, 0, 1) for image in images]))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("max_side", [2048, 48])
+def test_masks_are_those_of_inference_at_one_scale_without_flip(size: tuple[int, int], max_side: int) -> None:
+    network = segmenter()
+    image = np.kron(noise(size[0] // 8 + 1, size[1] // 8 + 1), np.ones((8, 8, 1), np.uint8))[: size[0], : size[1]]
+    inference = Inference(scales=(1.0,), flip=False, max_side=max_side)
+    with torch.no_grad():
+        probabilities, mask = SegmentationGraph(network, inference)(batch(image))
+    expected = inference.probabilities(network, image)
+    torch.testing.assert_close(probabilities[0], expected, atol=2e-3, rtol=0)  # a pixel may be rounded otherwise
+    found = inference.predict(network, image, ("cat", "cow", "dog")).mask
+    assert mask.dtype == torch.uint8
+    assert (mask[0].numpy() != found).mean() < 0.005
+    assert len(np.unique(found)) > 1 or min(size) < 16
+
+
+def test_grids_have_the_sizes_of_inference_at_every_size() -> None:
+    graph, inference = SegmentationGraph(segmenter(), Inference()), Inference(scales=(1.0,), flip=False)
+    seen: list[tuple[int, int]] = []
+
+    def coarse(images: torch.Tensor) -> torch.Tensor:
+        seen.append((images.shape[-2], images.shape[-1]))
+        return torch.zeros(1, 4, 1, 1)
+
+    graph.network.coarse = coarse  # type: ignore[method-assign]
+    for side in (500, 333):
+        graph.side = graph.network.side = side
+        for height in range(1, 700, 23):
+            graph(torch.zeros(1, 3, height, 384, dtype=torch.uint8))
+            assert seen.pop() == inference._size(graph.network, (height, 384), 1.0)
+
+
+@pytest.mark.parametrize("head", HEADS, ids=lambda head: f"{type(head).__name__} {getattr(head, 'map', '')}")
+def test_maps_and_scores_are_those_of_seeds_at_one_scale_without_flips(head: Head) -> None:
+    network = classifier(head)
+    for size in SIZES[:3]:
+        image = noise(*size)
+        with torch.no_grad():
+            scores, maps = ClassifierGraph(network)(batch(image))
+        expected = Cam(scales=(1.0,), flip=False)(network, image, np.ones(3, dtype=np.bool_))
+        torch.testing.assert_close(maps[0], expected.maps, atol=1e-4, rtol=0)
+        np.testing.assert_allclose(scores[0].numpy(), expected.scores, atol=1e-5)
+
+
+@pytest.mark.parametrize("graph", [SegmentationGraph(segmenter(), Inference()), ClassifierGraph(classifier(HEADS[-1]))])
+def test_photographs_of_a_batch_do_not_mix(graph: torch.nn.Module) -> None:
+    images = [noise(40, 56), noise(40, 56)[::-1].copy()]
+    with torch.no_grad():
+        together = graph(batch(*images))
+        for index, image in enumerate(images):
+            for found, alone in zip(together, graph(batch(image)), strict=True):
+                torch.testing.assert_close(found[index], alone[0], atol=1e-5, rtol=0)

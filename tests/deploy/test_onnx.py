@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import builtins
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from deft.classify.classifier import load_classifier
+from deft.classify.deft import DeftHead
+from deft.contracts import InputError
+from deft.deploy.folder import Exported
+from deft.deploy.graphs import ClassifierGraph, SegmentationGraph
+from deft.deploy.onnx import OPSET, needs_export
+from deft.segment.deeplab import load_network
+from deft.segment.inference import Inference
+
+INPUT = ["N", 3, "H", "W"]
+
+
+def graph_of(trained: Path, name: str) -> Any:
+    if name == "segment":
+        return SegmentationGraph(load_network(trained / "segment" / "model.safetensors")[0], Inference())
+    return ClassifierGraph(load_classifier(trained / "classifier" / "model.safetensors", DeftHead(maps=8)))
+
+
+@pytest.mark.parametrize("name", ["segment", "classifier"])
+def test_onnxruntime_computes_what_torch_does(name: str, trained: Path, exported: tuple[Path, Exported]) -> None:
+    out, done = exported
+    assert done.files[f"{name}.onnx"] < 1e-4
+    session = onnxruntime.InferenceSession(out / f"{name}.onnx", providers=["CPUExecutionProvider"])
+    graph = graph_of(trained, name)
+    for shape in ((1, 3, 5, 6), (2, 3, 61, 20), (1, 3, 160, 90)):
+        pixels = np.random.default_rng(shape[2]).integers(0, 256, shape, dtype=np.uint8)
+        with torch.no_grad():
+            expected = graph(torch.from_numpy(pixels))
+        found = session.run(list(graph.outputs), {"image": pixels})
+        np.testing.assert_allclose(found[0], expected[0].numpy(), atol=1e-4)
+        np.testing.assert_allclose(found[1], expected[1].numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "outputs"),
+    [
+        ("segment", {"probabilities": ["N", 4], "mask": ["N", "H", "W"]}),
+        ("classifier", {"scores": ["N", 3], "maps": ["N", 3]}),
+    ],
+)
+def test_a_file_says_what_it_takes_and_gives(
+    name: str, outputs: dict[str, list[Any]], exported: tuple[Path, Exported]
+) -> None:
+    session = onnxruntime.InferenceSession(exported[0] / f"{name}.onnx", providers=["CPUExecutionProvider"])
+    (image,) = session.get_inputs()
+    assert (image.name, image.type, image.shape) == ("image", "tensor(uint8)", INPUT)
+    assert {each.name: each.shape[: len(outputs[each.name])] for each in session.get_outputs()} == outputs
+    notes = session.get_modelmeta().custom_metadata_map
+    assert json.loads(notes["classes"]) == ["cat", "cow", "dog"]
+    assert json.loads(notes["palette"])[:6] == [0, 0, 0, 128, 0, 0]
+    assert (notes["opset"], notes["max_side"]) == ("18", "1024")
+    model = onnx.load(exported[0] / f"{name}.onnx")
+    assert [(each.domain, each.version) for each in model.opset_import] == [("", OPSET)]
+
+
+@pytest.mark.parametrize("name", ["segment", "classifier"])
+def test_a_file_names_no_file_of_this_machine(name: str, exported: tuple[Path, Exported]) -> None:
+    content = (exported[0] / f"{name}.onnx").read_bytes()
+    assert b"site-packages" not in content
+    assert b"deft/" not in content
+
+
+@pytest.mark.parametrize("missing", ["onnx", "onnxruntime", "onnxscript"])
+def test_a_missing_extra_is_named(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = builtins.__import__
+
+    def without(name: str, *more: Any, **others: Any) -> Any:
+        if name.split(".")[0] == missing:
+            raise ModuleNotFoundError(f"No module named {missing!r}")
+        return real(name, *more, **others)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(InputError, match=rf"got No module named '{missing}'; pip install 'deft-wsss\[export\]'"):
+        needs_export()
