@@ -8,7 +8,6 @@ it, and resumes from its last checkpoint.
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -76,8 +75,7 @@ def start(call: Call, processes: int, cluster: Ray) -> int:
                 ),
             )
             try:
-                with _handlers_kept():
-                    trainer.fit()
+                _fit(trainer)
                 return 0
             except train.TrainingFailedError as error:
                 failures = getattr(error, "worker_failures", {})
@@ -94,17 +92,22 @@ def start(call: Call, processes: int, cluster: Ray) -> int:
     )
 
 
-@contextmanager
-def _handlers_kept() -> Iterator[None]:
-    """Put back the handler of Ctrl-C that was there before: Ray Train leaves its own behind."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+def _fit(trainer: Any) -> None:
+    """Run a trainer in a thread of its own: in the main one, Ray Train would take over Ctrl-C and end with code 0."""
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            trainer.fit()
+        except BaseException as error:  # raised below, where the caller expects it
+            errors.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.5)  # not for ever, so that signals are handled meanwhile
+    if errors:
+        raise errors[0]
 
 
 def _process(config: Mapping[str, Any]) -> None:

@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +15,7 @@ import pytest
 import deft.engine.ray_train
 from deft.contracts import InputError
 from deft.engine.ray_engine import Call, Ray
-from deft.engine.ray_train import start
+from deft.engine.ray_train import _fit, start
 from ray_fakes import meets
 
 TESTS = Path(__file__).parents[1]
@@ -34,6 +36,30 @@ def test_without_ray_train_its_extra_is_named(module: str, monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(InputError, match=r"expected Ray Train, got .*'deft-wsss\[ray\]'"):
         start(Call.of(meets), 2, cast(Any, SimpleNamespace(connected=lambda: None)))
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_signals_are_those_of_the_command_while_a_trainer_works(sent: signal.Signals) -> None:
+    def sleeps() -> None:
+        time.sleep(60)
+
+    before = signal.signal(sent, signal.default_int_handler)
+    timer = threading.Timer(0.5, os.kill, (os.getpid(), sent))
+    timer.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            _fit(SimpleNamespace(fit=sleeps))
+    finally:
+        timer.cancel()
+        signal.signal(sent, before)
+
+
+def test_errors_of_a_trainer_are_raised() -> None:
+    def fails() -> None:
+        raise InputError("expected a better trainer")
+
+    with pytest.raises(InputError, match="a better trainer"):
+        _fit(SimpleNamespace(fit=fails))
 
 
 @pytest.fixture(scope="module")
