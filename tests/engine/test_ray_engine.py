@@ -179,7 +179,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 with ending_on_sigterm(lambda: None):
     try:
         with Ray() as ray:
-            list(ray.map(Call.of(notes, folder=Path({str(tmp_path)!r})), range(100_000)))
+            list(ray.map(Call.of(notes, folder=Path({str(tmp_path)!r})), range(4_000)))
     except KeyboardInterrupt:
         sys.exit(130)
     except Stopped:
