@@ -22,7 +22,7 @@ NEVER_IMPORTED = {
 }
 TOOLS = {
     "pytest": "runs the tests",
-    "pytest-xdist": "runs them in two processes",
+    "pytest-xdist": "runs them in several processes",
     "ruff": "run by hand and in CI",
     "mypy": "run by hand and in CI",
     "pre-commit": "runs them before each commit",

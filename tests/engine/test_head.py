@@ -48,6 +48,7 @@ def test_the_loss_is_soft_margin_of_the_last_map() -> None:
 
 
 def test_maps_are_divided_by_their_maximum() -> None:
+    torch.manual_seed(0)
     head, (features, _) = Least(), batch()
     activation = head.activation(features)[1]
     maps = head.combine(activation)

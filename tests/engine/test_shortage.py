@@ -171,7 +171,7 @@ from deft.engine import division
 
 division.budget = lambda asked, device: None  # as where nothing is known of memory before it runs out
 whole = train(Path(sys.argv[1]) / "whole", 0)
-for room in (240, 180, 140):  # the first one in which the whole batch does not fit
+for room in range(300, 120, -20):  # the first one in which the whole batch does not fit
     network = train(Path(sys.argv[1]) / str(room), room * MB)
     if network.parts > 1:
         break
