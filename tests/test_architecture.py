@@ -69,6 +69,8 @@ DOORS = {
     "jsonargparse": ("settings.py",),
     "simplejpeg": ("data/jpeg.py",),
     "pillow_heif": ("data/images.py",),
+    "rasterio": ("data/raster.py",),
+    "av": ("data/video.py",),
     "filelock": ("artifacts/lock.py",),
     "webdataset": ("data/layouts/shards.py",),
     "braceexpand": ("data/layouts/shards.py",),

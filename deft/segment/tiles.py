@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deft.contracts import InputError
+from deft.contracts import InputError, LabelMap
 from deft.engine.parts import large_in_parts
 from deft.engine.precision import EXACT, autocast
 from deft.ranges import Range, check_ranges
@@ -108,7 +108,7 @@ class Segmentation:
             InputError: an index of a class is out of range.
         """
         tiles, inference = tiles or Tiles(), inference or Inference()
-        self._network, self._view, self._precision = network, view, precision
+        self._network, self._view, self._size, self._precision = network, view, size, precision
         self._flip, self._progress = inference.flip, progress or (lambda: None)
         self._device = next(network.parameters()).device
         self._absent = absent_classes(network.classes, allowed).to(self._device)
@@ -139,6 +139,17 @@ class Segmentation:
             means = self._means() if self._whole else [None] * len(self._views)
         for part in self._parts:
             yield from self._column(part, means)
+
+    def label_map(self, classes: tuple[str, ...]) -> LabelMap:
+        """The whole mask, with the mean probability of each class over its pixels."""
+        mask = np.empty(self._size, dtype=np.uint8)
+        sums, counts = np.zeros(len(classes) + 1), np.zeros(len(classes) + 1)
+        for piece in self.pieces():
+            mask[piece.rows, piece.columns] = piece.mask
+            sums += piece.sums
+            counts += np.bincount(piece.mask.ravel(), minlength=len(counts))
+        found = [value for value in range(1, len(counts)) if counts[value]]
+        return LabelMap(mask, classes, {classes[value - 1]: float(sums[value] / counts[value]) for value in found})
 
     def _column(self, part: Span, means: Sequence[Tensor | None]) -> Iterator[Piece]:
         """The mask of some columns of cells, from its top to its bottom."""
