@@ -48,6 +48,7 @@ MAY_IMPORT = {
     "runner": RUNS,
     "recipes": STAGES | {"augment"},
     "export": RUNS | {"runner"},
+    "notebook": RUNS | {"export", "runner"},
     "studies": RUNS | {"augment", "predict", "runner", "recipes", ""},
     "deploy": RUNS | {"predict", "runner", "studies", ""},
     "doctor": STAGES | {"recipes"},

@@ -68,14 +68,15 @@ class _Steadied:
     def __init__(self, steady: float) -> None:
         self._steady, self._before = steady, Fraction(0)
         self._mean: Tensor | None = None
+        self._size = (0, 0)
 
-    def take(self, probabilities: Tensor, seconds: Fraction) -> Tensor:
+    def take(self, probabilities: Tensor, seconds: Fraction, size: tuple[int, int]) -> Tensor:
         """The average with a frame; a frame of another size begins anew."""
         mean = self._mean
-        if self._steady and mean is not None and mean.shape == probabilities.shape:
+        if self._steady and mean is not None and size == self._size:
             kept = math.exp(-float(seconds - self._before) / self._steady)
             probabilities = kept * mean + (1 - kept) * probabilities
-        self._mean, self._before = probabilities, seconds
+        self._mean, self._before, self._size = probabilities, seconds, size
         return probabilities
 
 
@@ -92,7 +93,7 @@ def segmented(predictor: Predictor, frames: Iterator[Frame], moving: Moving | No
         pixels = shrunk(frame.pixels, predictor.max_side)
         found = predictor.inference.probabilities(predictor.network, pixels, precision=predictor.precision)
         size = (frame.pixels.shape[0], frame.pixels.shape[1])
-        labels = labelled(steadied.take(found, frame.seconds), predictor.classes, size)
+        labels = labelled(steadied.take(found, frame.seconds, size), predictor.classes, size)
         yield Segmented(Scaled(pixels, size), labels, frame.seconds)
 
 
