@@ -255,7 +255,7 @@ def test_predict_in_tiles(call: Call, instead: Instead) -> None:
     code, said, _ = call(*words, "512,64", "--scale", "0.5", "--bands", "4,3,2", "--values", "0,3000")
     assert code == 0 and said.startswith(f"2 masks in {Path('out') / 'masks'}, pictures in {Path('out') / 'overlays'}")
     assert "\npeak memory: " in said
-    assert tiled[0][0][-2:] == (Tiles(512, 64, 0.5), Channels((4, 3, 2), (0.0, 3000.0)))
+    assert tiled.given[0][-2:] == (Tiles(512, 64, 0.5), Channels((4, 3, 2), (0.0, 3000.0)))
     for more, told in (
         (("auto", "--max-side", "64"), "--max-side: it has no meaning with --tiles"),
         (("auto", "--rate", "25"), "--rate: it has no meaning with --tiles"),
@@ -272,9 +272,9 @@ def test_predict_a_video(call: Call, instead: Instead, tmp_path: Path) -> None:
     video = instead("deft.predict.video.predict_video", 9)
     code, said, _ = call("predict", "run", "clip.MP4", "--out", "out", "--steady", "0.5")
     assert code == 0 and said.startswith(f"9 masks in {Path('out') / 'masks'}, a video in {Path('out') / 'overlays'}")
-    assert video[0][0][1] == Path("clip.MP4") and video[0][0][-1] == Moving(steady=0.5)
+    assert video.given[0][1] == Path("clip.MP4") and video.given[0][-1] == Moving(steady=0.5)
     assert call("predict", "run", str(tmp_path), "--out", "out", "--rate", "12.5")[0] == 0
-    assert video[1][0][-1] == Moving(rate=12.5)
+    assert video.given[1][-1] == Moving(rate=12.5)
     for words, told in (
         (("clip.mp4", "--steady", "-1"), "--steady: expected a number from 0 to 60, got -1"),
         (("clip.mp4", "--rate", "25"), "--rate: expected a folder of frames with it"),
