@@ -80,8 +80,8 @@ def test_the_notebook_runs_cell_by_cell_and_is_stored_without_results(tmp_path: 
             assert here.keys() <= names.keys()
             names.update(here)
     train, val, scores = [result for result in results if result is not None]
-    assert list(train.pictures)[1:] == ["pseudo-mask"] and list(val.pictures)[1:] == ["prediction"]
-    assert train._repr_html_().count("<img ") == 2
+    assert "pseudo-mask" in train.pictures and list(val.pictures)[1:] == ["prediction"]
+    assert val._repr_html_().count("<img ") == 2
     assert set(scores) == set(names["found"].found)
 
 
