@@ -43,6 +43,7 @@ MAX_SIDE_HELP = "longer side at which photographs are read, 32 to 65536 pixels, 
 THREADS_HELP = "threads of each process (default auto: OMP_NUM_THREADS, else the cores that are free now)"
 MEMORY_HELP = "GB that each process may take while it trains, batches are divided to fit (default auto: what is free)"
 THRESHOLDS_HELP = "auto: chosen from maps and photographs, without masks (default); paper: each system's published ones"
+TILES_HELP = "segment photographs and GeoTIFFs at their own resolution in tiles, auto for 1024,256 (docs/large.md)"
 NETWORK_HELP = "a run folder, an exported model, a saved network (.safetensors), or hub:OWNER/NAME"
 RUN_DATA_HELP = "KIND:PATH of the run's data; required if that is a Python file, which is executed"
 DEVICES_HELP = "processes, one per GPU, of each machine, or of the whole Ray cluster (default 1)"
@@ -107,11 +108,22 @@ def parser() -> argparse.ArgumentParser:
     recipes.add_argument("recipe", nargs="?", help="print its paper, and the fields that differ from irn's")
     recipes.set_defaults(act=commands.recipes)
 
-    predict = known.add_parser("predict", help="masks and overlays of new photographs", allow_abbrev=False)
+    predict = known.add_parser("predict", help="masks and overlays of new photographs or a video", allow_abbrev=False)
     predict.add_argument("run", type=Path, help=NETWORK_HELP)
     _photographs(predict)
     predict.add_argument("--out", required=True, type=Path, help="folder for masks/ and overlays/, or shards of masks")
     predict.add_argument("--overlays", action="store_true", help="pictures in shards too (a folder always gets them)")
+    predict.add_argument("--tiles", metavar="SIZE[,OVERLAP]", help=TILES_HELP)
+    predict.add_argument("--scale", metavar="FRACTION", help="of the resolution at which tiles are seen (default 1)")
+    predict.add_argument("--context", metavar="WHICH", help="tile: pool each tile alone, faster (default photograph)")
+    predict.add_argument("--bands", metavar="R,G,B", help="bands of a TIFF for red, green and blue, or one for grey")
+    predict.add_argument(
+        "--steady", type=float, metavar="SECONDS", help="average a video's scores over so many seconds"
+    )
+    predict.add_argument(
+        "--rate", type=float, metavar="FPS", help="the folder holds frames of a video, so many a second"
+    )
+    predict.add_argument("--values", metavar="LOW,HIGH", help="values of a TIFF that are black and white")
     _engine(predict)
     predict.set_defaults(act=commands.predict)
 

