@@ -233,6 +233,19 @@ def import_masks(given: argparse.Namespace) -> int:
     return 0
 
 
+def review(given: argparse.Namespace) -> int:
+    """Serve the page on which masks are looked through."""
+    from deft.review.serve import review, show
+
+    def begun(address: str) -> None:
+        print(f"review: {address}\nCtrl-C ends it; every step is in {given.run / 'review'} already", flush=True)
+        if not given.no_browser:
+            show(address)
+
+    review(given.run, given.port, given.data, begun)
+    return 0
+
+
 def _separated(texts: Sequence[str]) -> tuple[str, ...]:
     """Words of an option that may be given several times, each separated by commas."""
     return tuple(word for text in texts for part in text.split(",") if (word := part.strip()))
