@@ -188,11 +188,11 @@ def build(session: Session, stop: Callable[[], None]) -> Starlette:
         given = asked.body(content)
         value, number = asked.threshold(given.get("value")), given.get("image")
         if number is None:
-            wanted = given.get("class")
-            most = len(session.source.classes)
-            return {
-                "changed": session.cut_all(None if wanted is None else asked.whole(wanted, "class", 1, most), value)
-            }
+            wanted, most = given.get("class"), len(session.source.classes)
+            start = asked.whole(given.get("start", 0), "start")
+            value_of = None if wanted is None else asked.whole(wanted, "class", 1, most)
+            changed, further = session.cut_all(value_of, value, start)
+            return {"changed": changed, "next": further}
         number = asked.whole(number, "image")
         journal = session.cut(number, asked.whole(given.get("revision"), "revision"), value)
         return {"changed": int(journal is not None), "image": session.details(number)}

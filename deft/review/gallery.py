@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -59,6 +58,11 @@ class Gallery:
         self._sizes: dict[int, tuple[int, int]] = {}
         self._ranks: NDArray[np.int64] = np.arange(len(self.items))
         self._suggested: dict[int, Suggested] = {}
+        self.contexts = tuple(source.splits.train.contexts)
+        parts = source.parts
+        self._labels = self._rows({part: data.labels for part, data in parts.items()}, len(source.classes))
+        contexts = {part: data.context_labels for part, data in parts.items() if data.context_labels is not None}
+        self._contexts = self._rows(contexts, len(self.contexts))
         self.refresh()
 
     def refresh(self) -> None:
@@ -84,8 +88,11 @@ class Gallery:
     def put(self, number: int, journal: Journal) -> None:
         """Take note of the steps of an image."""
         with self._lock:
-            self._journals = {**self._journals, number: journal} if number not in self._journals else self._journals
-            self._journals[number] = journal
+            known = self._journals.get(number)
+            if known is None:
+                self._journals = {**self._journals, number: journal}  # others may be iterating
+            elif journal.revision >= known.revision:  # else somebody was faster
+                self._journals[number] = journal
 
     def known(self, number: int) -> Journal:
         """The steps of an image as they were last read."""
@@ -98,23 +105,8 @@ class Gallery:
         ranks[list(ranked)] = np.arange(len(ranked))
         self._ranks, self._suggested = ranks, ranked
 
-    @cached_property
-    def contexts(self) -> tuple[str, ...]:
-        """Names of the contexts that are known."""
-        return tuple(self.source.splits.train.contexts)
-
-    @cached_property
-    def _labels(self) -> NDArray[np.bool_]:
-        """The dataset's tags, (N, K)."""
-        return self._rows({part: data.labels for part, data in self.source.parts.items()}, len(self.source.classes))
-
-    @cached_property
-    def _contexts(self) -> NDArray[np.bool_]:
-        """Contexts, (N, J)."""
-        found = {part: data.context_labels for part, data in self.source.parts.items()}
-        return self._rows({part: rows for part, rows in found.items() if rows is not None}, len(self.contexts))
-
     def _rows(self, rows: dict[str, NDArray[np.bool_]], width: int) -> NDArray[np.bool_]:
+        """Rows of the splits as rows of all images, (N, width); no row of another width."""
         found = np.zeros((len(self.items), width), dtype=np.bool_)
         for number, item in enumerate(self.items):
             if item.part in rows and rows[item.part].shape[1] == width:

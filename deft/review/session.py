@@ -6,7 +6,9 @@ each other: the second is told that the image has changed.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -25,6 +27,8 @@ from deft.review.maps import FINAL, KINDS, map_file, maps_of, mask_at, own_thres
 
 EDIT_SIDE = 2048
 """Most pixels a side at which a mask is edited; it is stored at the size of the photograph all the same."""
+SECONDS = 8.0
+"""After which a change of many masks is answered, so that the page can tell how far it is."""
 
 
 class Session:
@@ -190,26 +194,34 @@ class Session:
         made = replace(self._kept(number, journal), state=state, mask=mask, threshold=threshold, what="threshold")
         return self._step(number, journal, replace(made, replaces=self.source.own_digest(self.item(number))))
 
-    def cut_all(self, class_value: int | None, threshold: float) -> int:
+    def cut_all(
+        self, class_value: int | None, threshold: float, start: int = 0, seconds: float = SECONDS
+    ) -> tuple[int, int | None]:
         """:meth:`cut` for all images of a class, or all, that nobody has decided about or drawn on.
 
+        Args:
+            class_value: mask value of the class; None for all images.
+            threshold: in [0, 1).
+            start: id of the first image.
+            seconds: after which it stops, at least one image further.
+
         Returns:
-            The number of masks that have changed.
+            The number of masks that have changed, and the id to go on from; None if all are done.
         """
-        changed = 0
+        changed, until = 0, time.monotonic() + seconds
         self.gallery.refresh()
-        for number, item in enumerate(self.gallery.items):
+        for number in range(start, len(self.gallery.items)):
             journal = self.gallery.known(number)
-            drawn = journal.now.mask and journal.now.threshold is None
-            if journal.now.state != UNREVIEWED or drawn or map_file(self.source, FINAL, item) is None:
+            drawn = bool(journal.now.mask) and journal.now.threshold is None
+            if journal.now.state != UNREVIEWED or drawn or map_file(self.source, FINAL, self.item(number)) is None:
                 continue
             if class_value is not None and class_value not in self.gallery.tags(number, journal):
                 continue
-            try:
+            if time.monotonic() > until and number > start:
+                return changed, number
+            with suppress(StaleError):  # somebody is at work on this image
                 changed += self.cut(number, journal.revision, threshold) is not None
-            except StaleError:  # somebody is at work on this image
-                continue
-        return changed
+        return changed, None
 
     def _at(self, number: int, revision: int) -> Journal:
         """The steps of an image; StaleError if it has another revision."""
