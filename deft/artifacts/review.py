@@ -4,6 +4,8 @@
 
     RUN/review/review.json        for each image: its state, its tags if they changed, digests of its masks
     RUN/review/masks/NAME.png     palette PNG: 0 background, k class k, 255 ignore, as the run's own masks
+    RUN/review/network/           the network's masks of the training images, for suggestions (deft.suggest)
+    RUN/review/suggest.npz        what was measured of these images
 
 Nothing else in the run changes, and a run can be resumed, verified and made again beside its review.
 
@@ -36,6 +38,8 @@ from deft.guards.words import shown
 
 FOLDER = "review"
 RECORD = "review.json"
+NETWORK = "network"
+MEASURED = "suggest.npz"
 VERSION = 1
 ACCEPTED, CORRECTED, REJECTED = STATES = ("accepted", "corrected", "rejected")
 _PATIENCE = 30.0
@@ -261,5 +265,7 @@ def _is_name(name: str) -> bool:
 
 
 def is_review(folder: Path) -> bool:
-    """Whether a folder in a run is its review, and no link."""
-    return folder.name == FOLDER and os.path.isdir(folder) and not folder.is_symlink() and exists(folder / RECORD)
+    """Whether a folder in a run is its review, and no link; suggestions alone make one without decisions."""
+    if folder.name != FOLDER or folder.is_symlink() or not os.path.isdir(folder):
+        return False
+    return any(exists(folder / name) for name in (RECORD, MEASURED, f"{NETWORK}/stage.json"))
