@@ -20,6 +20,10 @@ from deft.data import open_data
 from deft.review.serve import listening, opened, prepared
 from deft.review.session import Session
 from deft.seedmaps import full_mask, grid
+from deft.settings import plain
+from deft.stages.context import Run
+from deft.stages.make import Maps, make_masks
+from trained_run import pipeline
 
 THRESHOLD = 0.3
 SEED_THRESHOLD = 0.45
@@ -52,9 +56,11 @@ def write_run(run: Path, given: str, refined: bool = True, predictions: bool = T
     """
     splits = open_data(given)
     classes, held_out = list(splits.train.classes), 0 if splits.val is None else len(splits.val)
+    settings = [f"seed_threshold={SEED_THRESHOLD}", "segment=none"]
+    made_with = pipeline(*settings, *([f"refine.background={THRESHOLD}"] if refined else ["refine=none"]))
     record: dict[str, Any] = {
-        "recipe": "irn",
-        "settings": {},
+        "recipe": "irn_deft",
+        "settings": plain(made_with),
         "data": {"given": given, "images": len(splits.train), "held out": held_out, "classes": classes},
     }
     folder = RunFolder(run, record)
@@ -64,7 +70,8 @@ def write_run(run: Path, given: str, refined: bool = True, predictions: bool = T
         sharper = [(name, replace(maps, maps=(maps.maps**2 * 255).round() / 255)) for name, maps in train]
         train = sharper
         write_maps(folder, "refined", "", train)
-    write_masks(folder, train, THRESHOLD if refined else SEED_THRESHOLD)
+    work = Run(made_with, splits, folder)
+    make_masks(work, Maps(work.stored("refined" if refined else "seeds")))
     if predictions and splits.val is not None:
         made = folder.stage("predictions", "key of predictions")
         with made.making():
@@ -83,13 +90,6 @@ def write_maps(folder: RunFolder, stage: str, inside: str, maps: list[tuple[str,
     with made.making():
         for name, each in maps:
             save_seeds(made.folder / inside / f"{file_stem(name)}.npz", each, made.key)
-
-
-def write_masks(folder: RunFolder, maps: list[tuple[str, SeedMaps]], threshold: float, key: str = "masks") -> None:
-    made = folder.stage("masks", f"key of {key}")
-    with made.making():
-        for name, each in maps:
-            save_mask(made.folder / f"{file_stem(name)}.png", full_mask(each, threshold), made.key)
 
 
 @dataclass(frozen=True)

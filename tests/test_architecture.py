@@ -20,7 +20,7 @@ METHODS = BASE | {"backbone", "engine", "thresholds"}
 ON_MAPS = METHODS | {"seedmaps"}
 STAGES = ON_MAPS | {"data", "classify", "seeds", "refine", "segment", "metrics", "pipeline"}
 RUNS = STAGES | {"stages", "report", "evaluate"}
-COMMANDS = RUNS | {"augment", "export", "predict", "runner", "recipes", "studies", "deploy", "review"}
+COMMANDS = RUNS | {"augment", "export", "predict", "runner", "recipes", "studies", "deploy", "review", "suggest"}
 MAY_IMPORT = {
     "": set(),
     "contracts": set(),
@@ -48,7 +48,8 @@ MAY_IMPORT = {
     "runner": RUNS,
     "recipes": STAGES | {"augment"},
     "export": RUNS | {"runner"},
-    "review": RUNS | {"runner", "export", "predict", ""},
+    "suggest": RUNS | {"runner"},
+    "review": RUNS | {"runner", "export", "predict", "suggest", ""},
     "studies": RUNS | {"augment", "predict", "runner", "recipes", ""},
     "deploy": RUNS | {"predict", "runner", "studies", ""},
     "doctor": STAGES | {"recipes"},

@@ -5,6 +5,8 @@
     RUN/review/review.json               version and classes
     RUN/review/images/NAME.json          the journal of an image: its steps, and which of them holds
     RUN/review/masks/NAME/DIGEST.png     palette PNGs: 0 background, k class k, 255 ignore, as the run's own masks
+    RUN/review/network/                  the network's masks of the training images, for suggestions (deft.suggest)
+    RUN/review/suggest.npz               what was measured of these images
 
 Nothing else in the run changes, and a run can be resumed, verified and made again beside its review.
 
@@ -50,6 +52,8 @@ __all__ = ["ACCEPTED", "CORRECTED", "REJECTED", "STATES", "UNREVIEWED", "Decisio
 
 FOLDER = "review"
 RECORD = "review.json"
+NETWORK = "network"
+MEASURED = "suggest.npz"
 VERSION = 2
 _LONGEST = 150
 """Bytes of the name of a file, beyond which it is shortened and ends in a hash."""
@@ -336,5 +340,7 @@ def _entries(folder: Path, suffix: str = ".json") -> list[os.DirEntry[str]]:
 
 
 def is_review(folder: Path) -> bool:
-    """Whether a folder in a run is its review, and no link."""
-    return folder.name == FOLDER and os.path.isdir(folder) and not folder.is_symlink() and exists(folder / RECORD)
+    """Whether a folder in a run is its review, and no link; suggestions alone make one without decisions."""
+    if folder.name != FOLDER or folder.is_symlink() or not os.path.isdir(folder):
+        return False
+    return any(exists(folder / name) for name in (RECORD, MEASURED, f"{NETWORK}/stage.json"))

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deft.contracts import InputError, Progress
+from deft.guards.words import printable
 from deft.ranges import SIDES
 from deft.settings import fields_of
 
@@ -397,6 +398,29 @@ def tune(given: argparse.Namespace) -> int:
             f"{100 * found.off[stage]:.1f} mIoU on average over resampled masks"
         )
     print(f"report: {page}, scored on the other images")
+    return 0
+
+
+def suggest(given: argparse.Namespace) -> int:
+    """List the images to correct next."""
+    import dataclasses
+    import json
+
+    from deft.suggest.suggested import advised
+
+    with _threads(given):
+        found, photographs = advised(given.run, given.number, given.data)
+    if given.json:
+        rows = [dataclasses.asdict(each) for each in found]
+        print(json.dumps({"images": rows, "photograph": photographs}, indent=2))
+        return 0
+    width = max((len(printable(each.name)) for each in found), default=0)
+    for rank, each in enumerate(found, 1):
+        print(f"{rank:4}  {printable(each.name):<{width}}  {each.score:.2f}  {printable(each.reason)}")
+    if not found:
+        print("every training image has been reviewed")
+    for line in photographs:
+        print(f"to photograph: {printable(line)}")
     return 0
 
 

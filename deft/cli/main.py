@@ -148,6 +148,14 @@ def parser() -> argparse.ArgumentParser:
     tune.add_argument("--data", help=RUN_DATA_HELP)
     tune.set_defaults(act=commands.tune)
 
+    suggest = known.add_parser("suggest", help="which images of a run to correct next, and why", allow_abbrev=False)
+    suggest.add_argument("run", type=Path, help="a run folder with pseudo-masks")
+    suggest.add_argument("-n", "--number", type=int, default=20, metavar="N", help="number of images (default 20)")
+    suggest.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    suggest.add_argument("--threads", type=_threads, default="auto", metavar="N", help=THREADS_HELP)
+    suggest.add_argument("--data", help=RUN_DATA_HELP)
+    suggest.set_defaults(act=commands.suggest)
+
     study = known.add_parser("study", help="make a table or figure of the paper on any data", allow_abbrev=False)
     study.add_argument("study", metavar="NAME", help=STUDIES_HELP)
     study.add_argument("--data", required=True, help=DATA_HELP)
