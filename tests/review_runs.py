@@ -32,7 +32,8 @@ TOKEN = "token"
 
 def maps_of(data: Dataset, index: int, seed: int) -> SeedMaps:
     """Smooth maps of the tags of an image, multiples of 1/255 as they are stored."""
-    size = data[index].full_size
+    sample = data[index]
+    size = (sample.image.shape[0], sample.image.shape[1])
     rng = np.random.default_rng(seed)
     classes = tuple(int(k) for k in np.flatnonzero(data.labels[index]))
     rows, columns = grid(size)
@@ -42,21 +43,21 @@ def maps_of(data: Dataset, index: int, seed: int) -> SeedMaps:
         centre = rng.uniform(0.3, 0.7, 2) * (rows, columns)
         planes.append(np.exp(-((y - centre[0]) ** 2 + (x - centre[1]) ** 2) / (0.06 * rows * columns)))
     maps = torch.from_numpy(np.array(planes, dtype=np.float32).reshape(len(classes), rows, columns))
-    return SeedMaps(classes, (maps * 255).round() / 255, size)
+    return SeedMaps(classes, (maps * 255).round() / 255, size, photograph=sample.photograph)
 
 
-def write_run(run: Path, given: str, refined: bool = True, predictions: bool = True) -> Path:
+def write_run(run: Path, given: str, refined: bool = True, max_side: int | None = None) -> Path:
     """A run on any dataset: seeds, refined maps, the masks that they make, and predictions of held-out images.
 
     Args:
         run: its folder.
         given: ``KIND:PATH`` of its data.
         refined: with a refiner.
-        predictions: with predictions of the held-out images.
+        max_side: at which it has read photographs.
     """
     splits = open_data(given)
     classes, held_out = list(splits.train.classes), 0 if splits.val is None else len(splits.val)
-    settings = [f"seed_threshold={SEED_THRESHOLD}", "segment=none"]
+    settings = [f"seed_threshold={SEED_THRESHOLD}", "segment=none", f"max_side={max_side}"]
     made_with = pipeline(*settings, *([f"refine.background={THRESHOLD}"] if refined else ["refine=none"]))
     record: dict[str, Any] = {
         "recipe": "irn_deft",
@@ -64,15 +65,15 @@ def write_run(run: Path, given: str, refined: bool = True, predictions: bool = T
         "data": {"given": given, "images": len(splits.train), "held out": held_out, "classes": classes},
     }
     folder = RunFolder(run, record)
-    train = [(name, maps_of(splits.train, index, index)) for index, name in enumerate(splits.train.names)]
+    work = Run(made_with, splits, folder)
+    train = [(name, maps_of(work.train, index, index)) for index, name in enumerate(splits.train.names)]
     write_maps(folder, "seeds", "train", train)
     if refined:
         sharper = [(name, replace(maps, maps=(maps.maps**2 * 255).round() / 255)) for name, maps in train]
         train = sharper
         write_maps(folder, "refined", "", train)
-    work = Run(made_with, splits, folder)
     make_masks(work, Maps(work.stored("refined" if refined else "seeds")))
-    if predictions and splits.val is not None:
+    if splits.val is not None:
         made = folder.stage("predictions", "key of predictions")
         with made.making():
             for index, name in enumerate(splits.val.names):

@@ -92,13 +92,9 @@ def connected(labels: NDArray[np.int32]) -> NDArray[np.int32]:
     down, right = labels[1:] == labels[:-1], labels[:, 1:] == labels[:, :-1]
     while True:
         before = parts.copy()
-        for same, one, other in (
-            (down, parts[1:], parts[:-1]),
-            (right, parts[:, 1:], parts[:, :-1]),
-        ):
-            least = np.minimum(one, other)
-            np.copyto(one, least, where=same)
-            np.copyto(other, least, where=same)
+        for same, one, other in ((down, parts[1:], parts[:-1]), (right, parts[:, 1:], parts[:, :-1])):
+            np.minimum(one, other, out=one, where=same)
+            np.minimum(one, other, out=other, where=same)
         parts = parts.ravel()[parts]  # a part points to its least pixel, which points further
         if (parts == before).all():
             break
