@@ -58,6 +58,8 @@ class Gallery:
         self._sizes: dict[int, tuple[int, int]] = {}
         self._ranks: NDArray[np.int64] = np.arange(len(self.items))
         self._suggested: dict[int, Suggested] = {}
+        self.ranked = False
+        """Whether the order of what most needs a look is known, or will not be."""
         self.contexts = tuple(source.splits.train.contexts)
         parts = source.parts
         self._labels = self._rows({part: data.labels for part, data in parts.items()}, len(source.classes))
@@ -103,7 +105,7 @@ class Gallery:
         ranked = {self._ids[each.name]: each for each in found if each.name in self._ids}
         ranks = np.full(len(self.items), len(self.items), dtype=np.int64)
         ranks[list(ranked)] = np.arange(len(ranked))
-        self._ranks, self._suggested = ranks, ranked
+        self._ranks, self._suggested, self.ranked = ranks, ranked, True
 
     def _rows(self, rows: dict[str, NDArray[np.bool_]], width: int) -> NDArray[np.bool_]:
         """Rows of the splits as rows of all images, (N, width); no row of another width."""
@@ -187,6 +189,7 @@ class Gallery:
             "counts": {state: states[state] for state in (UNREVIEWED, *STATES)},
             "orders": list(ORDERS),
             "contexts": list(self.contexts),
+            "ranked": self.ranked,
         }
 
     def chosen(self, query: Query) -> list[int]:

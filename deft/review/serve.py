@@ -13,9 +13,10 @@ from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
 
+from deft.artifacts.record import run_record
 from deft.contracts import InputError
 from deft.export.source import Source
-from deft.guards.words import shown
+from deft.guards.words import printable, shown
 from deft.review.app import build
 from deft.review.guard import Guard, new_token
 from deft.review.leaflet import require_leaflet
@@ -59,7 +60,13 @@ def review(
 
 def opened(run: Path, data: str | None = None) -> Session:
     """Open a run to review it; raises as :func:`review`."""
-    source = Source.of(run, data)
+    run_record(run)
+    try:
+        source = Source.of(run, data)
+    except InputError as error:
+        if data is not None or "--data" in str(error):
+            raise
+        raise InputError(f"{error}\nif the photographs have moved, say with --data where they are now") from None
     if not any(source.own(item) for item in source.items.values()):
         raise InputError(f"{shown(run)}: expected a run with masks, found none; finish it with deft run")
     return Session(source)
@@ -135,4 +142,6 @@ def _rank(session: Session) -> None:
     try:
         session.gallery.suggest(suggested(session.source))
     except (InputError, OSError) as error:
-        print(f"deft: images are in the order of their names: {error}", file=sys.stderr)
+        print(f"deft: images are in the order of their names: {printable(str(error))}", file=sys.stderr)
+    finally:
+        session.gallery.ranked = True

@@ -35,6 +35,7 @@ def later(gallery: Gallery) -> Gallery:
 def test_without_suggestions_images_stand_in_the_order_of_the_run(gallery: Gallery) -> None:
     everything = [f"{number:02d}" for number in range(12)]
     assert names(gallery) == everything
+    assert not gallery.overview()["ranked"]
     assert names(gallery, order="name") == everything
     assert names(gallery, order="score") == everything
 
@@ -44,6 +45,7 @@ def test_suggestions_come_first_in_their_order(gallery: Gallery) -> None:
     assert names(gallery)[:4] == ["05", "02", "00", "01"]
     assert names(gallery, order="score")[:4] == ["02", "05", "00", "01"]
     assert names(gallery, order="name")[:2] == ["00", "01"]
+    assert gallery.overview()["ranked"]
     first, other = gallery.entry(5), gallery.entry(0)
     assert (first["score"], first["reason"]) == (0.2, "five")
     assert (other["score"], other["reason"]) == (None, "")
