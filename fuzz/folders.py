@@ -50,7 +50,7 @@ def _stage(draw: st.DrawFn) -> Files:
 
 
 def _read_stage(folder: Path) -> None:
-    from deft.artifacts.folder import Stage
+    from deft.artifacts.stage import Stage
     from deft.runner.verify import own_files, stages
     from deft.thresholds.statistics import stored_statistics
 

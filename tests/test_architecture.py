@@ -71,7 +71,7 @@ DOORS = {
     "jsonargparse": ("settings.py",),
     "simplejpeg": ("data/jpeg.py",),
     "pillow_heif": ("data/images.py",),
-    "filelock": ("artifacts/folder.py",),
+    "filelock": ("artifacts/lock.py",),
     "webdataset": ("data/layouts/shards.py",),
     "braceexpand": ("data/layouts/shards.py",),
     "onnx": ("deploy/onnx.py",),

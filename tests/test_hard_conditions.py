@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from deft.artifacts import RunFolder, read_json
-from deft.artifacts.folder import InUseError, claim
+from deft.artifacts.lock import InUseError, claim
 from deft.cli.main import main
 from deft.engine import reading, workers
 from deft.engine.plan import Plan

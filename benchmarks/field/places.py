@@ -81,7 +81,7 @@ def _killed(folder: Path) -> str:
     (run / "scores.json").unlink()
     before = f"import fcntl\ndef refuse(*given):\n    raise OSError({errno.EOPNOTSUPP}, 'no')\nfcntl.flock = refuse"
     program = (
-        "import os, pathlib, signal, sys\nfrom deft.artifacts.folder import claim\n"
+        "import os, pathlib, signal, sys\nfrom deft.artifacts.lock import claim\n"
         "with claim(pathlib.Path(sys.argv[1])):\n    os.kill(os.getpid(), signal.SIGKILL)"
     )
     child = process([run / "lock"], before, program=program)
@@ -95,7 +95,7 @@ def _killed(folder: Path) -> str:
 
 def _in_use(folder: Path) -> str:
     """A process that lives, and one of another machine, which may live: both are named."""
-    from deft.artifacts.folder import claim
+    from deft.artifacts.lock import claim
 
     run = copied(folder)
     words = run_words(folder / "photos", run)

@@ -41,22 +41,11 @@ from deft.artifacts.files import (
     whole_file,
     write_json,
 )
-from deft.artifacts.folder import (
-    CONTENTS,
-    HASHES,
-    HELD_OUT_SEEDS,
-    MADE,
-    InUseError,
-    RunFolder,
-    Stage,
-    claim,
-    made_files,
-    read_run,
-    seconds_of,
-    stage_records,
-)
+from deft.artifacts.folder import CONTENTS, MADE, RunFolder, read_run
 from deft.artifacts.hashes import Damage, damages
+from deft.artifacts.lock import InUseError, claim
 from deft.artifacts.out_folder import OutFolder
+from deft.artifacts.stage import HASHES, HELD_OUT_SEEDS, Stage, made_files, seconds_of, stage_records
 
 __all__ = [
     "BROKEN_ARRAYS",

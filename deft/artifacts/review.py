@@ -31,7 +31,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft.artifacts.files import atomic_write, file_stem, load_mask, mask_png, read_json, write_json
-from deft.artifacts.folder import InUseError, claim
 from deft.artifacts.hashes import digest
 from deft.artifacts.journal import (
     ACCEPTED,
@@ -43,6 +42,7 @@ from deft.artifacts.journal import (
     Reviewed,
     journal_of,
 )
+from deft.artifacts.lock import InUseError, claim
 from deft.contracts import IGNORE, InputError
 from deft.guards.opening import exists
 from deft.guards.output import make_folder, refuse_link

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from deft.artifacts.folder import has_locks
+from deft.artifacts.lock import has_locks
 from deft.contracts import InputError
 from deft.guards.output import check_out
 from deft.guards.words import shown

@@ -60,7 +60,17 @@ def open_regular(path: str | os.PathLike[str]) -> io.BufferedReader:
     except BaseException:
         os.close(handle)
         raise
-    return os.fdopen(handle, "rb")
+    return _Opened(io.FileIO(handle, "rb"))
+
+
+class _Opened(io.BufferedReader):
+    """An opened file that needs no memory for more bytes than it has: in a damaged one, a length may say billions."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if size is not None and size > _STEP:
+            left = os.fstat(self.fileno()).st_size - self.tell()
+            size = min(size, max(left, _STEP))
+        return super().read(size)
 
 
 def read_regular(path: str | os.PathLike[str], most: int = RECORD) -> bytes:

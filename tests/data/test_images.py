@@ -3,8 +3,10 @@ from __future__ import annotations
 import io
 import struct
 import sys
+import tracemalloc
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -185,6 +187,23 @@ def test_bad_files_are_refused_in_one_line_that_names_them(kind: str, tmp_path: 
     message = str(caught.value)
     assert message.startswith(f"{path}: ") and word in message and "; " in message and "\n" not in message
     assert (path.stat().st_mtime_ns, path.read_bytes()) == before
+
+
+@pytest.mark.parametrize("what", ["photograph", "mask"])
+def test_lengths_of_gigabytes_in_a_small_file_need_no_memory(what: str, tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(np.ones((7, 9), np.uint8)).save(buffer, "PNG")
+    at = buffer.getvalue().index(b"IDAT")
+    for place in (at - 4, at + 4):  # a first and a second chunk that is said to be huge
+        content = bytearray(buffer.getvalue())
+        content[place : place + 4] = b"\xff\x00\x14\x49"
+        (tmp_path / "a.png").write_bytes(content)
+        tracemalloc.start()
+        with suppress(InputError):
+            (read_image if what == "photograph" else read_mask)(tmp_path / "a.png")
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 64e6
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,18 @@ def test_a_file_and_a_link_to_it_are_read(tmp_path: Path) -> None:
         with open_regular(path) as file:
             assert file.read(3) == b"con"
         check_regular(path)
+
+
+def test_more_bytes_than_there_are_need_no_memory(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"0123456789")
+    with open_regular(tmp_path / "a") as file:
+        assert file.read(2) == b"01"
+        tracemalloc.start()
+        assert file.read(2**32) == b"23456789" and file.read(2**32) == b""
+        assert tracemalloc.get_traced_memory()[1] < 64e6
+        tracemalloc.stop()
+        file.seek(0)
+        assert file.read() == b"0123456789"
 
 
 def pipe(path: Path) -> None:

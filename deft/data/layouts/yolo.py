@@ -23,7 +23,7 @@ import yaml
 
 from deft.contracts import Splits
 from deft.data.faults import Faults
-from deft.data.files import ImageFiles, image_files
+from deft.data.files import ImageFiles, image_files, named_images
 from deft.data.layouts.name_lists import CLASSES, check_classes, read_names, read_text
 from deft.data.layouts.outlined import OutlinedImages
 from deft.data.layouts.outlines import Outline, Polygons
@@ -146,26 +146,26 @@ def yaml_text(content: dict[str, Any]) -> bytes:
 def _split(
     settings: Settings, part: str, classes: tuple[str, ...], drop: bool, faults: Faults
 ) -> OutlinedImages | None:
-    images, chosen = _images(settings, part, faults)
+    images = _images(settings, part, faults)
     if images is None:
         return None
     photographs, sources, without = [], [], 0
-    for index in chosen:
-        file = _text_file(images.paths[index])
+    for index, path in enumerate(images.paths):
+        file = _text_file(path)
         if file is None:
             without += 1
             photographs.append(Photograph(index, []))
         else:
             sources.append(file)
             photographs.append(Photograph(index, read_things(file, settings, faults)))
-    if without == len(chosen):
-        what = f"expected a text file for each image, found none, e.g. for {images.paths[chosen[0]].name!r}"
+    if without == len(images.paths):
+        what = f"expected a text file for each image, found none, e.g. for {images.paths[0].name!r}"
         faults.add(images.root, None, what, "put them into labels/, next to images/, with the same folders inside")
         return None
     return outlined_images("yolo", images, photographs, classes, [settings.source, *sources], faults, drop=drop)
 
 
-def _images(settings: Settings, part: str, faults: Faults) -> tuple[ImageFiles | None, list[int]]:
+def _images(settings: Settings, part: str, faults: Faults) -> ImageFiles | None:
     """The files of one split: of a folder, of several, or of a list of paths."""
     said = settings.train if part == "train" else settings.val
     entries = said if isinstance(said, list) else [said]
@@ -176,8 +176,12 @@ def _images(settings: Settings, part: str, faults: Faults) -> tuple[ImageFiles |
         if place is None:
             what = f"expected a folder or list of images as {part}, {short(entry)} is not there"
             faults.add(settings.source, None, what, "correct the path, or put the images there")
-            return None, []
+            return None
         if place.is_dir():
+            if _is_above_home(place):
+                what = f"expected a folder of images as {part}, got {short(entry)}, in which there is far more"
+                faults.add(settings.source, None, what, "name the folder that has only this dataset's images")
+                return None
             folders.append(place)
             continue
         for line, text in read_names(place, faults):
@@ -189,18 +193,20 @@ def _images(settings: Settings, part: str, faults: Faults) -> tuple[ImageFiles |
     folders = [Path(os.path.abspath(each)) for each in folders]
     roots = [*folders, *(each.parent for each in listed)]
     if not roots:
-        return None, []
-    images = image_files(Path(os.path.commonpath(roots)), faults=faults)
-    wanted = set(listed)
-    chosen = [
-        index
-        for index, each in enumerate(images.paths)
-        if each in wanted or any(each.is_relative_to(folder) for folder in folders)
-    ]
-    if not chosen:
+        return None
+    # Only these folders are looked through: the one that contains all of them may be the whole disk.
+    found = {image for folder in folders for image in image_files(folder, faults=faults).paths} | set(listed)
+    images = named_images(Path(os.path.commonpath(roots)), found)
+    if not images.paths:
         faults.add(images.root, None, f"expected images for {part}, found none", "put them there")
-        return None, []
-    return images, chosen
+        return None
+    return images
+
+
+def _is_above_home(place: Path) -> bool:
+    """Whether a folder contains everybody's files, as ``/`` and ``/home`` do: an export may name any."""
+    place = place.resolve()
+    return place == Path(place.anchor) or place in Path(os.path.expanduser("~")).parents
 
 
 def _existing(entry: str, settings: Settings) -> Path | None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -121,6 +123,11 @@ def settings(text: str) -> Callable[[Path], object]:
         (settings("names: {a: cat}\ntrain: images/train\n"), "expected a number and a name of a class"),
         (settings("names: [cat]\ntrain: images/nowhere\n"), "'images/nowhere' is not there"),
         (settings("names: [cat]\ntrain: 'a\\0b'\n"), "is not there"),
+        (settings("names: [cat]\ntrain: /\n"), "expected a folder of images as train, got '/', in which there is far"),
+        (
+            settings("names: [cat]\npath: /\ntrain: [images/train, .]\n"),
+            "expected a folder of images as train, got '.'",
+        ),
         (settings(f"names: [cat]\ntrain: {'x' * 5000}\n"), "is not there"),
         (settings("names: [cat]\n"), "expected a folder or list of images as train, None is not there"),
         (settings("names: !!python/object/apply:os.system ['true']\n"), "not valid YAML"),
@@ -139,6 +146,27 @@ def test_faults_are_named_once(yolo: Path, spoil: Callable[[Path], object], word
     assert len(named) == 1 and words in named[0], named
     with pytest.raises(InputError):
         open_data(f"yolo:{yolo}")
+
+
+def test_only_the_named_folders_are_looked_through(yolo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = tmp_path / "elsewhere"
+    (other / "images").mkdir(parents=True)
+    (other / "labels").mkdir()
+    shutil.copy(next((yolo / "images/train").glob("a.*")), other / "images" / "d.png")
+    (other / "labels/d.txt").write_text("2 0.5 0.5 0.2 0.2\n")
+    (yolo / "train.txt").write_text("images/val/c.png\n")
+    (yolo / "data.yaml").write_text(f"names: [cat, dog, cow]\ntrain: [images/train, {other / 'images'}, train.txt]\n")
+    walked: list[str] = []
+    scan = os.scandir
+    monkeypatch.setattr("deft.data.files.os.scandir", lambda folder: (walked.append(str(folder)), scan(folder))[1])
+    tags = tags_of(open_data(f"yolo:{yolo}").train)
+    assert {Path(name).name: found for name, found in tags.items()} == {
+        "a": ["cat", "dog"],
+        "b": [],
+        "c": ["dog", "cow"],
+        "d": ["cow"],
+    }
+    assert set(walked) == {str(yolo / "images/train"), str(other / "images")}
 
 
 def test_aliases_in_yaml_do_not_grow(yolo: Path) -> None:
