@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deft.contracts import InputError, Progress
+from deft.guards.words import printable
 from deft.ranges import SIDES
 from deft.settings import fields_of
 
@@ -230,6 +231,19 @@ def import_masks(given: argparse.Namespace) -> int:
         print(f"deft: {remark}", file=sys.stderr)
     count = counted(done.accepted + done.corrected, "mask")
     print(f"{count} in {source.review.folder}: {done.accepted} accepted, {done.corrected} corrected")
+    return 0
+
+
+def review(given: argparse.Namespace) -> int:
+    """Serve the page on which masks are looked through."""
+    from deft.review.serve import review, show
+
+    def begun(address: str) -> None:
+        print(f"review: {address}\nCtrl-C ends it; every step is in {given.run / 'review'} already", flush=True)
+        if not given.no_browser:
+            show(address)
+
+    review(given.run, given.port, given.data, begun)
     return 0
 
 
@@ -458,6 +472,29 @@ def tune(given: argparse.Namespace) -> int:
             f"{100 * found.off[stage]:.1f} mIoU on average over resampled masks"
         )
     print(f"report: {page}, scored on the other images")
+    return 0
+
+
+def suggest(given: argparse.Namespace) -> int:
+    """List the images to correct next."""
+    import dataclasses
+    import json
+
+    from deft.suggest.suggested import advised
+
+    with _threads(given):
+        found, photographs = advised(given.run, given.number, given.data)
+    if given.json:
+        rows = [dataclasses.asdict(each) for each in found]
+        print(json.dumps({"images": rows, "photograph": photographs}, indent=2))
+        return 0
+    width = max((len(printable(each.name)) for each in found), default=0)
+    for rank, each in enumerate(found, 1):
+        print(f"{rank:4}  {printable(each.name):<{width}}  {each.score:.2f}  {printable(each.reason)}")
+    if not found:
+        print("every training image has been reviewed")
+    for line in photographs:
+        print(f"to photograph: {printable(line)}")
     return 0
 
 

@@ -51,6 +51,7 @@ ENGINE_HELP = "where the work on images is done: here (default), or on a Ray clu
 ADDRESS_HELP = "HOST:PORT of the cluster's head, or auto (default: a cluster of this machine alone, for this command)"
 FORMATS_HELP = "png, voc, coco, yolo, yolo-semantic, labelme, labelstudio, cvat, cvat-mask"
 ONLY_HELP = "images by name, separated by commas, or @FILE with one name a line"
+PORT_HELP = "port of this machine, which alone can reach it (default: the first free one from 8765 on)"
 STUDIES_HELP = """localisation, augmentations, masks, segmentation, ablation, context, activation, manifold, bias or
 thresholds."""
 
@@ -159,6 +160,14 @@ def parser() -> argparse.ArgumentParser:
     tune.add_argument("--data", help=RUN_DATA_HELP)
     tune.set_defaults(act=commands.tune)
 
+    suggest = known.add_parser("suggest", help="which images of a run to correct next, and why", allow_abbrev=False)
+    suggest.add_argument("run", type=Path, help="a run folder with pseudo-masks")
+    suggest.add_argument("-n", "--number", type=int, default=20, metavar="N", help="number of images (default 20)")
+    suggest.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    suggest.add_argument("--threads", type=_threads, default="auto", metavar="N", help=THREADS_HELP)
+    suggest.add_argument("--data", help=RUN_DATA_HELP)
+    suggest.set_defaults(act=commands.suggest)
+
     study = known.add_parser("study", help="make a table or figure of the paper on any data", allow_abbrev=False)
     study.add_argument("study", metavar="NAME", help=STUDIES_HELP)
     study.add_argument("--data", required=True, help=DATA_HELP)
@@ -245,6 +254,13 @@ def parser() -> argparse.ArgumentParser:
     taking.add_argument("--data", help=RUN_DATA_HELP)
     taking.set_defaults(act=commands.import_masks)
 
+    review = known.add_parser("review", help="look through a run's masks and mend them", allow_abbrev=False)
+    review.add_argument("run", type=Path, help="the run folder; decisions and masks go into its folder review/")
+    review.add_argument("--port", type=_port, metavar="N", help=PORT_HELP)
+    review.add_argument("--no-browser", action="store_true", help="only print the address of the page")
+    review.add_argument("--data", help=RUN_DATA_HELP)
+    review.set_defaults(act=commands.review)
+
     contexts = known.add_parser("import-contexts", help="convert PASCAL-Context's masks to contexts of voc: data")
     contexts.add_argument("masks", type=Path, help="folder of PNGs named after the images")
     contexts.add_argument("names", type=Path, help="names of their values, one per line: 1: aeroplane")
@@ -274,6 +290,13 @@ def _threads(text: str) -> int | str:
         return text
     if not text.isdecimal() or not 1 <= int(text) <= 1024:
         raise argparse.ArgumentTypeError(f"expected auto, or a whole number from 1 to 1024, got {text!r}")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    """A port that any user may take."""
+    if not (text.isascii() and text.isdecimal()) or not 1024 <= int(text[:9]) <= 65535:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1024 to 65535, got {text!r}")
     return int(text)
 
 

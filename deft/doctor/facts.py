@@ -24,6 +24,7 @@ EXTRAS = {
     "shards": (("webdataset", "braceexpand"), "shards: of photographs"),
     "ray": (("ray",), "a cluster, --engine ray"),
     "export": (("onnx", "onnxscript", "onnxruntime"), "ONNX files, export-model"),
+    "review": (("starlette", "uvicorn", "XStatic-Leaflet"), "masks looked through in the browser, review"),
     "tsne": (("scikit-learn",), "the map of features in study manifold"),
     "heif": (("pillow-heif",), "HEIF photographs, as phones take them"),
     "geo": (("rasterio",), "GeoTIFFs and photographs of more than 80 million pixels in tiles, predict --tiles"),
