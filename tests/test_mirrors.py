@@ -18,6 +18,7 @@ ELSEWHERE = {
 
 TOGETHER = {
     "engine/test_global_batch.py": "networks of four parts train alike on two processes",
+    "runner/test_rounds.py": "a review goes from a run's folder into every stage of its next round",
     "runner/test_own_data.py": "data of a user's file goes through every verb",
     "studies/test_score_rows.py": "the table studies differ in rows and columns alone",
 }

@@ -28,13 +28,14 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 UNBOUND = (
-    *("versions.", "thresholds.", "given.", "settings.max_side", "threads", "memory"),
+    *("versions.", "thresholds.", "given.", "settings.max_side", "settings.corrections", "threads", "memory"),
     *("data.given", "data.held out", "data.fingerprint of held out"),
 )
 """Prefixes of entries in ``run.json`` that a resumed run need not match: package versions (a patch release must not
 make a run unfinishable), thresholds the run chose itself (they follow from its settings), the bound on photographs,
 which is also an entry of the data where it scales any of them down, the number of threads and the memory (a run may be
-finished on another machine), where weights and data lie, and the held-out images, from which nothing is learned."""
+finished on another machine), where weights and data lie, the held-out images, from which nothing is learned, and how
+much is learned from a review, which changes between two rounds."""
 _FOLLOWS = ("settings", "data", "given")
 """Entries that are written again when a run is resumed: they name the places and the held-out images of now."""
 RECORD = "stage.json"
@@ -99,6 +100,14 @@ class Stage:
             seconds = round(spent + time.monotonic() - start, 2)
             if self.folder.exists():  # else it was removed meanwhile, which the error that led here says
                 write_json(self.folder / RECORD, {"key": self.key, "state": state, "seconds": seconds, **notes})
+
+    def remove(self) -> None:
+        """Remove the stage's folder, if there is one.
+
+        Raises:
+            InputError: it holds files, and no stage made them.
+        """
+        _clear(self.folder)
 
     def damages(self) -> list[Damage]:
         """What is wrong with the files of a finished stage; empty for one of an earlier version, without hashes."""
