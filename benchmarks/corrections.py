@@ -22,6 +22,7 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -82,10 +83,9 @@ def main() -> None:
     for seed in given.seeds:
         first = given.out / f"first-seed-{seed}"
         round_of(given, first, seed)
-        for arm in arms:
-            if arm.seed == seed:
-                second_round(given, arm, first)
-        publish(given, arms)
+        for arm in [each for each in arms if each.seed == seed]:
+            second_round(given, arm, first)
+            publish(given, arms)
 
 
 def arguments() -> argparse.Namespace:
@@ -225,6 +225,12 @@ class Doubted:
         return cls(float(np.corrcoef(ranks(expected), ranks(true))[0, 1]), shares.round(3).tolist())
 
 
+@cache
+def doubted_of(folder: Path) -> Doubted:
+    """:meth:`Doubted.of`, measured once."""
+    return Doubted.of(folder)
+
+
 def ranks(values: Sequence[float]) -> NDArray[np.float64]:
     """Rank of each value, ties in their order."""
     return np.argsort(np.argsort(values)).astype(np.float64)
@@ -236,7 +242,7 @@ def publish(given: argparse.Namespace, arms: list[Arm]) -> None:
     for path in sorted(given.out.glob("*/round.json")):
         rounds[path.parent.name] = read_json(path)
     seeds = [seed for seed in given.seeds if f"first-seed-{seed}" in rounds]
-    doubted = {seed: Doubted.of(given.out / f"first-seed-{seed}") for seed in seeds}
+    doubted = {seed: doubted_of(given.out / f"first-seed-{seed}") for seed in seeds}
     lines = table(rounds, arms, seeds) + about_doubt(doubted)
     facts = [
         "# What corrected masks teach",
