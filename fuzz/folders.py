@@ -97,6 +97,26 @@ def _read_review(folder: Path) -> None:
             review.load(name, found)
 
 
+_CORRECTED = {
+    "taught": {"a": _HASH, "../kept": _HASH},
+    "held out": {"b/c": _HASH},
+    "val": {"v": _HASH},
+    "rejected": ["d"],
+    "tags": {"a": ["cat", "dog"], "e": []},
+}
+
+
+def _read_corrected(folder: Path) -> None:
+    from deft.artifacts import write_json
+    from deft.artifacts.corrected import FOLDER, RECORD, read_corrected
+
+    found = read_corrected(folder / "run")
+    write_json(folder / "run" / FOLDER / RECORD, found.to_json())
+    again = read_corrected(folder / "run")
+    if (again.masks_key, again.scores_key) != (found.masks_key, found.scores_key):
+        raise AssertionError("what was written is not what was read")
+
+
 _MADE = f"«{_HASH}»  «a.png»\n«{'0' * 64}»  «../kept.txt»\n«»\n"
 
 
@@ -198,6 +218,9 @@ READERS = (
         "reviews",
         json_file(_REVIEW).map(lambda data: {"run/review/review.json": data, "run/review/masks/a.png": b"mask"}),
         _read_review,
+    ),
+    Reader(
+        "corrections", json_file(_CORRECTED).map(lambda data: {"run/corrected/corrections.json": data}), _read_corrected
     ),
     Reader("made", _made(), _read_made, lambda: {**images("photos"), **_BESIDE}),
     Reader("shards", _shards.map(lambda data: {"a.tar": data}), _read_shard),
