@@ -125,6 +125,26 @@ def _read_review(folder: Path) -> None:
             raise AssertionError("a file outside the review was changed or removed")
 
 
+_CORRECTED = {
+    "taught": {"a": _HASH, "../kept": _HASH},
+    "held out": {"b/c": _HASH},
+    "val": {"v": _HASH},
+    "rejected": ["d"],
+    "tags": {"a": ["cat", "dog"], "e": []},
+}
+
+
+def _read_corrected(folder: Path) -> None:
+    from deft.artifacts import write_json
+    from deft.artifacts.corrected import FOLDER, RECORD, read_corrected
+
+    found = read_corrected(folder / "run")
+    write_json(folder / "run" / FOLDER / RECORD, found.to_json())
+    again = read_corrected(folder / "run")
+    if (again.masks_key, again.scores_key) != (found.masks_key, found.scores_key):
+        raise AssertionError("what was written is not what was read")
+
+
 _MADE = f"«{_HASH}»  «a.png»\n«{'0' * 64}»  «../kept.txt»\n«»\n"
 
 
@@ -223,6 +243,9 @@ READERS = (
     Reader("runs", st.deferred(lambda: json_file(run_json())).map(lambda data: {"run.json": data}), _read_run),
     Reader("stages", _stage(), _read_stage, lambda: _BESIDE),
     Reader("reviews", _review(), _read_review, lambda: _BESIDE),
+    Reader(
+        "corrections", json_file(_CORRECTED).map(lambda data: {"run/corrected/corrections.json": data}), _read_corrected
+    ),
     Reader("made", _made(), _read_made, lambda: {**images("photos"), **_BESIDE}),
     Reader("shards", _shards.map(lambda data: {"a.tar": data}), _read_shard),
 )

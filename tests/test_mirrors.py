@@ -23,6 +23,7 @@ TOGETHER = {
     "review/test_page_modules.py": "modules of the page against other implementations",
     "review/test_page_saving.py": "the page when its server ends, and in two windows",
     "review/test_page_tools.py": "what is painted on the page",
+    "runner/test_rounds.py": "a review goes from a run's folder into every stage of its next round",
     "runner/test_own_data.py": "data of a user's file goes through every verb",
     "studies/test_score_rows.py": "the table studies differ in rows and columns alone",
 }

@@ -44,7 +44,7 @@ def run(given: argparse.Namespace) -> int:
             from deft.runner.on_ray import OnRay
 
             engine = OnRay(ray, Call.of(chosen, recipe=given.recipe, paper=paper, settings=settings), given.data, name)
-        page = run(pipeline, given.data, given.out, given.reuse, name, engine)
+        page = run(pipeline, given.data, given.out, given.reuse, name, engine, given.corrected)
     if ranks.first():
         print(f"report: {page}")
     return 0
@@ -465,7 +465,7 @@ def tune(given: argparse.Namespace) -> int:
     from deft.runner.tune import tune
 
     with _threads(given):
-        found, page = tune(given.run, given.masks, given.most, given.data)
+        found, page = tune(given.run, given.masks, given.most, given.data, given.reviewed)
     for stage, threshold in found.thresholds.items():
         print(
             f"{stage}: threshold {threshold:.2f}, chosen on {len(found.images)} masks; such a choice loses "

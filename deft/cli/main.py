@@ -93,6 +93,9 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--reuse", action="append", default=[], type=Path, metavar="RUN", help="take over equal stages from RUN"
     )
+    run.add_argument(
+        "--corrected", type=Path, metavar="RUN", help="learn from the reviewed masks of RUN (default: of --out itself)"
+    )
     run.add_argument("--show", action="store_true", help="print every field with its value and stop")
     run.set_defaults(act=commands.run)
 
@@ -156,6 +159,7 @@ def parser() -> argparse.ArgumentParser:
     tune = known.add_parser("tune", help="choose a run's thresholds on a few drawn masks", allow_abbrev=False)
     tune.add_argument("run", type=Path, help="a finished run folder")
     tune.add_argument("--masks", type=Path, metavar="DIR", help="drawn masks, PNGs named after training images")
+    tune.add_argument("--reviewed", action="store_true", help="take the run's reviewed masks that are not held out")
     tune.add_argument("--most", type=int, metavar="N", help="use N of the masks and score on the others")
     tune.add_argument("--data", help=RUN_DATA_HELP)
     tune.set_defaults(act=commands.tune)

@@ -35,6 +35,10 @@ FORM: Any = {
     "train?": {"seeds": _SWEEP, "masks": _SWEEP, "images": {str: float}},
     "val?": {**_PART, "groups?": {str: {"count": int, "map?": _NUMBER, **_PART}}},
     "coverage?": {"images": int, "pixels": int, "sums": [*([[float]] * 7), [_NUMBER]]},
+    "reviewed?": {
+        **{"taught": int, "held out": int, "rejected": int},
+        **{"masks?": {**_IOU, "images": int}, "segmentation?": {**_IOU, "images": int}},
+    },
     "left out?": {str: str},
     "thresholds?": ANY,
     "refinement?": {"harmed": bool, "seeds": _MAPS, "refined": _MAPS},
@@ -100,7 +104,9 @@ def _inconsistent(scores: dict[str, Any]) -> str:
 
 def _objects(scores: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The objects with numbers of a split, of its parts, or of the comparison of precisions, by their dotted name."""
-    pending: list[tuple[str, Any]] = [(name, scores[name]) for name in ("train", "val", "precision") if name in scores]
+    pending: list[tuple[str, Any]] = [
+        (name, scores[name]) for name in ("train", "val", "reviewed", "precision") if name in scores
+    ]
     while pending:
         name, part = pending.pop()
         yield name, part

@@ -64,9 +64,9 @@ def doubt(
     mask = to_mask(maps, classes, threshold)
     if network is not None and network.shape != mask.shape:
         raise ValueError(f"expected the network's mask on the grid of the maps, {mask.shape}, got {network.shape}")
-    distance = _distance(maps, threshold)
+    away = distance(maps, threshold)
     other = np.zeros(mask.shape, dtype=np.bool_) if network is None else (network != mask) & (network != IGNORE)
-    chance = CHANCE + BY_MARGIN * (1 - np.minimum(distance / NEAR, 1)) + BY_NETWORK * other
+    chance = CHANCE + BY_MARGIN * (1 - np.minimum(away / NEAR, 1)) + BY_NETWORK * other
     wrong = _sums(mask, chance, num_classes)
     if network is not None:
         wrong += _sums(network[other], chance[other], num_classes)
@@ -75,22 +75,27 @@ def doubt(
         area=_sums(mask, one, num_classes) / mask.size,
         wrong=wrong / mask.size,
         disagree=float(other.mean()),
-        close=float((distance < CLOSE).mean()),
+        close=float((away < CLOSE).mean()),
         seen=np.zeros(num_classes + 1) if network is None else _sums(network, one, num_classes) / mask.size,
     )
 
 
-def _distance(maps: NDArray[np.float32], threshold: float) -> NDArray[np.float32]:
-    """How far the score of each cell is from another decision, (h, w)."""
+def distance(maps: NDArray[np.float32], threshold: float) -> NDArray[np.float32]:
+    """How far the score of each cell is from another decision, (h, w).
+
+    Args:
+        maps: (P, h, w) in [0, 1].
+        threshold: below which a cell is background.
+    """
     if not len(maps):
         return np.full(maps.shape[1:], np.inf, dtype=np.float32)
     best = maps.max(axis=0)
-    distance: NDArray[np.float32] = np.abs(best - np.float32(threshold))
+    away: NDArray[np.float32] = np.abs(best - np.float32(threshold))
     if len(maps) > 1:
         second = np.partition(maps, len(maps) - 2, axis=0)[-2]
         # Between two classes nothing is undecided where both are background.
-        distance = np.where(best > threshold, np.minimum(distance, best - second), distance)
-    return distance
+        away = np.where(best > threshold, np.minimum(away, best - second), away)
+    return away
 
 
 def _sums(values: NDArray[np.uint8], weights: NDArray[np.float64], num_classes: int) -> NDArray[np.float64]:

@@ -108,7 +108,10 @@ def _kept(path: Path, key: str, count: int, classes: int) -> Measured | None:
     except BROKEN_ARRAYS:
         return None
     shapes = {name: (count, classes + 1) if name in ("area", "wrong", "seen") else (count,) for name in names[:-1]}
-    right = str(arrays["made_by"]) == key and all(arrays[name].shape == shape for name, shape in shapes.items())
-    if not right or not all(np.isfinite(arrays[name]).all() for name in shapes):
+    if str(arrays["made_by"]) != key or arrays["network"].shape != () or arrays["network"].dtype != np.bool_:
+        return None
+    if any(arrays[name].shape != shape or arrays[name].dtype != np.float32 for name, shape in shapes.items()):
+        return None
+    if not all(np.isfinite(arrays[name]).all() for name in shapes):
         return None
     return Measured(**{name: arrays[name] for name in shapes}, network=bool(arrays["network"]))

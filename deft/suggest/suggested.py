@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from deft.artifacts import RunFolder
 from deft.artifacts.review import REJECTED, Review, Reviewed
 from deft.contracts import Dataset, InputError
+from deft.engine.corrections import is_held_out
 from deft.evaluate.stored import RECORD, read_scores
 from deft.guards.opening import exists
 from deft.runner.run import read_record
@@ -21,6 +23,8 @@ from deft.suggest.order import Gain, errors, greedy
 from deft.suggest.scenes import Scene, unusual, wanted
 from deft.suggest.words import Facts, reason
 
+TO_SCORE = "to be scored on: it is held out and teaches nothing"
+"""Reason of an image that would be held out."""
 DOUBTFUL = 1.25
 """Factor on the gain of an image with a doubtful tag, which can be corrected at the same time."""
 
@@ -65,7 +69,8 @@ def advised(folder: Path, number: int | None = None, data: str | None = None) ->
     pipeline, splits, _ = read_record(folder, data)
     run = Run(pipeline, splits, RunFolder(folder, {}, own=False))
     review = Review(folder, run.train.classes).read()
-    return ranked(run.train, measured(run), review, _doubtful(folder), number), wanted(run.train)
+    share = pipeline.corrections.held_out
+    return ranked(run.train, measured(run), review, _doubtful(folder), number, share), wanted(run.train)
 
 
 def ranked(
@@ -74,8 +79,12 @@ def ranked(
     review: Mapping[str, Reviewed],
     doubtful: Mapping[str, tuple[str, bool]],
     number: int | None = None,
+    held_out: float = 0.0,
 ) -> list[Suggestion]:
     """Suggestions from measurements.
+
+    Images that would be held out teach nothing: they stand among the others in the share that is held out, in an order
+    that follows from their names alone, so that they are a fair sample to be scored on.
 
     Args:
         data: the training images.
@@ -83,21 +92,25 @@ def ranked(
         review: of those that somebody has looked at, by name.
         doubtful: class and presence of an image's most doubtful tag, by name.
         number: of suggestions; None ranks all.
+        held_out: share of the images that would be held out.
     """
     scenes = unusual(data)
     gain = Gain(errors(found.wrong, found.area), _numbers(scenes, len(data)), _factors(data, found, doubtful))
-    candidates = []
+    candidates: list[int] = []
+    apart: list[int] = []
     for index, name in enumerate(data.names):
+        teaches = not is_held_out(name, held_out)
         if name not in review:
-            candidates.append(index)
-        elif review[name].state != REJECTED:
+            (candidates if teaches else apart).append(index)
+        elif teaches and review[name].state != REJECTED:
             gain.add(index)
     reviewed = gain.covered.copy()
     order = greedy(gain, candidates, len(candidates) if number is None else number)
+    apart.sort(key=lambda index: sha256(data.names[index].encode("utf-8", "surrogateescape")).digest())
     gain.covered, best = reviewed, max((value for _, value in order), default=0.0)
     totals = data.labels.sum(axis=0)
     suggestions = []
-    for index, value in order:
+    for index, value in _mixed(order, apart, held_out, len(data) if number is None else number):
         by_class = gain.by_class(index)
         main = int(by_class.argmax())
         images = int(totals[main - 1]) if main else len(data)
@@ -120,9 +133,29 @@ def ranked(
             "rarity": round(1 / max(1, images), 4),
         }
         share = round(value / best, 4) if best > 0 else 0.0
-        suggestions.append(Suggestion(data.names[index], share, reason(facts), parts))
-        gain.covered += gain.unit[index]
+        held = is_held_out(data.names[index], held_out)
+        suggestions.append(Suggestion(data.names[index], share, TO_SCORE if held else reason(facts), parts))
+        if not held:
+            gain.covered += gain.unit[index]
     return suggestions
+
+
+def _mixed(order: list[tuple[int, float]], apart: list[int], share: float, number: int) -> list[tuple[int, float]]:
+    """Images that teach and images to score on, in the share of the latter; each with the gain of those around it."""
+    found: list[tuple[int, float]] = []
+    teaching, scoring, value = iter(order), iter(apart), 0.0
+    while len(found) < number:
+        due = int(share * (len(found) + 1)) > int(share * len(found))
+        index = next(scoring, None) if due else None
+        if index is None:
+            chosen = next(teaching, None)
+            if chosen is None:
+                break
+            value = chosen[1]
+            found.append(chosen)
+        else:
+            found.append((index, value))
+    return found + [(index, value) for index in scoring][: number - len(found)]
 
 
 def _untagged(data: Dataset, seen: NDArray[np.float32], index: int) -> tuple[str, float]:

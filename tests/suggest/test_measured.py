@@ -60,6 +60,26 @@ def test_a_damaged_file_is_measured_again(run: Path, content: bytes) -> None:
     assert (measured(opened(run)).wrong == first.wrong).all()
 
 
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("wrong", np.full((8, 4), "a")),
+        ("wrong", np.zeros((7, 4), np.float32)),
+        ("typical", np.full(8, np.nan, np.float32)),
+        ("network", np.array([True, False])),
+        ("made_by", np.array("another")),
+    ],
+)
+def test_other_arrays_are_measured_again(run: Path, name: str, array: np.ndarray) -> None:
+    first = measured(opened(run))
+    path = run / "review" / "suggest.npz"
+    with np.load(path) as stored:
+        content = {**stored, name: array}
+    np.savez_compressed(path, **content)
+    again = measured(opened(run))
+    assert (again.wrong == first.wrong).all() and (again.typical == first.typical).all() and again.network is True
+
+
 def test_a_run_that_stopped_after_its_masks_is_measured_without_a_network(run: Path) -> None:
     (run / "segment" / "stage.json").unlink()
     found = measured(opened(run))
