@@ -15,7 +15,7 @@ from typing import Any
 
 from deft.artifacts.expected import read_expected
 from deft.artifacts.files import file_stem
-from deft.artifacts.folder import Stage
+from deft.artifacts.stage import Stage
 from deft.guards.opening import exists
 from deft.settings import key_of
 

@@ -123,6 +123,11 @@ class Review:
         found = (journal for _, journal in self.journals().values())
         return {journal.name: journal.now for journal in found if journal.now.state != UNREVIEWED}
 
+    def retagged(self) -> dict[str, tuple[str, ...]]:
+        """The tags of images whose tags were changed, reviewed or not, by name; raises as :meth:`read`."""
+        found = (journal for _, journal in self.journals().values())
+        return {journal.name: journal.now.tags for journal in found if journal.now.tags is not None}
+
     def journals(self, known: Mapping[str, tuple[Stamp, Journal]] | None = None) -> dict[str, tuple[Stamp, Journal]]:
         """The journals of all images that have steps, by the names of their files.
 

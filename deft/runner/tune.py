@@ -190,7 +190,7 @@ def _of_review(run: Run) -> dict[int, Path | None]:
     for name, each in review.read().items():
         if name in places and each.state != REJECTED:
             review.load(name, each)
-            found[places[name]] = review.mask_file(name)
+            found[places[name]] = review.mask_file(name, each.mask)
     return found
 
 

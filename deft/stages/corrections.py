@@ -34,9 +34,10 @@ def take_over(out: Path, splits: Splits, settings: Corrections, source: Path | N
     review = Review(source or out, splits.train.classes)
     reviewed = review.read()
     _refuse_strangers(review, reviewed, splits)
-    found = _sorted(out, splits, reviewed, settings.held_out)
+    retagged = review.retagged()
+    found = _sorted(out, splits, reviewed, retagged, settings.held_out)
     stage = found.stage
-    if not reviewed:
+    if not reviewed and not found.tags:
         stage.remove()
         return found
     if set(splits.train.names) <= set(found.rejected):
@@ -48,7 +49,7 @@ def take_over(out: Path, splits: Splits, settings: Corrections, source: Path | N
     _refuse_sizes(review, found, splits)
     with stage.making():
         for name, known in {**found.taught, **found.held_out, **found.val}.items():
-            content = read_regular(review.mask_file(name))
+            content = read_regular(review.mask_file(name, known))
             if sha256(content).hexdigest() != known:
                 raise InputError(f"{shown(name)!r} was reviewed again while the run began; repeat the command")
             atomic_write(found.mask_file(name), content)
@@ -56,7 +57,13 @@ def take_over(out: Path, splits: Splits, settings: Corrections, source: Path | N
     return found
 
 
-def _sorted(out: Path, splits: Splits, reviewed: Mapping[str, Reviewed], share: float) -> Corrected:
+def _sorted(
+    out: Path,
+    splits: Splits,
+    reviewed: Mapping[str, Reviewed],
+    retagged: Mapping[str, tuple[str, ...]],
+    share: float,
+) -> Corrected:
     """What becomes of each reviewed image."""
     train = {name: row for name, row in zip(splits.train.names, splits.train.labels, strict=True)}
     taught, held_out, val, rejected, tags = {}, {}, {}, [], {}
@@ -70,9 +77,11 @@ def _sorted(out: Path, splits: Splits, reviewed: Mapping[str, Reviewed], share: 
             held_out[name] = each.mask
         else:
             taught[name] = each.mask
+    for name, given in retagged.items():
+        if name in train and name not in rejected and not is_held_out(name, share):
             own = {splits.train.classes[k] for k in train[name].nonzero()[0]}
-            if each.tags is not None and set(each.tags) != own:
-                tags[name] = each.tags
+            if set(given) != own:
+                tags[name] = given
     return Corrected(out, taught, held_out, val, tuple(rejected), tags)
 
 
@@ -87,7 +96,7 @@ def _refuse_strangers(review: Review, reviewed: Mapping[str, Reviewed], splits: 
         raise InputError(
             f"{shown(review.record)}: expected a review of images of the data, got "
             f"{counted(len(strangers), 'image')} that it does not have, {shown(strangers[0])!r} for one; put them "
-            "back, or remove their entries from the file"
+            "back, or remove their files from images/, beside it"
         )
 
 
@@ -98,10 +107,11 @@ def _refuse_sizes(review: Review, found: Corrected, splits: Splits) -> None:
         for index, name in enumerate(data.names):
             if name not in masks:
                 continue
-            mask = review.load(name, Reviewed("corrected", masks.pop(name)))
+            known = masks.pop(name)
+            mask = review.load(name, Reviewed("corrected", known))
             size = data.size_of(index) if isinstance(data, KnowsSizes) else data[index].full_size
             if mask.shape != size:
                 raise InputError(
-                    f"{shown(review.mask_file(name))}: expected a mask of the size of its image, {size[1]} x "
+                    f"{shown(review.mask_file(name, known))}: expected a mask of the size of its image, {size[1]} x "
                     f"{size[0]}, got {mask.shape[1]} x {mask.shape[0]}; correct the image again"
                 )

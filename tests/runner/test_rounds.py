@@ -158,7 +158,7 @@ def test_rejected_images_teach_nothing_in_any_stage(first: Path, tmp_path: Path,
     out = Path(shutil.copytree(first, tmp_path / "run"))
     Review(out, CLASSES).write("img_05", None, "rejected")
     assert changed(keys(first), again(out)) == {*FIRST, *LATER}
-    assert not list(out.glob("[srm]*/**/img_05.*"))
+    assert not [path for path in out.glob("[srm]*/**/img_05.*") if path.parts[len(out.parts)] != "review"]
     assert len(list((out / "masks").glob("*.png"))) == 7
     Review(out, CLASSES).write("img_05", load_mask(first / "masks" / "img_05.png"), "accepted")
     assert not changed({"seeds": keys(first)["seeds"]}, again(out))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from deft.artifacts import load_mask
 from deft.artifacts.corrected import read_corrected
-from deft.artifacts.review import Review
+from deft.artifacts.review import Decision, Review
 from deft.contracts import InputError, Splits
 from deft.data import open_data
 from deft.engine.corrections import Corrections
@@ -43,6 +44,15 @@ def test_reviewed_images_are_sorted_and_their_masks_copied(splits: Splits, tmp_p
     assert set(take_over(tmp_path, splits, Corrections(held_out=0)).taught) == {"img_00", "img_02", "img_03"}
 
 
+def test_tags_teach_of_images_whose_masks_nobody_has_looked_at(splits: Splits, tmp_path: Path) -> None:
+    review = Review(tmp_path, CLASSES)
+    for name, tags in (("img_00", ("dog",)), ("img_03", ("cow",)), ("img_02", ("dog",))):
+        review.step(Decision(name, "unreviewed", tags=tags, what="tags"), 0)
+    found = take_over(tmp_path, splits, Corrections())
+    assert found.tags == {"img_03": ("cow",)} and not found.taught  # img_00 is held out, img_02 has these tags
+    assert read_corrected(tmp_path) == found and found.stage.done
+
+
 def test_an_unchanged_review_writes_nothing_and_none_removes_what_was_taken_over(
     splits: Splits, tmp_path: Path
 ) -> None:
@@ -53,7 +63,7 @@ def test_an_unchanged_review_writes_nothing_and_none_removes_what_was_taken_over
     before = record.stat().st_mtime_ns
     take_over(tmp_path, splits, Corrections())
     assert record.stat().st_mtime_ns == before
-    (tmp_path / "review" / "review.json").unlink()
+    shutil.rmtree(tmp_path / "review")
     take_over(tmp_path, splits, Corrections())
     assert not (tmp_path / "corrected").exists()
 
@@ -113,6 +123,6 @@ def test_a_review_of_something_else_is_one_message(
 def test_a_mask_that_another_program_has_changed_is_told(splits: Splits, tmp_path: Path) -> None:
     review = Review(tmp_path, CLASSES)
     review.write("img_02", MASK, "corrected")
-    review.mask_file("img_02").write_bytes(b"other")
-    with pytest.raises(InputError, match=r"img_02\.png: damaged, or changed by another program"):
+    review.mask_file("img_02", review.read()["img_02"].mask).write_bytes(b"other")
+    with pytest.raises(InputError, match=r"\.png: damaged, or changed by another program"):
         take_over(tmp_path, splits, Corrections())
