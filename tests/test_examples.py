@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from deft.artifacts import load_mask
+from deft.artifacts.corrected import read_corrected
 from deft.cli.main import main
 from deft.contracts import InputError
 from deft.data import open_data
@@ -63,7 +64,7 @@ def test_quickstart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_notebook_runs_cell_by_cell_and_is_stored_without_results(tmp_path: Path) -> None:
-    notebook = json.loads((EXAMPLES / "masks_from_tags.ipynb").read_text(encoding="utf-8"))
+    notebook = json.loads((EXAMPLES / "tutorial.ipynb").read_text(encoding="utf-8"))
     cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in cells)
     settings = [*tiny("classifier", "refine", "segment"), "backbone=test_resnet", "weights=none", *EAGER]
@@ -79,8 +80,10 @@ def test_the_notebook_runs_cell_by_cell_and_is_stored_without_results(tmp_path: 
         if "parameters" in cell["metadata"].get("tags", ()):
             assert here.keys() <= names.keys()
             names.update(here)
-    train, val, scores = [result for result in results if result is not None]
+    train, val, scores, corrected = [result for result in results if result is not None]
     assert "pseudo-mask" in train.pictures and list(val.pictures)[1:] == ["prediction"]
+    assert "reviewed mask" in corrected.pictures
+    assert read_corrected(tmp_path / "run").taught or read_corrected(tmp_path / "run").held_out
     assert val._repr_html_().count("<img ") == 2
     assert set(scores) == set(names["found"].found)
 
