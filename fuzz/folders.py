@@ -94,12 +94,14 @@ _JOURNAL = {
 
 @st.composite
 def _review(draw: st.DrawFn) -> Files:
-    """A review whose record, or one of whose journals, is odd."""
-    odd = draw(st.sampled_from(("record", "a", "a", "a")))
-    named = {**_JOURNAL, "name": draw(st.sampled_from(("a", "a", *_NAMES)))} if odd == "a" else _JOURNAL
+    """A review, most often one whose record, or one of whose journals, is odd."""
+    odd = draw(st.sampled_from(("nothing", "nothing", "record", "a", "a", "name")))
+    sound = {**_JOURNAL, "at": draw(st.integers(0, 2)), "revision": draw(st.integers(0, 2**50))}
+    if odd == "name":
+        sound["name"] = draw(st.sampled_from(_NAMES))
     return {
         "run/review/review.json": draw(json_file(_REVIEW)) if odd == "record" else json.dumps(_REVIEW).encode(),
-        "run/review/images/a.json": draw(json_file(named)) if odd == "a" else json.dumps(_JOURNAL).encode(),
+        "run/review/images/a.json": draw(json_file(sound)) if odd == "a" else json.dumps(sound).encode(),
         "run/review/images/b.json": json.dumps({**_JOURNAL, "name": "b"}).encode(),
         f"run/review/masks/a/{_HASH}.png": b"mask",
     }

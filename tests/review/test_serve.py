@@ -30,7 +30,7 @@ def begun(run: Path, *more: str) -> tuple[subprocess.Popen[str], int, str]:
 
 
 def ask(port: int, token: str, path: str, body: object = None) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=300)
     headers = {"X-Deft-Token": token, "Origin": f"http://127.0.0.1:{port}"}
     connection.request("GET" if body is None else "POST", path, json.dumps(body) if body is not None else None, headers)
     answer = connection.getresponse()
@@ -52,7 +52,7 @@ def test_the_command_serves_until_ctrl_c_and_steps_survive_a_kill(run: Path) -> 
         assert json.loads(ask(port, token, "/api/image/0")[1])["state"] == "accepted"
         assert json.loads(ask(port, token, "/api/image/0/undo", {"revision": 1})[1])["state"] == "unreviewed"
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=30)
+        _, told = process.communicate(timeout=300)
     finally:
         process.kill()
     assert process.returncode == 130
