@@ -74,7 +74,9 @@ def test_run_hands_on_recipe_data_folders_and_name(call: Call, instead: Instead)
     run = instead("deft.runner.run.run", Path("runs/x/report.html"))
     words = ("--data", "demo:", "--out", "runs/x", "--reuse", "runs/y", "--reuse", "runs/z")
     assert call("run", "cam", *words) == (0, "report: runs/x/report.html\n", "")
-    assert run.given == [(cam(), "demo:", Path("runs/x"), [Path("runs/y"), Path("runs/z")], "cam", HERE)]
+    assert run.given == [(cam(), "demo:", Path("runs/x"), [Path("runs/y"), Path("runs/z")], "cam", HERE, None)]
+    assert call("run", "cam", *words, "--corrected", "runs/w")[0] == 0
+    assert run.given[1][-1] == Path("runs/w")
 
 
 def test_flags_are_short_for_settings_and_go_last(call: Call, instead: Instead) -> None:
@@ -308,7 +310,9 @@ def test_tune_says_what_was_chosen_and_what_it_may_lose(call: Call, instead: Ins
         "refined: threshold 0.25, chosen on 3 masks; such a choice loses 0.0 mIoU on average over resampled masks",
         "report: runs/x/report.html, scored on the other images",
     ]
-    assert tune.given == [(Path("runs/x"), Path("drawn"), 3, "own.py:Birds")]
+    assert tune.given == [(Path("runs/x"), Path("drawn"), 3, "own.py:Birds", False)]
+    assert call("tune", "runs/x", "--reviewed")[0] == 0
+    assert tune.given[1] == (Path("runs/x"), None, None, None, True)
 
 
 def test_labels_are_imported_for_the_classes_that_are_named(call: Call, tmp_path: Path) -> None:
