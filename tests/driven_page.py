@@ -62,7 +62,7 @@ class Driven:
     def shows(self, number: int) -> None:
         """Wait until an image is open."""
         self.page.wait_for_selector(f"#row-{number}[aria-selected=true]")
-        self.page.wait_for_function(f"location.hash.includes('image={number}')")
+        self.until(lambda: self.page.url.endswith(f"image={number}"))  # the policy forbids wait_for_function
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         """Where on the screen a point of the photograph is, in pixels of it."""

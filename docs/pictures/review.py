@@ -98,7 +98,7 @@ def pictures(
                     page = context.new_page()
                     page.goto(address)
                     page.wait_for_selector("#rows img")
-                    page.wait_for_function("document.querySelector('#rows .why:not(:empty)')", timeout=300_000)
+                    page.wait_for_selector("#rows .why:not(:empty)", timeout=300_000)
                     page.wait_for_timeout(1500)  # for thumbnails
                     act(page)
                     page.wait_for_timeout(1200)

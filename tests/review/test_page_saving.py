@@ -87,7 +87,8 @@ def test_a_stroke_outlives_the_server_and_is_exported(browser: Browser, run: Pat
             painted = brushed(painted, [point], 3, 255)
         assert np.array_equal(stored(), painted)
         page.keyboard.press("a")
-        page.wait_for_function("location.hash.includes('image=1')")
+        expect(page.locator("#name")).not_to_have_text("img_00")
+        expect(page.locator("#saving")).to_have_text("Saved")
         page.click("#stop-open")
         page.click("#ask-answers .primary")
         expect(page.locator("#stage-empty")).to_contain_text("The review has ended")
@@ -211,3 +212,33 @@ def test_strokes_in_quick_succession_arrive_in_their_order(window: Window) -> No
     driven.step(7, lambda: driven.press("Control+z"))
     assert np.array_equal(driven.stored(7)[:, :45], painted[:, :45])
     assert np.array_equal(driven.stored(7)[:, 45:], before[:, 45:])
+
+
+def test_a_step_of_another_window_is_shown_before_it_can_be_undone(window: Window) -> None:
+    mine, theirs = window(6), window(6, viewport=LAPTOP)
+    before = mine.stored(6)
+    mine.step(6, lambda: dot(mine, 4.5, 60.5))
+    theirs.until(lambda: theirs.entry(6)["can_undo"])
+    theirs.page.reload()
+    theirs.page.wait_for_selector("#stage canvas.mask")
+    theirs.step(6, lambda: dot(theirs, 60.5, 60.5))
+    both = brushed(brushed(before, [(4.5, 60.5)], 3, 255), [(60.5, 60.5)], 3, 255)
+    mine.press("Control+z")
+    mine.until(lambda: np.array_equal(mine.shown(), mine.colours(both)))
+    assert np.array_equal(mine.stored(6), both)
+    mine.step(6, lambda: mine.press("Control+z"))
+    assert np.array_equal(mine.stored(6), brushed(before, [(4.5, 60.5)], 3, 255))
+    mine.errors.clear()  # the browser logs the status 409
+
+
+def test_a_stroke_under_way_is_kept_when_a_key_goes_on(window: Window) -> None:
+    driven = window(0)
+    before, revision = driven.stored(0), driven.entry(0)["revision"]
+    driven.size(THIN)
+    driven.press("d")
+    driven.page.mouse.move(*driven.at(60.5, 4.5))
+    driven.page.mouse.down()
+    driven.press("j")
+    driven.until(lambda: driven.entry(0)["revision"] > revision)
+    driven.page.mouse.up()
+    assert np.array_equal(driven.stored(0), brushed(before, [(60.5, 4.5)], 3, 255))

@@ -131,11 +131,7 @@ export class Gallery extends EventTarget {
     const entry = this.entries.get(id);
     if (!entry) return;
     const { line, state } = this.describe(entry);
-    const address = `/files/thumb/${id}.jpg?mask=1&r=${entry.revision}`;
-    const thumb = row.querySelector("img") ?? document.createElement("img");
-    thumb.alt = "";
-    thumb.draggable = false;
-    if (thumb.getAttribute("src") !== address) thumb.src = address;
+    const thumb = this.thumb(row.querySelector("img"), `/files/thumb/${id}.jpg?mask=1&r=${entry.revision}`);
     const name = Object.assign(document.createElement("b"), { textContent: entry.name, title: entry.name });
     const reason = Object.assign(document.createElement("span"), { className: "why", textContent: line, title: line });
     const mark = Object.assign(document.createElement("span"), { className: `state ${entry.state}`, textContent: state });
@@ -143,6 +139,15 @@ export class Gallery extends EventTarget {
     text.append(name, reason, mark);
     row.replaceChildren(thumb, text);
     row.setAttribute("aria-label", `${entry.name}, ${state}${line ? `, ${line}` : ""}`);
+  }
+
+  /** The picture at an address; until it is loaded, the one before it stays. */
+  thumb(before, address) {
+    if (before?.getAttribute("src") === address) return before;
+    const made = Object.assign(new Image(), { src: address, alt: "", draggable: false });
+    if (before === null) return made;
+    made.addEventListener("load", () => before.replaceWith(made));
+    return before;
   }
 
   pressed(event) {

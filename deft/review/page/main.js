@@ -90,11 +90,17 @@ async function restart() {
   else session.close();
 }
 
-filters.addEventListener("change", restart);
-find("refresh").addEventListener("click", async () => {
+/** Read the list again, and stay where one is. */
+async function reload() {
   await load();
   gallery.show(session.image?.id ?? null);
-});
+}
+
+let untouched = filters.image === null; // nobody has begun, nor asked for an image
+for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, () => (untouched = false), { once: true });
+
+filters.addEventListener("change", restart);
+find("refresh").addEventListener("click", reload);
 find("show-all").addEventListener("click", () => filters.clear());
 gallery.addEventListener("pick", ({ detail }) => open(detail));
 
@@ -154,7 +160,7 @@ outbox.addEventListener("saved", recount);
 
 function decide(state) {
   if (!session.image || session.busy) return;
-  tools.cancel();
+  tools.finish();
   const { name } = session.image.entry;
   session.setState(state);
   tell(`${name} ${words.state(state)}`, false);
@@ -279,8 +285,7 @@ if (left) tell(`${left} ${left === 1 ? "change" : "changes"} of the last time se
 await load();
 whenRanked(run, async () => {
   if (filters.query.get("order") !== "suggested") return;
-  const begun = outbox.revisions.size > 1 || session.unsaved;
-  if (begun) tell("The order is ready: Refresh shows it");
-  else await restart();
+  if (untouched) await restart();
+  else await reload();
 });
 await open(gallery.places.has(filters.image) ? filters.image : gallery.ids[0]);

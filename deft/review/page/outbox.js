@@ -51,7 +51,7 @@ export class Outbox extends EventTarget {
     const left = await adopt(this.run);
     for (const change of left) {
       if (!this.revisions.has(change.image)) this.revisions.set(change.image, change.base);
-      this.changes.push(change);
+      this.changes.push({ ...change, lasting: true });
     }
     this.pump();
     return left.length;
@@ -116,7 +116,7 @@ export class Outbox extends EventTarget {
       const theirs = error.body.image;
       if (theirs === undefined) return this.refuse(change, error);
       this.problem = null;
-      const choice = await this.decide(change, theirs);
+      const choice = change.lasting ? await this.decide(change, theirs) : "theirs"; // no undo of what was not seen
       this.revisions.set(change.image, theirs.revision);
       if (choice === "arrived") await this.finish(change, theirs);
       if (choice !== "theirs") return false;

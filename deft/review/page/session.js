@@ -1,8 +1,8 @@
 /** The image that is open, and what is done to it.
  *
- * Every change shows at once and goes to the outbox in the order in which it was made. Events: "open" (another image is
- * shown), "mask" (its pixels changed; detail: the rectangle), "entry" (state, tags or revision of an image changed;
- * detail: its entry), "failed" (detail: a line to tell).
+ * Every change shows at once and goes to the outbox in the order in which it was made. Events: "leave" (another image
+ * will be shown), "open" (it is), "mask" (its pixels changed; detail: the rectangle), "entry" (state, tags or revision
+ * of an image changed; detail: its entry), "failed" (detail: a line to tell).
  */
 
 import { encode } from "./png.js";
@@ -45,6 +45,7 @@ export class Session extends EventTarget {
       return;
     }
     if (this.wanted !== id) return; // another one was asked for meanwhile
+    this.emit("leave");
     this.image = image;
     this.layer = "mask";
     this.outbox.know(image.entry);
@@ -62,6 +63,7 @@ export class Session extends EventTarget {
 
   close() {
     this.wanted = null;
+    this.emit("leave");
     this.image = null;
     this.emit("open", { took: 0 });
   }
@@ -156,13 +158,14 @@ export class Session extends EventTarget {
   /** Another window's version of an image is kept. */
   dropped(theirs) {
     this.emit("entry", theirs);
+    this.fail(`${theirs.name} is shown as another window has left it`);
     this.forgetImage(theirs.id);
   }
 
   refused(change, error) {
-    const what = { undo: "Nothing was undone", redo: "Nothing was redone" }[change.kind] ?? "Not saved";
+    const what = { undo: "Nothing was undone", redo: "Nothing was redone", threshold: "No mask was made" }[change.kind] ?? "Not saved";
     this.fail(`${what}: ${error.message}`);
-    this.forgetImage(change.image);
+    if (change.lasting) this.forgetImage(change.image); // what is shown was not stored
   }
 
   fail(text) {

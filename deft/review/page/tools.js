@@ -29,6 +29,7 @@ export class Tools extends EventTarget {
     element.addEventListener("pointercancel", (event) => this.up(event));
     element.addEventListener("pointerleave", () => !this.stroke && !this.keyboard && this.mark(null));
     element.addEventListener("dblclick", () => this.closePolygon());
+    session.addEventListener("leave", () => this.finish());
     session.addEventListener("open", () => this.reset());
     this.choose(this.tool);
   }
@@ -73,6 +74,12 @@ export class Tools extends EventTarget {
     this.superpixels = null;
     if (this.tool === "cells" && this.session.image) this.prepareCells();
     this.mark(null);
+  }
+
+  /** Another image will be shown: a stroke is kept, corners of a polygon that is open are not. */
+  finish() {
+    if (this.stroke) this.lift();
+    this.cancel();
   }
 
   /** Give up a polygon or stroke that is not finished. Returns whether there was one. */
