@@ -63,9 +63,9 @@ class Icd:
         network = context.classifier.to(device())
         path = context.folder / "model.safetensors"
         if not ranks.agreed(path.exists()):
-            if ranks.first():
-                save_tensors(path, self._measure(network, context), {"made_by": context.made_by})
-            ranks.barrier()
+            with ranks.first_alone() as mine:
+                if mine:
+                    save_tensors(path, self._measure(network, context), {"made_by": context.made_by})
         tensors, _ = load_tensors(path)
         with told_damaged(path):
             weight, offset = tensors["weight"].to(device()), tensors["offset"].to(device())

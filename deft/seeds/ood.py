@@ -141,18 +141,19 @@ class Ood:
         """
         path = context.folder / "centres.safetensors"
         if not ranks.agreed(path.exists()):
-            if ranks.first():
-                start = context.classifier.to(device())
-                vectors = _vectors(start, context.data, examples.indices, "features of tagged images")
-                labels = torch.from_numpy(context.data.labels[list(examples.indices)].astype(np.float32))
-                others = examples.negatives
-                outside = _vectors(start, others, range(len(others)), "features of negatives")
-                found = {"inside": class_means(vectors, labels), "outside": k_means(outside, self.clusters)}
-                save_tensors(path, found, {"made_by": context.made_by})
-            ranks.barrier()
+            with ranks.first_alone() as mine:
+                if mine:
+                    save_tensors(path, self._measured(context, examples), {"made_by": context.made_by})
         tensors, _ = load_tensors(path)
         with told_damaged(path):
             return tensors["inside"], tensors["outside"]
+
+    def _measured(self, context: MethodContext, examples: WithNegatives) -> dict[str, Tensor]:
+        start, others = context.classifier.to(device()), examples.negatives
+        vectors = _vectors(start, context.data, examples.indices, "features of tagged images")
+        labels = torch.from_numpy(context.data.labels[list(examples.indices)].astype(np.float32))
+        outside = _vectors(start, others, range(len(others)), "features of negatives")
+        return {"inside": class_means(vectors, labels), "outside": k_means(outside, self.clusters)}
 
 
 class OodNetwork(nn.Module):

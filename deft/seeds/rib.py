@@ -106,9 +106,9 @@ class Rib:
         """Crops uint8 (n, 3, side, side) and their labels float (n, K), kept in the stage's folder."""
         path = context.folder / "model.safetensors"
         if not ranks.agreed(path.exists()):
-            if ranks.first():
-                save_tensors(path, self._draw(context), {"made_by": context.made_by})
-            ranks.barrier()
+            with ranks.first_alone() as mine:
+                if mine:
+                    save_tensors(path, self._draw(context), {"made_by": context.made_by})
         tensors, _ = load_tensors(path)
         with told_damaged(path):
             return tensors["image"], tensors["labels"]

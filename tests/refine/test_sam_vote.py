@@ -56,6 +56,15 @@ def test_masks_complete_the_object(rule: MeanVote | OverlapVote, tmp_path: Path)
         assert ((found.maps[0] > 0.5).numpy() == inside[::4, ::4]).all()
 
 
+def test_superpixels_vote_too(tmp_path: Path) -> None:
+    pytest.importorskip("skimage")
+    refine = SamVote(Slic(count=30)).prepare(method_context(Scenes(), tmp_path, seeds=blurred))
+    for index in range(4):
+        inside = Scenes().scenes[index][1][::4, ::4]
+        own, found = ((one.maps[0] > 0.5).numpy() for one in (blurred(index), refine(Scenes()[index], blurred(index))))
+        assert (found == inside).mean() >= (own == inside).mean() > 0.5
+
+
 def test_a_threshold_of_the_rule_is_chosen_from_the_seeds(tmp_path: Path) -> None:
     settings = SamVote(MaskFolder(str(write(tmp_path / "masks"))), OverlapVote())
     assert settings.learning == (OverlapVote(),)
