@@ -243,7 +243,7 @@ class SampleAugmentation(Protocol):
 
 @runtime_checkable
 class ReadsFiles(Protocol):
-    """A seed method that reads its maps from files of the user."""
+    """A seed method or a refiner that reads files of the user."""
 
     def check(self, splits: Splits) -> None:
         """Check every file before the run starts; raises InputError naming those that cannot be used."""

@@ -1,4 +1,4 @@
-"""Arrays: cls_labels.npy of other repositories, stored seeds, maps of other tools, weights."""
+"""Arrays: cls_labels.npy of other repositories, stored seeds, maps and class-free masks of other tools, weights."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from deft.contracts import InputError, Sample
 from deft.data.importers.cls_labels import read_cls_labels
+from deft.data.layouts.run_lengths import counts_to_text
 from fuzz import sound
 from fuzz.damage import damaged, sometimes_damaged
 from fuzz.pictures import mask, picture
 from fuzz.reader import Files, Reader
-from fuzz.values import json_text
+from fuzz.values import json_file, json_text
 
 _SHAPES = (
     "(3,)",
@@ -146,6 +147,48 @@ def _read_external(folder: Path) -> None:
         raise AssertionError("maps outside [0, 1]")
 
 
+_LENGTHS = {"segmentation": {"size": [7, 9], "counts": [10, 5, 48]}, "area": 5, "class": "cow"}
+_TEXT = {"segmentation": {"size": [7, 9], "counts": counts_to_text([0, 20, 43])}}
+
+
+@st.composite
+def _stack(draw: st.DrawFn) -> bytes:
+    """An npz of class-free masks."""
+    right: dict[str, NDArray[Any]] = {
+        "masks": np.ones((2, 7, 9), np.uint8),
+        "classes": np.array(["", "cow"]),
+    }
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        odd = draw(st.sampled_from(("", *right)))
+        for name, value in right.items():
+            plain = io.BytesIO()
+            np.save(plain, value)
+            archive.writestr(f"{name}.npy", draw(sometimes_damaged(_array())) if name == odd else plain.getvalue())
+    return buffer.getvalue()
+
+
+def _regions() -> st.SearchStrategy[Files]:
+    labels = st.builds(mask, st.booleans(), st.integers(1, 9))
+    return st.one_of(
+        json_file([_LENGTHS, _TEXT], {"annotations": [_TEXT]}).map(lambda data: {"a.json": data}),
+        sometimes_damaged(_stack()).map(lambda data: {"a.npz": data}),
+        sometimes_damaged(labels).map(lambda data: {"a.png": data}),
+        sometimes_damaged(labels).map(lambda data: {"a/0.png": data, "a/1.png": mask()}),
+    )
+
+
+def _read_regions(folder: Path) -> None:
+    from deft.engine.class_free import read_segments
+
+    segments, size = read_segments(folder, "a", [(7, 9)])
+    planes = np.ones((1, *size))
+    sums, area = segments.sums(planes)
+    if size != (7, 9) or not (sums[:, 0] == area).all() or (area > 63).any():
+        raise AssertionError("masks of another size")
+    segments.paint(planes, np.zeros((len(area), 1)), range(len(area)))
+
+
 _HEADER = {
     "__metadata__": {"made_by": '"key"', "mean": "0.5,0.5,0.5"},
     "conv.weight": {"dtype": "F32", "shape": [2, 2], "data_offsets": [0, 16]},
@@ -210,5 +253,6 @@ READERS = (
     ),
     Reader("seeds", sometimes_damaged(_archive()).map(lambda data: {"a.npz": data}), _read_seeds),
     Reader("maps", _external(), _read_external),
+    Reader("regions", _regions(), _read_regions),
     Reader("weights", _weights(), _read_weights),
 )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from deft.augment import Cda
 from deft.classify.deft import DeftHead
+from deft.classify.sipe import SipeHead
 from deft.classify.sma import SmaHead
 from deft.pipeline import Pipeline
 from deft.refine.psa import Psa
 from deft.seeds.advcam import AdvCam
+from deft.seeds.rib import Rib
 from deft.settings import assign
 
 
@@ -37,17 +39,26 @@ def tiny(pipeline: Pipeline, *more: str, steps: int = 20) -> Pipeline:
             settings += ["classifier.head.swap_epoch=2"]
         if isinstance(pipeline.classifier.head, SmaHead):
             settings += ["classifier.head.deft.swap_epoch=2"]
+        if isinstance(pipeline.classifier.head, SipeHead) and pipeline.classifier.head.swaps:
+            settings += ["classifier.head.base.swap_epoch=2"]
         if isinstance(pipeline.classifier.augment, Cda):
             settings += ["classifier.augment.share=(0.01, 1.0)"]  # so little is learned that a mask may be anything
     if isinstance(pipeline.seeds, AdvCam):
         settings += ["seeds.iterations=2"]
-    if pipeline.seeds.learning is not None:
-        settings += plan("seeds") + [f"seeds.labels.{item}" for item in EAGER]
+    if hasattr(pipeline.seeds, "plan"):
+        settings += plan("seeds")
+    if hasattr(pipeline.seeds, "labels"):
+        settings += [f"seeds.labels.{item}" for item in EAGER]
+    if isinstance(getattr(pipeline.seeds, "base", None), AdvCam):
+        settings += ["seeds.base.iterations=2", "seeds.base.scales=(1.0,)"]
+    if isinstance(pipeline.seeds, Rib):
+        settings += ["seeds.steps=2", "seeds.companions=2"]
     if hasattr(pipeline.seeds, "scales"):
         settings += ["seeds.scales=(1.0,)"]
     if pipeline.refine is not None:
         labels = EAGER[2:] if isinstance(pipeline.refine, Psa) else EAGER
-        settings += plan("refine") + [f"refine.labels.{item}" for item in labels]
+        if hasattr(pipeline.refine, "plan"):
+            settings += plan("refine") + [f"refine.labels.{item}" for item in labels]
     if pipeline.segment is not None:
         settings += [
             *plan("segment", batch=2),

@@ -66,6 +66,8 @@ DOORS = {
     "matplotlib": ("report/plots.py",),
     "jinja2": ("report/html.py",),
     "sklearn": ("report/tsne.py",),
+    "skimage": ("refine/superpixels.py",),
+    "transformers": ("refine/sam.py",),
     "pycocotools": ("data/layouts/outlines.py",),
     "pyarrow": ("data/layouts/saved_datasets.py",),
     "yaml": ("data/layouts/yolo.py",),

@@ -36,6 +36,8 @@ UNDECLARED = {
 
 # The installed packages say which distribution an import comes from; one that is not installed has its own name.
 DISTRIBUTIONS = packages_distributions()
+OTHER_NAMES = {"skimage": "scikit-image"}
+"""Distributions with another name than their import, of extras that need not be installed."""
 
 
 def normal(name: str) -> str:
@@ -71,7 +73,7 @@ def third_party(folder: str) -> dict[str, set[Path]]:
     for path in files:
         for name in imported(ast.parse(path.read_text(encoding="utf-8"))):
             if name not in sys.stdlib_module_names and name not in own and name not in UNDECLARED:
-                for distribution in DISTRIBUTIONS.get(name, [name]):
+                for distribution in DISTRIBUTIONS.get(name, [OTHER_NAMES.get(name, name)]):
                     found.setdefault(normal(distribution), set()).add(path)
     return found
 

@@ -144,13 +144,15 @@ class ClassifierNetwork(nn.Module):
             features, tags = augment(gathered(features), tags, rng)
             return own(features)
 
-        maps = self.backbone.features(self.backbone.normalise(images), (layer - 1, change))
-        return maps, own(tags)
+        x = self.backbone.normalise(images)
+        maps = self.backbone.features(x, (layer - 1, change))
+        return [x, *maps] if self.head.with_images else maps, own(tags)
 
     def _features(self, x: Tensor) -> Sequence[Tensor]:
-        """All feature maps of normalised images, or only the last one if the head needs no other."""
+        """All feature maps of normalised images, behind the images if the head needs them, or only the last map."""
         if self.head.all_maps:
-            return in_parts(self.backbone.features, x, self.parts)
+            maps = in_parts(self.backbone.features, x, self.parts)
+            return [x, *maps] if self.head.with_images else maps
         return [in_parts(lambda part: self.backbone.features(part)[-1], x, self.parts)]
 
     def groups(self) -> list[ParamGroup]:

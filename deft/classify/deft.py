@@ -261,6 +261,10 @@ class DeftModule(HeadModule):
         scores: Tensor = self.f_fg(self.m_fg(features))
         return scores
 
+    def cell_scores(self, features: Tensor) -> Tensor:
+        """``w_fg z``, without the bias, (N, K, h, w)."""
+        return _on_cells([self.f_fg], features, bias=False)
+
     def activation(self, features: Tensor) -> Tensor:
         """The maps that the reading of Eq. 7 sums over scales, (N, B, K, h, w), non-negative."""
         reading = self.settings.map

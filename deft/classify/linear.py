@@ -57,9 +57,14 @@ class LinearModule(HeadModule):
         scores: Tensor = self.classifier(F.dropout2d(pooled, self.settings.dropout, self.training))
         return scores[:, :, 0, 0]
 
+    def cell_scores(self, features: Tensor) -> Tensor:
+        """``w . z``, (N, K, h, w)."""
+        scores: Tensor = self.classifier(features)
+        return scores
+
     def activation(self, features: Tensor) -> Tensor:
         """``relu(w . z)``, (N, 1, K, h, w); stretched, its positive part twice and its negative part."""
-        scores = self.classifier(features)
+        scores = self.cell_scores(features)
         return Eq7().activation(scores, -scores) if self.settings.stretched else F.relu(scores)[:, None]
 
     def combine(self, activation: Tensor) -> Tensor:
@@ -113,10 +118,14 @@ class BackgroundModule(HeadModule):
         present: Tensor = ((1 - background) / (1 - self.settings.present)).clamp(1e-4, 1 - 1e-4).logit()
         return present
 
+    def cell_scores(self, features: Tensor) -> Tensor:
+        """``-w_bg z``, (N, K, h, w)."""
+        return -F.conv2d(features, self.f_bg.weight[:, :, None, None])
+
     def activation(self, features: Tensor) -> Tensor:
         """As of :class:`deft.classify.readings.Eq7`, with ``-w_bg z`` in the place of the object scores."""
-        scores = F.conv2d(features, self.f_bg.weight[:, :, None, None])
-        return Eq7().activation(-scores, scores)
+        scores = self.cell_scores(features)
+        return Eq7().activation(scores, -scores)
 
     def combine(self, activation: Tensor) -> Tensor:
         """The class maps, (K, h, w) in [0, 1]."""

@@ -153,6 +153,10 @@ class SmaModule(HeadModule):
         """Image scores f_fg(z_fg) before the sigmoid, (N, K)."""
         return self.deft.logits(features)
 
+    def cell_scores(self, features: Tensor) -> Tensor:
+        """DEFT's, ``w_fg z``, (N, K, h, w)."""
+        return self.deft.cell_scores(features)
+
     def activation(self, features: Tensor) -> Tensor:
         """DEFT's, (N, B, K, h, w); the side maps are used in training only."""
         return self.deft.activation(features)

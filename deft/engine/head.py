@@ -23,7 +23,11 @@ class HeadModule(nn.Module):
     """
 
     all_maps = False
-    """Whether the head is trained on all feature maps, see :meth:`loss_of_maps`; scores and class maps use the last."""
+    """Whether the head is trained on all feature maps, see :meth:`loss_of_maps`; scores use the last."""
+    with_images = False
+    """Whether :meth:`loss_of_maps` gets the normalised images (N, 3, H, W) before the feature maps."""
+    reads_maps = False
+    """Whether class maps are read from all feature maps and the tags, see :meth:`activation_of_maps`."""
 
     def logits(self, features: Tensor) -> Tensor:
         """Class scores before the sigmoid, (N, K), from features (N, C, h, w)."""
@@ -32,6 +36,13 @@ class HeadModule(nn.Module):
     def activation(self, features: Tensor) -> Tensor:
         """Class maps of B branches, (N, B, K, h, w), non-negative; they are summed over scales and flips."""
         raise NotImplementedError
+
+    def cell_scores(self, features: Tensor) -> Tensor:
+        """Score of each class in each cell, (N, K, h, w), of which the image score is some average.
+
+        Default: the first branch of :meth:`activation`, which has no negative scores.
+        """
+        return self.activation(features)[:, 0]
 
     def loss(self, features: Tensor, labels: Tensor, epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
         """Weighted loss terms by name, to be summed; each is plotted as a curve. Default: soft margin loss.
@@ -49,6 +60,15 @@ class HeadModule(nn.Module):
     ) -> dict[str, Tensor]:
         """Like :meth:`loss`, on maps (N, C_i, h_i, w_i), shallow to deep; only the last unless :attr:`all_maps`."""
         return self.loss(maps[-1], labels, epoch, rng)
+
+    def activation_of_maps(self, maps: Sequence[Tensor], present: Tensor) -> Tensor:
+        """Like :meth:`activation`, on all feature maps; called where :attr:`reads_maps` is set.
+
+        Args:
+            maps: of views of one image, (N, C_i, h_i, w_i), shallow to deep.
+            present: bool (K,), the classes of the image.
+        """
+        return self.activation(maps[-1])
 
     def combine(self, activation: Tensor) -> Tensor:
         """Maps in [0, 1], (K, h, w), from one image's summed activation (B, K, h, w).

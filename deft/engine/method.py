@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from deft.artifacts import file_stem, load_mask, load_tensors, save_mask, save_tensors, told_damaged
 from deft.backbone import Backbone
 from deft.contracts import BACKGROUND, IGNORE, Dataset, InputError, Sample, SeedMaps
-from deft.data.examples import MaskedImages
+from deft.data.examples import MaskedImages, TaggedImages
 from deft.data.scaling import resized_mask
 from deft.data.transforms import TrainCrop
 from deft.engine import ranks
@@ -98,6 +98,18 @@ class MethodContext:
         if self.network is None:
             raise InputError(NO_CLASSIFIER)
         return self.network
+
+    def tagged(self, *, crop: float, long_side: tuple[float, float], flip: bool = True) -> TaggedImages:
+        """Random crops of all images with their tags, as a classifier is trained on.
+
+        Args:
+            crop: its side as a multiple of the images' typical long side; rounded to 32 pixels.
+            long_side: range of the long side to which images are resized before, likewise.
+            flip: mirror every other image.
+        """
+        low, high = (max(1, round(share * self.side)) for share in long_side)
+        cut = TrainCrop(max(32, 32 * round(crop * self.side / 32)), long_side=(low, high), flip=flip)
+        return TaggedImages(self.data, cut, self.backbone.fill)
 
     def crops(
         self,

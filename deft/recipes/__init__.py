@@ -19,12 +19,18 @@ from deft.recipes.augmentations import (
     mixup,
     mixup_deft,
 )
+from deft.recipes.bcam import bcam
 from deft.recipes.cda import cda, cda_deft
 from deft.recipes.demo import demo, demo_cam
 from deft.recipes.external import external
+from deft.recipes.icd import icd, icd_deft
 from deft.recipes.irn import cam, irn, irn_deft, irn_sma
+from deft.recipes.ood import ood, ood_deft
 from deft.recipes.psa import psa, psa_deft
 from deft.recipes.published import published
+from deft.recipes.rib import rib, rib_deft
+from deft.recipes.sam_vote import sam_vote, sam_vote_deft
+from deft.recipes.sipe import sipe, sipe_deft
 
 RECIPES: dict[str, Callable[[], Pipeline]] = {
     "cam": cam,
@@ -37,6 +43,17 @@ RECIPES: dict[str, Callable[[], Pipeline]] = {
     "advcam_deft": advcam_deft,
     "amn": amn,
     "amn_deft": amn_deft,
+    "rib": rib,
+    "rib_deft": rib_deft,
+    "ood": ood,
+    "ood_deft": ood_deft,
+    "icd": icd,
+    "icd_deft": icd_deft,
+    "sipe": sipe,
+    "sipe_deft": sipe_deft,
+    "bcam": bcam,
+    "sam_vote": sam_vote,
+    "sam_vote_deft": sam_vote_deft,
     "mixup": mixup,
     "mixup_deft": mixup_deft,
     "manifold_mixup": manifold_mixup,
@@ -61,6 +78,7 @@ __all__ = [
     "advcam_deft",
     "amn",
     "amn_deft",
+    "bcam",
     "cam",
     "cda",
     "cda_deft",
@@ -73,6 +91,8 @@ __all__ = [
     "external",
     "hide_and_seek",
     "hide_and_seek_deft",
+    "icd",
+    "icd_deft",
     "irn",
     "irn_deft",
     "irn_sma",
@@ -80,7 +100,15 @@ __all__ = [
     "manifold_mixup_deft",
     "mixup",
     "mixup_deft",
+    "ood",
+    "ood_deft",
     "psa",
     "psa_deft",
     "published",
+    "rib",
+    "rib_deft",
+    "sam_vote",
+    "sam_vote_deft",
+    "sipe",
+    "sipe_deft",
 ]

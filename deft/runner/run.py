@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import reduce
 from importlib.metadata import packages_distributions, version
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ from deft.guards.words import shown
 from deft.pipeline import Pipeline
 from deft.runner.images import Images, told
 from deft.runner.verify import refuse_damaged
-from deft.settings import flat, plain, restore
+from deft.settings import flat, places_of, plain, restore
 from deft.stages.context import Run
 from deft.stages.corrections import take_over
 from deft.stages.make import make_all
@@ -102,8 +103,9 @@ def working(
         _tell(splits, remarks)
     # Missing weights are told before anything is made.
     digest = weights_digest(pipeline.weights, pipeline.backbone, _recorded_weights(out))
-    if isinstance(pipeline.seeds, ReadsFiles):
-        pipeline.seeds.check(splits)
+    for method in (pipeline.seeds, pipeline.refine):
+        if isinstance(method, ReadsFiles):
+            method.check(splits)
     pipeline = resolved(pipeline, out)
     begun = _recorded(out)
     choice = threads.choose(pipeline.threads, begun.get("threads"))
@@ -147,10 +149,14 @@ def _tell(splits: Splits, remarks: list[Fault]) -> None:
 
 
 def reads(pipeline: Pipeline, data: str | Splits, splits: Splits) -> Iterator[Path]:
-    """Files and folders that a run reads: its data, and maps of another tool."""
+    """Files and folders that a run reads: its data, and the files of its seed method and its refiner."""
     yield from places(splits, data if isinstance(data, str) else "")
-    if isinstance(pipeline.seeds, ReadsFiles) and (folder := getattr(pipeline.seeds, "folder", "")):
-        yield Path(str(folder)).expanduser()
+    for method in (pipeline.seeds, pipeline.refine):
+        if isinstance(method, ReadsFiles):
+            own: Any = method
+            named = [reduce(getattr, name.split("."), own) for name in places_of(own)]
+            folders = dict.fromkeys(str(folder) for folder in (*named, getattr(own, "folder", "")) if folder)
+            yield from (Path(folder).expanduser() for folder in folders)
 
 
 def check_reuse(reuse: Sequence[Path], option: str = "--reuse") -> None:

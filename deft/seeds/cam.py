@@ -19,7 +19,7 @@ from deft.engine.method import Localiser, MethodContext
 from deft.engine.precision import EXACT, autocast
 from deft.ranges import Multiples, Share, check_ranges
 from deft.seedmaps import grid
-from deft.seeds.views import last_map, on_grid, pixels, resize
+from deft.seeds.views import all_maps, last_map, on_grid, pixels, resize
 
 
 @dataclass(frozen=True)
@@ -72,13 +72,22 @@ class Cam:
         head = network.head
         total: Tensor | None = None
         logits: list[Tensor] = []
+        present = None if labels is None else torch.from_numpy(labels)
+        # A head that reads the tags needs those that the classifier finds before its first map.
+        scales = sorted(self.scales, key=lambda scale: scale != 1.0) if head.reads_maps else self.scales
         with autocast(precision, device):  # one for all scales: weights are rounded once per image
-            for scale in self.scales:
+            for scale in scales:
                 view = resize(whole, scale, network.backbone.stride)
                 batch = torch.cat([view, view.flip(-1)]) if self.flip else view
-                features = last_map(network.backbone, batch).float()
+                every = all_maps(network.backbone, batch) if head.reads_maps else [last_map(network.backbone, batch)]
+                features = every[-1].float()
                 with autocast(EXACT, device):
-                    activation = head.activation(features).float()
+                    if head.reads_maps:
+                        if present is None:
+                            present = head.logits(features).float().mean(0).sigmoid() > self.present
+                        activation = head.activation_of_maps([one.float() for one in every], present.to(device)).float()
+                    else:
+                        activation = head.activation(features).float()
                     if self.flip:
                         activation = activation[:1] + activation[1:].flip(-1)
                     branches = on_grid(activation[0], (view.shape[-2], view.shape[-1]), size)

@@ -37,6 +37,11 @@ def last_map(backbone: Callable[[Tensor], Sequence[Tensor]], views: Tensor) -> T
     return last
 
 
+def all_maps(backbone: Callable[[Tensor], Sequence[Tensor]], views: Tensor) -> Sequence[Tensor]:
+    """All feature maps of views (N, 3, H, W), shallow to deep."""
+    return large_in_parts(backbone, views.contiguous(memory_format=torch.channels_last))
+
+
 def on_grid(maps: Tensor, seen: tuple[int, int], size: tuple[int, int]) -> Tensor:
     """Resample maps (..., h, w) of a view of ``seen`` pixels (H', W') to the grid of its image of ``size`` pixels."""
     rows, columns = (

@@ -108,7 +108,7 @@ def find_seeds(run: Run, classifier: Classified) -> Maps:
     The latter are a stage of their own, so that nothing that is trained depends on held-out images.
     """
     method, made_from = run.pipeline.seeds, _as_read(run.pipeline.classifier, classifier)
-    if files := _files_key(run, run.train):
+    if files := _files_key(run, method, run.train):
         made_from = key_of("files", files, made_from)
     learned = _learned(run, "localiser", method, made_from)
     made_from = made_from if learned is None else learned.key
@@ -120,7 +120,7 @@ def find_seeds(run: Run, classifier: Classified) -> Maps:
             locate = locate or method.prepare(run.context(stage))
             run.engine.make(locating(run, stage, locate, "train"))
     if run.val is not None:
-        held_out = run.stage(HELD_OUT_SEEDS, method, made_from, run.val_key, _files_key(run, run.val))
+        held_out = run.stage(HELD_OUT_SEEDS, method, made_from, run.val_key, _files_key(run, method, run.val))
         if not ranks.agreed(held_out.done):
             if locate is None and learned is not None:
                 locate = _trained(run, method, learned)
@@ -130,9 +130,8 @@ def find_seeds(run: Run, classifier: Classified) -> Maps:
     return Maps(stage)
 
 
-def _files_key(run: Run, data: Dataset) -> str:
-    """Digest of the files that the seeds of a split are read from; empty if they are not read from files."""
-    method = run.pipeline.seeds
+def _files_key(run: Run, method: SeedMethod | Refiner, data: Dataset) -> str:
+    """Digest of the files that a method reads for the images of a split; empty if it reads none."""
     if not isinstance(method, ReadsFiles):
         return ""
     if isinstance(method, KnowsFiles):
@@ -153,7 +152,10 @@ def refine(run: Run, seeds: Maps) -> Maps:
     if method is None:
         return seeds
     learned = _learned(run, "refine", method, run.with_reviewed(seeds.key))
-    stage = run.stage("refined", method, seeds.key if learned is None else learned.key)
+    made_from = seeds.key if learned is None else learned.key
+    if files := _files_key(run, method, run.train):
+        made_from = key_of("files", files, made_from)
+    stage = run.stage("refined", method, made_from)
     if ranks.agreed(stage.done):
         return Maps(stage)
     stored = stored_seeds(run.files("seeds", run.train, ".npz", "train"))

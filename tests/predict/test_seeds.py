@@ -23,6 +23,9 @@ from deft.seeds.amn import Amn
 from deft.seeds.amn_network import AmnNetwork
 from deft.seeds.cam import Cam
 from deft.seeds.external import External
+from deft.seeds.icd import Icd
+from deft.seeds.ood import Ood, OodNetwork
+from deft.seeds.rib import Rib
 from deft.settings import plain
 from deft.thresholds import MapStatistics
 from ray_fakes import OneProcess
@@ -81,6 +84,25 @@ def test_a_method_that_climbs_and_one_that_learned(tmp_path: Path, own_folder: P
     found = load_locator(learned, EXACT).locate(path, ["cow", "dog"])
     assert found.classes == (1, 2)
     assert 0 <= float(found.maps.min()) <= float(found.maps.max()) <= 1
+
+
+def test_what_methods_keep_is_enough_for_new_photographs(tmp_path: Path, own_folder: Path) -> None:
+    path = own_folder / "images" / "img_00.png"
+    crops = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    once = (1.0,)
+    for name, method in (("rib", Rib(scales=once, steps=1)), ("icd", Icd(scales=once)), ("ood", Ood(Cam(scales=once)))):
+        run = write_run(tmp_path / name, method)
+        network = load_classifier(run / "classifier" / "model.safetensors", LinearHead())
+        channels = network.backbone.channels[-1]
+        kept = {
+            "rib": {"image": crops, "labels": torch.eye(3)},
+            "icd": {"weight": torch.ones(3, channels), "offset": torch.zeros(3)},
+            "ood": OodNetwork(network.backbone, network.head, Ood()).state_dict(),
+        }
+        save_tensors(run / "localiser" / "model.safetensors", kept[name])
+        found = load_locator(run, EXACT).locate(path, ["cow", "dog"])
+        assert found.classes == (1, 2) and len(found.scores) == 3
+        assert 0 <= float(found.maps.min()) <= float(found.maps.max()) <= 1
 
 
 def test_a_method_that_chose_its_thresholds_keeps_those_of_its_run(tmp_path: Path, own_folder: Path) -> None:

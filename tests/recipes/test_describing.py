@@ -18,7 +18,7 @@ def test_every_recipe_says_what_it_is_in_a_line_and_names_its_paper(name: str) -
     assert 20 < len(one.line) <= 105
     assert "`" not in one.line
     if name != "external":
-        assert re.search(r"\d{4}, arXiv:\d{4}\.\d{5}|DEFT, see irn_deft", one.paper), one.paper
+        assert re.search(r"\d{4}, arXiv:\d{4}\.\d{5}|\d{4}, CVPR, |DEFT, see irn_deft", one.paper), one.paper
     assert ("DEFT, see irn_deft" in one.paper) == (name == "demo" or (name.endswith("_deft") and name != "irn_deft"))
 
 

@@ -25,6 +25,15 @@ def test_runs_end_with_the_seeds(plan: Callable[..., Any]) -> None:
     assert {(row.pipeline.refine, row.pipeline.segment) for row in rows.values()} == {(None, None)}
 
 
+def test_further_systems_have_the_results_of_their_papers(plan: Callable[..., Any]) -> None:
+    for study in ("localisation", "masks"):
+        module = import_module(f"deft.studies.{study}")
+        assert not module.PAPER.keys() & module.BEYOND.keys() and module.BEYOND.keys() <= RECIPES.keys()
+        rows, _ = plan(study, *module.BEYOND)
+        assert {name: row.paper for name, row in rows.items()} == module.BEYOND
+        assert list(plan(study)[0]) == list(module.PAPER)  # they are not made unless asked for
+
+
 def test_seeds_are_compared_seed_by_seed(plan: Callable[..., Any]) -> None:
     found = {"irn": [scores(0.4, 0.5), scores(0.42, 0.52)], "irn_deft": [scores(0.45, 0.5), scores(0.45, 0.54)]}
     _, outcome = plan("localisation", "irn", "irn_deft", scores=found)

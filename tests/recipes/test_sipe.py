@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import dataclasses
+
+from deft.classify.deft import DeftHead
+from deft.classify.linear import LinearHead
+from deft.classify.sipe import SipeHead
+from deft.recipes import irn, irn_deft, published, sipe, sipe_deft
+
+
+def test_sipes_numbers() -> None:
+    """The published settings, line by line; the classifier's are IRN's."""
+    head = sipe().own_classifier.head
+    assert isinstance(head, SipeHead) and head.base == LinearHead()
+    assert (head.widths, head.weight, head.background) == ((128, 128, 256, 256), 1.0, 0.5)
+    plan = sipe().own_classifier.plan
+    assert (plan.epochs, plan.batch, plan.optimiser.lr, plan.clip) == (5, 16, 0.1, 1.0)
+    assert dataclasses.replace(sipe(), classifier=irn().classifier) == irn()
+    assert published(sipe()).seed_threshold == 0.15
+
+
+def test_deft_is_the_base() -> None:
+    head = sipe_deft().own_classifier.head
+    assert isinstance(head, SipeHead) and head.base == DeftHead()
+    assert (head.swaps, head.swap_epoch) == (True, 6)
+    assert (sipe().own_classifier.head.swaps, sipe().own_classifier.head.swap_epoch) == (False, 1)
+    assert dataclasses.replace(sipe_deft(), classifier=irn_deft().classifier) == irn_deft()
