@@ -121,7 +121,7 @@ _STEPS = {
 
 
 @dataclass(frozen=True)
-class Photograph:
+class WindowedPhotograph:
     """A photograph that was opened by :func:`opened`."""
 
     windows: Windows
@@ -138,7 +138,7 @@ class Photograph:
 
 
 @contextmanager
-def opened(path: Path, fraction: float = 1.0, channels: Channels | None = None) -> Iterator[Photograph]:
+def opened(path: Path, fraction: float = 1.0, channels: Channels | None = None) -> Iterator[WindowedPhotograph]:
     """Open a photograph to be read in windows.
 
     Args:
@@ -158,13 +158,13 @@ def opened(path: Path, fraction: float = 1.0, channels: Channels | None = None) 
                     "again without that tag"
                 )
             windows: Windows = raster if turn is None else Turned(raster, turn)
-            yield Photograph(windows, windows.size, raster if turn is None else None, is_large=True)
+            yield WindowedPhotograph(windows, windows.size, raster if turn is None else None, is_large=True)
         return
     found = _header(path)
     if found is None or found[0][0] * found[0][1] <= MAX_PIXELS:
         side = None if found is None or fraction >= 1 else max(1, round(max(found[0]) * fraction))
         read = read_scaled(path, side)
-        yield Photograph(InMemory(read.pixels), read.size)
+        yield WindowedPhotograph(InMemory(read.pixels), read.size)
         return
     size, kind, turn = found
     if size[0] * size[1] > _LARGEST:
@@ -177,7 +177,7 @@ def opened(path: Path, fraction: float = 1.0, channels: Channels | None = None) 
         file.flush()
         stored = OnDisk(file, size)
         windows = stored if turn is None else Turned(stored, turn)
-        yield Photograph(windows, windows.size, is_large=True)
+        yield WindowedPhotograph(windows, windows.size, is_large=True)
 
 
 def is_tiff(path: Path) -> bool:

@@ -17,8 +17,7 @@ from deft.data.files import ImageFiles
 from deft.data.images import Scaled, read_scaled
 from deft.data.layouts.entries import Entry, image_of
 from deft.data.scaling import MAX_SIDE, resized_mask, shrunk
-from deft.data.windows import InMemory, opened
-from deft.data.windows import Photograph as Windowed
+from deft.data.windows import InMemory, WindowedPhotograph, opened
 from deft.engine.infer import device
 from deft.engine.precision import AUTO, EXACT, choose
 from deft.engine.ray_engine import Call, Ray
@@ -80,11 +79,11 @@ class Predictor:
             with opened(Path(image), self.finest(tiles)) as source:
                 return self.in_tiles(source, tiles, tags).label_map(self.classes)
         whole = InMemory(photograph(image, None).pixels)
-        return self.in_tiles(Windowed(whole, whole.size), tiles, tags).label_map(self.classes)
+        return self.in_tiles(WindowedPhotograph(whole, whole.size), tiles, tags).label_map(self.classes)
 
     def in_tiles(
         self,
-        source: Windowed,
+        source: WindowedPhotograph,
         tiles: Tiles,
         tags: tuple[str, ...] | list[str] | None = None,
         progress: Callable[[], object] | None = None,

@@ -15,7 +15,7 @@ from deft.contracts import IGNORE, InputError, LabelMap
 from deft.data.files import ImageFiles
 from deft.data.raster import Channels, mask_writer
 from deft.data.scaling import fitted
-from deft.data.windows import Photograph, is_large, opened
+from deft.data.windows import WindowedPhotograph, is_large, opened
 from deft.engine.precision import AUTO
 from deft.engine.shortage import lacking, out_of_memory, reason_of, release
 from deft.guards.words import shown
@@ -141,7 +141,7 @@ class Small:
 
 
 @contextmanager
-def _mask_file(photograph: Photograph, predictor: Predictor, out: OutFolder, name: str) -> Iterator[Sink]:
+def _mask_file(photograph: WindowedPhotograph, predictor: Predictor, out: OutFolder, name: str) -> Iterator[Sink]:
     """Write a mask, in windows where it is large."""
     if photograph.is_large:
         place = {} if photograph.raster is None else photograph.raster.place()

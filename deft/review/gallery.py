@@ -68,7 +68,7 @@ class Gallery:
         self.refresh()
 
     def refresh(self) -> None:
-        """Read what other processes have written; raises as the review's :meth:`~Review.journals`."""
+        """Read what other processes have written; raises as :meth:`deft.artifacts.review.Review.journals`."""
         with self._lock:
             if time.monotonic() - self._seen < _FRESH:
                 return

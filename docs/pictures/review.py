@@ -119,7 +119,7 @@ def main() -> None:
         shutil.copytree(arguments.run, run, ignore=shutil.ignore_patterns("review"))
         with served(run) as address:
             everything = arguments.all is not None
-            states: dict[str, Callable[[Page], None]] = STATES if everything else {"polygon": polygon}
+            states = STATES if everything else {"polygon": STATES["polygon"]}
             for name, picture in pictures(address, states, everything):
                 if everything:
                     arguments.all.mkdir(parents=True, exist_ok=True)
