@@ -155,7 +155,7 @@ def measure(place: Path, given: argparse.Namespace) -> Iterator[dict[str, Any]]:
     from deft.runner.run import working
     from deft.stages.make import make_all
 
-    plan = ("min_steps=2", "epochs=1", "batch=4", "workers=0")
+    plan = ("min_steps=2", "epochs=1", "batch=32", "workers=0")
     settings = [f"backbone={given.backbone}", "weights=none", "precision=32-true", "seeds.scales=(1.0,)"]
     settings += [f"{stage}.plan.{item}" for stage in ("classifier", "segment") for item in plan]
     settings += ["seed_threshold=0.5", "segment.channels=16", "inference.scales=(1.0,)", "inference.flip=false"]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from deft.data import ImageDataset, check, multi_hot, open_data
     from deft.engine.head import HeadModule
     from deft.engine.method import MethodContext
+    from deft.notebook.show import show
     from deft.pipeline import Pipeline
     from deft.predict.masks import Predictor, load
     from deft.predict.seeds import Locator, load_locator
@@ -43,6 +44,7 @@ _HOME = {
     "Pipeline": "deft.pipeline",
     "recipes": "deft.recipes",
     "run": "deft.runner.run",
+    "show": "deft.notebook.show",
     "Predictor": "deft.predict.masks",
     "load": "deft.predict.masks",
     "Locator": "deft.predict.seeds",
@@ -69,6 +71,7 @@ __all__ = [
     "open_data",
     "recipes",
     "run",
+    "show",
 ]
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from deft.classify.classifier import Classifier
 from deft.contracts import InputError
 from deft.data.scaling import MAX_SIDE
+from deft.engine.corrections import Corrections
 from deft.engine.method import Refiner, SeedMethod
 from deft.engine.precision import AUTO, WORDS
 from deft.extend.members import check_refiner, check_seed_method
@@ -15,6 +16,7 @@ from deft.ranges import MaxSide, Range, check_ranges
 from deft.seeds.cam import Cam
 from deft.segment.deeplab import DeepLab
 from deft.segment.inference import Inference
+from deft.settings import later
 from deft.thresholds import AUTO as THRESHOLD_AUTO
 from deft.thresholds import Threshold, check_threshold
 
@@ -49,6 +51,8 @@ class Pipeline:
     """Most memory that each process may take while it trains, in GB, main memory or that of its GPU; batches are
     computed in parts that fit into it. ``auto`` takes what is free (:mod:`deft.engine.budget`)."""
     seed: Annotated[int, Range(0, 2**32 - 1)] = 0
+    corrections: Corrections = field(default=Corrections(), metadata=later())
+    """What the reviewed masks of a run teach its next round (:mod:`deft.engine.corrections`)."""
     max_side: MaxSide = MAX_SIDE
     """Photographs whose longer side has more pixels are scaled down to it when they are read, in every stage
     (:mod:`deft.data.working_size`); masks and predictions have the photographs' full size all the same. None reads

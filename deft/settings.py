@@ -58,7 +58,12 @@ def place() -> dict[str, Any]:
     return {_PLACE: True}
 
 
-_CHOICES, _BESIDE, _TRAINED, _PLACE = "choices", "beside", "trained", "place"
+def later() -> dict[str, Any]:
+    """Metadata of a field that was added later: its default is not recorded, so that earlier records remain."""
+    return {_LATER: True}
+
+
+_CHOICES, _BESIDE, _TRAINED, _PLACE, _LATER = "choices", "beside", "trained", "place", "later"
 _NOTHING = ("none", "None", "null")
 """Words for no value, of a field that may have none."""
 
@@ -229,6 +234,8 @@ def plain(value: Any, trained: bool = False, key: bool = False) -> Any:
 def _entries(item: dataclasses.Field[Any], value: Any, trained: bool, key: bool) -> dict[str, Any]:
     """Entries of a field in a record: its value, or the name of a choice followed by the choice's fields."""
     if key and _PLACE in item.metadata:
+        return {}
+    if _LATER in item.metadata and value == item.default:
         return {}
     if _TRAINED in item.metadata and (trained or (not item.metadata[_TRAINED] and value == item.default)):
         return dict(item.metadata[_TRAINED])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import tarfile
 from contextlib import suppress
 from pathlib import Path
@@ -72,29 +73,78 @@ def _read_stage(folder: Path) -> None:
             raise AssertionError("a file outside the folder of the stage was changed or removed")
 
 
-_REVIEW = {
-    "version": 1,
-    "classes": ["cat", "dog"],
-    "images": {
-        "a": {
+_REVIEW = {"version": 2, "classes": ["cat", "dog"]}
+_JOURNAL = {
+    "name": "a",
+    "revision": 3,
+    "at": 1,
+    "steps": [
+        {"state": "unreviewed"},
+        {
             "state": "accepted",
             "mask": _HASH,
             "replaces": _HASH,
-            "before": {"state": "corrected", "mask": "0" * 64},
+            "what": "accepted",
+            "time": "2026-01-31T12:00:00+00:00",
         },
-        "../kept": {"state": "corrected", "mask": _HASH, "tags": ["cat"]},
-        "b/c": {"state": "rejected"},
-    },
+        {"state": "corrected", "mask": "0" * 64, "tags": ["cat"], "threshold": 0.25, "what": "threshold"},
+    ],
 }
 
 
+@st.composite
+def _review(draw: st.DrawFn) -> Files:
+    """A review, most often one whose record, or one of whose journals, is odd."""
+    odd = draw(st.sampled_from(("nothing", "nothing", "record", "a", "a", "name")))
+    sound = {**_JOURNAL, "at": draw(st.integers(0, 2)), "revision": draw(st.integers(0, 2**50))}
+    if odd == "name":
+        sound["name"] = draw(st.sampled_from(_NAMES))
+    return {
+        "run/review/review.json": draw(json_file(_REVIEW)) if odd == "record" else json.dumps(_REVIEW).encode(),
+        "run/review/images/a.json": draw(json_file(sound)) if odd == "a" else json.dumps(sound).encode(),
+        "run/review/images/b.json": json.dumps({**_JOURNAL, "name": "b"}).encode(),
+        f"run/review/masks/a/{_HASH}.png": b"mask",
+    }
+
+
 def _read_review(folder: Path) -> None:
-    from deft.artifacts.review import Review
+    from deft.artifacts.review import Decision, Review
 
     review = Review(folder / "run", ("cat", "dog"))
-    for name, found in review.read().items():
-        with suppress(InputError):
-            review.load(name, found)
+    try:
+        for name, found in review.read().items():
+            with suppress(InputError):
+                review.load(name, found)
+        journal = review.journal("a")
+        if journal.name != "a" or not 0 <= journal.at < len(journal.steps):
+            raise AssertionError(f"the steps of another image, or none that holds: {journal}")
+        if review.step(Decision("a", "rejected"), journal.revision).revision != journal.revision + 1:
+            raise AssertionError("a step that does not count")
+        review.move("a", journal.revision + 1, -1)
+    finally:
+        kept = [folder / name for name in _BESIDE]
+        if not all(path.is_file() and path.read_bytes() == b"kept" for path in kept):
+            raise AssertionError("a file outside the review was changed or removed")
+
+
+_CORRECTED = {
+    "taught": {"a": _HASH, "../kept": _HASH},
+    "held out": {"b/c": _HASH},
+    "val": {"v": _HASH},
+    "rejected": ["d"],
+    "tags": {"a": ["cat", "dog"], "e": []},
+}
+
+
+def _read_corrected(folder: Path) -> None:
+    from deft.artifacts import write_json
+    from deft.artifacts.corrected import FOLDER, RECORD, read_corrected
+
+    found = read_corrected(folder / "run")
+    write_json(folder / "run" / FOLDER / RECORD, found.to_json())
+    again = read_corrected(folder / "run")
+    if (again.masks_key, again.scores_key) != (found.masks_key, found.scores_key):
+        raise AssertionError("what was written is not what was read")
 
 
 _MADE = f"«{_HASH}»  «a.png»\n«{'0' * 64}»  «../kept.txt»\n«»\n"
@@ -194,10 +244,9 @@ _shards = st.one_of(_shard(), damaged(_shard()))
 READERS = (
     Reader("runs", st.deferred(lambda: json_file(run_json())).map(lambda data: {"run.json": data}), _read_run),
     Reader("stages", _stage(), _read_stage, lambda: _BESIDE),
+    Reader("reviews", _review(), _read_review, lambda: _BESIDE),
     Reader(
-        "reviews",
-        json_file(_REVIEW).map(lambda data: {"run/review/review.json": data, "run/review/masks/a.png": b"mask"}),
-        _read_review,
+        "corrections", json_file(_CORRECTED).map(lambda data: {"run/corrected/corrections.json": data}), _read_corrected
     ),
     Reader("made", _made(), _read_made, lambda: {**images("photos"), **_BESIDE}),
     Reader("shards", _shards.map(lambda data: {"a.tar": data}), _read_shard),

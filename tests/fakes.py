@@ -44,13 +44,17 @@ def classifier(head: Head | None = None, classes: int = 3) -> ClassifierNetwork:
     return ClassifierNetwork(backbone, (head or LinearHead()).build(backbone.channels[-1], classes)).eval()
 
 
-def segmenter(classes: int = 3) -> SegmentationNetwork:
-    """A small segmentation network of random weights that decides for every class somewhere, in eval mode."""
+def segmenter(classes: int = 3, image: np.ndarray | None = None) -> SegmentationNetwork:
+    """A small segmentation network of random weights, in eval mode.
+
+    It decides for every class somewhere in an image (H, W, 3), of noise unless one is given.
+    """
     torch.manual_seed(0)
+    image = noise(64, 80) if image is None else image
     network = SegmentationNetwork(build_backbone("test_resnet", "none", 16), classes, DeepLab(channels=16), 64).eval()
     with torch.no_grad():
         nn.init.normal_(network.head.weight, std=1.0)
-        pixels = torch.from_numpy(noise(64, 80).transpose(2, 0, 1).copy())
+        pixels = torch.from_numpy(image.transpose(2, 0, 1).copy())
         network.head.bias -= network.coarse(pixels[None]).mean(dim=(0, 2, 3))
     return network
 

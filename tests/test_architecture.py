@@ -20,7 +20,7 @@ METHODS = BASE | {"backbone", "engine", "thresholds"}
 ON_MAPS = METHODS | {"seedmaps"}
 STAGES = ON_MAPS | {"data", "classify", "seeds", "refine", "segment", "metrics", "pipeline"}
 RUNS = STAGES | {"stages", "report", "evaluate"}
-COMMANDS = RUNS | {"augment", "export", "predict", "runner", "recipes", "studies", "deploy"}
+COMMANDS = RUNS | {"augment", "export", "predict", "runner", "recipes", "studies", "deploy", "review", "suggest"}
 MAY_IMPORT = {
     "": set(),
     "contracts": set(),
@@ -48,6 +48,9 @@ MAY_IMPORT = {
     "runner": RUNS,
     "recipes": STAGES | {"augment"},
     "export": RUNS | {"runner"},
+    "notebook": RUNS | {"export", "runner"},
+    "suggest": RUNS | {"runner"},
+    "review": RUNS | {"runner", "export", "predict", "suggest", ""},
     "studies": RUNS | {"augment", "predict", "runner", "recipes", ""},
     "deploy": RUNS | {"predict", "runner", "studies", ""},
     "doctor": STAGES | {"recipes"},
@@ -71,11 +74,16 @@ DOORS = {
     "jsonargparse": ("settings.py",),
     "simplejpeg": ("data/jpeg.py",),
     "pillow_heif": ("data/images.py",),
+    "rasterio": ("data/raster.py",),
+    "av": ("data/video.py",),
     "filelock": ("artifacts/lock.py",),
     "webdataset": ("data/layouts/shards.py",),
     "braceexpand": ("data/layouts/shards.py",),
     "onnx": ("deploy/onnx.py",),
     "onnxruntime": ("deploy/onnx.py",),
+    "starlette": ("review/app.py",),
+    "uvicorn": ("review/serve.py",),
+    "xstatic": ("review/leaflet.py",),
     "ray": ("engine/ray_engine.py", "engine/ray_train.py"),
 }
 """Each heavy dependency has one door; Lightning and Ray have two: for a run's processes, and for their work."""

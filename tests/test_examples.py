@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import runpy
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from deft.artifacts import load_mask
+from deft.artifacts.corrected import read_corrected
 from deft.cli.main import main
 from deft.contracts import InputError
 from deft.data import open_data
@@ -59,6 +61,31 @@ def test_quickstart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "it knows " in said
     assert "val_0000 shows " in said
     assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_the_notebook_runs_cell_by_cell_and_is_stored_without_results(tmp_path: Path) -> None:
+    notebook = json.loads((EXAMPLES / "tutorial.ipynb").read_text(encoding="utf-8"))
+    cells = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in cells)
+    settings = [*tiny("classifier", "refine", "segment"), "backbone=test_resnet", "weights=none", *EAGER]
+    here = {"data": "demo:train=8,val=2,size=64", "out": str(tmp_path / "run"), "settings": settings}
+    results: list[Any] = []
+    names: dict[str, Any] = {}
+    for cell in cells:
+        body = ast.parse("".join(cell["source"])).body
+        last = body.pop() if isinstance(body[-1], ast.Expr) else None
+        exec(compile(ast.Module(body, []), "cell", "exec"), names)
+        if last is not None:  # what a notebook shows
+            results.append(eval(compile(ast.Expression(last.value), "cell", "eval"), names))
+        if "parameters" in cell["metadata"].get("tags", ()):
+            assert here.keys() <= names.keys()
+            names.update(here)
+    train, val, scores, corrected = [result for result in results if result is not None]
+    assert "pseudo-mask" in train.pictures and list(val.pictures)[1:] == ["prediction"]
+    assert "reviewed mask" in corrected.pictures
+    assert read_corrected(tmp_path / "run").taught or read_corrected(tmp_path / "run").held_out
+    assert val._repr_html_().count("<img ") == 2
+    assert set(scores) == set(names["found"].found)
 
 
 def test_own_photos(make_folder: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

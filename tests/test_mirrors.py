@@ -18,6 +18,12 @@ ELSEWHERE = {
 
 TOGETHER = {
     "engine/test_global_batch.py": "networks of four parts train alike on two processes",
+    "review/test_page.py": "the page, in a browser: going through images",
+    "review/test_page_access.py": "the page for keys, screen readers and eyes",
+    "review/test_page_modules.py": "modules of the page against other implementations",
+    "review/test_page_saving.py": "the page when its server ends, and in two windows",
+    "review/test_page_tools.py": "what is painted on the page",
+    "runner/test_rounds.py": "a review goes from a run's folder into every stage of its next round",
     "runner/test_own_data.py": "data of a user's file goes through every verb",
     "studies/test_score_rows.py": "the table studies differ in rows and columns alone",
 }

@@ -181,9 +181,10 @@ def _in_parts(stage: str, title: str) -> Callable[[Path], str]:
         words[words.index(f"folder:{folder / 'photos'}")] = "demo:train=4,val=1,size=512"
         whole_batch = [word.replace("ROOM", "whole") for word in words]
         before = run_words(folder / "photos", out / "before")
-        ended, room = _limited(before, words, "out of memory; continues with", (False, whole_batch))
+        sign = "of 16 images at a time"  # said before the first step, or when memory has run out
+        ended, room = _limited(before, words, sign, (False, whole_batch))
         return all_of(
-            expected(ended[0], 0, f"{title}: out of memory; continues with", "of 16 images at a time"),
+            expected(ended[0], 0, f"{title}: ", sign),
             expected(ended[1], 0, never=("Traceback", "out of memory")),
             whole(out / room),
             unlike(out / room, out / "whole", stage, 1e-3),

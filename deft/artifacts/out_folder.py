@@ -8,9 +8,12 @@ such as a corrected mask, is the user's.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import secrets
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from deft.artifacts.files import atomic_write
@@ -65,10 +68,34 @@ class OutFolder:
     def write(self, name: str, content: bytes) -> None:
         """Write a file whole or not at all, and its hash; called by several threads."""
         make_folder(self.path)
-        line = f"{hashlib.sha256(content).hexdigest()}  {name}\n".encode()
-        with self._lock, open(self._record, "ab") as record:
-            record.write(line)
+        self._note(name, hashlib.sha256(content).hexdigest())
         atomic_write(self.path / name, content)
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[Path]:
+        """A temporary file for a library that writes to a path; it becomes ``name`` when the block succeeds.
+
+        Yields:
+            The path, at which there is nothing yet.
+        """
+        target = self.path / name
+        make_folder(target.parent)
+        temporary = target.parent / f".part-{secrets.token_hex(8)}"
+        try:
+            yield temporary
+            self._note(name, digest(temporary))
+            os.replace(temporary, target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def discard(self, name: str) -> None:
+        """Remove a file of an earlier command that this one makes no more; it is one of the names that were checked."""
+        if exists(self.path / name):
+            (self.path / name).unlink()
+
+    def _note(self, name: str, made: str) -> None:
+        with self._lock, open(self._record, "ab") as record:
+            record.write(f"{made}  {name}\n".encode())
 
     @staticmethod
     def _is_made(target: Path, hashes: set[str]) -> bool:

@@ -2,58 +2,67 @@
 
 ::
 
-    RUN/review/review.json        for each image: its state, its tags if they changed, digests of its masks
-    RUN/review/masks/NAME.png     palette PNG: 0 background, k class k, 255 ignore, as the run's own masks
+    RUN/review/review.json               version and classes
+    RUN/review/images/NAME.json          the journal of an image: its steps, and which of them holds
+    RUN/review/masks/NAME/DIGEST.png     palette PNGs: 0 background, k class k, 255 ignore, as the run's own masks
+    RUN/review/network/                  the network's masks of the training images, for suggestions (deft.suggest)
+    RUN/review/suggest.npz               what was measured of these images
 
 Nothing else in the run changes, and a run can be resumed, verified and made again beside its review.
 
-Several processes may write at once. Each takes the lock, writes the record and then the mask; the record of an image
-keeps that of the mask before it, so that after a kill between the two the image is as it was before.
+Several processes may write at once. Each takes the lock, writes the mask, which is named after its SHA-256, and then
+the journal, both whole or not at all: whenever a process is killed, an image is as the last journal says. Masks that no
+step needs are removed at the end, and by the next step after a kill. An image keeps
+:data:`deft.artifacts.journal.MOST_STEPS` steps.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deft.artifacts.files import atomic_write, file_stem, load_mask, mask_png, read_json, write_json
 from deft.artifacts.hashes import digest
+from deft.artifacts.journal import (
+    ACCEPTED,
+    CORRECTED,
+    REJECTED,
+    STATES,
+    UNREVIEWED,
+    Journal,
+    Reviewed,
+    journal_of,
+)
 from deft.artifacts.lock import InUseError, claim
 from deft.contracts import IGNORE, InputError
 from deft.guards.opening import exists
 from deft.guards.output import make_folder, refuse_link
 from deft.guards.words import shown
 
+__all__ = ["ACCEPTED", "CORRECTED", "REJECTED", "STATES", "UNREVIEWED", "Decision", "Review", "Reviewed", "StaleError"]
+
 FOLDER = "review"
 RECORD = "review.json"
-VERSION = 1
-ACCEPTED, CORRECTED, REJECTED = STATES = ("accepted", "corrected", "rejected")
+NETWORK = "network"
+MEASURED = "suggest.npz"
+VERSION = 2
+_LONGEST = 150
+"""Bytes of the name of a file, beyond which it is shortened and ends in a hash."""
 _PATIENCE = 30.0
 """Seconds to wait for other processes that write."""
 
 
-@dataclass(frozen=True)
-class Reviewed:
-    """What somebody has decided about an image."""
-
-    state: str
-    """``accepted``: the mask is right as it was; ``corrected``: it was changed; ``rejected``: not to be used."""
-    mask: str = ""
-    """SHA-256 of the mask's file, in hex; empty if there is none, as of a rejected image."""
-    replaces: str = ""
-    """SHA-256 of the file of the run's mask that was looked at; empty if there was none."""
-    tags: tuple[str, ...] | None = None
-    """Classes that the image shows, if they are others than the dataset's; None if they are the same."""
+class StaleError(InputError):
+    """Somebody has changed the image meanwhile; nothing was written."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +72,15 @@ class Decision:
     name: str
     state: str
     mask: NDArray[np.uint8] | None = None
-    """(H, W); None only if rejected."""
+    """(H, W); None keeps the mask that the image has in the review, if it has one."""
     replaces: str = ""
     tags: tuple[str, ...] | None = None
+    threshold: float | None = None
+    what: str = ""
+
+
+Stamp = tuple[int, int, int]
+"""Identity, time of change and size of a file: another one if the file was replaced."""
 
 
 class Review:
@@ -83,39 +98,77 @@ class Review:
 
     @property
     def record(self) -> Path:
-        """The file of all states."""
+        """The file that says whose review it is."""
         return self.folder / RECORD
 
-    def mask_file(self, name: str) -> Path:
-        """The file of an image's mask, which need not exist."""
-        return self.folder / "masks" / f"{file_stem(name)}.png"
+    def journal_file(self, name: str) -> Path:
+        """The file of an image's steps, which need not exist."""
+        return self.folder / "images" / f"{_flat(name)}.json"
+
+    def mask_file(self, name: str, mask: str) -> Path:
+        """The file of a mask of an image, which need not exist.
+
+        Args:
+            name: of the image.
+            mask: SHA-256 of the file, as in :class:`Reviewed`.
+        """
+        return self.folder / "masks" / _flat(name) / f"{mask}.png"
 
     def read(self) -> dict[str, Reviewed]:
         """What was decided about each image, by name; empty if there is no review.
 
         Raises:
-            InputError: the record is damaged, of another version, or of other classes.
+            InputError: a file is damaged, of another version, or of other classes.
         """
-        entries = self._entries()
-        return {name: found for name, entry in entries.items() if (found := self._current(name, entry)) is not None}
+        found = (journal for _, journal in self.journals().values())
+        return {journal.name: journal.now for journal in found if journal.now.state != UNREVIEWED}
+
+    def retagged(self) -> dict[str, tuple[str, ...]]:
+        """The tags of images whose tags were changed, reviewed or not, by name; raises as :meth:`read`."""
+        found = (journal for _, journal in self.journals().values())
+        return {journal.name: journal.now.tags for journal in found if journal.now.tags is not None}
+
+    def journals(self, known: Mapping[str, tuple[Stamp, Journal]] | None = None) -> dict[str, tuple[Stamp, Journal]]:
+        """The journals of all images that have steps, by the names of their files.
+
+        Args:
+            known: an earlier result; files that are as they were are not read again.
+
+        Raises:
+            InputError: as :meth:`read`.
+        """
+        self._check_record()
+        found: dict[str, tuple[Stamp, Journal]] = {}
+        for entry in _entries(self.folder / "images"):
+            status = entry.stat(follow_symlinks=False)
+            stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
+            before = (known or {}).get(entry.name)
+            found[entry.name] = (
+                before if before is not None and before[0] == stamp else (stamp, self._journal(Path(entry.path)))
+            )
+        return found
+
+    def journal(self, name: str) -> Journal:
+        """The steps of an image; raises as :meth:`read`."""
+        self._check_record()
+        path = self.journal_file(name)
+        return self._journal(path) if exists(path) else Journal(name)
 
     def mask(self, name: str) -> NDArray[np.uint8] | None:
-        """The reviewed mask of an image, (H, W); None if it was rejected, or never reviewed.
+        """The reviewed mask of an image, (H, W); None if it was rejected, or nobody has decided about it.
 
         Raises:
             InputError: the mask is missing or was changed by another program.
         """
-        found = self.read().get(name)
-        if found is None or found.state == REJECTED:
-            return None
-        return self.load(name, found)
+        found = self.journal(name).now
+        return None if found.state in (REJECTED, UNREVIEWED) else self.load(name, found)
 
     def load(self, name: str, reviewed: Reviewed) -> NDArray[np.uint8]:
-        """The mask (H, W) of an image that is not rejected; raises as :meth:`mask`."""
-        path = self.mask_file(name)
+        """The mask (H, W) of a state that has one; raises as :meth:`mask`."""
+        path = self.mask_file(name, reviewed.mask)
         if not exists(path) or digest(path) != reviewed.mask:
             came = "damaged, or changed by another program" if exists(path) else "missing"
-            raise InputError(f"{shown(path)}: {came}; bring the mask in again with deft import")
+            raise InputError(f"{shown(path)}: {came}; bring the mask in again with deft import, or undo the step")
         return load_mask(path)
 
     def write(
@@ -126,11 +179,12 @@ class Review:
         tags: Iterable[str] | None = None,
         replaces: str = "",
     ) -> None:
-        """Write the decision about an image, whole or not at all; a later one replaces it.
+        """Write the decision about an image, whole or not at all, as a step that can be undone.
 
         Args:
             name: of the image.
-            mask: uint8 (H, W), 0 background, k + 1 for class k, 255 ignore; None only if it is rejected.
+            mask: uint8 (H, W), 0 background, k + 1 for class k, 255 ignore; None keeps the one in the review, which
+                only a rejected image may lack.
             state: one of ``STATES``.
             tags: classes that the image shows, if they changed.
             replaces: SHA-256 of the file of the mask that was looked at.
@@ -142,33 +196,76 @@ class Review:
         self.write_all([Decision(name, state, mask, replaces, None if tags is None else tuple(tags))])
 
     def write_all(self, decisions: Sequence[Decision]) -> None:
-        """:meth:`write` for several images, with one change of the record."""
-        pictures = {each.name: self._checked(each) for each in decisions}
-        if not decisions:
-            return
+        """:meth:`write` for several images; nothing is written if one of them is no decision."""
+        pictures = [self._checked(each) for each in decisions]
+        if decisions:
+            with self._locked():
+                for each, picture in zip(decisions, pictures, strict=True):
+                    self._follow(each, picture, self.journal(each.name))
+
+    def step(self, decision: Decision, revision: int) -> Journal:
+        """Write one step of an image that has been seen at a revision.
+
+        Args:
+            decision: its state may also be ``unreviewed``.
+            revision: of the journal that was seen.
+
+        Raises:
+            StaleError: the image has another revision by now.
+            InputError, ValueError: as :meth:`write`.
+        """
+        picture = self._checked(decision)
         with self._locked():
-            entries = self._entries()
-            for each in decisions:
-                before = entries.get(each.name)
-                current = None if before is None else self._current(each.name, before)
-                picture = pictures[each.name]
-                made = Reviewed(
-                    each.state, "" if picture is None else sha256(picture).hexdigest(), each.replaces, each.tags
-                )
-                entries[each.name] = _plain(made) | ({} if current is None else {"before": _plain(current)})
-            content = {"version": VERSION, "classes": list(self.classes), "images": dict(sorted(entries.items()))}
-            write_json(self.record, content)
-            for name, picture in pictures.items():
-                if picture is not None:
-                    atomic_write(self.mask_file(name), picture)
+            return self._follow(decision, picture, self._at(decision.name, revision))
+
+    def move(self, name: str, revision: int, by: int) -> Journal:
+        """Undo (-1) or redo (1) a step of an image; nothing happens if there is none. Raises as :meth:`step`."""
+        with self._locked():
+            before = self._at(name, revision)
+            after = before.moved(by)
+            if after is not before:
+                write_json(self.journal_file(name), after.to_json())
+            return after
+
+    def _at(self, name: str, revision: int) -> Journal:
+        """The journal of an image; StaleError if it has another revision."""
+        found = self.journal(name)
+        if found.revision != revision:
+            raise StaleError(
+                f"{shown(name)!r}: expected revision {found.revision}, got {revision}: somebody has changed the image "
+                "meanwhile; look at it again"
+            )
+        return found
+
+    def _follow(self, decision: Decision, picture: bytes | None, before: Journal) -> Journal:
+        """Write a step: first its mask, then the journal; the lock is held."""
+        mask = before.now.mask if picture is None else sha256(picture).hexdigest()
+        if not mask and decision.state in (ACCEPTED, CORRECTED):
+            raise ValueError(_needs_mask(decision))
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        after = before.followed(
+            Reviewed(decision.state, mask, decision.replaces, decision.tags, decision.threshold, decision.what, now)
+        )
+        if picture is not None:
+            path = self.mask_file(decision.name, mask)
+            refuse_link(path.parent)
+            if not exists(path) or digest(path) != mask:
+                atomic_write(path, picture)
+        write_json(self.journal_file(decision.name), after.to_json())
+        needed = {f"{each}.png" for each in after.masks}
+        for entry in _entries(self.folder / "masks" / _flat(decision.name), ".png"):
+            if entry.name not in needed:
+                with suppress(OSError):  # the next step tries again
+                    os.unlink(entry.path)
+        return after
 
     def _checked(self, decision: Decision) -> bytes | None:
         """The file of a mask; ValueError if it is no decision."""
         mask = decision.mask
-        if decision.state not in STATES:
+        if decision.state not in (*STATES, UNREVIEWED):
             raise ValueError(f"expected a state {', '.join(STATES)}, got {decision.state!r}")
-        if mask is None and decision.state != REJECTED:
-            raise ValueError(f"{decision.name!r} is {decision.state}, which needs a mask, got none")
+        if mask is None and decision.state in (ACCEPTED, CORRECTED) and not self.journal(decision.name).now.mask:
+            raise ValueError(_needs_mask(decision))
         strangers = [tag for tag in decision.tags or () if tag not in self.classes]
         if strangers:
             raise ValueError(f"expected tags among {', '.join(self.classes)}, got {strangers[0]!r}")
@@ -184,13 +281,15 @@ class Review:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Hold the lock of the review, for which other processes wait."""
-        for path in (self.folder, self.folder / "masks"):
+        for path in (self.folder, self.folder / "images", self.folder / "masks"):
             refuse_link(path)
             make_folder(path, "review")
         until = time.monotonic() + _PATIENCE
         while True:
             try:
                 with claim(self.folder / "lock"):
+                    if not exists(self.record):
+                        write_json(self.record, {"version": VERSION, "classes": list(self.classes)})
                     yield
                 return
             except InUseError:
@@ -198,13 +297,12 @@ class Review:
                     raise
             time.sleep(0.02)
 
-    def _entries(self) -> dict[str, Any]:
-        """The entries of the record, checked."""
+    def _check_record(self) -> None:
+        """Refuse the review of another run or version."""
         if not exists(self.record):
-            return {}
-        content = read_json(self.record)
-        where = shown(self.record)
-        if not isinstance(content, dict) or not isinstance(content.get("images"), dict) or "version" not in content:
+            return
+        content, where = read_json(self.record), shown(self.record)
+        if not isinstance(content, dict) or "version" not in content:
             raise InputError(f"{where}: expected the record of a review, got other JSON; restore it, or move it away")
         if content["version"] != VERSION:
             raise InputError(
@@ -213,53 +311,41 @@ class Review:
             )
         if content.get("classes") != list(self.classes):
             raise InputError(f"{where}: expected the classes of the run, got others; move the folder away")
-        for name, entry in content["images"].items():
-            if not _is_name(name) or _reviewed(entry) is None:
-                raise InputError(f"{where}: {shown(name)!r} has no valid entry; restore the file, or remove the entry")
-        return dict(content["images"])
 
-    def _current(self, name: str, entry: Mapping[str, Any]) -> Reviewed | None:
-        """What holds of an image: the entry, or the one before it if its mask was not written any more."""
-        now = _reviewed(entry)
-        if now is None or not now.mask:
-            return now
-        path = self.mask_file(name)
-        if not exists(path):
-            return _reviewed(entry.get("before"))
-        before = _reviewed(entry.get("before"))
-        if before is None:
-            return now
-        found = digest(path)
-        return before if found != now.mask and before.mask in ("", found) else now
+    def _journal(self, path: Path) -> Journal:
+        """The journal in a file, checked."""
+        found, where = journal_of(read_json(path)), shown(path)
+        if found is None:
+            raise InputError(f"{where}: expected the steps of an image, got other JSON; restore the file, or remove it")
+        if f"{_flat(found.name)}.json" != path.name:
+            raise InputError(f"{where}: holds the steps of {shown(found.name)!r}; rename the file, or remove it")
+        return found
 
 
-def _plain(reviewed: Reviewed) -> dict[str, Any]:
-    """An entry without what is empty."""
-    found = dataclasses.asdict(reviewed)
-    return {name: list(value) if name == "tags" else value for name, value in found.items() if value not in ("", None)}
+def _needs_mask(decision: Decision) -> str:
+    return f"{decision.name!r} is {decision.state}, which needs a mask, got none"
 
 
-def _reviewed(entry: Any) -> Reviewed | None:
-    """An entry as it was stored; None if it is none."""
-    if not isinstance(entry, dict) or entry.get("state") not in STATES:
-        return None
-    mask, replaces, tags = entry.get("mask", ""), entry.get("replaces", ""), entry.get("tags")
-    if not isinstance(mask, str) or not isinstance(replaces, str) or (not mask and entry["state"] != REJECTED):
-        return None
-    if tags is not None and not (isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)):
-        return None
-    return Reviewed(entry["state"], mask, replaces, None if tags is None else tuple(tags))
+def _flat(name: str) -> str:
+    """The name of an image's files, without folders: distinct for distinct names."""
+    flat = file_stem(name).replace("/", "%2F")
+    if len(flat.encode()) <= _LONGEST:
+        return flat
+    hashed = sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    return flat.encode()[:120].decode(errors="ignore") + "%" + hashed
 
 
-def _is_name(name: str) -> bool:
-    """Whether a file can be named after it: half of a surrogate pair, which JSON may hold, has no bytes."""
+def _entries(folder: Path, suffix: str = ".json") -> list[os.DirEntry[str]]:
+    """The files in a folder that end so, but for those that are being written; none if there is no folder."""
     try:
-        name.encode("utf-8", "surrogateescape")
-    except UnicodeEncodeError:
-        return False
-    return True
+        with os.scandir(folder) as found:
+            return [entry for entry in found if entry.name.endswith(suffix) and not entry.name.startswith(".")]
+    except FileNotFoundError:
+        return []
 
 
 def is_review(folder: Path) -> bool:
-    """Whether a folder in a run is its review, and no link."""
-    return folder.name == FOLDER and os.path.isdir(folder) and not folder.is_symlink() and exists(folder / RECORD)
+    """Whether a folder in a run is its review, and no link; suggestions alone make one without decisions."""
+    if folder.name != FOLDER or folder.is_symlink() or not os.path.isdir(folder):
+        return False
+    return any(exists(folder / name) for name in (RECORD, MEASURED, f"{NETWORK}/stage.json"))

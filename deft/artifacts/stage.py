@@ -74,6 +74,14 @@ class Stage:
             if self.folder.exists():  # else it was removed meanwhile, which the error that led here says
                 write_json(self.folder / RECORD, {"key": self.key, "state": state, "seconds": seconds, **notes})
 
+    def remove(self) -> None:
+        """Remove the stage's folder, if there is one.
+
+        Raises:
+            InputError: it holds files, and no stage made them.
+        """
+        _clear(self.folder)
+
     def damages(self) -> list[Damage]:
         """What is wrong with the files of a finished stage; empty for one of an earlier version, without hashes."""
         made = self.record.get(HASHES)

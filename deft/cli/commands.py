@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deft.contracts import InputError, Progress
+from deft.guards.words import printable
 from deft.ranges import SIDES
 from deft.settings import fields_of
 
@@ -43,7 +44,7 @@ def run(given: argparse.Namespace) -> int:
             from deft.runner.on_ray import OnRay
 
             engine = OnRay(ray, Call.of(chosen, recipe=given.recipe, paper=paper, settings=settings), given.data, name)
-        page = run(pipeline, given.data, given.out, given.reuse, name, engine)
+        page = run(pipeline, given.data, given.out, given.reuse, name, engine, given.corrected)
     if ranks.first():
         print(f"report: {page}")
     return 0
@@ -233,6 +234,19 @@ def import_masks(given: argparse.Namespace) -> int:
     return 0
 
 
+def review(given: argparse.Namespace) -> int:
+    """Serve the page on which masks are looked through."""
+    from deft.review.serve import review, show
+
+    def begun(address: str) -> None:
+        print(f"review: {address}\nCtrl-C ends it; every step is in {given.run / 'review'} already", flush=True)
+        if not given.no_browser:
+            show(address)
+
+    review(given.run, given.port, given.data, begun)
+    return 0
+
+
 def _separated(texts: Sequence[str]) -> tuple[str, ...]:
     """Words of an option that may be given several times, each separated by commas."""
     return tuple(word for text in texts for part in text.split(",") if (word := part.strip()))
@@ -283,11 +297,17 @@ def _classes(path: Path | None) -> Sequence[str]:
 
 
 def predict(given: argparse.Namespace) -> int:
-    """Masks of new photographs."""
+    """Masks of new photographs, of a video, or of large photographs in tiles."""
     from deft.predict.masks import predict_folder, predict_shards
 
     precision, side = PRECISIONS[given.precision], _reading_side(given)
     shards = _in_shards(given)
+    if given.tiles is not None:
+        return _predict_tiles(given, precision)
+    if given.rate is not None or _names_video(given):
+        return _predict_video(given, precision, side)
+    _refuse_alone(given, "a video, or --rate with a folder of frames,", "steady")
+    _refuse_alone(given, "--tiles", "scale", "context", "bands", "values")
     with _ray(given) as ray, _threads(given):
         if shards:
             done = predict_shards(
@@ -298,6 +318,74 @@ def predict(given: argparse.Namespace) -> int:
         count = predict_folder(given.run, Path(given.images), given.out, given.tags, precision, side, ray)
     print(f"{count} masks in {given.out / 'masks'}, pictures in {given.out / 'overlays'}")
     return 0
+
+
+def _predict_tiles(given: argparse.Namespace, precision: str) -> int:
+    """Masks of large photographs."""
+    from deft.predict.tiled import predict_tiles
+    from deft.predict.tiled_options import channels_of, tiles_of
+
+    tiles = tiles_of(given.tiles, given.scale, given.context)
+    channels = channels_of(given.bands, given.values)
+    _refuse_beside(given, "--tiles", "max_side", "ray_address", "steady", "rate")
+    if given.engine != "here" or _in_shards(given):
+        raise InputError("--tiles: expected photographs on this machine; leave out --engine, and name files, no shards")
+    with _threads(given):
+        count = predict_tiles(given.run, Path(given.images), given.out, given.tags, precision, tiles, channels)
+    print(f"{count} masks in {given.out / 'masks'}, pictures in {given.out / 'overlays'}")
+    _tell_memory()
+    return 0
+
+
+def _names_video(given: argparse.Namespace) -> bool:
+    from deft.data.video import is_video
+
+    return is_video(Path(given.images)) and not Path(given.images).is_dir() and not _in_shards(given)
+
+
+def _predict_video(given: argparse.Namespace, precision: str, side: int | None) -> int:
+    """Masks of a video, or of a folder of frames."""
+    from deft.predict.video import Moving, predict_video
+    from deft.ranges import RangeError
+
+    fields = {name: getattr(given, name) for name in ("steady", "rate") if getattr(given, name) is not None}
+    try:
+        moving = Moving(**fields)
+    except RangeError as error:
+        raise InputError(f"{str(error).replace('Moving.', '--', 1)}; correct it") from None
+    source = Path(given.images)
+    if given.rate is not None and not source.is_dir():
+        raise InputError("--rate: expected a folder of frames with it; a video has its own times, leave --rate out")
+    _refuse_beside(given, "a video", "tags", "tags_from", "ray_address", "scale", "context", "bands", "values")
+    if given.engine != "here":
+        raise InputError("--engine: expected photographs, got a video, whose frames are done in order; leave it out")
+    with _threads(given):
+        count = predict_video(given.run, source, given.out, precision, side, moving)
+    print(f"{count} masks in {given.out / 'masks'}, a video in {given.out / 'overlays'}")
+    _tell_memory()
+    return 0
+
+
+def _tell_memory() -> None:
+    from deft.engine.memory import peak_memory
+
+    peak = peak_memory()
+    if peak is not None:
+        print(f"peak memory: {peak / 1e9:.2f} GB")
+
+
+def _refuse_alone(given: argparse.Namespace, needed: str, *flags: str) -> None:
+    """Refuse options that mean nothing without another one."""
+    for flag in flags:
+        if getattr(given, flag) is not None:
+            raise InputError(f"--{flag}: expected {needed} with it; add that, or leave it out")
+
+
+def _refuse_beside(given: argparse.Namespace, other: str, *flags: str) -> None:
+    """Refuse options that another one replaces."""
+    for flag in flags:
+        if getattr(given, flag) not in (None, ""):
+            raise InputError(f"--{flag.replace('_', '-')}: it has no meaning with {other}; leave one of them out")
 
 
 def seeds(given: argparse.Namespace) -> int:
@@ -377,13 +465,36 @@ def tune(given: argparse.Namespace) -> int:
     from deft.runner.tune import tune
 
     with _threads(given):
-        found, page = tune(given.run, given.masks, given.most, given.data)
+        found, page = tune(given.run, given.masks, given.most, given.data, given.reviewed)
     for stage, threshold in found.thresholds.items():
         print(
             f"{stage}: threshold {threshold:.2f}, chosen on {len(found.images)} masks; such a choice loses "
             f"{100 * found.off[stage]:.1f} mIoU on average over resampled masks"
         )
     print(f"report: {page}, scored on the other images")
+    return 0
+
+
+def suggest(given: argparse.Namespace) -> int:
+    """List the images to correct next."""
+    import dataclasses
+    import json
+
+    from deft.suggest.suggested import advised
+
+    with _threads(given):
+        found, photographs = advised(given.run, given.number, given.data)
+    if given.json:
+        rows = [dataclasses.asdict(each) for each in found]
+        print(json.dumps({"images": rows, "photograph": photographs}, indent=2))
+        return 0
+    width = max((len(printable(each.name)) for each in found), default=0)
+    for rank, each in enumerate(found, 1):
+        print(f"{rank:4}  {printable(each.name):<{width}}  {each.score:.2f}  {printable(each.reason)}")
+    if not found:
+        print("every training image has been reviewed")
+    for line in photographs:
+        print(f"to photograph: {printable(line)}")
     return 0
 
 

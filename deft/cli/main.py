@@ -43,6 +43,7 @@ MAX_SIDE_HELP = "longer side at which photographs are read, 32 to 65536 pixels, 
 THREADS_HELP = "threads of each process (default auto: OMP_NUM_THREADS, else the cores that are free now)"
 MEMORY_HELP = "GB that each process may take while it trains, batches are divided to fit (default auto: what is free)"
 THRESHOLDS_HELP = "auto: chosen from maps and photographs, without masks (default); paper: each system's published ones"
+TILES_HELP = "segment photographs and GeoTIFFs at their own resolution in tiles, auto for 1024,256 (docs/large.md)"
 NETWORK_HELP = "a run folder, an exported model, a saved network (.safetensors), or hub:OWNER/NAME"
 RUN_DATA_HELP = "KIND:PATH of the run's data; required if that is a Python file, which is executed"
 DEVICES_HELP = "processes, one per GPU, of each machine, or of the whole Ray cluster (default 1)"
@@ -50,6 +51,7 @@ ENGINE_HELP = "where the work on images is done: here (default), or on a Ray clu
 ADDRESS_HELP = "HOST:PORT of the cluster's head, or auto (default: a cluster of this machine alone, for this command)"
 FORMATS_HELP = "png, voc, coco, yolo, yolo-semantic, labelme, labelstudio, cvat, cvat-mask"
 ONLY_HELP = "images by name, separated by commas, or @FILE with one name a line"
+PORT_HELP = "port of this machine, which alone can reach it (default: the first free one from 8765 on)"
 STUDIES_HELP = """localisation, augmentations, masks, segmentation, ablation, context, activation, manifold, bias or
 thresholds."""
 
@@ -91,6 +93,9 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--reuse", action="append", default=[], type=Path, metavar="RUN", help="take over equal stages from RUN"
     )
+    run.add_argument(
+        "--corrected", type=Path, metavar="RUN", help="learn from the reviewed masks of RUN (default: of --out itself)"
+    )
     run.add_argument("--show", action="store_true", help="print every field with its value and stop")
     run.set_defaults(act=commands.run)
 
@@ -107,11 +112,22 @@ def parser() -> argparse.ArgumentParser:
     recipes.add_argument("recipe", nargs="?", help="print its paper, and the fields that differ from irn's")
     recipes.set_defaults(act=commands.recipes)
 
-    predict = known.add_parser("predict", help="masks and overlays of new photographs", allow_abbrev=False)
+    predict = known.add_parser("predict", help="masks and overlays of new photographs or a video", allow_abbrev=False)
     predict.add_argument("run", type=Path, help=NETWORK_HELP)
     _photographs(predict)
     predict.add_argument("--out", required=True, type=Path, help="folder for masks/ and overlays/, or shards of masks")
     predict.add_argument("--overlays", action="store_true", help="pictures in shards too (a folder always gets them)")
+    predict.add_argument("--tiles", metavar="SIZE[,OVERLAP]", help=TILES_HELP)
+    predict.add_argument("--scale", metavar="FRACTION", help="of the resolution at which tiles are seen (default 1)")
+    predict.add_argument("--context", metavar="WHICH", help="tile: pool each tile alone, faster (default photograph)")
+    predict.add_argument("--bands", metavar="R,G,B", help="bands of a TIFF for red, green and blue, or one for grey")
+    predict.add_argument(
+        "--steady", type=float, metavar="SECONDS", help="average a video's scores over so many seconds"
+    )
+    predict.add_argument(
+        "--rate", type=float, metavar="FPS", help="the folder holds frames of a video, so many a second"
+    )
+    predict.add_argument("--values", metavar="LOW,HIGH", help="values of a TIFF that are black and white")
     _engine(predict)
     predict.set_defaults(act=commands.predict)
 
@@ -143,9 +159,18 @@ def parser() -> argparse.ArgumentParser:
     tune = known.add_parser("tune", help="choose a run's thresholds on a few drawn masks", allow_abbrev=False)
     tune.add_argument("run", type=Path, help="a finished run folder")
     tune.add_argument("--masks", type=Path, metavar="DIR", help="drawn masks, PNGs named after training images")
+    tune.add_argument("--reviewed", action="store_true", help="take the run's reviewed masks that are not held out")
     tune.add_argument("--most", type=int, metavar="N", help="use N of the masks and score on the others")
     tune.add_argument("--data", help=RUN_DATA_HELP)
     tune.set_defaults(act=commands.tune)
+
+    suggest = known.add_parser("suggest", help="which images of a run to correct next, and why", allow_abbrev=False)
+    suggest.add_argument("run", type=Path, help="a run folder with pseudo-masks")
+    suggest.add_argument("-n", "--number", type=int, default=20, metavar="N", help="number of images (default 20)")
+    suggest.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    suggest.add_argument("--threads", type=_threads, default="auto", metavar="N", help=THREADS_HELP)
+    suggest.add_argument("--data", help=RUN_DATA_HELP)
+    suggest.set_defaults(act=commands.suggest)
 
     study = known.add_parser("study", help="make a table or figure of the paper on any data", allow_abbrev=False)
     study.add_argument("study", metavar="NAME", help=STUDIES_HELP)
@@ -233,6 +258,13 @@ def parser() -> argparse.ArgumentParser:
     taking.add_argument("--data", help=RUN_DATA_HELP)
     taking.set_defaults(act=commands.import_masks)
 
+    review = known.add_parser("review", help="look through a run's masks and mend them", allow_abbrev=False)
+    review.add_argument("run", type=Path, help="the run folder; decisions and masks go into its folder review/")
+    review.add_argument("--port", type=_port, metavar="N", help=PORT_HELP)
+    review.add_argument("--no-browser", action="store_true", help="only print the address of the page")
+    review.add_argument("--data", help=RUN_DATA_HELP)
+    review.set_defaults(act=commands.review)
+
     contexts = known.add_parser("import-contexts", help="convert PASCAL-Context's masks to contexts of voc: data")
     contexts.add_argument("masks", type=Path, help="folder of PNGs named after the images")
     contexts.add_argument("names", type=Path, help="names of their values, one per line: 1: aeroplane")
@@ -262,6 +294,13 @@ def _threads(text: str) -> int | str:
         return text
     if not text.isdecimal() or not 1 <= int(text) <= 1024:
         raise argparse.ArgumentTypeError(f"expected auto, or a whole number from 1 to 1024, got {text!r}")
+    return int(text)
+
+
+def _port(text: str) -> int:
+    """A port that any user may take."""
+    if not (text.isascii() and text.isdecimal()) or not 1024 <= int(text[:9]) <= 65535:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1024 to 65535, got {text!r}")
     return int(text)
 
 

@@ -39,3 +39,8 @@ def turn_of(image: Image.Image) -> Image.Transpose | None:
 def turned(size: tuple[int, int], turn: Image.Transpose | None) -> tuple[int, int]:
     """(H, W) after a turn."""
     return size[::-1] if turn in _SIDEWAYS else size
+
+
+def turn_for(orientation: int) -> Image.Transpose | None:
+    """What makes an image of this EXIF orientation upright; None for 1, and for numbers that mean nothing."""
+    return _TURNS.get(orientation)

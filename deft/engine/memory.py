@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import platform
+import sys
 
 _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 """Parameter numbers from ``malloc.h``."""
@@ -43,3 +44,17 @@ def return_freed() -> None:
     """Return to the system what has been kept so far; does nothing unless :func:`keep_freed` is in force."""
     if _keeps:
         ctypes.CDLL(None).malloc_trim(0)
+
+
+def peak_memory() -> int | None:
+    """Bytes of main memory that this process has held at most; None where the system does not tell."""
+    try:
+        with open("/proc/self/status", encoding="ascii") as file:  # getrusage counts what the parent held before exec
+            return next(1024 * int(line.split()[1]) for line in file if line.startswith("VmHWM:"))
+    except (OSError, StopIteration, ValueError):
+        pass
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

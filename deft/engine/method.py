@@ -5,8 +5,8 @@ Both kinds are *prepared* once, with a :class:`MethodContext`, and return a func
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self, runtime_checkable
 
@@ -19,9 +19,11 @@ from deft.artifacts import file_stem, load_mask, load_tensors, save_mask, save_t
 from deft.backbone import Backbone
 from deft.contracts import BACKGROUND, IGNORE, Dataset, InputError, Sample, SeedMaps
 from deft.data.examples import MaskedImages, TaggedImages
+from deft.data.scaling import resized_mask
 from deft.data.transforms import TrainCrop
 from deft.engine import ranks
 from deft.engine.budget import AUTO, GigaBytes
+from deft.engine.corrections import repeated
 from deft.engine.fit import finish, fit
 from deft.engine.head import HeadModule
 from deft.engine.plan import Plan
@@ -79,6 +81,12 @@ class MethodContext:
     """Makes files of images, one for each: in the processes of the run, or on a Ray cluster."""
     memory: GigaBytes = AUTO
     """Most memory of a training, in GB, or ``auto``."""
+    reviewed: Mapping[int, Path] = field(default_factory=dict)
+    """Files of reviewed masks, (H, W) as the photograph, by index of the image: truth to learn from, for a refiner."""
+    held_out: frozenset[int] = frozenset()
+    """Images whose labels teach a refiner nothing, because they are scored."""
+    repeats: int = 1
+    """How often an epoch of :meth:`crops` shows an image with a reviewed mask."""
 
     @property
     def classifier(self) -> TrainedClassifier:
@@ -118,7 +126,7 @@ class MethodContext:
 
         Args:
             masks: one path for every image of the data.
-            indices: the images to learn from.
+            indices: the images to learn from; those with a reviewed mask are repeated.
             crop: its side as a multiple of the images' typical long side.
             scale: range of the factor by which images are resized.
             flip: mirror every other image.
@@ -128,7 +136,7 @@ class MethodContext:
         """
         side = 32 * max(1, round(crop * self.side / 32)) + int(centred)
         cut = TrainCrop(side, scale=scale, flip=flip, jitter=jitter)
-        return MaskedImages(self.data, masks, cut, self.backbone.fill, indices)
+        return MaskedImages(self.data, masks, cut, self.backbone.fill, repeated(indices, self.reviewed, self.repeats))
 
 
 class SeedMethod(Protocol):
@@ -246,6 +254,8 @@ def make_labels(
 ) -> list[Path]:
     """Labels of every training image, palette PNGs in ``labels/`` of the folder; existing ones are kept.
 
+    Those of a reviewed image are its reviewed mask, and those of a held-out one are 255 everywhere.
+
     Args:
         context: gives images and folder.
         labels: function of an image (H, W, 3) and its seeds; returns a mask (H, W), 255 where it is not confident.
@@ -255,7 +265,14 @@ def make_labels(
     paths = [context.folder / "labels" / (file_stem(name) + ".png") for name in context.data.names]
 
     def work(index: int, sample: Sample) -> None:
-        save_mask(paths[index], labels(sample.image, seeds(index)), context.made_by)
+        size = (sample.image.shape[0], sample.image.shape[1])
+        if index in context.held_out:
+            found = np.full(size, IGNORE, dtype=np.uint8)
+        elif index in context.reviewed:
+            found = resized_mask(load_mask(context.reviewed[index]), size)
+        else:
+            found = labels(sample.image, seeds(index))
+        save_mask(paths[index], found, context.made_by)
 
     context.engine.make(Share("confident labels", context.data, context.folder, paths, work, on_device=False))
     return paths

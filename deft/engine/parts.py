@@ -38,10 +38,10 @@ def in_parts(function: Callable[..., Maps], images: Tensor, parts: int, *others:
     return cast(Maps, joined)
 
 
-def large_in_parts(function: Callable[..., Maps], views: Tensor) -> Maps:
+def large_in_parts(function: Callable[..., Maps], views: Tensor, *others: Tensor) -> Maps:
     """Apply ``function`` to views (N, 3, H, W), to at most :data:`TOGETHER` pixels of them at a time, at least to one.
 
-    Without gradients: what is kept of each part is its result.
+    Without gradients: what is kept of each part is its result. ``others`` are as for :func:`in_parts`.
     """
     together = max(1, TOGETHER // (views.shape[-2] * views.shape[-1]))
-    return in_parts(function, views, -(-len(views) // together))
+    return in_parts(function, views, -(-len(views) // together), *others)

@@ -19,6 +19,7 @@ from deft.evaluate.compare import GROUP_MEASURES, at, number
 from deft.evaluate.pictures import PICTURES, held_out_pictures, pictures, tagged_first
 from deft.evaluate.precision import sentence
 from deft.evaluate.refinement import sentence as harm
+from deft.evaluate.reviewed import remark as of_review
 from deft.evaluate.scores import left_out_of
 from deft.evaluate.stored import RECORD, REMEDY, read_scores
 from deft.guards.words import shown
@@ -29,6 +30,8 @@ from deft.stages.context import Run
 from deft.stages.make import predict_some
 from deft.thresholds import read_tuned
 
+REVIEWED = "reviewed"
+"""The split of scores on reviewed images that taught nothing."""
 EXTREMES = 4
 MOST_SHOWN = 24
 """Doubtful tags that are shown with their image."""
@@ -36,6 +39,7 @@ MOST_SHOWN = 24
 MADE = {
     "classifier": "learns which tags fit an image",
     "localiser": "learns to find the tags in an image",
+    "corrected": "reviewed masks that this round learned from, and those it is scored on",
     "seeds": "where the classifier looks",
     HELD_OUT_SEEDS: "the same in held-out images, only to be scored",
     "refine": "learns where boundaries lie",
@@ -180,6 +184,7 @@ def _scores(scores: dict[str, Any], run: Run) -> list[Score]:
     counted = len([name for name in held_out if name not in left_out])
 
     def add(what: str, split: str, kind: str, part: dict[str, Any], headline: bool = False) -> None:
+        images = len(train.get("images", ())) if split == "train" or run.val is None else counted
         chosen = kind == "chosen on train"
         how = part.get("chosen", kind)
         found.append(
@@ -190,16 +195,21 @@ def _scores(scores: dict[str, Any], run: Run) -> list[Score]:
                 threshold=None if chosen else part.get("threshold"),
                 chosen=how if how in HOW else "fixed",
                 per_class=tuple(number(value) for value in part["iou"]),
-                images=len(train.get("images", ())) if split == "train" or run.val is None else counted,
+                images=int(part["images"]) if split == REVIEWED else images,
                 headline=headline,
             )
         )
 
+    reviewed = scores.get("reviewed", {})
+    if "segmentation" in reviewed:
+        add("segmentation network", REVIEWED, "", reviewed["segmentation"], headline="segmentation" not in val)
+    if "masks" in reviewed:
+        add("pseudo-masks", REVIEWED, "", reviewed["masks"])
     if "segmentation" in val:
         add("segmentation network", "val", "", val["segmentation"], headline=True)
     for what, part in (("pseudo-masks", train.get("masks")), ("seeds", train.get("seeds"))):
         for kind in _kinds(part):
-            headline = what == "pseudo-masks" and kind == "used" and "segmentation" not in val
+            headline = what == "pseudo-masks" and kind == "used" and "segmentation" not in {**val, **reviewed}
             add(what, "train", kind, part[kind], headline)
     for kind in _kinds(val.get("seeds")):
         what = "seeds at train's best threshold" if kind == "chosen on train" else "seeds"
@@ -272,6 +282,8 @@ def _warnings(run: Run, scores: dict[str, Any]) -> list[str]:
             notes.append("The held-out images have no such maps or no truth: their seeds are not scored.")
     if remark := left_out_of(scores):
         notes.append(f"{remark[0].upper()}{remark[1:]}.")
+    if reviewed := of_review(scores):
+        notes.append(reviewed)
     counts = run.train.labels.sum(axis=0)
     rare = [f"{name} ({count})" for name, count in zip(run.train.classes, counts, strict=True) if count < 5]
     if rare:

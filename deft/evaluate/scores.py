@@ -3,7 +3,7 @@
 A threshold is set as a number (``fixed``), chosen from maps and photographs without masks (``auto``), chosen on a few
 drawn masks (``tuned``), or swept on the very truth that is scored (``swept``); they are kept under different names, and
 ``used`` says which of the first three the masks are made at. Where the training split's best threshold is used on the
-held-out split, it says so. Images that thresholds were tuned on are not scored.
+held-out split, it says so. Images that thresholds were tuned on, or whose reviewed masks taught, are not scored.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from deft.evaluate.doubtful import doubtful_tags
 from deft.evaluate.precision import compare, sentence
 from deft.evaluate.refinement import check_refinement
 from deft.evaluate.refinement import sentence as harm
+from deft.evaluate.reviewed import score_reviewed
 from deft.evaluate.stored import RECORD, read_scores
 from deft.guards.opening import exists
 from deft.guards.words import shown
@@ -50,6 +51,7 @@ def evaluate(run: Run) -> Scores:
         key.append(run.out.path / HELD_OUT_SEEDS / "stage.json")
     tuned = read_tuned(run.out.path)
     made_of = [stage_key(file) for file in key] + ([] if tuned is None else list(tuned.images))
+    made_of += run.corrected.scores_key
     old, truth = _stored(path), run.truth_key
     if old.get("made_of") == made_of and old.get("truth") == truth and not old.get("left out"):
         return old
@@ -71,6 +73,8 @@ def evaluate(run: Run) -> Scores:
         scores["coverage"] = coverage(run, seeds["train"], refined or seeds["train"])
     if run.val is not None:
         scores["val"] = _held_out(run, usable_truth(run.val, left_out), seeds["val"], scores, cuts)
+    if reviewed := score_reviewed(run):
+        scores["reviewed"] = reviewed
     if left_out:
         scores["left out"] = dict(sorted(left_out.items()))
         print(f"warning: {left_out_of(scores)}", file=sys.stderr)
@@ -129,9 +133,9 @@ def _stages(run: Run) -> list[str]:
 
 
 def _unseen(run: Run) -> NDArray[np.bool_]:
-    """Boolean mask (N,) of the training images that no threshold was tuned on."""
+    """Boolean mask (N,) of the training images that no threshold was tuned on and whose masks taught nothing."""
     tuned = read_tuned(run.out.path)
-    used = set(tuned.images) if tuned is not None else set()
+    used = set(run.corrected.taught) | (set(tuned.images) if tuned is not None else set())
     return np.array([name not in used for name in run.train.names], dtype=np.bool_)
 
 

@@ -11,6 +11,8 @@ from deft.contracts import InputError
 from deft.guards.words import shown
 
 RECORD = "scores.json"
+_FRACTIONS = {"miou", "iou", "map", "ap", "curve", "equal pixels", "miou of float32"}
+_ROUNDING = 1e-6
 REMEDY = "remove the file and repeat the deft run command, which only scores again"
 _NUMBER: Any = (float, type(None))
 _IOU: Any = {"miou": _NUMBER, "iou": [_NUMBER]}
@@ -33,6 +35,10 @@ FORM: Any = {
     "train?": {"seeds": _SWEEP, "masks": _SWEEP, "images": {str: float}},
     "val?": {**_PART, "groups?": {str: {"count": int, "map?": _NUMBER, **_PART}}},
     "coverage?": {"images": int, "pixels": int, "sums": [*([[float]] * 7), [_NUMBER]]},
+    "reviewed?": {
+        **{"taught": int, "held out": int, "rejected": int},
+        **{"masks?": {**_IOU, "images": int}, "segmentation?": {**_IOU, "images": int}},
+    },
     "left out?": {str: str},
     "thresholds?": ANY,
     "refinement?": {"harmed": bool, "seeds": _MAPS, "refined": _MAPS},
@@ -75,9 +81,14 @@ def unusable(scores: Any) -> str:
 
 
 def _inconsistent(scores: dict[str, Any]) -> str:
-    """What is wrong with scores of the right form: lists that belong together differ in length."""
+    """What is wrong with scores of the right form: a value that cannot be, or lists that belong together."""
     classes = len(scores["classes"])
     for name, part in _objects(scores):
+        for entry in _FRACTIONS & part.keys():
+            values = part[entry] if isinstance(part[entry], list) else [part[entry]]
+            wrong = [value for value in values if value is not None and not -_ROUNDING <= value <= 1 + _ROUNDING]
+            if wrong:
+                return f"expected {shown(name)!r} to have {entry} from 0 to 1, got {wrong[0]:g}"
         for entry, length in (("iou", classes + 1), ("ap", classes)):
             if entry in part and len(part[entry]) != length:
                 return f"expected {shown(name)!r} to have {entry} of {length} values, got {len(part[entry])}"
@@ -93,7 +104,9 @@ def _inconsistent(scores: dict[str, Any]) -> str:
 
 def _objects(scores: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """The objects with numbers of a split, of its parts, or of the comparison of precisions, by their dotted name."""
-    pending: list[tuple[str, Any]] = [(name, scores[name]) for name in ("train", "val", "precision") if name in scores]
+    pending: list[tuple[str, Any]] = [
+        (name, scores[name]) for name in ("train", "val", "reviewed", "precision") if name in scores
+    ]
     while pending:
         name, part = pending.pop()
         yield name, part

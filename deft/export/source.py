@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from deft.artifacts import HASHES, Stage, damages, file_stem, load_mask
+from deft.artifacts.hashes import digest
 from deft.artifacts.record import run_record
 from deft.artifacts.review import REJECTED, STATES, Review, Reviewed
 from deft.contracts import Dataset, InputError, Splits
@@ -152,11 +154,25 @@ class Source:
             raise InputError(
                 f"{shown(self.run)}: the mask of {shown(item.name)!r} has gone; repeat the deft run command"
             )
-        made, name = stage.record.get(HASHES), _within(masks, item)
-        if isinstance(made, dict) and name in made:
+        name = _within(masks, item)
+        if name in (made := self._made[stage.name]):
             for damage in damages(stage.folder, {name: made[name]}):
                 raise InputError(f"{damage}; repeat the command that made the run: it makes again what is damaged")
         return load_mask(path)
+
+    def own(self, item: Item) -> str | None:
+        """Which of the run's masks is an image's own: its pseudo-mask, else its prediction; None without both."""
+        return next((masks for masks in (PSEUDO, PREDICTIONS) if self.stage_mask(masks, item) is not None), None)
+
+    def own_digest(self, item: Item) -> str:
+        """SHA-256 of the file of an image's own mask, in hex, as its stage has recorded it; empty without a mask."""
+        masks = self.own(item)
+        stage = None if masks is None else self._stage(masks)
+        if masks is None or stage is None:
+            return ""
+        name = _within(masks, item)
+        recorded = self._made[stage.name].get(name)
+        return recorded if isinstance(recorded, str) else digest(stage.folder / name)
 
     def chosen(self, choice: Choice) -> list[Item]:
         """The images with the masks that were asked for.
@@ -198,11 +214,21 @@ class Source:
 
     def _stage(self, masks: str) -> Stage | None:
         """The finished stage of pseudo-masks or predictions."""
-        return self._stages.get("masks" if masks == PSEUDO else "predictions")
+        return self.stage("masks" if masks == PSEUDO else "predictions")
+
+    def stage(self, name: str) -> Stage | None:
+        """A finished stage of the run."""
+        return self._stages.get(name)
 
     @cached_property
     def _stages(self) -> Mapping[str, Stage]:
         return {stage.name: stage for stage in stages(self.run) if stage.done}
+
+    @cached_property
+    def _made(self) -> Mapping[str, Mapping[str, Any]]:
+        """The digests of the files of each finished stage, as far as they were kept."""
+        found = {name: stage.record.get(HASHES) for name, stage in self._stages.items()}
+        return {name: made if isinstance(made, dict) else {} for name, made in found.items()}
 
 
 _LACKING = {

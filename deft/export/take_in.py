@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from deft.artifacts import file_stem, mask_png
-from deft.artifacts.hashes import digest
 from deft.artifacts.review import ACCEPTED, CORRECTED, Decision
 from deft.contracts import BACKGROUND, IGNORE, InputError, Progress
 from deft.data.faults import Faults, nearest
@@ -26,7 +25,7 @@ from deft.data.files import ImageFiles, expected_images
 from deft.data.images import image_sizes, turned_upright
 from deft.data.layouts.outlines import Instance, Polygons, draw, require_pycocotools
 from deft.data.layouts.photographs import IGNORED, MISSING_REMEDY, Photograph
-from deft.export.source import PREDICTIONS, PSEUDO, Item, Source
+from deft.export.source import Item, Source
 from deft.guards.opening import exists
 from deft.guards.words import shown
 
@@ -243,21 +242,15 @@ def _other_size(size: tuple[int, int], came: tuple[int, int]) -> str:
     )
 
 
-def _own_file(source: Source, item: Item) -> Path | None:
-    return source.stage_mask(PSEUDO, item) or source.stage_mask(PREDICTIONS, item)
-
-
 def _own_mask(source: Source, item: Item) -> NDArray[np.uint8] | None:
     """The pseudo-mask of an image, else its prediction, else None."""
-    for masks in (PSEUDO, PREDICTIONS):
-        if source.stage_mask(masks, item) is not None:
-            return source.mask(masks, item)
-    return None
+    masks = source.own(item)
+    return None if masks is None else source.mask(masks, item)
 
 
 def _decision(source: Source, item: Item, picture: bytes) -> Decision:
     mask = np.array(Image.open(io.BytesIO(picture)), dtype=np.uint8)
-    before, path = _own_mask(source, item), _own_file(source, item)
+    before = _own_mask(source, item)
     same = before is not None and before.shape == mask.shape and bool((before == mask).all())
     row = source.parts[item.part].labels[item.index]
     tags = {source.classes[k] for k in np.flatnonzero(row)}
@@ -267,8 +260,9 @@ def _decision(source: Source, item: Item, picture: bytes) -> Decision:
         item.name,
         ACCEPTED if same else CORRECTED,
         mask,
-        "" if path is None else digest(path),
+        source.own_digest(item),
         None if now == tags else tuple(name for name in source.classes if name in now),
+        what="import",
     )
 
 

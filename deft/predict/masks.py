@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from deft.data.files import ImageFiles
 from deft.data.images import Scaled, read_scaled
 from deft.data.layouts.entries import Entry, image_of
 from deft.data.scaling import MAX_SIDE, resized_mask, shrunk
+from deft.data.windows import InMemory, opened
+from deft.data.windows import Photograph as Windowed
 from deft.engine.infer import device
 from deft.engine.precision import AUTO, EXACT, choose
 from deft.engine.ray_engine import Call, Ray
@@ -27,6 +30,7 @@ from deft.predict.shards import EntryTags, EntryWork, Streamed, digest, stream
 from deft.report.overlay import overlay
 from deft.segment.deeplab import SegmentationNetwork, load_network
 from deft.segment.inference import Inference
+from deft.segment.tiles import Segmentation, Tiles
 from deft.settings import plain, restore
 
 RECORDED = 0
@@ -52,13 +56,17 @@ class Predictor:
         """Longer side at which photographs are read; None reads them as they are."""
 
     def predict(
-        self, image: str | Path | NDArray[np.uint8], tags: tuple[str, ...] | list[str] | None = None
+        self,
+        image: str | Path | NDArray[np.uint8],
+        tags: tuple[str, ...] | list[str] | None = None,
+        tiles: Tiles | None = None,
     ) -> LabelMap:
         """Mask of one photograph.
 
         Args:
             image: a file, or RGB uint8 (H, W, 3), upright.
             tags: names of the classes that may be found; None allows all.
+            tiles: segment it at its own resolution, whatever ``max_side``; None does not.
 
         Returns:
             The mask, as large as the photograph, with class names; ``.found`` names what is in it.
@@ -66,7 +74,29 @@ class Predictor:
         Raises:
             InputError: the file cannot be read, the array is no RGB image, or a tag is no class of the network.
         """
-        return self.mask_of(photograph(image, self.max_side), tags)
+        if tiles is None:
+            return self.mask_of(photograph(image, self.max_side), tags)
+        if isinstance(image, str | Path):
+            with opened(Path(image), self.finest(tiles)) as source:
+                return self.in_tiles(source, tiles, tags).label_map(self.classes)
+        whole = InMemory(photograph(image, None).pixels)
+        return self.in_tiles(Windowed(whole, whole.size), tiles, tags).label_map(self.classes)
+
+    def in_tiles(
+        self,
+        source: Windowed,
+        tiles: Tiles,
+        tags: tuple[str, ...] | list[str] | None = None,
+        progress: Callable[[], object] | None = None,
+    ) -> Segmentation:
+        """Tiles of a photograph that is read in windows; otherwise as :meth:`predict`."""
+        allowed = None if tags is None else tag_indices(tags, self.classes)
+        how = (tiles, self.inference, allowed, self.precision, progress)
+        return Segmentation(self.network, source.view, source.size, *how)
+
+    def finest(self, tiles: Tiles) -> float:
+        """The largest fraction of its resolution at which a photograph is looked at in tiles."""
+        return tiles.scale * max(self.inference.scales)
 
     def mask_of(self, read: Scaled, tags: tuple[str, ...] | list[str] | None = None) -> LabelMap:
         """Mask of a photograph that has been read; otherwise as :meth:`predict`."""

@@ -88,7 +88,12 @@ def _opening(data: ReportData) -> str:
 
 
 def _where(split: str) -> str:
-    return {"val": "held-out images (val)", "train": "the training images (train)"}.get(split, split)
+    words = {
+        "val": "held-out images (val)",
+        "train": "the training images (train)",
+        "reviewed": "reviewed images that taught nothing",
+    }
+    return words.get(split, split)
 
 
 def _sum(splits: list[SplitFacts]) -> int:

@@ -40,6 +40,7 @@ from deft.runner.images import Images, told
 from deft.runner.verify import refuse_damaged
 from deft.settings import flat, places_of, plain, restore
 from deft.stages.context import Run
+from deft.stages.corrections import take_over
 from deft.stages.make import make_all
 
 _REMARKS = 10
@@ -53,6 +54,7 @@ def run(
     reuse: Sequence[Path] = (),
     name: str = "",
     engine: Engine = HERE,
+    corrected: Path | None = None,
 ) -> Path:
     """Run all stages, or resume where an earlier run in ``out`` stopped.
 
@@ -63,6 +65,7 @@ def run(
         reuse: other run folders; their stages of equal settings and inputs are copied, not made again.
         name: of the recipe, for the record and the page.
         engine: makes the files of images, :class:`deft.runner.on_ray.OnRay` on a cluster.
+        corrected: the run whose reviewed masks teach; None takes those of ``out`` itself.
 
     Returns:
         The report, ``out/report.html``.
@@ -70,7 +73,7 @@ def run(
     Raises:
         InputError: the data or the folder cannot be used; nothing has been trained then.
     """
-    with working(pipeline, data, out, reuse, name, engine=engine) as work:
+    with working(pipeline, data, out, reuse, name, engine=engine, corrected=corrected) as work:
         return write_report(work) if ranks.first() else work.out.path / "report.html"
 
 
@@ -83,6 +86,7 @@ def working(
     name: str = "",
     watch: Watch | None = None,
     engine: Engine = HERE,
+    corrected: Path | None = None,
 ) -> Iterator[Run]:
     """A run with every stage made and scored; its folder is held until the block ends.
 
@@ -93,6 +97,8 @@ def working(
     splits, remarks = _opened(data)
     check_out(out, reads(pipeline, data, splits))
     check_reuse(reuse)
+    if corrected is not None:
+        check_reuse([corrected], "--corrected")
     if ranks.first():
         _tell(splits, remarks)
     # Missing weights are told before anything is made.
@@ -104,7 +110,7 @@ def working(
     begun = _recorded(out)
     choice = threads.choose(pipeline.threads, begun.get("threads"))
     pipeline = replace(pipeline, memory=begun_with(pipeline.memory, begun.get("memory")))
-    folder, contents = _open(out, pipeline, data, splits, name, choice.number, digest)
+    folder, contents = _open(out, pipeline, data, splits, name, choice.number, digest, corrected)
     try:
         with threads.computing(choice):
             work = Run(pipeline, splits, folder, reuse, watch, contents=contents, engine=engine)
@@ -153,12 +159,12 @@ def reads(pipeline: Pipeline, data: str | Splits, splits: Splits) -> Iterator[Pa
             yield from (Path(folder).expanduser() for folder in folders)
 
 
-def check_reuse(reuse: Sequence[Path]) -> None:
-    """Raise InputError for a folder of ``--reuse`` that holds no run."""
+def check_reuse(reuse: Sequence[Path], option: str = "--reuse") -> None:
+    """Raise InputError for a folder of an option that holds no run."""
     for other in reuse:
         if not os.path.isfile(other / "run.json"):
             raise InputError(
-                f"--reuse {shown(other)}: expected the folder of a run, found no run.json in it; correct the path"
+                f"{option} {shown(other)}: expected the folder of a run, found no run.json in it; correct the path"
             )
         run_record(other, "recipe", "settings", "data")  # else every stage would be trained in spite of it
 
@@ -186,12 +192,19 @@ def _recorded_weights(out: Path) -> str:
 
 
 def _open(
-    path: Path, pipeline: Pipeline, data: str | Splits, splits: Splits, name: str, number: int, weights: str
+    path: Path,
+    pipeline: Pipeline,
+    data: str | Splits,
+    splits: Splits,
+    name: str,
+    number: int,
+    weights: str,
+    corrected: Path | None,
 ) -> tuple[RunFolder, Contents]:
     """The run folder, locked by rank 0, and the digests of the data's files; an error ends all processes.
 
     The first process reads the files, and the others find their digests in the run folder. ``number`` is that of the
-    threads, and ``weights`` the digest of the initial ones.
+    threads, ``weights`` the digest of the initial ones, and ``corrected`` the run whose review teaches.
     """
     fault: InputError | None = None
     folder: RunFolder | None = None
@@ -205,6 +218,12 @@ def _open(
                 "memory": pipeline.memory,
             }
             folder = _begun(path, record, pipeline, splits, images, contents)
+            try:
+                take_over(path, splits, pipeline.corrections, corrected)
+            except BaseException:
+                folder.close()
+                folder = None
+                raise
         except InputError as error:
             fault = error
     if ranks.agreed(fault is not None):

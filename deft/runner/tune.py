@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 
 from deft.artifacts import load_seeds
 from deft.artifacts.record import run_record
+from deft.artifacts.review import REJECTED, Review
 from deft.backbone import weights_digest, weights_key
 from deft.contracts import Dataset, InputError, Sample
 from deft.data.images import read_mask
+from deft.engine.corrections import is_held_out
 from deft.engine.infer import for_each
 from deft.evaluate.page import write_report
 from deft.evaluate.scores import evaluate
@@ -56,7 +58,11 @@ class Drawn:
 
 
 def tune(
-    folder: Path, masks: Path | None = None, most: int | None = None, data: str | None = None
+    folder: Path,
+    masks: Path | None = None,
+    most: int | None = None,
+    data: str | None = None,
+    reviewed: bool = False,
 ) -> tuple[Tuned, Path]:
     """Choose thresholds on drawn masks, make again what depends on them, and score on the other images.
 
@@ -65,6 +71,7 @@ def tune(
         masks: folder of drawn masks, named after the training images; None takes the dataset's own.
         most: use so many of the masks, chosen by their images' names, and leave the others to be scored on.
         data: as for :func:`deft.runner.run.reopen`.
+        reviewed: take the masks of the run's review that are not held out, instead of ``masks``.
 
     Returns:
         What was chosen, and the page.
@@ -74,12 +81,17 @@ def tune(
     """
     if not (folder / "scores.json").exists():
         raise InputError(f"{folder}: expected a finished run, found none; finish it with the command it was begun with")
+    if masks is not None and reviewed:
+        raise InputError(f"--masks {masks}: expected no folder of masks beside --reviewed; give one of the two")
     if masks is not None:
         check_out(folder, [masks], "run")  # its own folder of masks is made again
     run = reopen(folder, data)
     try:
         _need_weights(run)
-        drawn = _from_folder(run.train, masks) if masks is not None else _of_data(run.train)
+        if reviewed:
+            drawn = _of_review(run)
+        else:
+            drawn = _from_folder(run.train, masks) if masks is not None else _of_data(run.train)
         chosen = _few(run.train, sorted(drawn), most)
         if len(chosen) < FEWEST:
             raise InputError(
@@ -167,6 +179,19 @@ def count(data: Dataset, maps: Sequence[Path], indices: Sequence[int], drawn: di
 def _of_data(data: Dataset) -> dict[int, Path | None]:
     """The images of a dataset that have a mask of its own."""
     return {int(index): None for index in np.flatnonzero(data.scored)}
+
+
+def _of_review(run: Run) -> dict[int, Path | None]:
+    """The reviewed masks of training images that are not held out, by the index of their image."""
+    review = Review(run.out.path, run.train.classes)
+    share = run.pipeline.corrections.held_out
+    places = {name: index for index, name in enumerate(run.train.names) if not is_held_out(name, share)}
+    found: dict[int, Path | None] = {}
+    for name, each in review.read().items():
+        if name in places and each.state != REJECTED:
+            review.load(name, each)
+            found[places[name]] = review.mask_file(name, each.mask)
+    return found
 
 
 def _from_folder(data: Dataset, folder: Path) -> dict[int, Path | None]:

@@ -225,6 +225,8 @@ def _values(array: NDArray[np.generic], path: Path) -> Tensor:
     """Convert a map to floats (h, w); uint8 is scaled to 0..1."""
     if array.ndim != 2 or 0 in array.shape:
         raise InputError(f"{path}: expected maps (h, w), got shape {array.shape}; write them again")
+    if array.dtype.kind != "f" and array.dtype != np.uint8:  # it was another file when it was checked
+        raise InputError(f"{path}: expected maps of float or uint8, got {array.dtype}; convert them")
     values = torch.from_numpy(array.astype(np.float32))
     if not bool(values.isfinite().all()):
         raise InputError(f"{path}: expected finite values, got nan or infinity; write its maps again")

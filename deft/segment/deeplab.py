@@ -132,18 +132,40 @@ class SegmentationNetwork(nn.Module):
         logits = F.interpolate(self.coarse(padded), size=padded.shape[-2:], mode="bilinear", align_corners=False)
         return logits[..., :height, :width]
 
-    def coarse(self, images: Tensor) -> Tensor:
+    @property
+    def grid_stride(self) -> int:
+        """Pixels per cell of :meth:`coarse`."""
+        return self.backbone.reductions[self._fine]
+
+    def coarse(self, images: Tensor, mean: Tensor | None = None) -> Tensor:
         """Logits (N, K + 1, h, w) on the decoder's own grid, of stride 4 if the backbone has a map that fine.
 
         The sides of the images should be multiples of the backbone's stride, at least twice the stride: the grid then
         covers the image exactly.
+
+        Args:
+            images: (N, 3, H, W).
+            mean: features (N, C, 1, 1) for the global pooling branch, where the images are parts of larger ones; None
+                takes their own mean.
         """
         features = self.backbone(images)
         fine = self.decoder.block1(features[self._fine])
-        context = self.decoder.aspp(features[-1])
+        context = self.decoder.aspp(features[-1]) if mean is None else self._aspp(features[-1], mean)
         context = F.interpolate(context, size=fine.shape[-2:], mode="bilinear", align_corners=False)
         logits: Tensor = self.head(self.decoder.block2(torch.cat([context, fine], dim=1)))
         return logits
+
+    def _aspp(self, features: Tensor, mean: Tensor) -> Tensor:
+        """Atrous spatial pyramid pooling with a given mean instead of that of the features."""
+        aspp, *behind = self.decoder.aspp
+        *local, pooling = aspp.convs
+        for module in list(pooling)[1:]:  # the first one takes the mean
+            mean = module(mean)
+        branches = [*(conv(features) for conv in local), mean.expand(-1, -1, *features.shape[-2:])]
+        maps: Tensor = aspp.project(torch.cat(branches, dim=1))
+        for module in behind:
+            maps = module(maps)
+        return maps
 
     def terms(self, batch: dict[str, Tensor], epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
         """Cross entropy averaged over the pixels that are not 255; 0 if there are none.

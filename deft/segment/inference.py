@@ -69,18 +69,7 @@ class Inference:
                 f"expected the names of the network's {network.classes} classes, got {len(classes)}; give one for each"
             )
         probabilities = self.probabilities(network, image, allowed, precision)
-        size = size or (image.shape[0], image.shape[1])
-        mask = np.empty(size, dtype=np.uint8)
-        sums = np.zeros(len(classes) + 1)
-        counts = np.zeros(len(classes) + 1)
-        for rows, band in bands(probabilities, size):
-            best, values = band.max(dim=0)
-            mask[rows] = values.byte().cpu().numpy()
-            flat = values.flatten().cpu().numpy()
-            sums += np.bincount(flat, best.flatten().double().cpu().numpy(), minlength=len(sums))
-            counts += np.bincount(flat, minlength=len(sums))
-        found = [value for value in range(1, len(counts)) if counts[value]]
-        return LabelMap(mask, classes, {classes[value - 1]: float(sums[value] / counts[value]) for value in found})
+        return labelled(probabilities, classes, size or (image.shape[0], image.shape[1]))
 
     def probabilities(
         self,
@@ -96,7 +85,7 @@ class Inference:
             network's side and stride and on the aspect ratio, but not on H and W.
         """
         network_device = next(network.parameters()).device
-        absent = _absent(network.classes, allowed).to(network_device)
+        absent = absent_classes(network.classes, allowed).to(network_device)
         sizes = [self._size(network, (image.shape[0], image.shape[1]), scale) for scale in self.scales]
         # The result has the grid of the middle scale, so that an extreme scale costs only its own pass.
         middle = sorted(sizes)[len(sizes) // 2]
@@ -134,7 +123,22 @@ class Inference:
         return logits
 
 
-def _absent(classes: int, allowed: Collection[int] | None) -> Tensor:
+def labelled(probabilities: Tensor, classes: tuple[str, ...], size: tuple[int, int]) -> LabelMap:
+    """The mask of probabilities (K + 1, h, w), enlarged to (H, W), and the mean probability of each class in it."""
+    mask = np.empty(size, dtype=np.uint8)
+    sums = np.zeros(len(classes) + 1)
+    counts = np.zeros(len(classes) + 1)
+    for rows, band in bands(probabilities, size):
+        best, values = band.max(dim=0)
+        mask[rows] = values.byte().cpu().numpy()
+        flat = values.flatten().cpu().numpy()
+        sums += np.bincount(flat, best.flatten().double().cpu().numpy(), minlength=len(sums))
+        counts += np.bincount(flat, minlength=len(sums))
+    found = [value for value in range(1, len(counts)) if counts[value]]
+    return LabelMap(mask, classes, {classes[value - 1]: float(sums[value] / counts[value]) for value in found})
+
+
+def absent_classes(classes: int, allowed: Collection[int] | None) -> Tensor:
     """Bool (K + 1,): classes that are not allowed."""
     absent = torch.zeros(classes + 1, dtype=torch.bool)
     if allowed is not None:

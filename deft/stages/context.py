@@ -12,11 +12,13 @@ import torch
 
 from deft.artifacts import CONTENTS, RunFolder, Stage, file_stem, stored_seeds
 from deft.artifacts.contents import Contents, joined
+from deft.artifacts.corrected import read_corrected
 from deft.artifacts.folder import read_run
 from deft.artifacts.record import stage_key
 from deft.backbone import Backbone, build_backbone, weights_digest, weights_key
 from deft.classify.classifier import ClassifierNetwork, load_classifier
 from deft.contracts import Dataset, InputError, SeedMaps, Splits
+from deft.data.corrected import corrected_data
 from deft.data.examples import typical_side, without_truth
 from deft.data.fingerprints import taught, truth_fingerprint
 from deft.data.working_size import key_at, working_size
@@ -45,15 +47,20 @@ class Run:
         contents: Contents | None = None,
         engine: Engine = HERE,
     ) -> None:
-        self.pipeline, self.splits, self.out = pipeline, data, out
+        self.pipeline, self.out = pipeline, out
         self.reuse = tuple(path for other in reuse for path in (other, *sorted(other.glob("round-*"))))
         self.home = home or out.path
         """Folder that contains the run folders of earlier rounds."""
+        self.corrected = read_corrected(self.home)
+        """What the run has taken over from a review."""
+        train = corrected_data(data.train, self.corrected.rejected, self.corrected.tags)
+        self.splits = Splits(train, data.val)
+        """The data, without rejected training images and with corrected tags."""
         self.watch = watch
         self.engine = engine
         """Makes the files of images."""
         # Every stage reads its images here, and none of them larger than the pipeline allows.
-        self.train = working_size(data.train, pipeline.max_side)
+        self.train = working_size(train, pipeline.max_side)
         self.val = None if data.val is None else working_size(data.val, pipeline.max_side)
         self.contents = contents or Contents(self.home / CONTENTS)
         """Digests of the data's files, as far as the run knows them."""
@@ -84,6 +91,25 @@ class Run:
         """Fingerprint of all that the images are scored with, on which nothing but scores depends."""
         parts = (self.splits.train, self.splits.val)
         return joined([truth_fingerprint(data, self.contents) for data in parts if data is not None])
+
+    @cached_property
+    def taught(self) -> dict[int, Path]:
+        """Files of the reviewed masks that teach, by index of the training image."""
+        return {
+            index: self.corrected.mask_file(name)
+            for index, name in enumerate(self.train.names)
+            if name in self.corrected.taught
+        }
+
+    @cached_property
+    def held_out(self) -> frozenset[int]:
+        """Training images with a reviewed mask that teach no network of masks."""
+        return frozenset(index for index, name in enumerate(self.train.names) if name in self.corrected.held_out)
+
+    def with_reviewed(self, key: str) -> str:
+        """The key of masks to learn from together with the reviewed ones; the same key if there are none."""
+        reviewed = self.corrected.masks_key
+        return key_of("with reviewed", self.pipeline.corrections.repeats, reviewed, key) if reviewed else key
 
     def stage(self, name: str, settings: Any, *inputs: str) -> Stage:
         """The stage of that name and these settings, copied from a run in ``reuse`` if one has it."""
@@ -189,6 +215,7 @@ class Run:
         """
         p = self.pipeline
         network = None if p.classifier is None else self.trained_classifier()
+        learns_masks = stage.name == "refine"  # and no seed method: seeds follow from tags alone
         return MethodContext(
             data=without_truth(self.train),
             seeds=seeds or _no_seeds,
@@ -201,6 +228,9 @@ class Run:
             precision=p.precision,
             engine=self.engine,
             memory=p.memory,
+            reviewed=self.taught if learns_masks else {},
+            held_out=self.held_out if learns_masks else frozenset(),
+            repeats=p.corrections.repeats,
         )
 
     def _untrained(self) -> Backbone:

@@ -26,6 +26,7 @@ from deft.data.examples import MaskedImages, TaggedImages, without_truth
 from deft.data.scaling import fitted, resized_mask
 from deft.data.transforms import TrainCrop
 from deft.engine import ranks
+from deft.engine.corrections import repeated
 from deft.engine.fit import finish, fit
 from deft.engine.infer import for_each
 from deft.engine.method import MethodContext, Refiner, SeedMethod, learning
@@ -150,7 +151,7 @@ def refine(run: Run, seeds: Maps) -> Maps:
     method = run.pipeline.refine
     if method is None:
         return seeds
-    learned = _learned(run, "refine", method, seeds.key)
+    learned = _learned(run, "refine", method, run.with_reviewed(seeds.key))
     made_from = seeds.key if learned is None else learned.key
     if files := _files_key(run, method, run.train):
         made_from = key_of("files", files, made_from)
@@ -178,16 +179,22 @@ def make_masks(run: Run, maps: Maps) -> Masks:
 
 
 def train_segmentation(run: Run, masks: Masks) -> Segmented | None:
-    """Train the segmentation network on the pseudo-masks; None where the pipeline has none."""
+    """Train the segmentation network on pseudo-masks and reviewed masks; None where the pipeline has none."""
     p, settings = run.pipeline, run.pipeline.segment
     if settings is None:
         return None
-    stage = run.stage("segment", (settings, p.backbone, run.initial_weights, p.seed, p.precision, run.side), masks.key)
+    identity = (settings, p.backbone, run.initial_weights, p.seed, p.precision, run.side)
+    stage = run.stage("segment", identity, run.with_reviewed(masks.key))
     if ranks.agreed(stage.done):
         return Segmented(stage)
     with run.making(stage) as notes:
-        paths = run.files("masks", run.train, ".png")
-        useful = tuple(index for index, path in enumerate(paths) if not (load_mask(path) == IGNORE).all())
+        own = run.files("masks", run.train, ".png")
+        paths = [run.taught.get(index, path) for index, path in enumerate(own)]
+        useful = tuple(
+            index
+            for index, path in enumerate(paths)
+            if index not in run.held_out and not (load_mask(path) == IGNORE).all()
+        )
         if not useful:
             raise InputError("the pseudo-masks hold nothing to learn from: look at the seeds in report.html")
         torch.manual_seed(p.seed)
@@ -198,7 +205,8 @@ def train_segmentation(run: Run, masks: Masks) -> Segmented | None:
         network = SegmentationNetwork(backbone, len(run.train.classes), settings, run.side)
         pixels, long_side = settings.pixels(run.side)
         crop = TrainCrop(pixels, long_side=long_side, jitter=settings.jitter)
-        examples = MaskedImages(run.train, paths, crop, backbone.fill, useful)
+        shown = repeated(useful, run.taught, p.corrections.repeats)
+        examples = MaskedImages(run.train, paths, crop, backbone.fill, shown)
         save = partial(save_network, network=network, classes=run.train.classes, made_by=stage.key)
         notes["parameters"] = _train(run, stage, network, examples, settings.plan, save, "segmentation")
     return Segmented(stage)

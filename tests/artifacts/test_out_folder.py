@@ -70,3 +70,16 @@ def test_links_are_not_followed(name: str, tmp_path: Path) -> None:
 def test_data_is_kept_apart(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="expected another folder than that of the data"):
         OutFolder(tmp_path / "photos" / "out", [tmp_path / "photos"], NAMES)
+
+
+def test_a_file_that_another_library_writes(tmp_path: Path) -> None:
+    for content in ("first", "second"):
+        with OutFolder(tmp_path / "out", [], NAMES).part(NAMES[1]) as path:
+            assert not path.exists() and path.parent == tmp_path / "out" / "masks" / "sub"
+            path.write_text(content)
+        assert (tmp_path / "out" / NAMES[1]).read_text() == content
+    with pytest.raises(ZeroDivisionError), OutFolder(tmp_path / "out", [], NAMES).part(NAMES[1]) as path:
+        path.write_text("half")
+        _ = 1 / 0
+    assert [file.name for file in (tmp_path / "out" / "masks" / "sub").iterdir()] == ["b.png"]
+    assert (tmp_path / "out" / NAMES[1]).read_text() == "second"

@@ -16,10 +16,13 @@ from PIL import Image
 from deft.artifacts import write_json
 from deft.cli.main import main
 from deft.data.importers.pascal_context import ImportedContexts
+from deft.data.raster import Channels
 from deft.deploy.folder import Exported
 from deft.engine.share import HERE
 from deft.predict.shards import Streamed
+from deft.predict.video import Moving
 from deft.recipes import RECIPES, cam, irn_deft, published
+from deft.segment.tiles import Tiles
 from deft.settings import assign, fields_of
 from deft.studies.outcome import Outcome
 from deft.studies.runner import StudyRunner
@@ -71,7 +74,9 @@ def test_run_hands_on_recipe_data_folders_and_name(call: Call, instead: Instead)
     run = instead("deft.runner.run.run", Path("runs/x/report.html"))
     words = ("--data", "demo:", "--out", "runs/x", "--reuse", "runs/y", "--reuse", "runs/z")
     assert call("run", "cam", *words) == (0, "report: runs/x/report.html\n", "")
-    assert run.given == [(cam(), "demo:", Path("runs/x"), [Path("runs/y"), Path("runs/z")], "cam", HERE)]
+    assert run.given == [(cam(), "demo:", Path("runs/x"), [Path("runs/y"), Path("runs/z")], "cam", HERE, None)]
+    assert call("run", "cam", *words, "--corrected", "runs/w")[0] == 0
+    assert run.given[1][-1] == Path("runs/w")
 
 
 def test_flags_are_short_for_settings_and_go_last(call: Call, instead: Instead) -> None:
@@ -246,6 +251,42 @@ def test_seeds_tells_a_folder_from_shards(call: Call, instead: Instead) -> None:
     assert shards.given == [(Path("run"), "shards:p.tar", Path("out"), None, "", "auto", None, None)]
 
 
+def test_predict_in_tiles(call: Call, instead: Instead) -> None:
+    tiled = instead("deft.predict.tiled.predict_tiles", 2)
+    words = ("predict", "run", "photos", "--out", "out", "--tiles")
+    code, said, _ = call(*words, "512,64", "--scale", "0.5", "--bands", "4,3,2", "--values", "0,3000")
+    assert code == 0 and said.startswith(f"2 masks in {Path('out') / 'masks'}, pictures in {Path('out') / 'overlays'}")
+    assert "\npeak memory: " in said
+    assert tiled.given[0][-2:] == (Tiles(512, 64, 0.5), Channels((4, 3, 2), (0.0, 3000.0)))
+    for more, told in (
+        (("auto", "--max-side", "64"), "--max-side: it has no meaning with --tiles"),
+        (("auto", "--rate", "25"), "--rate: it has no meaning with --tiles"),
+        (("auto", "--engine", "ray"), "--tiles: expected photographs on this machine"),
+        (("many",), "--tiles many: expected auto"),
+    ):
+        code, _, error = call(*words, *more)
+        assert code == 2 and told in error
+    code, _, error = call(*words[:-1], "--scale", "0.5")
+    assert code == 2 and "--scale: expected --tiles with it" in error
+
+
+def test_predict_a_video(call: Call, instead: Instead, tmp_path: Path) -> None:
+    video = instead("deft.predict.video.predict_video", 9)
+    code, said, _ = call("predict", "run", "clip.MP4", "--out", "out", "--steady", "0.5")
+    assert code == 0 and said.startswith(f"9 masks in {Path('out') / 'masks'}, a video in {Path('out') / 'overlays'}")
+    assert video.given[0][1] == Path("clip.MP4") and video.given[0][-1] == Moving(steady=0.5)
+    assert call("predict", "run", str(tmp_path), "--out", "out", "--rate", "12.5")[0] == 0
+    assert video.given[1][-1] == Moving(rate=12.5)
+    for words, told in (
+        (("clip.mp4", "--steady", "-1"), "--steady: expected a number from 0 to 60, got -1"),
+        (("clip.mp4", "--rate", "25"), "--rate: expected a folder of frames with it"),
+        (("clip.mp4", "--tags", "t.csv"), "--tags: it has no meaning with a video"),
+        (("photos", "--steady", "1"), "--steady: expected a video, or --rate with a folder of frames, with it"),
+    ):
+        code, _, error = call("predict", "run", *words, "--out", "out")
+        assert code == 2 and told in error
+
+
 @pytest.mark.parametrize("verb", ["predict", "seeds"])
 def test_tags_in_shards_need_shards(verb: str, call: Call) -> None:
     told = "deft: --tags-from: expected shards:PATTERN, got a folder or a photograph; give a table with --tags\n"
@@ -269,7 +310,9 @@ def test_tune_says_what_was_chosen_and_what_it_may_lose(call: Call, instead: Ins
         "refined: threshold 0.25, chosen on 3 masks; such a choice loses 0.0 mIoU on average over resampled masks",
         "report: runs/x/report.html, scored on the other images",
     ]
-    assert tune.given == [(Path("runs/x"), Path("drawn"), 3, "own.py:Birds")]
+    assert tune.given == [(Path("runs/x"), Path("drawn"), 3, "own.py:Birds", False)]
+    assert call("tune", "runs/x", "--reviewed")[0] == 0
+    assert tune.given[1] == (Path("runs/x"), None, None, None, True)
 
 
 def test_labels_are_imported_for_the_classes_that_are_named(call: Call, tmp_path: Path) -> None:

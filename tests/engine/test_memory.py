@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from deft.engine import memory
-from deft.engine.memory import keep_freed
+from deft.engine.memory import keep_freed, peak_memory
 
 GLIBC = platform.libc_ver()[0] == "glibc"
 
@@ -65,3 +65,14 @@ def test_what_was_kept_is_returned_at_the_end() -> None:
         freed[word] = int(done.stdout)
     assert freed["keep"] > 200e6
     assert freed["usual"] < 100e6  # the allocator of other programs is left alone
+
+
+def test_peak_memory_does_not_fall() -> None:
+    before = peak_memory()
+    assert before is not None and before > 20e6
+    held = bytearray(80_000_000)
+    held[::4096] = b"\1" * len(held[::4096])
+    during = peak_memory()
+    del held
+    after = peak_memory()
+    assert during is not None and after is not None and before <= during <= after

@@ -62,7 +62,7 @@ def test_nothing_else_of_the_run_changes(run: Path) -> None:
     imported(run, exported(run, "coco"), "coco")
     after = contents(run)
     assert {name: text for name, text in after.items() if not name.startswith("review/")} == before
-    assert {name for name in after if name not in before} >= {"review/review.json", "review/masks/sub/b c.png"}
+    assert {name for name in after if name not in before} >= {"review/review.json", "review/images/sub%2Fb c.json"}
     assert verify(run) == sound
 
 
@@ -73,6 +73,16 @@ def test_a_second_import_replaces_and_adds(run: Path, tmp_path: Path) -> None:
     assert found.keys() == {"a", "upside"}
     assert (found["a"] == own["a"]).all()
     assert Review(run, CLASSES).read()["a"].state == "accepted"
+
+
+def test_an_import_is_a_step_that_can_be_undone(run: Path, tmp_path: Path) -> None:
+    own, review = own_masks(run), Review(run, CLASSES)
+    review.write("a", own["a"], "accepted")
+    imported(run, write(tmp_path / "in", a=np.full_like(own["a"], 1)), "png")
+    journal = review.journal("a")
+    assert (journal.revision, journal.now.what, journal.now.state) == (2, "import", "corrected")
+    assert review.move("a", 2, -1).now.state == "accepted"
+    assert (review.mask("a") == own["a"]).all()
 
 
 def test_only_some_are_imported(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -148,7 +158,7 @@ def test_the_record_of_another_version_is_not_written_over(
     before = contents(run)
     files = write(tmp_path / "in", a=own_masks(run)["a"])
     assert main(["import", str(run), str(files), "--format", "png"]) == 2
-    assert "expected version 1 of a review, got '9'" in capsys.readouterr().err
+    assert "expected version 2 of a review, got '9'" in capsys.readouterr().err
     after = contents(run)
     assert after.pop("review/lock")
     assert after == before

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -134,6 +135,20 @@ def test_archives_that_are_none_are_refused(splits: Splits, tmp_path: Path, cont
         np.savez(path, **content)
     message = refused(method, splits)
     assert message.startswith(str(path)) and words in message
+
+
+@pytest.mark.parametrize(
+    "maps", [np.array([[[b""]]]), np.array([[["0.5"]]]), np.ones((1, 4, 4)) * 1j, np.ones((1, 4, 4), bool)]
+)
+def test_an_archive_that_was_changed_after_the_check_is_one_message(splits: Splits, tmp_path: Path, maps: Any) -> None:
+    method = External(str(write_maps(tmp_path, splits.train)))
+    method.check(splits)
+    np.savez(tmp_path / "img_00.npz", classes=["cat"], maps=maps)
+    with pytest.raises(InputError) as told:
+        method(splits.train[0], splits.train.classes)
+    assert str(told.value) == (
+        f"{tmp_path / 'img_00.npz'}: expected maps of float or uint8, got {maps.dtype}; convert them"
+    )
 
 
 def test_pictures_that_are_not_grey_and_two_sources_are_refused(splits: Splits, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,12 @@ import numpy as np
 import pytest
 import torch
 
-from deft.artifacts import load_mask, load_seeds, read_json, save_mask
+from deft.artifacts import Stage, load_mask, load_seeds, read_json, save_mask
+from deft.artifacts.review import Review
 from deft.classify.classifier import save_classifier
 from deft.contracts import InputError, Sample, SeedMaps, Splits
+from deft.data.examples import MaskedImages
+from deft.engine.corrections import Corrections
 from deft.engine.method import MethodContext
 from deft.pipeline import Pipeline
 from deft.recipes import cam
@@ -23,6 +27,7 @@ from deft.segment.deeplab import DeepLab, save_network
 from deft.segment.inference import Inference
 from deft.stages import make
 from deft.stages.context import Run
+from deft.stages.corrections import take_over
 from deft.stages.make import make_all, predict_some
 from fakes import begun, classifier, segmenter
 
@@ -391,3 +396,78 @@ def test_some_predictions_are_added_and_those_there_are_kept(begin: Begin) -> No
     assert np.array_equal(load_mask(paths[1]), expected.mask)
     (run.out.path / "segment" / "model.safetensors").unlink()
     predict_some(run, "train", [4, 1])  # nothing is missing, so that no network is needed
+
+
+def reviewed(begin: Begin, given: Pipeline, folder: Path) -> Run:
+    """A run that has taken over the masks of images 0, which is held out by its name, and 2, and a rejected one."""
+    review = Review(folder, ("cat", "cow", "dog"))
+    for name in ("img_00", "img_02"):
+        review.write(name, np.full((64, 64), 3, np.uint8), "corrected")
+    review.write("img_05", None, "rejected")
+    run = begin(given)
+    take_over(run.out.path, run.splits, given.corrections, folder)
+    return begin(given)
+
+
+def test_the_network_learns_reviewed_masks_more_often_and_nothing_of_held_out_images(
+    begin: Begin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = dataclasses.replace(pipeline(Stripes()), segment=DeepLab(channels=16), corrections=Corrections(repeats=3))
+    run = reviewed(begin, given, tmp_path / "reviewed")
+    shown: list[MaskedImages] = []
+
+    def train(run: Run, stage: Stage, network: Any, examples: MaskedImages, *_: Any) -> int:
+        shown.append(examples)
+        return 0
+
+    monkeypatch.setattr(make, "_train", train)
+    masks = make.make_masks(run, make.find_seeds(run, make.train_classifier(run)))
+    make.train_segmentation(run, masks)
+    names = [shown[0].name(index) for index in range(len(shown[0]))]
+    assert names == ["img_01", "img_02", "img_02", "img_02", "img_03", "img_04", "img_06", "img_07"]
+    values = {name: set(np.unique(load_mask(shown[0].masks[run.train.names.index(name)]))) for name in names}
+    assert values["img_02"] == {3} and 3 not in values["img_03"]
+
+
+@dataclass(frozen=True)
+class Remembers:
+    """A refiner that keeps what a run gives it to learn from."""
+
+    background: float = 0.5
+    learning: str | None = None
+
+    def prepare(self, context: MethodContext) -> Callable[[Sample, SeedMaps], SeedMaps]:
+        given = [context.data.names[index] for index in sorted(context.reviewed)]
+        held_out = [context.data.names[index] for index in sorted(context.held_out)]
+        (context.folder / "given.txt").write_text(
+            f"{given} {held_out} {context.repeats} {'img_05' in context.data.names}"
+        )
+        return lambda sample, seeds: seeds
+
+
+def test_only_a_refiner_that_learns_is_given_reviewed_masks(begin: Begin, tmp_path: Path) -> None:
+    run = reviewed(begin, pipeline(Stripes(), Remembers(learning="labels")), tmp_path / "reviewed")
+    make_all(run)
+    assert (run.out.path / "refine" / "given.txt").read_text() == "['img_02'] ['img_00'] 5 False"
+    learned = keys(run)
+    shutil.rmtree(run.out.path / "corrected")
+    assert {name for name, key in keys_of(begin(run.pipeline)).items() if learned[name] != key} == {
+        *("seeds", "refine", "refined", "masks")  # without the review the rejected image is among the others again
+    }
+
+
+def test_a_refiner_that_learns_nothing_does_not_depend_on_reviewed_masks(begin: Begin, tmp_path: Path) -> None:
+    given = pipeline(Stripes(), Remembers())
+    Review(tmp_path / "reviewed", ("cat", "cow", "dog")).write("img_02", np.full((64, 64), 3, np.uint8), "corrected")
+    before = keys_of(begin(given))
+    run = begin(given)
+    take_over(run.out.path, run.splits, given.corrections, tmp_path / "reviewed")
+    after = keys_of(begin(given))
+    assert after.pop("corrected") and after == before
+    assert (run.out.path / "refined" / "given.txt").read_text() == "[] [] 5 True"
+
+
+def keys_of(run: Run) -> dict[str, str]:
+    """The keys of a run when all of it is made."""
+    make_all(run)
+    return keys(run)

@@ -75,7 +75,10 @@ class SavedImages:
         """Decode one image, scaled down to at most ``max_side``."""
         file, row = self.rows[index]
         where = f"{self.files[file]}, row {row}"
-        value = _table(self.files[file], self.column)[row].as_py()
+        try:
+            value = _table(self.files[file], self.column)[row].as_py()
+        except ValueError as error:  # text in it, or the name of a field, is in no encoding
+            raise InputError(f"{where}: not readable ({error}); save it again") from None
         content = value.get("bytes") if isinstance(value, dict) else value
         path = value.get("path") if isinstance(value, dict) else None
         if not isinstance(content, bytes):

@@ -123,6 +123,15 @@ def test_a_damaged_image_is_named_by_its_row(tmp_path: Path) -> None:
     assert len(faults(root)) == 1 and "row 1: image of 7 bytes: not an image" in faults(root)[0]
 
 
+@pytest.mark.parametrize("field", [b"path", b"bytes"])
+def test_a_name_of_a_field_in_no_encoding_is_one_message(field: bytes, tmp_path: Path) -> None:
+    root = save(tmp_path / "one", {"image": IMAGE, "label": TEXT}, {"image": pictures(1), "label": ["cat"]})
+    table = next(root.glob("*.arrow"))
+    table.write_bytes(table.read_bytes().replace(field, b"\xff" * len(field)))
+    with pytest.raises(InputError, match=r"(not readable|not an arrow file|expected the bytes of an image)"):
+        open_data(f"datasets:{root}").train[0]
+
+
 SPOILED: list[tuple[Callable[[Path], object], str]] = [
     (lambda root: (root / "state.json").unlink(), "expected dataset_info.json and state.json"),
     (lambda root: (root / "state.json").write_text("{"), "state.json:1: not valid JSON"),
