@@ -18,16 +18,20 @@ from torch.nn import functional as F
 
 from deft.artifacts import load_tensors, save_tensors
 from deft.augment import CutMix, HideAndSeek, ManifoldMixup, Mixup
+from deft.classify.bcam import BcamHead
 from deft.classify.classifier import ClassifierNetwork
 from deft.classify.deft import DeftHead
 from deft.classify.linear import LinearHead
+from deft.classify.sipe import SipeHead
 from deft.classify.sma import SmaHead
 from deft.contracts import Augmentation
+from deft.engine.head import AllMapsHead, Head
 from deft.engine.optimise import ParamGroup
 from deft.engine.ranks import own, rank, world
 from deft.refine.irn_network import IrnNetwork
 from deft.refine.psa_network import AffinityNetwork
 from deft.seeds.amn_network import AmnNetwork
+from deft.seeds.ood import Ood, OodNetwork
 from deft.segment.deeplab import SegmentationNetwork
 from processes import together
 
@@ -83,9 +87,17 @@ class SmallSegmentation(SegmentationNetwork):
         return [ParamGroup(list(self.parameters()))]
 
 
-def classifier(head: LinearHead | DeftHead | SmaHead, augment: Augmentation | None) -> ClassifierNetwork:
-    on = head.build_on(Small.channels, CLASSES) if isinstance(head, SmaHead) else head.build(8, CLASSES)
+def classifier(head: Head, augment: Augmentation | None) -> ClassifierNetwork:
+    on = head.build_on(Small.channels, CLASSES) if isinstance(head, AllMapsHead) else head.build(8, CLASSES)
     return ClassifierNetwork(cast(Any, Small()), on, augment)
+
+
+def with_negatives() -> OodNetwork:
+    """The network of W-OoD, with some means of classes and clusters of negatives."""
+    network = OodNetwork(cast(Any, Small()), LinearHead().build(8, CLASSES), Ood(distance_weight=0.5))
+    generator = torch.Generator().manual_seed(2)
+    network.inside, network.outside = (torch.randn(count, 8, generator=generator) for count in (CLASSES, 5))
+    return network
 
 
 SWAPPING = DeftHead(maps=4, swap_epoch=1, two_permutations=True)
@@ -95,6 +107,9 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "deft, views": lambda: classifier(SWAPPING, None),
     "deft, warm start, in parts": lambda: classifier(DeftHead(maps=4, swap_epoch=9), None),
     "sma, mixup": lambda: classifier(SmaHead(SWAPPING), Mixup(alpha=1.0)),
+    "sipe, cutmix": lambda: classifier(SipeHead(base=SWAPPING, widths=(4, 4)), CutMix()),
+    "bcam": lambda: classifier(BcamHead(maps=4), None),
+    "ood, in parts": with_negatives,
     "plain, hide and seek": lambda: classifier(LinearHead(), HideAndSeek()),
     "segmentation, in parts": SmallSegmentation,
     "psa": lambda: AffinityNetwork(cast(Any, Small()), radius=2),
@@ -130,7 +145,7 @@ def global_batch(step: int, views: bool) -> dict[str, Tensor]:
         mask[::2][mask[::2] != 255] = 0
     if step % 7 == 1:
         mask[mask != 255] = 0
-    return {"image": image, "labels": labels, "mask": mask}
+    return {"image": image, "labels": labels, "mask": mask, "negative": image.flip(0, 2)}
 
 
 def train(name: str) -> dict[str, Tensor]:
