@@ -16,6 +16,9 @@ from deft.engine.cores import cores
 # Whatever else the machine does while runs are compared; processes of pytest-xdist share the cores.
 os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))))
 
+# Workers of Ray wait for all other processes otherwise, those of pytest-xdist too.
+os.environ.setdefault("RAY_worker_niceness", "0")
+
 CLASSES = ("cat", "cow", "dog")
 CONTEXTS = ("grass", "road")
 COLOURS = ((220, 40, 40), (40, 60, 220), (230, 210, 40))

@@ -98,6 +98,12 @@ class Driven:
         act()
         return self.until(lambda: found if (found := self.entry(number))["revision"] > before else None)
 
+    def back(self, number: int, keys: str = "Control+z") -> dict[str, Any]:
+        """Undo a step, or redo it, and wait until the page shows the mask: strokes before that would be lost."""
+        entry = self.step(number, lambda: self.press(keys))
+        self.until(lambda: np.array_equal(self.shown(), self.colours(self.stored(number))))
+        return entry
+
     def until(self, found: Callable[[], Any], seconds: float = 8) -> Any:
         """What a call returns as soon as it is true."""
         end = time.monotonic() + seconds

@@ -205,10 +205,15 @@ class StudyRunner:
             made = False
             for each in sorted(known, key=lambda each: self.seeds.index(each.seed)):
                 name = f"{each.row.name}, seed {each.seed}"
-                if each.failure or (self.folder(each.row.name, each.row.pipeline, each.seed) / record).exists():
+                folder = self.folder(each.row.name, each.row.pipeline, each.seed)
+                if each.failure or (folder / record).exists():
                     continue
+                folder.parent.mkdir(parents=True, exist_ok=True)
                 try:
-                    work(each.row, each.seed)
+                    with claim(folder.with_name(f"{folder.name}.lock")):
+                        if (folder / record).exists():  # another process has just ended it
+                            continue
+                        work(each.row, each.seed)
                     print(f"made {name}", file=sys.stderr)
                 except InUseError:
                     continue

@@ -60,9 +60,9 @@ def browser() -> Iterator[Browser]:
         yield found
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def shared(browser: Browser) -> Iterator[BrowserContext]:
-    """What windows share that ask for nothing of their own, so that the page is in its cache."""
+    """What the windows of a test share that ask for nothing of their own: changes that are kept in the browser, too."""
     from driven_page import LAPTOP
 
     context = browser.new_context(viewport=LAPTOP)

@@ -62,9 +62,9 @@ def test_an_image_is_corrected_and_accepted_with_keys_alone(window: Window) -> N
     step = round(12 / driven.page.evaluate("document.querySelector('.leaflet-photo-pane img').width / 64"))
     y = 32 - max(1, step) - 8 + 0.5
     assert np.array_equal(changed, brushed(before, [(32.5, y), (37.5, y)], 3, value)), (ys, xs)
-    driven.step(1, lambda: driven.press("Control+z"))
+    driven.back(1)
     assert np.array_equal(driven.stored(1), before)
-    driven.step(1, lambda: driven.press("Control+y"))
+    driven.back(1, "Control+y")
     assert np.array_equal(driven.stored(1), changed)
     driven.step(1, lambda: driven.press("a"))
     driven.until(lambda: driven.said() != "")

@@ -20,9 +20,9 @@ Window = Callable[..., Driven]
 
 
 @pytest.fixture(scope="module")
-def call(shared: Any, changed: Any) -> Callable[..., Any]:
+def call(browser: Any, changed: Any) -> Callable[..., Any]:
     """``call(module, code, **values)`` evaluates code with a module of the page as ``m`` and values as ``v``."""
-    driven = Driven(shared.new_page(), changed).start()
+    driven = Driven(browser.new_page(), changed).start()
 
     def call(module: str, code: str, **values: Any) -> Any:
         script = f"async (v) => {{ const m = await import('/static/page/{module}'); {code} }}"

@@ -125,7 +125,7 @@ def test_a_polygon_is_closed_by_the_mouse_alone(window: Window, end: str) -> Non
         inside = driven.stored(5)[4:58, 4:58]
         assert inside[np.tri(*inside.shape, k=-3, dtype=np.bool_)].all()
         assert not inside[~np.tri(*inside.shape, k=3, dtype=np.bool_)].any()
-    driven.step(5, lambda: driven.press("Control+z"))
+    driven.back(5)
 
 
 def test_fill_changes_a_region_or_all_regions_of_a_class(window: Window) -> None:
@@ -143,7 +143,7 @@ def test_fill_changes_a_region_or_all_regions_of_a_class(window: Window) -> None
     driven.step(0, lambda: driven.click([(x + 0.5, y + 0.5)]))
     filled = np.where(part, 3, mask)
     assert np.array_equal(driven.stored(0), filled)
-    driven.step(0, lambda: driven.press("Control+z"))
+    driven.back(0)
     driven.page.keyboard.down("Shift")
     driven.step(0, lambda: driven.click([(x + 0.5, y + 0.5)]))
     driven.page.keyboard.up("Shift")
