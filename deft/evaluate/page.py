@@ -298,7 +298,8 @@ def _warnings(run: Run, scores: dict[str, Any]) -> list[str]:
     if run.val is None:
         notes.append("There is no held-out split, so nothing says how well new photographs would be masked.")
     seeds = at(scores, "train", "seeds")
-    if seeds and seeds["swept"]["miou"] - seeds["used"]["miou"] > 0.05:
+    best, used = (seeds[name]["miou"] for name in ("swept", "used")) if seeds else (None, None)
+    if best is not None and used is not None and best - used > 0.05:  # None where no pixel was counted
         notes.append(
             f"The seeds' threshold {seeds['used']['threshold']:.2f} is far from the best on this data "
             f"({seeds['swept']['threshold']:.2f}): compare the threshold curve."
