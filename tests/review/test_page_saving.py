@@ -242,3 +242,13 @@ def test_a_stroke_under_way_is_kept_when_a_key_goes_on(window: Window) -> None:
     driven.until(lambda: driven.entry(0)["revision"] > revision)
     driven.page.mouse.up()
     assert np.array_equal(driven.stored(0), brushed(before, [(60.5, 4.5)], 3, 255))
+
+
+def test_a_key_that_is_pressed_while_a_step_is_undone_comes_after_it(window: Window) -> None:
+    driven = window(10)
+    before = driven.stored(10)
+    revision = driven.step(10, lambda: dot(driven, 4.5, 4.5))["revision"]
+    assert not np.array_equal(driven.stored(10), before)
+    driven.press("Control+z", "a")
+    driven.until(lambda: driven.entry(10)["revision"] == revision + 2)
+    assert driven.entry(10)["state"] == "accepted" and np.array_equal(driven.stored(10), before)

@@ -158,8 +158,15 @@ outbox.addEventListener("saved", recount);
 
 // What keys and buttons do
 
-function decide(state) {
-  if (!session.image || session.busy) return;
+// Whether the image is still open once the server has changed its mask: keys pressed meanwhile come after it.
+async function ready() {
+  const { image } = session;
+  while (session.busy) await session.working;
+  return image !== null && session.image === image;
+}
+
+async function decide(state) {
+  if (!(await ready())) return;
   tools.finish();
   const { name } = session.image.entry;
   session.setState(state);
@@ -168,7 +175,7 @@ function decide(state) {
 }
 
 async function step(name) {
-  if (!session.image || session.busy || tools.cancel()) return;
+  if (!session.image || tools.cancel() || !(await ready())) return;
   if (!session.image.entry[`can_${name}`]) return tell(name === "undo" ? "Nothing to undo" : "Nothing to redo");
   await session.step(name);
   tell(name === "undo" ? "Undone" : "Redone");

@@ -18,6 +18,7 @@ export class Session extends EventTarget {
     this.layer = "mask";
     this.value = 1; // the class to paint with
     this.busy = false; // while the server undoes a step: a stroke would be lost
+    this.working = null; // the change that it makes meanwhile
     this.order = Promise.resolve(); // changes are encoded and sent in this order
     this.encoding = 0;
     outbox.addEventListener("saved", ({ detail: { answer } }) => this.learn(answer));
@@ -108,8 +109,15 @@ export class Session extends EventTarget {
 
   /** A change of the mask that the server makes; nothing is painted until it has. */
   async atServer(path, kind, body) {
-    const { image } = this;
     this.busy = true;
+    this.working = this.changed(path, kind, body).finally(() => {
+      this.busy = false;
+    });
+    await this.working;
+  }
+
+  async changed(path, kind, body) {
+    const { image } = this;
     try {
       await this.order;
       const answer = await this.outbox.send({ image: image.id, kind, path, body }, false);
@@ -122,8 +130,6 @@ export class Session extends EventTarget {
     } catch (error) {
       this.fail(`The mask was not read again: ${error.message}`);
       this.forgetImage(image.id);
-    } finally {
-      this.busy = false;
     }
   }
 
