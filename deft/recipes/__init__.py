@@ -21,6 +21,7 @@ from deft.recipes.augmentations import (
 )
 from deft.recipes.bcam import bcam
 from deft.recipes.cda import cda, cda_deft
+from deft.recipes.clip_text import clip_text
 from deft.recipes.demo import demo, demo_cam
 from deft.recipes.external import external
 from deft.recipes.icd import icd, icd_deft
@@ -66,6 +67,7 @@ RECIPES: dict[str, Callable[[], Pipeline]] = {
     "hide_and_seek_deft": hide_and_seek_deft,
     "cda": cda,
     "cda_deft": cda_deft,
+    "clip_text": clip_text,
     "external": external,
     "demo_cam": demo_cam,
     "demo": demo,
@@ -82,6 +84,7 @@ __all__ = [
     "cam",
     "cda",
     "cda_deft",
+    "clip_text",
     "cutmix",
     "cutmix_deft",
     "cutout",

@@ -27,6 +27,7 @@ from deft.data.working_size import working_size
 from deft.engine import ranks, threads
 from deft.engine.budget import begun_with
 from deft.engine.infer import device
+from deft.engine.method import ZeroShot
 from deft.engine.plan import Watch
 from deft.engine.precision import AUTO, choose
 from deft.engine.share import HERE, Engine
@@ -94,7 +95,7 @@ def working(
     trained already.
     """
     out = Path(out)
-    splits, remarks = _opened(data)
+    splits, remarks = _opened(data, isinstance(pipeline.seeds, ZeroShot) and pipeline.seeds.zero_shot)
     check_out(out, reads(pipeline, data, splits))
     check_reuse(reuse)
     if corrected is not None:
@@ -126,15 +127,15 @@ def working(
         folder.close()
 
 
-def _opened(data: str | Splits) -> tuple[Splits, list[Fault]]:
-    """Open and briefly check the data; what is odd about it comes with it."""
+def _opened(data: str | Splits, untagged: bool) -> tuple[Splits, list[Fault]]:
+    """Open and briefly check the data; what is odd about it comes with it. Without tags only where ``untagged``."""
     faults = Faults()
     splits = read_data(data, faults) if isinstance(data, str) else data
     name = data if isinstance(data, str) else "data"
     refuse(faults.all, name)
     if splits is None:
         raise InputError(f"{name}: nothing to read; `deft check {name}` lists its faults")
-    faults.all += check(splits, full=False, name=name)
+    faults.all += check(splits, full=False, name=name, untagged=untagged)
     refuse(faults.all, name if isinstance(data, str) else "")
     return splits, faults.all
 

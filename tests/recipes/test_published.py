@@ -43,7 +43,7 @@ NUMBERS: Mapping[str, Mapping[str, float]] = {
     "sam_vote_deft": {**CAM, "refine.background": 0.5},
 }
 """By recipe; all others have IRN's."""
-NAMES = sorted(RECIPES.keys() - {"external", "icd", "icd_deft", "sam_vote", "sam_vote_deft"})
+NAMES = sorted(RECIPES.keys() - {"external", "clip_text", "icd", "icd_deft", "sam_vote", "sam_vote_deft"})
 """Recipes with published thresholds."""
 
 
