@@ -50,7 +50,7 @@ class Locator:
     def __init__(
         self,
         seeds: Callable[[Sample], SeedMaps | None],
-        scores: Callable[[Sample], SeedMaps],
+        scores: Callable[[Sample], SeedMaps] | None,
         classes: tuple[str, ...],
         present: float = PRESENT,
         max_side: int | None = MAX_SIDE,
@@ -59,7 +59,7 @@ class Locator:
 
         Args:
             seeds: maps of one image for its tags.
-            scores: the probability of every class, with whatever maps.
+            scores: the probability of every class, with whatever maps; None for seeds that have it themselves.
             classes: names of the K classes.
             present: probability above which a class is present in an image without tags.
             max_side: longer side at which photographs are read; None reads them as they are.
@@ -93,7 +93,8 @@ class Locator:
         pixels = read.pixels
         none = np.zeros(len(self.classes), dtype=np.bool_)
         if tags is None:
-            labels = np.asarray(self.scores(Sample("", pixels, none)).scores) > self.present
+            scored = (self.scores or self.seeds)(Sample("", pixels, none))
+            labels = np.asarray(scored.scores if scored else ()) > self.present
         else:
             labels = multi_hot([tag_indices(tags, self.classes)], len(self.classes))[0]
         found = self.seeds(Sample("", pixels, labels))
@@ -158,7 +159,7 @@ def load_locator(run: str | Path, precision: str = AUTO, max_side: int | None = 
     )
     located = method.prepare(context)
     if isinstance(method, ZeroShot):
-        return Locator(located, located, classes, method.presence, side)
+        return Locator(located, None, classes, method.presence, side)
     return Locator(located, Cam(scales=(1.0,)).prepare(context), classes, getattr(method, "present", PRESENT), side)
 
 

@@ -38,6 +38,7 @@ from deft.guards.output import check_out
 from deft.guards.words import shown
 from deft.pipeline import Pipeline
 from deft.runner.images import Images, told
+from deft.runner.preset import fitted
 from deft.runner.verify import refuse_damaged
 from deft.settings import flat, places_of, plain, restore
 from deft.stages.context import Run
@@ -104,6 +105,9 @@ def working(
         _tell(splits, remarks)
     # Missing weights are told before anything is made.
     digest = weights_digest(pipeline.weights, pipeline.backbone, _recorded_weights(out))
+    pipeline, changes = fitted(pipeline)
+    for change in changes if ranks.first() else ():
+        print(f"for {pipeline.backbone}: {change}", file=sys.stderr)
     for method in (pipeline.seeds, pipeline.refine):
         if isinstance(method, ReadsFiles):
             method.check(splits)
@@ -171,7 +175,11 @@ def check_reuse(reuse: Sequence[Path], option: str = "--reuse") -> None:
 
 
 def resolved(pipeline: Pipeline, out: Path | None = None) -> Pipeline:
-    """The pipeline with ``auto`` precision resolved: as in the run begun in ``out``, else the best of this machine."""
+    """The pipeline as its backbone needs it, and with ``auto`` precision resolved.
+
+    Precision is that of the run begun in ``out``, else the best of this machine.
+    """
+    pipeline, _ = fitted(pipeline)
     if pipeline.precision != AUTO:
         return pipeline
     before = _recorded(out).get("settings", {})

@@ -102,7 +102,7 @@ def inside_boxes(values: Tensor, threshold: float) -> Tensor:
     """
     region = regions(values > threshold * values.max())
     found = torch.zeros_like(region, dtype=torch.bool)
-    for number in region.unique():
+    for number in set(region.flatten().tolist()):
         if number:
             rows, columns = (region == number).nonzero().unbind(1)
             found[int(rows.min()) : int(rows.max()) + 1, int(columns.min()) : int(columns.max()) + 1] = True

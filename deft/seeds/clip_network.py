@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from deft.backbone.from_transformers import from_transformers
 from deft.contracts import InputError
@@ -47,7 +47,7 @@ class Seen:
 class ClipNetwork:
     """A loaded model in eval mode; its functions may be called by several threads."""
 
-    def __init__(self, model: nn.Module, tokenizer: Any, layers: int, precision: str) -> None:
+    def __init__(self, model: Any, tokenizer: Any, layers: int, precision: str) -> None:
         """Wrap the model.
 
         Args:
@@ -92,8 +92,9 @@ class ClipNetwork:
         tokens = {name: given[name].to(self.device) for name in ("input_ids", "attention_mask")}
         pooled = self.model.text_model(**tokens).pooler_output
         vectors = F.normalize(self.model.text_projection(pooled).float(), dim=-1)
-        means = [part.mean(dim=0) for part in vectors.split([len(group) for group in prompts])]
-        return F.normalize(torch.stack(means), dim=-1)
+        owner = torch.tensor([place for place, group in enumerate(prompts) for _ in group], device=self.device)
+        sums = torch.zeros(len(prompts), vectors.shape[1], device=self.device).index_add_(0, owner, vectors)
+        return F.normalize(sums, dim=-1)
 
     @torch.no_grad()
     def see(self, pixels: Tensor) -> Seen:

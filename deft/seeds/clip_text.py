@@ -110,7 +110,7 @@ class ClipText:
         network = load_clip(folder, _MODEL, self.layers, context.precision, device())
         words = self._words(context.data.classes)
         texts = network.texts(self._texts(words))
-        named, background = texts.split([len(words.classes), len(words.background)])
+        named, background = texts[: len(words.classes)], texts[len(words.classes) :]
         return lambda sample: self.maps(network, sample, named, background)
 
     @torch.no_grad()
