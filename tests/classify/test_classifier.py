@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +13,12 @@ from deft.augment import CutMix, Cutout, HideAndSeek, ManifoldMixup, Mixup
 from deft.backbone import build_backbone
 from deft.classify.classifier import Classifier, ClassifierNetwork, load_classifier, save_classifier
 from deft.classify.deft import DeftHead
-from deft.classify.linear import LinearHead
+from deft.classify.linear import LinearHead, LinearModule
+from deft.classify.puzzle_cam import PuzzleHead
+from deft.classify.seam import SeamHead
 from deft.classify.sma import SmaHead
 from deft.contracts import Augmentation, InputError
-from deft.engine.head import Head, HeadModule
+from deft.engine.head import Head, HeadModule, Look
 from deft.engine.plan import Plan
 
 
@@ -244,3 +247,29 @@ def test_every_head_learns_from_every_augmentation(head: Head, augment: Augmenta
         optimiser.step()
     after = dict(network.head.named_parameters())
     assert all(not torch.equal(before[name], after[name]) for name in before if name.endswith("weight"))
+
+
+class Looking(LinearModule):
+    """A head that compares views, whose settings do not say so."""
+
+    def loss_of_views(
+        self, maps: Sequence[Tensor], look: Look, labels: Tensor, epoch: int, rng: torch.Generator
+    ) -> dict[str, Tensor]:
+        other = look(maps[-1].new_zeros(len(labels), 3, 32, 32))
+        return {"difference": (self.logits(maps[-1]) - self.logits(other[-1])).abs().mean()}
+
+
+@pytest.mark.parametrize("head", [SeamHead(), PuzzleHead(base=DeftHead())])
+def test_augmented_features_and_views_of_a_head_are_refused_before_any_work(head: Head) -> None:
+    with pytest.raises(InputError, match=f"ManifoldMixup changes features, and {type(head).__name__} compares"):
+        Classifier(head=head, augment=ManifoldMixup())
+    assert Classifier(head=head, augment=Mixup()).augment == Mixup()
+
+
+def test_a_head_that_does_not_say_that_it_looks_is_refused_when_it_does() -> None:
+    backbone = build_backbone("test_resnet", "none", 16)
+    batch = {"image": torch.zeros(2, 3, 32, 32, dtype=torch.uint8), "labels": torch.ones(2, 2)}
+    head = Looking(LinearHead(), backbone.channels[-1], 2)
+    assert ClassifierNetwork(backbone, head, Mixup()).terms(batch, 1, torch.Generator()).keys() == {"difference"}
+    with pytest.raises(InputError, match="ManifoldMixup changes features, and Looking compares"):
+        ClassifierNetwork(backbone, head, ManifoldMixup(layers=(1,))).terms(batch, 1, torch.Generator())
