@@ -26,6 +26,7 @@ from deft.recipes.external import external
 from deft.recipes.icd import icd, icd_deft
 from deft.recipes.irn import cam, irn, irn_deft, irn_sma
 from deft.recipes.ood import ood, ood_deft
+from deft.recipes.pixel_adaptive import pamr, pamr_deft, par, par_deft
 from deft.recipes.psa import psa, psa_deft
 from deft.recipes.published import published
 from deft.recipes.rib import rib, rib_deft
@@ -54,6 +55,10 @@ RECIPES: dict[str, Callable[[], Pipeline]] = {
     "bcam": bcam,
     "sam_vote": sam_vote,
     "sam_vote_deft": sam_vote_deft,
+    "pamr": pamr,
+    "pamr_deft": pamr_deft,
+    "par": par,
+    "par_deft": par_deft,
     "mixup": mixup,
     "mixup_deft": mixup_deft,
     "manifold_mixup": manifold_mixup,
@@ -102,6 +107,10 @@ __all__ = [
     "mixup_deft",
     "ood",
     "ood_deft",
+    "pamr",
+    "pamr_deft",
+    "par",
+    "par_deft",
     "psa",
     "psa_deft",
     "published",
