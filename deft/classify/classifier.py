@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from deft.artifacts import load_tensors, save_tensors, told_damaged
 from deft.backbone import Backbone, from_spec
-from deft.contracts import Augmentation, InputError, LayerAugmentation, SampleAugmentation
+from deft.classify.gradients import image_gradients
+from deft.contracts import Augmentation, InputError, LayerAugmentation, SalientAugmentation, SampleAugmentation
 from deft.engine.head import AllMapsHead, Head, HeadModule, checked
 from deft.engine.layout import channels_last
 from deft.engine.optimise import ParamGroup, Sgd
@@ -41,7 +42,7 @@ class Classifier:
     flip: bool = True
     jitter: Share = 0.0
     """Colour jitter strength; PSA 0.3, IRN none."""
-    augment: Augmentation | SampleAugmentation | None = None
+    augment: Augmentation | SalientAugmentation | SampleAugmentation | None = None
     """Augmentation of each batch, or of half its images before cropping, :mod:`deft.augment`."""
     freeze: bool = True
     """Stop gradients and keep batch norm's statistics, as IRN; without trained weights neither is done."""
@@ -106,7 +107,9 @@ class ClassifierNetwork(nn.Module):
     backbone is not divided.
     """
 
-    def __init__(self, backbone: Backbone, head: HeadModule, augment: Augmentation | None = None) -> None:
+    def __init__(
+        self, backbone: Backbone, head: HeadModule, augment: Augmentation | SalientAugmentation | None = None
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = checked(head)
@@ -133,8 +136,11 @@ class ClassifierNetwork(nn.Module):
         augment = self.augment
         if augment is None:
             return self._features(self.backbone.normalise(images)), labels
-        layer = augment.layer(len(self.backbone.channels), rng) if isinstance(augment, LayerAugmentation) else 0
         tags = gathered(labels)
+        if isinstance(augment, SalientAugmentation):
+            x, tags = augment(self.backbone.normalise(gathered(images)), tags, rng, self._gradients)
+            return self._features(own(x)), own(tags)
+        layer = augment.layer(len(self.backbone.channels), rng) if isinstance(augment, LayerAugmentation) else 0
         if layer == 0:
             x, tags = augment(self.backbone.normalise(gathered(images)), tags, rng)
             return self._features(own(x)), own(tags)
@@ -147,6 +153,15 @@ class ClassifierNetwork(nn.Module):
         x = self.backbone.normalise(images)
         maps = self.backbone.features(x, (layer - 1, change))
         return [x, *maps] if self.head.with_images else maps, own(tags)
+
+    def _gradients(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """:class:`deft.contracts.Gradients` for the global batch, to which each process contributes its own images."""
+
+        def score(part: Tensor) -> Tensor:
+            return self.head.logits(self.backbone.features(part)[-1])
+
+        scores, gradients = image_gradients(self, score, own(x), own(labels), self.parts)
+        return gathered(scores), gathered(gradients)
 
     def _features(self, x: Tensor) -> Sequence[Tensor]:
         """All feature maps of normalised images, behind the images if the head needs them, or only the last map."""
