@@ -59,7 +59,7 @@ class Pamr:
         The standard deviation is over the neighbours and, once for each distance, the pixel itself.
         """
         total = torch.zeros(())
-        for colour in image.split(1):  # one after the other, for less memory
+        for colour in image[:, None]:  # one after the other, for less memory
             around = torch.cat(list(neighbours(colour, self.distances)))
             deviation = torch.cat([around, colour.expand(len(self.distances), -1, -1)]).std(dim=0)
             total = around.sub_(colour).abs_().div_(self.softness * deviation + 1e-8).add_(total.to(image))

@@ -63,7 +63,7 @@ class Par:
     def weights(self, image: Tensor) -> Tensor:
         """Weight of each of the 8 D neighbours, (8 D, h, w), of sum 1, for an image (3, h, w) in [0, 1]."""
         total = torch.zeros(())
-        for colour in image.split(1):  # one after the other, for less memory
+        for colour in image[:, None]:  # one after the other, for less memory
             around = torch.cat(list(neighbours(colour, self.distances)))
             scale = self.softness * (around.std(dim=0) + 1e-8)
             total = around.sub_(colour).div_(scale).square_().add_(total.to(image))
