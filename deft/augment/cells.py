@@ -42,11 +42,13 @@ def to_pixels(cells: Tensor, x: Tensor) -> Tensor:
 
 def cut(x: Tensor, cells: int) -> Tensor:
     """The cells of images (N, 3, H, W), row by row, (N, cells ** 2, 3, H / cells, W / cells)."""
-    height, width = (side // cells for side in x.shape[-2:])
-    return x.unflatten(3, (cells, width)).unflatten(2, (cells, height)).permute(0, 2, 4, 1, 3, 5).flatten(1, 2)
+    count, colours, height, width = x.shape
+    pieces = x.reshape(count, colours, cells, height // cells, cells, width // cells)
+    return pieces.permute(0, 2, 4, 1, 3, 5).flatten(1, 2)
 
 
 def joined(pieces: Tensor) -> Tensor:
     """Images (N, 3, H, W) of their cells, as :func:`cut` returns them."""
     cells = math.isqrt(pieces.shape[1])
-    return pieces.unflatten(1, (cells, cells)).permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
+    rows = pieces.reshape(len(pieces), cells, cells, *pieces.shape[2:])
+    return rows.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)

@@ -128,7 +128,7 @@ class PuzzleMix:
             for left in (0, 1):
                 for right in (0, 1):
                     across = (pooled[left][..., each - 1 : -1 : each] - pooled[right][..., each::each]).abs().mean(1)
-                    costs[..., left, right] = across.unflatten(1, (cells, rows)).mean(2).cpu()
+                    costs[..., left, right] = across.reshape(len(x), cells, rows, cells - 1).mean(2).cpu()
             found.append((costs.transpose(1, 2) if turned else costs).numpy())
         return found[0], found[1]
 

@@ -129,4 +129,4 @@ def blurred(maps: Tensor, sigma: float) -> Tensor:
     planes = maps.flatten(0, 1)[:, None]
     planes = F.conv2d(planes, kernel.view(1, 1, -1, 1), padding=(reach, 0))
     planes = F.conv2d(planes, kernel.view(1, 1, 1, -1), padding=(0, reach))
-    return planes[:, 0].unflatten(0, maps.shape[:2])
+    return planes.view(maps.shape)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deft.artifacts import load_tensors, save_tensors
-from deft.augment import CoMixup, CutMix, HideAndSeek, ManifoldMixup, Mixup, NoisyFeatureMixup, PuzzleMix
+from deft.augment import CoMixup, CutMix, HideAndSeek, ManifoldMixup, Mixup, NoisyFeatureMixup, PuzzleMix, SuperMix
 from deft.classify.bcam import BcamHead
 from deft.classify.classifier import ClassifierNetwork
 from deft.classify.deft import DeftHead
@@ -112,6 +112,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "ood, in parts": with_negatives,
     "deft, puzzle mix, in parts": lambda: classifier(SWAPPING, PuzzleMix(cells=(2, 4))),
     "plain, co-mixup": lambda: classifier(LinearHead(), CoMixup(rounds=2)),
+    "plain, super mix": lambda: classifier(LinearHead(), SuperMix(cells=4, steps=2)),
     "plain, noisy feature mixup": lambda: classifier(LinearHead(), NoisyFeatureMixup(layers=(0, 1, 2))),
     "plain, hide and seek": lambda: classifier(LinearHead(), HideAndSeek()),
     "segmentation, in parts": SmallSegmentation,
