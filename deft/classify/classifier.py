@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from deft.artifacts import load_tensors, save_tensors, told_damaged
 from deft.backbone import Backbone, from_spec
-from deft.contracts import Augmentation, InputError, LayerAugmentation, SampleAugmentation
+from deft.classify.gradients import image_gradients
+from deft.contracts import Augmentation, InputError, LayerAugmentation, SalientAugmentation, SampleAugmentation
 from deft.engine.head import AllMapsHead, Head, HeadModule, checked, maps_for
 from deft.engine.layout import channels_last
 from deft.engine.optimise import ParamGroup, Sgd
@@ -40,7 +41,7 @@ class Classifier:
     flip: bool = True
     jitter: Share = 0.0
     """Colour jitter strength; PSA 0.3, IRN none."""
-    augment: Augmentation | SampleAugmentation | None = None
+    augment: Augmentation | SalientAugmentation | SampleAugmentation | None = None
     """Augmentation of each batch, or of half its images before cropping, :mod:`deft.augment`."""
     freeze: bool = True
     """Stop gradients and keep batch norm's statistics, as IRN; without trained weights neither is done."""
@@ -107,7 +108,9 @@ class ClassifierNetwork(nn.Module):
     backbone is not divided.
     """
 
-    def __init__(self, backbone: Backbone, head: HeadModule, augment: Augmentation | None = None) -> None:
+    def __init__(
+        self, backbone: Backbone, head: HeadModule, augment: Augmentation | SalientAugmentation | None = None
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = checked(head)
@@ -126,8 +129,11 @@ class ClassifierNetwork(nn.Module):
         augment = self.augment
         if augment is None:
             return self._loss(self.backbone.normalise(images), labels, epoch, rng)
-        layer = augment.layer(len(self.backbone.channels), rng) if isinstance(augment, LayerAugmentation) else 0
         tags = gathered(labels)
+        if isinstance(augment, SalientAugmentation):
+            x, tags = augment(self.backbone.normalise(gathered(images)), tags, rng, self._gradients)
+            return self._loss(own(x), own(tags), epoch, rng)
+        layer = augment.layer(len(self.backbone.channels), rng) if isinstance(augment, LayerAugmentation) else 0
         if layer == 0:
             # The global batch is augmented, and because of `rng` alike in each of several processes; each then
             # continues with its own images.
@@ -154,6 +160,15 @@ class ClassifierNetwork(nn.Module):
     def look(self, x: Tensor) -> Sequence[Tensor]:
         """Maps that the head needs of normalised images (N, 3, H, W); the network works in :attr:`parts`."""
         return maps_for(self.head, self.backbone, x, self.parts)
+
+    def _gradients(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """:class:`deft.contracts.Gradients` for the global batch, to which each process contributes its own images."""
+
+        def score(part: Tensor) -> Tensor:
+            return self.head.logits(self.backbone.features(part)[-1])
+
+        scores, gradients = image_gradients(self, score, own(x), own(labels), self.parts)
+        return gathered(scores), gathered(gradients)
 
     def groups(self) -> list[ParamGroup]:
         """The backbone at the base learning rate, the head at its own multiples of it."""
