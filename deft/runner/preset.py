@@ -19,11 +19,14 @@ from deft.backbone.kind import Kind, kind_of
 from deft.contracts import InputError, LayerAugmentation
 from deft.engine.optimise import AdamW, Sgd
 from deft.pipeline import Pipeline
+from deft.refine.irn import Irn
+from deft.refine.psa import Psa
 from deft.settings import assign, fields_of
 
 MODERN = AdamW(lr=1e-4, decay=0.05, layer_decay=0.8)
 """Optimiser of preset ``modern``; new layers have the recipe's multiples of its rate."""
-_STRIDES = ("stride", "segment.stride", "refine.stride")
+_STRIDES = ("stride", "segment.stride")
+"""Fields with strides of the backbone, and ``refine.stride`` of PSA, which trains a copy of it."""
 _TRAINED = ("classifier", "seeds", "refine")
 """Groups of fields whose ``plan`` may train the backbone by SGD; IRN's network does not train it."""
 
@@ -57,8 +60,8 @@ def fitted(pipeline: Pipeline) -> tuple[Pipeline, list[str]]:
 
 
 def _strides(pipeline: Pipeline, kind: Kind) -> tuple[Pipeline, list[str]]:
-    fields, told = fields_of(pipeline), []
-    for name in _STRIDES:
+    fields, told = fields_of(pipeline), list[str]()
+    for name in (*_STRIDES, "refine.stride") if isinstance(pipeline.refine, Psa) else _STRIDES:
         wanted = fields.get(name)
         if not isinstance(wanted, int) or wanted in kind.strides:
             continue
@@ -75,8 +78,8 @@ def _strides(pipeline: Pipeline, kind: Kind) -> tuple[Pipeline, list[str]]:
 
 
 def _trains_backbone(part: object) -> bool:
-    """Whether a part with a plan trains the backbone: all do but IRN, whose fields tell the rates of its branches."""
-    return not hasattr(part, "displacement_lr")
+    """Whether a part with a plan trains the backbone: all do but IRN."""
+    return not isinstance(part, Irn)
 
 
 def _refuse_unchangeable(name: str, kind: Kind) -> None:
