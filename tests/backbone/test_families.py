@@ -50,10 +50,8 @@ FAMILIES = {
     "mobilenetv3": "lcnet_035",
     "mobilevit": "mobilevit_xxs",
     "mvitv2": "mvitv2_tiny",
-    "nasnet": "nasnetalarge",
     "nextvit": "nextvit_small",
     "nfnet": "nf_regnet_b0",
-    "pnasnet": "pnasnet5large",
     "pvt_v2": "pvt_v2_b0",
     "rdnet": "rdnet_tiny",
     "regnet": "regnetx_002",
@@ -112,8 +110,8 @@ FIXED = {
     "volo": "volo_d1_384",
 }
 """Refused: they accept one size of images only, or multiples of a window, or nothing as small as two cells."""
-TOO_LARGE = frozenset({"deepseek_vit", "gemma4_vit", "mobilenetv5", "naflexvit", "qwen3_vit"})
-"""Families whose smallest network is too large for a test; their feature maps have been looked at once."""
+TOO_LARGE = frozenset({"deepseek_vit", "gemma4_vit", "mobilenetv5", "naflexvit", "nasnet", "pnasnet", "qwen3_vit"})
+"""Families whose smallest network is too large for a test; a step and their feature maps were tried once."""
 
 
 def network_of(name: str) -> ClassifierNetwork:
