@@ -43,6 +43,8 @@ def tiny(pipeline: Pipeline, *more: str, steps: int = 20) -> Pipeline:
             settings += ["classifier.head.base.swap_epoch=2"]
         if isinstance(pipeline.classifier.augment, Cda):
             settings += ["classifier.augment.share=(0.01, 1.0)"]  # so little is learned that a mask may be anything
+    if pipeline.frozen is not None:
+        settings += ["frozen.side=64", "frozen.scales=(1.0,)"]
     if isinstance(pipeline.seeds, AdvCam):
         settings += ["seeds.iterations=2"]
     if hasattr(pipeline.seeds, "plan"):

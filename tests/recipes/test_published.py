@@ -43,7 +43,8 @@ NUMBERS: Mapping[str, Mapping[str, float]] = {
     "sam_vote_deft": {**CAM, "refine.background": 0.5},
 }
 """By recipe; all others have IRN's."""
-NAMES = sorted(RECIPES.keys() - {"external", "icd", "icd_deft", "sam_vote", "sam_vote_deft"})
+NONE = {"external", "frozen", "frozen_deft", "icd", "icd_deft", "sam_vote", "sam_vote_deft"}
+NAMES = sorted(RECIPES.keys() - NONE)
 """Recipes with published thresholds."""
 
 
