@@ -106,7 +106,7 @@ class FrozenNet(nn.Module):
         self.inner, self.views = inner, views
         for part in inner.modules():
             if hasattr(part, "fused_attn"):
-                part.fused_attn = True  # else timm multiplies queries and keys itself, and nothing is heard
+                cast(Any, part).fused_attn = True  # else timm multiplies queries and keys itself, and nothing is heard
         taps = min(views.taps, len(inner.channels))
         # Networks of equal maps, such as transformers, have none for outlines.
         fine = [index for index, cell in enumerate(inner.reductions[:-taps]) if cell <= FINE < views.stride]
@@ -140,7 +140,7 @@ class FrozenNet(nn.Module):
     def standardised_deep(self, deep: Tensor) -> Tensor:
         """:meth:`standardised` for the deepest map alone, (..., C, h, w)."""
         last = len(self.feature_info.channels()) - 1
-        return cast(Tensor, (deep - self.get_buffer(f"mean_{last}")) / self.get_buffer(f"deviation_{last}"))
+        return (deep - self.get_buffer(f"mean_{last}")) / self.get_buffer(f"deviation_{last}")
 
     def measure(self, images: Iterable[Sequence[Tensor]]) -> None:
         """Take mean and deviation of the channels of maps (C, h, w) of some images, each image counting alike."""
@@ -274,11 +274,11 @@ def from_spec(spec: Mapping[str, Any]) -> Backbone:
     return inner if "views" not in spec else with_views(inner, _recorded(spec["views"]))
 
 
-class _Listening(TorchFunctionMode):  # type: ignore[no-untyped-call]
+class _Listening(TorchFunctionMode):
     """Keeps the arguments of the last scaled dot product attention of this thread within the block."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.heard: tuple[Tensor, Tensor, float] | None = None
 
     def __torch_function__(

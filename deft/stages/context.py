@@ -101,6 +101,10 @@ class Run:
         """Where the features of a frozen backbone lie."""
         return FeatureFiles(self.out.path / FEATURES, self.parts(), self._stems)
 
+    def stored_features(self, sample: Sample) -> Features | None:
+        """Stored features of an image, by its name; None if the backbone is trained, or the run has no such image."""
+        return None if self.pipeline.frozen is None else self.features.stored(sample)
+
     def _stems(self, data: Dataset) -> list[str]:
         """Name of the file of each image's features, after the image's contents and the size at which it is read."""
         original = self.splits.train if data is self.train or self.splits.val is None else self.splits.val
@@ -245,7 +249,7 @@ class Run:
             precision=p.precision,
             engine=self.engine,
             memory=p.memory,
-            stored=_nothing_stored if p.frozen is None else self.features.stored,
+            stored=self.stored_features,
             reviewed=self.taught if learns_masks else {},
             held_out=self.held_out if learns_masks else frozenset(),
             repeats=p.corrections.repeats,
@@ -257,10 +261,6 @@ class Run:
         torch.manual_seed(p.seed)
         inner = channels_last(build_backbone(p.backbone, p.weights, p.stride, own_stride=p.frozen is not None)).eval()
         return inner if p.frozen is None else p.frozen.on(inner)
-
-
-def _nothing_stored(sample: Sample) -> Features | None:
-    return None
 
 
 def _no_seeds(index: int) -> SeedMaps:

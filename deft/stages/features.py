@@ -28,15 +28,15 @@ def find_all_features(run: Run, frozen: Frozen) -> Stage:
     p = run.pipeline
     stage = run.stage(FEATURES, (frozen.identity, p.backbone, run.initial_weights, p.stride, p.precision))
     files = run.features.every
-    if ranks.agreed(stage.done and all(path.exists() for path in files)):
+    if ranks.agreed(stage.done and set(stage.folder.glob("*.safetensors")) == set(files)):
         return stage
     backbone = run.untrained().to(device())
     needed = frozen.bytes_of(backbone, len(files))
     if needed > frozen.gigabytes * 1e9:
         raise InputError(
             f"frozen.gigabytes: expected features that fit into {frozen.gigabytes:g} GB, got {len(files):,} images "
-            f"that may take {needed / 1e9:.1f} GB; raise it, or take a larger frozen.stride, a smaller frozen.side or fewer "
-            "frozen.taps"
+            f"that may take {needed / 1e9:.1f} GB; raise it, or take a larger frozen.stride, a smaller frozen.side or "
+            "fewer frozen.taps"
         )
     with run.making(stage):
         if ranks.first():

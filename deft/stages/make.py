@@ -218,7 +218,8 @@ def train_segmentation(run: Run, masks: Masks) -> Segmented | None:
         else:
             backbone = build_backbone(p.backbone, p.weights, settings.stride)
         shown = repeated(useful, run.taught, p.corrections.repeats)
-        side, examples = run.side, None
+        side = run.side
+        examples: Examples
         if p.frozen is not None:
             side, views = p.frozen.side, p.frozen.views
             cells = max(2, round(settings.crop * side / views.stride))

@@ -12,7 +12,6 @@ from dataclasses import replace
 from deft.artifacts import Stage, load_seeds, save_mask, save_seeds
 from deft.contracts import LabelMap, Sample, SeedMaps
 from deft.data.examples import without_truth
-from deft.engine.features import Stored
 from deft.engine.infer import device
 from deft.engine.share import Share
 from deft.seedmaps import full_mask
@@ -70,8 +69,6 @@ def predicting(run: Run, stage: Stage, part: str) -> Share:
     paths = run.files("predictions", data, ".png", part)
     network, _ = load_network(run.out.path / "segment" / "model.safetensors")
     network.to(device())
-    frozen = run.pipeline.frozen is not None
-    stored: Stored = run.features.stored if frozen else (lambda sample: None)
 
     def work(index: int, sample: Sample) -> None:
         found: LabelMap = run.pipeline.inference.predict(
@@ -80,7 +77,7 @@ def predicting(run: Run, stage: Stage, part: str) -> Share:
             data.classes,
             precision=run.pipeline.precision,
             size=sample.full_size,
-            features=stored(sample),
+            features=run.stored_features(sample),
         )
         save_mask(paths[index], found.mask, stage.key)
 
