@@ -106,6 +106,7 @@ def test_crops_of_maps_and_masks_agree(tmp_path: Path) -> None:
 
 def test_files_by_the_name_of_an_image(tmp_path: Path) -> None:
     splits = open_data("demo:train=3,val=2,size=64")
+    assert splits.val is not None
     parts = [("train", splits.train), ("val", splits.val)]
     files = FeatureFiles(tmp_path, parts, lambda data: [f"{len(data)}-{index}" for index in range(len(data))])
     assert [len(files.of(part)) for part, _ in parts] == [3, 2] and len(files.every) == 5

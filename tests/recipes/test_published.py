@@ -39,6 +39,8 @@ NUMBERS: Mapping[str, Mapping[str, float]] = {
     "rib_deft": RIB,
     "ood": OOD,
     "ood_deft": OOD,
+    "frozen": {**CAM, "refine.background": 0.0},  # none were published
+    "frozen_deft": {**CAM, "refine.background": 0.0},
     "sam_vote": {**CAM, "refine.background": 0.5},
     "sam_vote_deft": {**CAM, "refine.background": 0.5},
 }
