@@ -17,14 +17,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deft.artifacts import load_tensors, save_tensors
-from deft.augment import CutMix, HideAndSeek, ManifoldMixup, Mixup
+from deft.augment import CoMixup, CutMix, HideAndSeek, ManifoldMixup, Mixup, NoisyFeatureMixup, PuzzleMix, SuperMix
 from deft.classify.bcam import BcamHead
 from deft.classify.classifier import ClassifierNetwork
 from deft.classify.deft import DeftHead
+from deft.classify.drs import DrsHead
 from deft.classify.linear import LinearHead
+from deft.classify.puzzle_cam import PuzzleHead
+from deft.classify.seam import SeamHead
 from deft.classify.sipe import SipeHead
 from deft.classify.sma import SmaHead
-from deft.contracts import Augmentation
+from deft.contracts import Augmentation, SalientAugmentation
 from deft.engine.head import AllMapsHead, Head
 from deft.engine.optimise import ParamGroup
 from deft.engine.ranks import own, rank, world
@@ -32,6 +35,7 @@ from deft.refine.irn_network import IrnNetwork
 from deft.refine.psa_network import AffinityNetwork
 from deft.seeds.amn_network import AmnNetwork
 from deft.seeds.ood import Ood, OodNetwork
+from deft.seeds.recam import ReCam, ReCamModule, ReCamNetwork
 from deft.segment.deeplab import SegmentationNetwork
 from processes import together
 
@@ -87,7 +91,7 @@ class SmallSegmentation(SegmentationNetwork):
         return [ParamGroup(list(self.parameters()))]
 
 
-def classifier(head: Head, augment: Augmentation | None) -> ClassifierNetwork:
+def classifier(head: Head, augment: Augmentation | SalientAugmentation | None) -> ClassifierNetwork:
     on = head.build_on(Small.channels, CLASSES) if isinstance(head, AllMapsHead) else head.build(8, CLASSES)
     return ClassifierNetwork(cast(Any, Small()), on, augment)
 
@@ -100,6 +104,11 @@ def with_negatives() -> OodNetwork:
     return network
 
 
+def with_second_classifier() -> ReCamNetwork:
+    """ReCAM's network behind a DEFT head that swaps."""
+    return ReCamNetwork(cast(Any, Small()), ReCamModule(SWAPPING.build(8, CLASSES), 8, 1.0), ReCam(slower=1.0))
+
+
 SWAPPING = DeftHead(maps=4, swap_epoch=1, two_permutations=True)
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "deft, cutmix": lambda: classifier(SWAPPING, CutMix()),
@@ -108,8 +117,16 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "deft, warm start, in parts": lambda: classifier(DeftHead(maps=4, swap_epoch=9), None),
     "sma, mixup": lambda: classifier(SmaHead(SWAPPING), Mixup(alpha=1.0)),
     "sipe, cutmix": lambda: classifier(SipeHead(base=SWAPPING, widths=(4, 4)), CutMix()),
+    "seam, mixup, in parts": lambda: classifier(SeamHead(base=LinearHead(), widths=(4, 4), width=6), Mixup()),
+    "puzzle": lambda: classifier(PuzzleHead(base=SWAPPING), None),
+    "drs": lambda: classifier(DrsHead(width=6), None),
+    "recam, in parts": with_second_classifier,
     "bcam": lambda: classifier(BcamHead(maps=4), None),
     "ood, in parts": with_negatives,
+    "deft, puzzle mix, in parts": lambda: classifier(SWAPPING, PuzzleMix(cells=(2, 4))),
+    "plain, co-mixup": lambda: classifier(LinearHead(), CoMixup(rounds=2)),
+    "plain, super mix": lambda: classifier(LinearHead(), SuperMix(cells=4, steps=2)),
+    "plain, noisy feature mixup": lambda: classifier(LinearHead(), NoisyFeatureMixup(layers=(0, 1, 2))),
     "plain, hide and seek": lambda: classifier(LinearHead(), HideAndSeek()),
     "segmentation, in parts": SmallSegmentation,
     "psa": lambda: AffinityNetwork(cast(Any, Small()), radius=2),
