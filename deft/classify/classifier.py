@@ -93,10 +93,12 @@ class Classifier:
         of_batches = None if isinstance(self.augment, SampleAugmentation) else self.augment
         network = ClassifierNetwork(backbone, _head(self.head, backbone, classes), of_batches)
         if views_of(backbone) is not None:
-            if network.head.all_maps or network.head.reads_maps or network.head.with_images:
+            head = network.head
+            views = type(head).loss_of_views is not HeadModule.loss_of_views
+            if head.all_maps or head.reads_maps or head.with_images or views:
                 raise InputError(
-                    f"{type(self.head).__name__} learns from several feature maps, and a frozen backbone has one; take "
-                    "another head, or set frozen to none"
+                    f"{type(self.head).__name__} learns from images or from several feature maps, and a frozen backbone "
+                    "has one map; take another head, or set frozen to none"
                 )
             return network
         if self.freeze and backbone.pretrained:

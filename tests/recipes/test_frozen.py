@@ -8,7 +8,7 @@ from deft.classify.deft import DeftHead
 from deft.classify.linear import LinearHead
 from deft.contracts import InputError
 from deft.engine.features import Frozen
-from deft.recipes import cam, frozen, frozen_deft, sipe
+from deft.recipes import cam, frozen, frozen_deft, puzzle_cam, sipe
 from deft.refine.affinity import FeatureAffinity
 from deft.seeds.cam import Cam
 from deft.seeds.frozen import FrozenCam
@@ -43,9 +43,10 @@ def test_parts_that_do_not_fit(change: dict[str, object], said: str) -> None:
 def test_heads_of_several_maps_are_refused() -> None:
     from deft.backbone import build_backbone
 
-    classifier = dataclasses.replace(frozen().own_classifier, head=sipe().own_classifier.head)
     backbone = Frozen(side=64).on(build_backbone("test_resnet", "none", 16))
-    with pytest.raises(InputError, match="several feature maps"):
-        classifier.build(backbone, 3)
+    for other in (sipe(), puzzle_cam()):
+        classifier = dataclasses.replace(frozen().own_classifier, head=other.own_classifier.head)
+        with pytest.raises(InputError, match="several feature maps"):
+            classifier.build(backbone, 3)
     with pytest.raises(InputError, match="a multiple of 4"):
         assign(frozen(), ["frozen.stride=6"])
