@@ -97,7 +97,7 @@ class Classifier:
             views = type(head).loss_of_views is not HeadModule.loss_of_views
             if head.all_maps or head.reads_maps or head.with_images or views:
                 raise InputError(
-                    f"{type(self.head).__name__} learns from images or from several feature maps, and a frozen backbone "
+                    f"{type(self.head).__name__} learns from images or several feature maps, and a frozen backbone "
                     "has one map; take another head, or set frozen to none"
                 )
             return network
