@@ -48,12 +48,12 @@ class FeatureAffinity:
     """Greatest distance of two cells, in cells of the features (exclusive); at most ``frozen.radius``."""
     beta: Factor = 4.0
     """Exponent of the affinities; larger values keep maps closer to where they are."""
-    colour: Weight = 15.0
+    colour: Weight = 10.0
     """Standard deviation of the difference of neighbours' mean colours, in intensity levels of 0 to 255; 0 leaves
     colours out."""
-    steps: Annotated[int, Range(1, 100_000)] = 64
+    steps: Annotated[int, Range(1, 100_000)] = 256
     """Steps of the walk."""
-    power: Factor = 1.0
+    power: Factor = 1.5
     """Exponent of the seeds before the walk."""
     background: Threshold = AUTO
     """Threshold of the refined maps; ``auto`` chooses it from them."""
