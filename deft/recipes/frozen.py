@@ -23,12 +23,12 @@ def frozen() -> Pipeline:
     Paper: Zhou et al., 2016, arXiv:1512.04150, for the maps; none for the rest.
     """
     plan = Plan(epochs=10, min_steps=150, batch=64, optimiser=AdamW(lr=0.01))
-    network = Plan(epochs=3, min_steps=120, batch=8, optimiser=AdamW(lr=2e-4), clip=5.0)
+    network = Plan(epochs=6, min_steps=240, batch=8, optimiser=AdamW(lr=5e-4), clip=5.0)
     return Pipeline(
         classifier=Classifier(head=LinearHead(learning_rate=1.0), plan=plan),
         seeds=FrozenCam(),
         refine=FeatureAffinity(),
-        segment=DeepLab(plan=network, channels=64, crop=0.7),
+        segment=DeepLab(plan=network, channels=128, crop=0.7),
         inference=Inference(scales=(1.0,), flip=False),
         frozen=Frozen(),
     )

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,7 @@ from deft.engine.parts import in_parts
 from deft.engine.plan import Plan
 from deft.engine.ranks import mean_over_ranks, world
 from deft.ranges import Multiple, MultipleRange, PartialShare, Range, Share, Weight, check_ranges
+from deft.segment.light import LightDecoder
 
 KIND = "deft segmentation network"
 FORMAT = 1
@@ -101,14 +102,30 @@ class SegmentationNetwork(nn.Module):
 
     def __init__(self, backbone: Backbone, classes: int, settings: DeepLab, side: int = 512) -> None:
         super().__init__()
-        from segmentation_models_pytorch.decoders.deeplabv3.decoder import DeepLabV3PlusDecoder
-
         self.classes, self.settings, self.side = classes, settings, side
         self.backbone = backbone
-        self._fine = max(backbone.stage_of_stride(4), 0)
+        frozen = views_of(backbone) is not None
+        self._fine = len(backbone.channels) - 1 if frozen else max(backbone.stage_of_stride(4), 0)
+        self.decoder = self._decoder()
+        self.head = nn.Conv2d(settings.channels, classes + 1, 1)
+        for module in self.decoder.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        nn.init.normal_(self.head.weight, std=0.01)
+        nn.init.zeros_(cast(Tensor, self.head.bias))
+        if backbone.pretrained and not frozen:
+            backbone.freeze(until=backbone.stage_of_stride(settings.freeze_stride), batch_norm=True)
+
+    def _decoder(self) -> Any:
+        """The decoder of DeepLabV3+, or a light one on features that are not trained."""
+        backbone, settings = self.backbone, self.settings
+        if views_of(backbone) is not None:
+            return LightDecoder(backbone.channels[-1], settings.channels, settings.dropout)
+        from segmentation_models_pytorch.decoders.deeplabv3.decoder import DeepLabV3PlusDecoder
+
         stride = backbone.reductions[-1]
         fine, coarse = backbone.channels[self._fine], backbone.channels[-1]
-        self.decoder = DeepLabV3PlusDecoder(
+        decoder = DeepLabV3PlusDecoder(
             encoder_channels=(3, fine, fine, coarse),
             encoder_depth=3,
             out_channels=settings.channels,
@@ -117,15 +134,8 @@ class SegmentationNetwork(nn.Module):
             aspp_separable=True,
             aspp_dropout=settings.dropout,
         )
-        self.decoder.aspp[0].convs[-1][2] = nn.GroupNorm(settings.channels // _GROUP, settings.channels)
-        self.head = nn.Conv2d(settings.channels, classes + 1, 1)
-        for module in self.decoder.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        nn.init.normal_(self.head.weight, std=0.01)
-        nn.init.zeros_(cast(Tensor, self.head.bias))
-        if backbone.pretrained and views_of(backbone) is None:
-            backbone.freeze(until=backbone.stage_of_stride(settings.freeze_stride), batch_norm=True)
+        decoder.aspp[0].convs[-1][2] = nn.GroupNorm(settings.channels // _GROUP, settings.channels)
+        return decoder
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, K + 1, H, W) of images, uint8 or float in 0..255, (N, 3, H, W), of any size."""
@@ -154,6 +164,9 @@ class SegmentationNetwork(nn.Module):
 
     def decode(self, features: Sequence[Tensor], mean: Tensor | None = None) -> Tensor:
         """:meth:`coarse` from the backbone's maps, (N, C, h, w) each, shallow to deep."""
+        if isinstance(self.decoder, LightDecoder):
+            light: Tensor = self.head(self.decoder(features))
+            return light
         fine = self.decoder.block1(features[self._fine])
         context = self.decoder.aspp(features[-1]) if mean is None else self._aspp(features[-1], mean)
         context = F.interpolate(context, size=fine.shape[-2:], mode="bilinear", align_corners=False)
