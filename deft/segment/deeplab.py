@@ -10,6 +10,7 @@ Shapes: images (N, 3, H, W), logits (N, K + 1, H, W), background first.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, cast
@@ -19,8 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deft.artifacts import load_tensors, save_tensors, told_damaged
-from deft.backbone import Backbone, from_spec
+from deft.backbone import Backbone, from_spec, frozen_net, views_of
 from deft.contracts import IGNORE, InputError
+from deft.engine.features import stored_maps
 from deft.engine.layout import channels_last
 from deft.engine.optimise import AdamW, ParamGroup
 from deft.engine.parts import in_parts
@@ -122,7 +124,7 @@ class SegmentationNetwork(nn.Module):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         nn.init.normal_(self.head.weight, std=0.01)
         nn.init.zeros_(cast(Tensor, self.head.bias))
-        if backbone.pretrained:
+        if backbone.pretrained and views_of(backbone) is None:
             backbone.freeze(until=backbone.stage_of_stride(settings.freeze_stride), batch_norm=True)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -148,7 +150,10 @@ class SegmentationNetwork(nn.Module):
             mean: features (N, C, 1, 1) for the global pooling branch, where the images are parts of larger ones; None
                 takes their own mean.
         """
-        features = self.backbone(images)
+        return self.decode(self.backbone(images), mean)
+
+    def decode(self, features: Sequence[Tensor], mean: Tensor | None = None) -> Tensor:
+        """:meth:`coarse` from the backbone's maps, (N, C, h, w) each, shallow to deep."""
         fine = self.decoder.block1(features[self._fine])
         context = self.decoder.aspp(features[-1]) if mean is None else self._aspp(features[-1], mean)
         context = F.interpolate(context, size=fine.shape[-2:], mode="bilinear", align_corners=False)
@@ -171,10 +176,17 @@ class SegmentationNetwork(nn.Module):
         """Cross entropy averaged over the pixels that are not 255; 0 if there are none.
 
         With several processes, each divides by their mean count of pixels, so that the mean of their losses is that of
-        the global batch. ``batch`` has ``image`` uint8 (N, 3, h, w) and ``mask`` int64 (N, h, w).
+        the global batch. ``batch`` has ``image`` uint8 (N, 3, h, w), or the stored maps of a frozen backbone
+        (:func:`deft.engine.features.stored_maps`), and ``mask`` int64 (N, h, w).
         """
         mask = batch["mask"]
-        total = in_parts(self._cost, batch["image"], self.parts, mask).sum()
+        if maps := stored_maps(batch):
+            known = self.decode(frozen_net(self.backbone).standardised(maps))
+            # On the decoder's own grid: enlarging the logits would take longer than all the rest of a step.
+            mask = mask[:, self.grid_stride // 2 :: self.grid_stride, self.grid_stride // 2 :: self.grid_stride]
+            total = F.cross_entropy(known.float(), mask, ignore_index=IGNORE, reduction="sum")
+        else:
+            total = in_parts(self._cost, batch["image"], self.parts, mask).sum()
         return {"segmentation": total / mean_over_ranks((mask != IGNORE).sum()).clamp(min=1 / world())}
 
     def _cost(self, images: Tensor, mask: Tensor) -> Tensor:
