@@ -30,7 +30,7 @@ Words = tuple[str, ...]
 def prepare() -> None:
     """Import what a run needs, before any fork; hide a GPU, which no fork could use."""
     os.environ |= {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    import lightning.fabric  # noqa: F401
+    import lightning_fabric  # noqa: F401
     import matplotlib.pyplot  # noqa: F401
     import segmentation_models_pytorch  # noqa: F401
 

@@ -169,7 +169,7 @@ def _origin(given: argparse.Namespace) -> str:
     """Command, commit, machine and versions."""
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     changed = subprocess.run(["git", "status", "--porcelain", "deft"], capture_output=True, text=True).stdout.strip()
-    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "lightning", "timm", "numpy"))
+    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "lightning-fabric", "timm", "numpy"))
     return (
         f"`{' '.join(['python', 'benchmarks/kills.py', *sys.argv[1:]])}` at commit {commit or 'unknown'}"
         f"{' with changes' if changed else ''}, recipe {given.recipe}, data `{DATA}`, {platform.machine()}, "

@@ -17,7 +17,7 @@ from measure import copy_bandwidth, matrix_rate
 
 from deft.engine.cores import cores
 
-PACKAGES = ("torch", "numpy", "timm", "lightning", "pydensecrf2")
+PACKAGES = ("torch", "numpy", "timm", "lightning-fabric", "pydensecrf2")
 FLAGS = ("amx_bf16", "avx512_bf16", "avx512f", "avx2")
 
 

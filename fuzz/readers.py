@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from fuzz import arrays, exports, folders, labels, pictures, records
+from fuzz import arrays, exports, folders, labels, large, pictures, records
 from fuzz.reader import Reader
 
 READERS: dict[str, Reader] = {
-    reader.name: reader for family in (labels, exports, arrays, folders, records, pictures) for reader in family.READERS
+    reader.name: reader
+    for family in (labels, exports, arrays, folders, records, pictures, large)
+    for reader in family.READERS
 }

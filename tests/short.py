@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from deft.augment import Cda, CoMixup, SuperMix
 from deft.classify.deft import DeftHead
-from deft.classify.sipe import SipeHead
+from deft.classify.drs import DrsHead
 from deft.classify.sma import SmaHead
 from deft.pipeline import Pipeline
 from deft.refine.psa import Psa
@@ -39,8 +39,10 @@ def tiny(pipeline: Pipeline, *more: str, steps: int = 20) -> Pipeline:
             settings += ["classifier.head.swap_epoch=2"]
         if isinstance(pipeline.classifier.head, SmaHead):
             settings += ["classifier.head.deft.swap_epoch=2"]
-        if isinstance(pipeline.classifier.head, SipeHead) and pipeline.classifier.head.swaps:
+        if isinstance(getattr(pipeline.classifier.head, "base", None), DeftHead):
             settings += ["classifier.head.base.swap_epoch=2"]
+        if isinstance(pipeline.classifier.head, DrsHead):
+            settings += ["classifier.head.width=16", "classifier.plan.optimiser.lr=0.1"]
         if isinstance(pipeline.classifier.augment, Cda):
             settings += ["classifier.augment.share=(0.01, 1.0)"]  # so little is learned that a mask may be anything
         if isinstance(pipeline.classifier.augment, SuperMix):

@@ -61,7 +61,7 @@ MAY_IMPORT = {
 
 DOORS = {
     "timm": ("backbone/hub.py", "backbone/network.py", "backbone/weights.py"),
-    "lightning": ("engine/fabric.py", "engine/launch.py"),
+    "lightning_fabric": ("engine/fabric.py", "engine/launch.py"),
     "segmentation_models_pytorch": ("segment/deeplab.py",),
     "matplotlib": ("report/plots.py",),
     "jinja2": ("report/html.py",),
@@ -250,7 +250,7 @@ def test_no_pickle_anywhere() -> None:
 
 
 def test_importing_the_command_line_is_cheap() -> None:
-    code = "import sys, deft.cli.main; print(sorted({'torch', 'timm', 'lightning', 'numpy'} & set(sys.modules)))"
+    code = "import sys, deft.cli.main; print(sorted({'torch', 'timm', 'lightning_fabric', 'numpy'} & set(sys.modules)))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert loaded == "[]\n"
 

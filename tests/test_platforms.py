@@ -19,7 +19,7 @@ from deft.engine import launch, ranks
 
 BARE = """
 import os, sys
-import jinja2, jsonargparse, lightning, matplotlib.figure, numpy, PIL.Image, safetensors.torch, timm, torch, tqdm
+import jinja2, jsonargparse, lightning_fabric, matplotlib.figure, numpy, PIL.Image, safetensors.torch, timm, torch, tqdm
 import segmentation_models_pytorch
 for name in ("fcntl", "grp", "pwd", "resource", "termios"):
     sys.modules[name] = None

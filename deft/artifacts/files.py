@@ -9,6 +9,7 @@ import math
 import os
 import re
 import secrets
+import sys
 import threading
 import zipfile
 import zlib
@@ -250,7 +251,17 @@ def read_arrays(path: Path, names: Sequence[str], optional: Sequence[str] = ()) 
                 raise ValueError(f"{name} of shape {_few(shape)}, more than {_LARGEST_ARRAY / 1e6:,.0f} MB")
             if claimed > stored:
                 raise ValueError(f"{name} of shape {_few(shape)}, which is more than there is")
-        return {name: file[name] for name in names}
+        arrays = {name: file[name] for name in names}
+    for name, array in arrays.items():
+        if array.dtype.kind == "U" and array.nbytes and _beyond_unicode(array):
+            raise ValueError(f"{name} with characters that do not exist")
+    return arrays
+
+
+def _beyond_unicode(array: NDArray[Any]) -> bool:
+    """Whether text holds numbers of no character, on which every reading of it fails (SystemError)."""
+    points = np.ascontiguousarray(array).reshape(-1).view(np.dtype(np.uint32).newbyteorder(array.dtype.byteorder))
+    return bool((points > sys.maxunicode).any())
 
 
 def array_header(path: Path, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:

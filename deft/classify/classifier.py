@@ -19,10 +19,9 @@ from deft.artifacts import load_tensors, save_tensors, told_damaged
 from deft.backbone import Backbone, from_spec
 from deft.classify.gradients import image_gradients
 from deft.contracts import Augmentation, InputError, LayerAugmentation, SalientAugmentation, SampleAugmentation
-from deft.engine.head import AllMapsHead, Head, HeadModule, checked
+from deft.engine.head import AllMapsHead, Head, HeadModule, checked, maps_for
 from deft.engine.layout import channels_last
 from deft.engine.optimise import ParamGroup, Sgd
-from deft.engine.parts import in_parts
 from deft.engine.plan import Plan
 from deft.engine.ranks import gathered, own
 from deft.extend.members import check_augmentation, check_head
@@ -56,6 +55,8 @@ class Classifier:
         if self.augment is not None:
             check_augmentation(self.augment)
         check_ranges(self)
+        if getattr(self.head, "own_views", False) and isinstance(self.augment, LayerAugmentation):
+            raise InputError(_views_of_features(type(self.augment).__name__, type(self.head).__name__))
         if isinstance(self.augment, SampleAugmentation) and self.plan.batch % 2:
             raise InputError(
                 f"expected an even classifier.plan.batch, half of which are augmented images, got {self.plan.batch}"
@@ -124,35 +125,41 @@ class ClassifierNetwork(nn.Module):
             epoch: 1-based.
             rng: the only source of randomness.
         """
-        maps, labels = self._maps(flatten_views(batch["image"], 4), flatten_views(batch["labels"], 2), rng)
-        return self.head.loss_of_maps(maps, labels, epoch, rng)
-
-    def _maps(self, images: Tensor, labels: Tensor, rng: torch.Generator) -> tuple[Sequence[Tensor], Tensor]:
-        """The feature maps that the head needs, and the labels, of an augmented batch.
-
-        An augmentation gets the global batch, and does the same in each of several processes because of ``rng``; each
-        process then continues with its own images.
-        """
+        images, labels = flatten_views(batch["image"], 4), flatten_views(batch["labels"], 2)
         augment = self.augment
         if augment is None:
-            return self._features(self.backbone.normalise(images)), labels
+            return self._loss(self.backbone.normalise(images), labels, epoch, rng)
         tags = gathered(labels)
         if isinstance(augment, SalientAugmentation):
             x, tags = augment(self.backbone.normalise(gathered(images)), tags, rng, self._gradients)
-            return self._features(own(x)), own(tags)
+            return self._loss(own(x), own(tags), epoch, rng)
         layer = augment.layer(len(self.backbone.channels), rng) if isinstance(augment, LayerAugmentation) else 0
         if layer == 0:
+            # The global batch is augmented, and because of `rng` alike in each of several processes; each then
+            # continues with its own images.
             x, tags = augment(self.backbone.normalise(gathered(images)), tags, rng)
-            return self._features(own(x)), own(tags)
+            return self._loss(own(x), own(tags), epoch, rng)
 
         def change(features: Tensor) -> Tensor:
             nonlocal tags
             features, tags = augment(gathered(features), tags, rng)
             return own(features)
 
+        def look(_views: Tensor) -> Sequence[Tensor]:
+            raise InputError(_views_of_features(type(augment).__name__, type(self.head).__name__))
+
         x = self.backbone.normalise(images)
         maps = self.backbone.features(x, (layer - 1, change))
-        return [x, *maps] if self.head.with_images else maps, own(tags)
+        maps = [x, *maps] if self.head.with_images else maps
+        return self.head.loss_of_views(maps, look, own(tags), epoch, rng)
+
+    def _loss(self, x: Tensor, labels: Tensor, epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
+        """Loss terms of normalised images (N, 3, H, W) with labels (N, K)."""
+        return self.head.loss_of_views(self.look(x), self.look, labels, epoch, rng)
+
+    def look(self, x: Tensor) -> Sequence[Tensor]:
+        """Maps that the head needs of normalised images (N, 3, H, W); the network works in :attr:`parts`."""
+        return maps_for(self.head, self.backbone, x, self.parts)
 
     def _gradients(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """:class:`deft.contracts.Gradients` for the global batch, to which each process contributes its own images."""
@@ -162,13 +169,6 @@ class ClassifierNetwork(nn.Module):
 
         scores, gradients = image_gradients(self, score, own(x), own(labels), self.parts)
         return gathered(scores), gathered(gradients)
-
-    def _features(self, x: Tensor) -> Sequence[Tensor]:
-        """All feature maps of normalised images, behind the images if the head needs them, or only the last map."""
-        if self.head.all_maps:
-            maps = in_parts(self.backbone.features, x, self.parts)
-            return [x, *maps] if self.head.with_images else maps
-        return [in_parts(lambda part: self.backbone.features(part)[-1], x, self.parts)]
 
     def groups(self) -> list[ParamGroup]:
         """The backbone at the base learning rate, the head at its own multiples of it."""
@@ -206,6 +206,13 @@ def flatten_views(values: Tensor, axes: int) -> Tensor:
     In this order image i of the global batch is on rank i mod W whatever the number of views.
     """
     return values if values.ndim == axes else values.transpose(0, 1).flatten(0, 1)
+
+
+def _views_of_features(augment: str, head: str) -> str:
+    return (
+        f"{augment} changes features, and {head} compares features of several views of an image, which would change "
+        "differently; expected classifier.augment to be an augmentation of images, such as Mixup(), or None"
+    )
 
 
 def _head(head: Head, backbone: Backbone, classes: int) -> HeadModule:

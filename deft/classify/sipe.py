@@ -20,9 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from deft.classify.base import check_base, swap_epoch_of, swaps_of
 from deft.classify.linear import LinearHead
-from deft.contracts import InputError
-from deft.engine.head import AllMapsHead, Head, HeadModule, checked, normalise
+from deft.engine.head import Head, HeadModule, checked, normalise
 from deft.ranges import Factor, Range, Weight, check_ranges
 
 BLOCK = 2**22
@@ -49,21 +49,17 @@ class SipeHead:
     def __post_init__(self) -> None:
         """Refuse values out of range, and a base that needs all feature maps itself."""
         check_ranges(self)
-        if isinstance(self.base, AllMapsHead):
-            raise InputError(
-                "expected classifier.head.base to be a head of the last feature map, such as LinearHead(), got "
-                f"{type(self.base).__name__}"
-            )
+        check_base(self.base)
 
     @property
     def swap_epoch(self) -> int:
         """``swap_epoch`` of a DEFT base; 1 for others."""
-        return int(getattr(self.base, "swap_epoch", 1))
+        return swap_epoch_of(self.base)
 
     @property
     def swaps(self) -> bool:
         """Whether the base swaps anything."""
-        return bool(getattr(self.base, "swaps", False))
+        return swaps_of(self.base)
 
     def build(self, channels: int, classes: int) -> SipeModule:
         """A head for one feature map, which is then its only side feature."""
@@ -166,10 +162,10 @@ class SipeModule(HeadModule):
         A class present that no cell agrees with, and that has no prototype therefore, keeps its class map.
 
         Args:
-            maps: feature maps of views of one image, (N, C_i, ., .), shallow to deep.
+            maps: normalised views of one image (N, 3, H, W), and their feature maps (N, C_i, ., .), shallow to deep.
             present: bool (K,).
         """
-        sides = self.sides(maps).float()
+        sides = self.sides(maps[1:]).float()
         labels = present.to(sides)[None].expand(len(sides), -1)
         planes = self.planes(maps[-1], labels, sides.new_ones(()), sides.shape[-2:])
         seeds = seeds_of(sides, planes, labels, self.settings.background)

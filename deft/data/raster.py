@@ -30,6 +30,8 @@ _LARGEST_BLOCK = 400_000_000
 """Most bytes of a block of a TIFF, which is decoded at once."""
 _MOST = 20_000_000_000
 """Most pixels of a TIFF; the header of a small file can claim any size."""
+_MOST_BANDS = 4096
+"""Most bands of a TIFF; hyperspectral cameras have some hundreds, and each costs time at the opening."""
 _STRIP = 256
 """Rows of a JPEG or PNG that are decoded at a time."""
 _OPTIONS = {
@@ -248,11 +250,12 @@ def _dataset(rasterio: Any, path: Path, driver: str) -> Iterator[Any]:
 @contextmanager
 def _told(where: str) -> Iterator[None]:
     """Within, an error of rasterio becomes an InputError."""
-    from rasterio.errors import RasterioError
-
     try:
         yield
-    except RasterioError as error:
+    except Exception as error:
+        # GDAL's own errors, which facts of a damaged header raise, share no public class with rasterio's.
+        if not (type(error).__module__.startswith("rasterio") or isinstance(error, UnicodeDecodeError)):
+            raise
         cause = error.__cause__ or error
         raise InputError(
             f"{where}: damaged, or stored in a way that is not read ({first_line(cause)}); copy it again from its "
@@ -269,8 +272,12 @@ def _window(rows: slice, columns: slice) -> Any:
 def _check_size(dataset: Any, where: str) -> None:
     if dataset.height * dataset.width > _MOST:
         raise InputError(f"{where}: expected at most {_MOST / 1e9:g} billion pixels, got more; divide it")
+    if dataset.count > _MOST_BANDS:
+        raise InputError(f"{where}: expected at most {_MOST_BANDS} bands, got {dataset.count}; divide it")
     heights, widths = zip(*dataset.block_shapes, strict=True)
-    if max(heights) * max(widths) * max(np.dtype(kind).itemsize for kind in dataset.dtypes) > _LARGEST_BLOCK:
+    together = dataset.count if dataset.profile.get("interleave") == "pixel" else 1  # bands that are decoded at once
+    size = max(heights) * max(widths) * together * max(np.dtype(kind).itemsize for kind in dataset.dtypes)
+    if size > _LARGEST_BLOCK:
         raise InputError(
             f"{where}: it is stored in blocks of {max(widths)} x {max(heights)} pixels, which do not fit into bounded "
             "memory; store it in tiles: gdal_translate -co TILED=YES"

@@ -74,6 +74,11 @@ def opened_video(path: Path) -> Iterator[Video]:
             if not container.streams.video:
                 raise InputError(f"{shown(path)}: expected a video, found no pictures in it; name another file")
             stream = container.streams.video[0]
+            if stream.codec_context is None:
+                raise InputError(
+                    f"{shown(path)}: its pictures are in a code that FFmpeg does not know, or its header is damaged; "
+                    "convert it to H.264, or copy it again from its source"
+                )
             by_table = any(name in container.format.name.split(",") for name in _TIMED_BY_TABLE)
             expected = stream.frames if by_table and stream.frames > 0 else None
             frames = _frames(av, container, stream, path, expected)
@@ -131,7 +136,8 @@ def _frames(av: Any, container: Any, stream: Any, path: Path, expected: int | No
         for frame in _decoded(av, container, stream, packets):
             if frame.width * frame.height > MAX_PIXELS:
                 raise too_many(path, f"{frame.width} x {frame.height} pixels")
-            at = None if frame.pts is None else frame.pts * frame.time_base
+            timed = frame.pts is not None and frame.time_base is not None  # neither, if tables are damaged
+            at = frame.pts * frame.time_base if timed else None
             first = (at or Fraction(0)) if first is None else first
             seconds = before + 1 / rate if at is None else at - first
             if seconds <= before:  # damaged times: frames stay in order
@@ -193,9 +199,7 @@ def _told(av: Any, path: Path) -> Iterator[None]:
     """Within, an error of FFmpeg becomes an InputError."""
     try:
         yield
-    except (av.error.FFmpegError, av.error.InvalidDataError) as error:
-        if isinstance(error, MemoryError):
-            raise
+    except av.error.FFmpegError as error:  # among them a lack of memory: damaged headers ask for any amount
         raise InputError(
             f"{shown(path)}: no video, or damaged ({error.strerror}); copy it again from its source, or remove it"
         ) from None

@@ -6,9 +6,9 @@ import logging
 from typing import Any, cast
 
 import torch
-from lightning.fabric import Fabric
-from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning.fabric.plugins.precision import MixedPrecision, Precision
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning_fabric.plugins.precision import MixedPrecision, Precision
 from torch import Tensor, nn
 
 from deft.engine import ranks
@@ -44,7 +44,7 @@ class Mixed(MixedPrecision):
 
 def fabric_of(precision: str) -> Fabric:
     """Fabric on this process's device, with the other processes of the run."""
-    logging.getLogger("lightning.fabric").setLevel(logging.ERROR)  # or it advises on float32 matrix products
+    logging.getLogger("lightning_fabric").setLevel(logging.ERROR)  # or it advises on float32 matrix products
     together, here = ranks.world(), processes_of_this_machine()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     fabric = Fabric(

@@ -5,14 +5,20 @@ A head consists of settings, a frozen dataclass with :meth:`Head.build`, and of 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from deft.backbone import Backbone
 from deft.contracts import InputError
+from deft.engine.parts import in_parts
+
+Look = Callable[[Tensor], Sequence[Tensor]]
+"""Feature maps of normalised images (N, 3, H, W), with gradients, in the form that :meth:`HeadModule.loss_of_maps` has
+them: what a head looks with at views of its own."""
 
 
 class HeadModule(nn.Module):
@@ -25,7 +31,7 @@ class HeadModule(nn.Module):
     all_maps = False
     """Whether the head is trained on all feature maps, see :meth:`loss_of_maps`; scores use the last."""
     with_images = False
-    """Whether :meth:`loss_of_maps` gets the normalised images (N, 3, H, W) before the feature maps."""
+    """Whether the normalised images (N, 3, H, W) come before the feature maps, in training and where maps are read."""
     reads_maps = False
     """Whether class maps are read from all feature maps and the tags, see :meth:`activation_of_maps`."""
 
@@ -61,6 +67,23 @@ class HeadModule(nn.Module):
         """Like :meth:`loss`, on maps (N, C_i, h_i, w_i), shallow to deep; only the last unless :attr:`all_maps`."""
         return self.loss(maps[-1], labels, epoch, rng)
 
+    def loss_of_views(
+        self, maps: Sequence[Tensor], look: Look, labels: Tensor, epoch: int, rng: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Like :meth:`loss_of_maps`, for a head that compares the batch with views of its own, such as smaller ones.
+
+        Settings of such a head have an attribute ``own_views``, which is true: augmentations of features are then
+        refused. Default: :meth:`loss_of_maps`, without any view.
+
+        Args:
+            maps: of the batch, as for :meth:`loss_of_maps`.
+            look: computes the maps of other normalised images (N', 3, H', W'), made from those of the batch.
+            labels: as for :meth:`loss`, like the others.
+            epoch: 1-based.
+            rng: the only source of randomness.
+        """
+        return self.loss_of_maps(maps, labels, epoch, rng)
+
     def activation_of_maps(self, maps: Sequence[Tensor], present: Tensor) -> Tensor:
         """Like :meth:`activation`, on all feature maps; called where :attr:`reads_maps` is set.
 
@@ -95,6 +118,22 @@ class AllMapsHead(Head, Protocol):
 
     def build_on(self, channels: Sequence[int], classes: int) -> HeadModule:
         """The module, with ``all_maps``, for feature maps with these numbers of channels, shallow to deep."""
+
+
+def maps_for(head: HeadModule, backbone: Backbone, x: Tensor, parts: int) -> Sequence[Tensor]:
+    """What a head is trained on, of normalised images (N, 3, H, W): all feature maps, or only the last.
+
+    Args:
+        head: says which it needs, and whether the images come first.
+        backbone: makes them.
+        x: the images.
+        parts: number of parts in which they are computed, see :mod:`deft.engine.parts`.
+    """
+    if head.all_maps:
+        maps: Sequence[Tensor] = in_parts(backbone.features, x, parts)
+    else:
+        maps = [in_parts(lambda part: backbone.features(part)[-1], x, parts)]
+    return [x, *maps] if head.with_images else maps
 
 
 def checked(built: object) -> HeadModule:

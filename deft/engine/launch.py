@@ -79,7 +79,7 @@ def join() -> None:
         number_from(name, 0)
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     if not by_torchrun():
-        from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+        from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
         cluster = SLURMEnvironment(auto_requeue=False)
         os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = cluster.main_address, str(cluster.main_port)

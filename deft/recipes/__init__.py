@@ -30,6 +30,7 @@ from deft.recipes.augmentations import (
 from deft.recipes.bcam import bcam
 from deft.recipes.cda import cda, cda_deft
 from deft.recipes.demo import demo, demo_cam
+from deft.recipes.drs import drs, drs_deft
 from deft.recipes.external import external
 from deft.recipes.icd import icd, icd_deft
 from deft.recipes.irn import cam, irn, irn_deft, irn_sma
@@ -37,8 +38,11 @@ from deft.recipes.ood import ood, ood_deft
 from deft.recipes.pixel_adaptive import pamr, pamr_deft, par, par_deft
 from deft.recipes.psa import psa, psa_deft
 from deft.recipes.published import published
+from deft.recipes.puzzle_cam import puzzle_cam, puzzle_cam_deft
+from deft.recipes.recam import recam, recam_deft
 from deft.recipes.rib import rib, rib_deft
 from deft.recipes.sam_vote import sam_vote, sam_vote_deft
+from deft.recipes.seam import seam, seam_deft
 from deft.recipes.sipe import sipe, sipe_deft
 
 RECIPES: dict[str, Callable[[], Pipeline]] = {
@@ -61,6 +65,14 @@ RECIPES: dict[str, Callable[[], Pipeline]] = {
     "sipe": sipe,
     "sipe_deft": sipe_deft,
     "bcam": bcam,
+    "seam": seam,
+    "seam_deft": seam_deft,
+    "puzzle_cam": puzzle_cam,
+    "puzzle_cam_deft": puzzle_cam_deft,
+    "recam": recam,
+    "recam_deft": recam_deft,
+    "drs": drs,
+    "drs_deft": drs_deft,
     "sam_vote": sam_vote,
     "sam_vote_deft": sam_vote_deft,
     "pamr": pamr,
@@ -111,6 +123,8 @@ __all__ = [
     "cutout_deft",
     "demo",
     "demo_cam",
+    "drs",
+    "drs_deft",
     "external",
     "hide_and_seek",
     "hide_and_seek_deft",
@@ -134,12 +148,18 @@ __all__ = [
     "psa",
     "psa_deft",
     "published",
+    "puzzle_cam",
+    "puzzle_cam_deft",
     "puzzle_mix",
     "puzzle_mix_deft",
+    "recam",
+    "recam_deft",
     "rib",
     "rib_deft",
     "sam_vote",
     "sam_vote_deft",
+    "seam",
+    "seam_deft",
     "sipe",
     "sipe_deft",
     "super_mix",

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from deft.classify.drs import DrsHead
+from deft.classify.puzzle_cam import PuzzleHead
+from deft.classify.seam import SeamHead
 from deft.contracts import InputError
 from deft.pipeline import Pipeline
 from deft.refine.irn import Irn
@@ -16,6 +19,7 @@ from deft.seeds.advcam import AdvCam
 from deft.seeds.amn import Amn
 from deft.seeds.cam import Cam
 from deft.seeds.ood import Ood
+from deft.seeds.recam import ReCam
 from deft.seeds.rib import Rib
 
 
@@ -29,6 +33,7 @@ def published(pipeline: Pipeline) -> Pipeline:
         InputError: no threshold was published for its seeds or its refiner.
     """
     seeds, refine = pipeline.seeds, pipeline.refine
+    head = None if pipeline.classifier is None else pipeline.classifier.head
     background = 0.25
     if isinstance(seeds, Amn) and isinstance(seeds.labels, ConfidentLabels):
         # Stage 0 is IRN's; the IRN that refines AMN's maps has its own thresholds, as released.
@@ -43,16 +48,27 @@ def published(pipeline: Pipeline) -> Pipeline:
     elif isinstance(seeds, Ood):
         # The code takes the best of several on ground truth; 0.15 is IRN's.
         threshold, labels, background = 0.15, (0.30, 0.15), 0.22
-    elif isinstance(seeds, Cam):
-        threshold, labels = 0.15, (0.30, 0.05)
-    else:
+    elif isinstance(seeds, ReCam):
+        threshold, labels, background = 0.21, (0.35, 0.10), 0.28
+    elif not isinstance(seeds, Cam):
         raise InputError(f"no thresholds were published for seeds of {type(seeds).__name__}; leave --thresholds out")
+    elif isinstance(head, DrsHead):
+        # Its masks need saliency maps, which are not made here.
+        raise InputError(f"no thresholds were published for maps of {type(head).__name__}; leave --thresholds out")
+    elif isinstance(head, SeamHead):
+        threshold, labels = 0.26, (0.30, 0.05)  # it has no labels for IRN; these are IRN's
+    elif isinstance(head, PuzzleHead):
+        # The code takes the best threshold of the seeds on ground truth; 0.15 is IRN's.
+        threshold, labels = 0.15, (0.40, 0.10)
+    else:
+        threshold, labels = 0.15, (0.30, 0.05)
     if isinstance(refine, Irn):
         refine = replace(refine, labels=replace(refine.labels, fg=labels[0], bg=labels[1]), background=background)
     elif isinstance(refine, Psa) and isinstance(refine.labels, AffinityLabels):
-        threshold = 0.20
-        alphas = replace(refine.labels, alpha_low=4.0, alpha_high=32.0)
-        refine = replace(refine, labels=alphas, alpha=16.0, background=0.5)
+        threshold = threshold if isinstance(head, SeamHead) else 0.20
+        high, walk = (24.0, 6.0) if isinstance(head, SeamHead) else (32.0, 16.0)
+        alphas = replace(refine.labels, alpha_low=4.0, alpha_high=high)
+        refine = replace(refine, labels=alphas, alpha=walk, background=0.5)
     elif refine is not None:
         raise InputError(f"no thresholds were published for {type(refine).__name__}; leave --thresholds out")
     return replace(pipeline, seed_threshold=threshold, refine=refine)

@@ -358,7 +358,7 @@ def description(
     for apart in ("threads", "memory"):  # recorded apart: they need not be the same in the end
         del settings[apart]
     settings["weights"] = weights or weights_digest(pipeline.weights, pipeline.backbone)
-    packages = ("torch", "timm", "lightning", "segmentation_models_pytorch", "numpy")
+    packages = ("torch", "timm", "lightning-fabric", "segmentation_models_pytorch", "numpy")
     return {
         "recipe": name,
         "settings": settings,

@@ -85,7 +85,8 @@ class Cam:
                     if head.reads_maps:
                         if present is None:
                             present = head.logits(features).float().mean(0).sigmoid() > self.present
-                        activation = head.activation_of_maps([one.float() for one in every], present.to(device)).float()
+                        given = [network.backbone.normalise(batch), *every] if head.with_images else every
+                        activation = head.activation_of_maps([one.float() for one in given], present.to(device)).float()
                     else:
                         activation = head.activation(features).float()
                     if self.flip:

@@ -27,13 +27,12 @@ from deft.artifacts.contents import whole
 from deft.backbone import Backbone
 from deft.contracts import Dataset, DigestFiles, InputError, Sample, SeedMaps, Splits
 from deft.engine import ranks
-from deft.engine.head import HeadModule, soft_margin
+from deft.engine.head import HeadModule, maps_for, soft_margin
 from deft.engine.infer import device, for_each
 from deft.engine.layout import channels_last
 from deft.engine.method import Localiser, MethodContext, learn
 from deft.engine.negatives import WithNegatives, check_negatives, negatives_digest, with_negatives
 from deft.engine.optimise import ParamGroup, Sgd
-from deft.engine.parts import in_parts
 from deft.engine.plan import Plan
 from deft.ranges import Count, Multiple, MultipleRange, Range, Share, Weight, check_ranges
 from deft.seeds.cam import Cam
@@ -178,7 +177,7 @@ class OodNetwork(nn.Module):
         """
         s, labels = self.settings, batch["labels"]
         maps = self._maps(self.backbone.normalise(batch["image"]))
-        terms = self.head.loss_of_maps(maps, labels, AFTER, rng)
+        terms = self.head.loss_of_views(maps, self._maps, labels, AFTER, rng)
         if s.distance_weight:
             vectors = maps[-1].float().mean(dim=(2, 3))
             inside, outside = self.inside.to(vectors), self.outside.to(vectors)
@@ -207,11 +206,7 @@ class OodNetwork(nn.Module):
         return torch.cat(changed)
 
     def _maps(self, x: Tensor) -> Sequence[Tensor]:
-        """All feature maps of normalised images, behind the images if the head needs them, or only the last map."""
-        if self.head.all_maps:
-            maps = in_parts(self.backbone.features, x, self.parts)
-            return [x, *maps] if self.head.with_images else maps
-        return [in_parts(self._last, x, self.parts)]
+        return maps_for(self.head, self.backbone, x, self.parts)
 
     def _last(self, x: Tensor) -> Tensor:
         return self.backbone.features(x)[-1]

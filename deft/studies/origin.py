@@ -12,7 +12,7 @@ import torch
 
 from deft import __version__
 
-PACKAGES = ("torch", "timm", "lightning", "numpy")
+PACKAGES = ("torch", "timm", "lightning-fabric", "numpy")
 
 
 def versions() -> str:

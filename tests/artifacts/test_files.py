@@ -193,6 +193,19 @@ def test_an_archive_without_an_array_is_broken(tmp_path: Path) -> None:
         read_arrays(tmp_path / "a.npz", ["maps"])
 
 
+@pytest.mark.parametrize("order", "<>")
+def test_text_of_numbers_that_are_no_character_is_broken(order: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.npz"
+    for point, sound in ((0x10FFFF, True), (0x110000, False), (0xFFFFFFFF, False)):
+        np.savez(path, made_by=np.array([65, point], f"{order}u4").view(f"{order}U2"), nothing=np.array("", "U0"))
+        if sound:
+            assert str(read_arrays(path, ["made_by", "nothing"])["made_by"][0]) == "A\U0010ffff"
+        else:
+            with pytest.raises(ValueError, match="made_by with characters that do not exist"):
+                read_arrays(path, ["made_by"])
+            assert not artifacts.carries(path, "key")
+
+
 @pytest.mark.parametrize("text", ["[" * 60 + "]" * 60, '{"a":' * 400 + "1" + "}" * 400, "[" * 20_000])
 def test_json_that_is_nested_too_deeply_for_recursion_is_told(text: str, tmp_path: Path) -> None:
     path = tmp_path / "a.json"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,10 +24,12 @@ from deft.backbone import build_backbone
 from deft.classify.classifier import Classifier, ClassifierNetwork, load_classifier, save_classifier
 from deft.classify.deft import DeftHead
 from deft.classify.gradients import evaluating
-from deft.classify.linear import LinearHead
+from deft.classify.linear import LinearHead, LinearModule
+from deft.classify.puzzle_cam import PuzzleHead
+from deft.classify.seam import SeamHead
 from deft.classify.sma import SmaHead
 from deft.contracts import Augmentation, Gradients, InputError, SalientAugmentation
-from deft.engine.head import Head, HeadModule
+from deft.engine.head import Head, HeadModule, Look
 from deft.engine.plan import Plan
 
 
@@ -264,6 +267,32 @@ def test_every_head_learns_from_every_augmentation(head: Head, augment: Augmenta
     assert all(not torch.equal(before[name], after[name]) for name in before if name.endswith("weight"))
 
 
+class Looking(LinearModule):
+    """A head that compares views, whose settings do not say so."""
+
+    def loss_of_views(
+        self, maps: Sequence[Tensor], look: Look, labels: Tensor, epoch: int, rng: torch.Generator
+    ) -> dict[str, Tensor]:
+        other = look(maps[-1].new_zeros(len(labels), 3, 32, 32))
+        return {"difference": (self.logits(maps[-1]) - self.logits(other[-1])).abs().mean()}
+
+
+@pytest.mark.parametrize("head", [SeamHead(), PuzzleHead(base=DeftHead())])
+def test_augmented_features_and_views_of_a_head_are_refused_before_any_work(head: Head) -> None:
+    with pytest.raises(InputError, match=f"ManifoldMixup changes features, and {type(head).__name__} compares"):
+        Classifier(head=head, augment=ManifoldMixup())
+    assert Classifier(head=head, augment=Mixup()).augment == Mixup()
+
+
+def test_a_head_that_does_not_say_that_it_looks_is_refused_when_it_does() -> None:
+    backbone = build_backbone("test_resnet", "none", 16)
+    batch = {"image": torch.zeros(2, 3, 32, 32, dtype=torch.uint8), "labels": torch.ones(2, 2)}
+    head = Looking(LinearHead(), backbone.channels[-1], 2)
+    assert ClassifierNetwork(backbone, head, Mixup()).terms(batch, 1, torch.Generator()).keys() == {"difference"}
+    with pytest.raises(InputError, match="ManifoldMixup changes features, and Looking compares"):
+        ClassifierNetwork(backbone, head, ManifoldMixup(layers=(1,))).terms(batch, 1, torch.Generator())
+
+
 @dataclass(frozen=True)
 class Lit:
     """Adds the gradient of the loss to each image, and takes the scores as labels."""
@@ -294,7 +323,7 @@ def test_an_augmentation_gets_gradients_of_each_image_alone_and_the_network_stay
     before = torch.get_rng_state()
     found = network.terms(batch, 1, torch.Generator().manual_seed(0))
     assert torch.equal(torch.get_rng_state(), before)
-    maps = plain._features(torch.cat(lit))
+    maps = plain.look(torch.cat(lit))
     expected = plain.head.loss_of_maps(maps, torch.cat(targets), 1, torch.Generator().manual_seed(0))
     assert all(torch.allclose(found[name], term, rtol=1e-3, atol=1e-5) for name, term in expected.items())
     assert all(parameter.grad is None for parameter in network.parameters())

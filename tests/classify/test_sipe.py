@@ -172,7 +172,8 @@ def test_plain_cam_reads_the_prototypes() -> None:
         for scale in (0.5, 1.0):
             view = resize(pixels(image, torch.device("cpu")), scale, 16)
             for mirrored in (False, True):
-                every = own.backbone(view.flip(-1) if mirrored else view)
+                seen = own.backbone.normalise(view.flip(-1) if mirrored else view)
+                every = [seen, *own.backbone.features(seen)]
                 found = own.head.activation_of_maps(every, torch.from_numpy(tags))[0, 0]
                 total += on_grid(found.flip(-1) if mirrored else found, view.shape[-2:], (49, 65))
     assert not total[1].any()
@@ -185,9 +186,10 @@ def test_plain_cam_reads_the_prototypes() -> None:
 
 def test_a_tag_without_a_seed_keeps_its_class_map(monkeypatch: pytest.MonkeyPatch) -> None:
     own = network(SipeHead()).eval()
-    every = own.backbone(torch.randint(0, 256, (2, 3, 65, 65), dtype=torch.uint8, generator=rng(6)))
+    seen = own.backbone.normalise(torch.randint(0, 256, (2, 3, 65, 65), dtype=torch.uint8, generator=rng(6)))
+    every = [seen, *own.backbone.features(seen)]
     present = torch.tensor([True, False, True])
-    sides = own.head.sides(every)
+    sides = own.head.sides(every[1:])
     planes = own.head.planes(every[-1], present.float().expand(2, -1), torch.ones(()), sides.shape[-2:])
     for empty in (1, 3):  # as planes count: background, and the three classes
         seeds = torch.zeros_like(planes)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -174,3 +175,28 @@ def test_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     uninstall("rasterio", monkeypatch)
     with pytest.raises(InputError, match=r"pip install 'deft-wsss\[geo\]'"), opened_raster(tmp_path, Channels()):
         pass
+
+
+def test_more_bands_than_any_camera_has_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deft.data.raster._MOST_BANDS", 2)
+    with pytest.raises(InputError, match=r"a\.tif: expected at most 2 bands, got 3; divide it"):
+        read(write(tmp_path / "a.tif", values(3), photometric="RGB"))
+
+
+def test_bands_that_are_stored_together_are_decoded_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deft.data.raster._LARGEST_BLOCK", 1000)
+    tiled = {"tiled": True, "blockxsize": 16, "blockysize": 16}
+    assert read(write(tmp_path / "a.tif", values(4), interleave="band", **tiled), Channels((1, 2, 3))).any()
+    with pytest.raises(InputError, match="blocks of 16 x 16 pixels, which do not fit into bounded memory"):
+        read(write(tmp_path / "b.tif", values(4), interleave="pixel", **tiled), Channels((1, 2, 3)))
+
+
+@pytest.mark.parametrize("error", ["CPLE_AppDefinedError", "text"])
+def test_errors_of_gdal_are_told(error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*given: object) -> None:
+        raise UnicodeDecodeError("utf-8", b"\xb1", 0, 1, "invalid") if error == "text" else cple(1, 1, "Key 0")
+
+    cple = importlib.import_module("rasterio._err").CPLE_AppDefinedError
+    monkeypatch.setattr("deft.data.raster._palette", fails)
+    with pytest.raises(InputError, match=r"a\.tif: damaged, or stored in a way that is not read"):
+        read(write(tmp_path / "a.tif", values(3), photometric="RGB"))

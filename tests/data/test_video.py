@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from deft.contracts import InputError
+from deft.data import video as video_module
 from deft.data.video import is_video, opened_video, video_writer
 from fakes import uninstall
 
@@ -135,6 +139,35 @@ def test_what_is_no_video_is_one_message(content: bytes, said: str, tmp_path: Pa
     path.write_bytes(content)
     with pytest.raises(InputError, match=rf"a\.mp4: ({said}|.*{said})"), opened_video(path) as video:
         list(video.frames)
+
+
+def test_pictures_in_an_unknown_code_are_told(tmp_path: Path) -> None:
+    av: Any = pytest.importorskip("av")
+    path = tmp_path / "a.mov"
+    with av.open(str(path), "w", format="mov") as container:
+        stream = container.add_stream("mjpeg", rate=25)
+        stream.width = stream.height = 32
+        stream.pix_fmt = "yuvj420p"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), "rgb24")))
+        container.mux(stream.encode(None))
+    path.write_bytes(path.read_bytes().replace(b"jpeg", b"zzzz"))
+    said = r"a\.mov: its pictures are in a code that FFmpeg does not know"
+    with pytest.raises(InputError, match=said), opened_video(path):
+        pass
+
+
+def test_frames_without_a_unit_of_time_are_in_order(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def untimed(*given: Any) -> Iterator[SimpleNamespace]:
+        for frame in decoded(*given):
+            picture = {"width": frame.width, "height": frame.height, "to_ndarray": frame.to_ndarray, "side_data": ()}
+            yield SimpleNamespace(pts=frame.pts, time_base=None, **picture)
+
+    decoded = video_module._decoded
+    monkeypatch.setattr(video_module, "_decoded", untimed)
+    with opened_video(clip) as video:
+        times = [frame.seconds for frame in video.frames]
+    steps = {after - before for before, after in pairwise(times)}
+    assert len(times) == 8 and times[0] == 0 and len(steps) == 1 and steps.pop() > 0
 
 
 def test_sound_alone_is_no_video(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from lightning.fabric.plugins.precision import Precision
+from lightning_fabric.plugins.precision import Precision
 from torch import Tensor, nn
 
 from deft.engine.fabric import LossTerms, Mixed, fabric_of, precision_of

@@ -21,7 +21,10 @@ from deft.augment import CoMixup, CutMix, HideAndSeek, ManifoldMixup, Mixup, Noi
 from deft.classify.bcam import BcamHead
 from deft.classify.classifier import ClassifierNetwork
 from deft.classify.deft import DeftHead
+from deft.classify.drs import DrsHead
 from deft.classify.linear import LinearHead
+from deft.classify.puzzle_cam import PuzzleHead
+from deft.classify.seam import SeamHead
 from deft.classify.sipe import SipeHead
 from deft.classify.sma import SmaHead
 from deft.contracts import Augmentation, SalientAugmentation
@@ -32,6 +35,7 @@ from deft.refine.irn_network import IrnNetwork
 from deft.refine.psa_network import AffinityNetwork
 from deft.seeds.amn_network import AmnNetwork
 from deft.seeds.ood import Ood, OodNetwork
+from deft.seeds.recam import ReCam, ReCamModule, ReCamNetwork
 from deft.segment.deeplab import SegmentationNetwork
 from processes import together
 
@@ -100,6 +104,11 @@ def with_negatives() -> OodNetwork:
     return network
 
 
+def with_second_classifier() -> ReCamNetwork:
+    """ReCAM's network behind a DEFT head that swaps."""
+    return ReCamNetwork(cast(Any, Small()), ReCamModule(SWAPPING.build(8, CLASSES), 8, 1.0), ReCam(slower=1.0))
+
+
 SWAPPING = DeftHead(maps=4, swap_epoch=1, two_permutations=True)
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "deft, cutmix": lambda: classifier(SWAPPING, CutMix()),
@@ -108,6 +117,10 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "deft, warm start, in parts": lambda: classifier(DeftHead(maps=4, swap_epoch=9), None),
     "sma, mixup": lambda: classifier(SmaHead(SWAPPING), Mixup(alpha=1.0)),
     "sipe, cutmix": lambda: classifier(SipeHead(base=SWAPPING, widths=(4, 4)), CutMix()),
+    "seam, mixup, in parts": lambda: classifier(SeamHead(base=LinearHead(), widths=(4, 4), width=6), Mixup()),
+    "puzzle": lambda: classifier(PuzzleHead(base=SWAPPING), None),
+    "drs": lambda: classifier(DrsHead(width=6), None),
+    "recam, in parts": with_second_classifier,
     "bcam": lambda: classifier(BcamHead(maps=4), None),
     "ood, in parts": with_negatives,
     "deft, puzzle mix, in parts": lambda: classifier(SWAPPING, PuzzleMix(cells=(2, 4))),

@@ -40,4 +40,4 @@ def test_plan_and_reading_do_not_need_the_loop() -> None:
     code = "import sys, deft.engine.plan, deft.engine.reading; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "deft.engine.plan" in loaded
-    assert not {"deft.engine.fit", "deft.engine.loop", "lightning"} & set(loaded)
+    assert not {"deft.engine.fit", "deft.engine.loop", "lightning_fabric"} & set(loaded)

@@ -12,7 +12,7 @@ import pytest
 from deft.cli.main import main
 from deft.contracts import InputError
 from deft.pipeline import Pipeline
-from deft.recipes import RECIPES, cam, external, icd, irn, psa, published, sam_vote
+from deft.recipes import RECIPES, cam, drs, external, icd, irn, psa, published, sam_vote
 from deft.seeds.cam import Cam
 from deft.settings import assign, fields_of
 
@@ -26,6 +26,9 @@ ADVCAM = {**IRN, "refine.labels.fg": 0.35, "refine.labels.bg": 0.15}
 AMN = {**IRN, "seed_threshold": 0.25, "refine.labels.fg": 0.45, "refine.labels.bg": 0.15}
 AMN |= {"seeds.labels.fg": 0.30, "seeds.labels.bg": 0.05}
 RIB = {**IRN, "refine.labels.fg": 0.35, "refine.labels.bg": 0.17, "refine.background": 0.27}
+SEAM = {**PSA, "seed_threshold": 0.26, "refine.labels.alpha_high": 24, "refine.alpha": 6}
+PUZZLE = {**IRN, "refine.labels.fg": 0.40, "refine.labels.bg": 0.10}
+RECAM = {**IRN, "seed_threshold": 0.21, "refine.labels.fg": 0.35, "refine.labels.bg": 0.10, "refine.background": 0.28}
 OOD = {**IRN, "refine.labels.bg": 0.15, "refine.background": 0.22}
 NUMBERS: Mapping[str, Mapping[str, float]] = {
     "cam": CAM,
@@ -38,6 +41,12 @@ NUMBERS: Mapping[str, Mapping[str, float]] = {
     "amn_deft": AMN,
     "rib": RIB,
     "rib_deft": RIB,
+    "seam": SEAM,
+    "seam_deft": SEAM,
+    "puzzle_cam": PUZZLE,
+    "puzzle_cam_deft": PUZZLE,
+    "recam": RECAM,
+    "recam_deft": RECAM,
     "ood": OOD,
     "ood_deft": OOD,
     "sam_vote": {**CAM, "refine.background": 0.5},
@@ -45,7 +54,7 @@ NUMBERS: Mapping[str, Mapping[str, float]] = {
     **{name: {**CAM, "refine.background": math.nan} for name in ("pamr", "pamr_deft", "par", "par_deft")},
 }
 """By recipe; all others have IRN's."""
-UNPUBLISHED = ("external", "icd", "sam_vote", "pamr", "par")
+UNPUBLISHED = ("external", "icd", "drs", "sam_vote", "pamr", "par")
 NAMES = sorted(name for name in RECIPES if name.removesuffix("_deft") not in UNPUBLISHED)
 """Recipes with published thresholds."""
 
@@ -85,6 +94,8 @@ def test_where_nothing_was_published_that_is_told() -> None:
     for make, seeds in ((external, "External"), (icd, "Icd")):
         with pytest.raises(InputError, match=f"no thresholds were published for seeds of {seeds}; leave --thresholds"):
             published(make())
+    with pytest.raises(InputError, match="no thresholds were published for maps of DrsHead; leave --thresholds out"):
+        published(drs())
     with pytest.raises(InputError, match="no thresholds were published for SamVote; leave --thresholds out"):
         published(sam_vote())
 

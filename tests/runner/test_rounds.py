@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -137,6 +139,37 @@ def test_the_same_review_in_another_folder_gives_the_same_bytes(second: Path, tm
     assert again(out, corrected=second) == keys(second)
     for name in ("refine/model.safetensors", "segment/model.safetensors", "predictions/val/img_09.png"):
         assert (out / name).read_bytes() == (second / name).read_bytes()
+
+
+class Stopped(BaseException):
+    """Nothing catches it."""
+
+
+@pytest.mark.parametrize("writes", [(1, 4, 9, 16), (2, 8, 25, 30)])
+def test_stopped_between_any_two_files_of_the_second_round_it_ends_at_the_same_bytes(
+    writes: tuple[int, ...], first: Path, second: Path, tmp_path: Path, again: Again, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped before the n-th file gets its name, several times one after the other, then run to its end."""
+    out = Path(shutil.copytree(first, tmp_path / "run"))
+    shutil.copytree(second / "review", out / "review")
+    rename = os.replace
+    for count in writes:
+        left = iter(range(count))
+
+        def replace(source: Any, target: Any, left: Iterator[int] = left) -> None:
+            if next(left, None) is None:
+                raise Stopped
+            rename(source, target)
+
+        with monkeypatch.context() as patched, pytest.raises(Stopped):
+            patched.setattr(os, "replace", replace)
+            again(out)
+    assert again(out) == keys(second)
+    assert verify(out).wrong == ()
+    products = [*second.glob("*/model.safetensors"), *second.glob("masks/*.png"), *second.glob("predictions/*/*.png")]
+    assert len(products) > 15
+    for product in products:
+        assert (out / product.relative_to(second)).read_bytes() == product.read_bytes(), product
 
 
 def test_settings_of_corrections_may_change_and_change_only_what_learns_from_them(

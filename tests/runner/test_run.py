@@ -431,7 +431,7 @@ def test_the_record_holds_what_a_second_run_has_to_agree_with(folder_data: Path)
         "fingerprint": splits.train.fingerprint(),
         "fingerprint of held out": splits.val.fingerprint(),
     }
-    assert record["versions"].keys() >= {"python", "torch", "timm", "lightning", "numpy"}
+    assert record["versions"].keys() >= {"python", "torch", "timm", "lightning-fabric", "numpy"}
     alone = description(pipeline, splits, Splits(splits.train, None), "")["data"]
     assert (alone["given"], alone["held out"], alone["fingerprint of held out"]) == ("", 0, "")
 

@@ -17,7 +17,7 @@ from deft.studies import origin
 
 def test_versions_name_the_project_python_and_the_packages() -> None:
     found = dict(item.split(" ") for item in origin.versions().split(", "))
-    assert list(found) == ["deft", "Python", "torch", "timm", "lightning", "numpy"]
+    assert list(found) == ["deft", "Python", "torch", "timm", "lightning-fabric", "numpy"]
     assert found["deft"] == __version__
     assert found["Python"] == platform.python_version()
     assert found["numpy"] == np.__version__

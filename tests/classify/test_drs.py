@@ -1,0 +1,88 @@
+"""No channel exceeds its share of its maximum, and the base reads what is left."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from deft.classify.deft import DeftHead
+from deft.classify.drs import DrsHead, Suppression
+from deft.classify.linear import LinearHead
+from deft.contracts import InputError
+from deft.engine.head import Head
+from deft.seeds.cam import Cam
+from fakes import classifier, noise, rng
+
+LABELS = torch.tensor([[1.0, 0, 1.0], [0, 1.0, 0]])
+
+
+@pytest.mark.parametrize("delta", [None, 0.55, 1.0])
+def test_suppression_against_a_loop(delta: float | None) -> None:
+    torch.manual_seed(0)
+    own, features = Suppression(4, delta), torch.randn(2, 4, 3, 5, generator=rng(1)) + 0.5
+    features[0, 1] = -features[0, 1].abs() - 0.1
+    found = own(features).detach()
+    for n in range(2):
+        means = [float(features[n, c].mean()) for c in range(4)]
+        for c in range(4):
+            share = delta
+            if own.control is not None:
+                row = own.control.weight[c].tolist()
+                score = sum(w * mean for w, mean in zip(row, means, strict=True))
+                share = float(torch.tensor(score).sigmoid())
+            assert share is not None
+            highest = float(features[n, c].max())
+            expected = [min(value, share * highest) for value in features[n, c].flatten().tolist()]
+            assert found[n, c].flatten().tolist() == pytest.approx(expected, abs=1e-6)
+    assert torch.equal(found[0, 1], features[0, 1])  # nothing positive, nothing to suppress
+
+
+def test_the_maps_against_plain_layers() -> None:
+    torch.manual_seed(0)
+    head = DrsHead(width=6, convs=2, delta=0.5).build(5, 3)
+    features = torch.randn(2, 5, 4, 4, generator=rng(2)).relu()
+
+    def half(x: torch.Tensor) -> torch.Tensor:
+        return torch.minimum(x, 0.5 * x.amax((2, 3), keepdim=True))
+
+    z = half(features)
+    for conv in head.convs:
+        z = half(F.relu(F.conv2d(z, conv.weight, conv.bias, padding=1)))
+    scores = F.conv2d(z, head.base.classifier.weight)
+    torch.testing.assert_close(head.cell_scores(features), scores)
+    torch.testing.assert_close(head.activation(features)[:, 0], scores.relu())
+    torch.testing.assert_close(head.logits(features), scores.mean((2, 3)))
+    assert DrsHead(convs=0).build(5, 3).suppressed(features).shape == features.shape
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        DrsHead(width=6),
+        DrsHead(width=6, delta=0.55),
+        DrsHead(base=DeftHead(maps=4, swap_epoch=1, warm_start=False), width=6),
+    ],
+)
+def test_a_classifier_with_it_learns_and_its_maps_are_read(head: Head) -> None:
+    own = classifier(head)
+    image = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8, generator=rng(5))
+    groups = [{"params": group.params, "lr": 0.003 * group.lr} for group in own.groups()]
+    assert {id(p) for group in groups for p in group["params"]} == {id(p) for p in own.parameters()}
+    optimiser, losses = torch.optim.SGD(groups, momentum=0.9), []
+    for _ in range(6):
+        loss = torch.stack(list(own.terms({"image": image, "labels": LABELS}, 6, rng()).values())).sum()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0]
+    seeds = Cam(scales=(1.0,))(own, noise(33, 40), LABELS[0].bool().numpy())
+    assert seeds.classes == (0, 2) and float(seeds.maps.max()) <= 1
+
+
+def test_settings_that_cannot_be_used_are_refused() -> None:
+    for settings in ({"delta": 0.0}, {"delta": 1.5}, {"convs": -1}, {"width": 0}):
+        with pytest.raises(InputError, match=f"DrsHead.{next(iter(settings))}"):
+            DrsHead(**settings)  # type: ignore[arg-type]
+    assert DrsHead().base == LinearHead()
