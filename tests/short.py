@@ -49,6 +49,8 @@ def tiny(pipeline: Pipeline, *more: str, steps: int = 20) -> Pipeline:
             settings += ["classifier.augment.steps=1"]
         if isinstance(pipeline.classifier.augment, CoMixup):
             settings += ["classifier.augment.rounds=1"]
+    if pipeline.frozen is not None:
+        settings += ["frozen.side=64", "frozen.scales=(1.0,)"]
     if isinstance(pipeline.seeds, AdvCam):
         settings += ["seeds.iterations=2"]
     if hasattr(pipeline.seeds, "plan"):

@@ -28,7 +28,7 @@ def cell_saliency(gradient: Tensor, cells: int) -> Tensor:
         raise InputError(
             f"expected crops whose sides are multiples of {cells}, got {height} x {width}; set classifier.augment.cells"
         )
-    length = torch.linalg.vector_norm(gradient.double(), dim=1, keepdim=True)
+    length = torch.linalg.vector_norm(gradient.float(), dim=1, keepdim=True).double()
     mean = F.avg_pool2d(length, (height // cells, width // cells))[:, 0]
     total = mean.sum(dim=(1, 2), keepdim=True)
     found: Tensor = torch.where(total > 0, mean / total, 1 / cells**2)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from deft.artifacts import load_tensors, save_tensors, told_damaged
-from deft.backbone import Backbone, from_spec
+from deft.backbone import Backbone, from_spec, frozen_net, views_of
 from deft.classify.gradients import image_gradients
 from deft.contracts import Augmentation, InputError, LayerAugmentation, SalientAugmentation, SampleAugmentation
 from deft.engine.head import AllMapsHead, Head, HeadModule, checked, maps_for
@@ -26,6 +26,7 @@ from deft.engine.plan import Plan
 from deft.engine.ranks import gathered, own
 from deft.extend.members import check_augmentation, check_head
 from deft.ranges import Multiple, MultipleRange, Range, Share, check_ranges
+from deft.settings import later
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class Classifier:
     freeze_stride: Annotated[int, Range(0, 64)] = 8
     """Layers up to this stride are not trained: 8 stops gradients behind layer2, as IRN; 2 trains all but a ResNet's
     first convolution, as AdvCAM."""
+    cells: Annotated[int, Range(1, 1024)] = field(default=8, metadata=later())
+    """With a frozen backbone: side of the grid of cells over which its features are averaged for training."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
@@ -89,6 +92,15 @@ class Classifier:
             )
         of_batches = None if isinstance(self.augment, SampleAugmentation) else self.augment
         network = ClassifierNetwork(backbone, _head(self.head, backbone, classes), of_batches)
+        if views_of(backbone) is not None:
+            head = network.head
+            views = type(head).loss_of_views is not HeadModule.loss_of_views
+            if head.all_maps or head.reads_maps or head.with_images or views:
+                raise InputError(
+                    f"{type(self.head).__name__} learns from images or several feature maps, and a frozen backbone "
+                    "has one map; take another head, or set frozen to none"
+                )
+            return network
         if self.freeze and backbone.pretrained:
             backbone.freeze(until=backbone.stage_of_stride(self.freeze_stride), batch_norm=True)
         return network
@@ -121,10 +133,14 @@ class ClassifierNetwork(nn.Module):
 
         Args:
             batch: ``image`` uint8 (N, 3, H, W) and ``labels`` float (N, K); or V views of each image, (N, V, 3, H, W)
-                and (N, V, K), which are treated as separate images.
+                and (N, V, K), which are treated as separate images; or, instead of images, ``features`` (N, C, h, w) of
+                the deepest map.
             epoch: 1-based.
             rng: the only source of randomness.
         """
+        if "features" in batch:
+            deep = frozen_net(self.backbone).standardised_deep(batch["features"].float())
+            return self.head.loss_of_maps([deep], batch["labels"], epoch, rng)
         images, labels = flatten_views(batch["image"], 4), flatten_views(batch["labels"], 2)
         augment = self.augment
         if augment is None:

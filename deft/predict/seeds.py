@@ -35,6 +35,7 @@ from deft.predict.masks import RECORDED, photograph, recorded_side, refuse_chang
 from deft.predict.photographs import Files, Work, for_photographs, photographs, reads, tag_indices, tags_of_files
 from deft.predict.shards import EntryTags, EntryWork, Streamed, digest, stream
 from deft.seeds.cam import Cam
+from deft.seeds.frozen import FrozenCam
 from deft.settings import plain, restore
 
 PRESENT = 0.5
@@ -160,7 +161,9 @@ def load_locator(run: str | Path, precision: str = AUTO, max_side: int | None = 
     located = method.prepare(context)
     if isinstance(method, ZeroShot):
         return Locator(located, None, classes, method.presence, side)
-    return Locator(located, Cam(scales=(1.0,)).prepare(context), classes, getattr(method, "present", PRESENT), side)
+    # Seeds of a frozen backbone have the scores of all classes, whatever the tags.
+    scores = (method if isinstance(method, FrozenCam) else Cam(scales=(1.0,))).prepare(context)
+    return Locator(located, scores, classes, getattr(method, "present", PRESENT), side)
 
 
 def _reading_side(run: Path, max_side: int | None) -> int | None:

@@ -33,6 +33,7 @@ from deft.recipes.clip_text import clip_text
 from deft.recipes.demo import demo, demo_cam
 from deft.recipes.drs import drs, drs_deft
 from deft.recipes.external import external
+from deft.recipes.frozen import frozen, frozen_deft
 from deft.recipes.icd import icd, icd_deft
 from deft.recipes.irn import cam, irn, irn_deft, irn_sma
 from deft.recipes.ood import ood, ood_deft
@@ -102,6 +103,8 @@ RECIPES: dict[str, Callable[[], Pipeline]] = {
     "cda_deft": cda_deft,
     "clip_text": clip_text,
     "external": external,
+    "frozen": frozen,
+    "frozen_deft": frozen_deft,
     "demo_cam": demo_cam,
     "demo": demo,
 }
@@ -129,6 +132,8 @@ __all__ = [
     "drs",
     "drs_deft",
     "external",
+    "frozen",
+    "frozen_deft",
     "hide_and_seek",
     "hide_and_seek_deft",
     "icd",

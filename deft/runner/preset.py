@@ -39,6 +39,8 @@ def fitted(pipeline: Pipeline) -> tuple[Pipeline, list[str]]:
             not have, or ``paper`` is asked for and a stride does not fit.
     """
     kind = kind_of(pipeline.backbone)
+    if pipeline.frozen is not None:  # nothing of it is trained, and it keeps its own stride
+        return pipeline, []
     if pipeline.classifier is not None and isinstance(pipeline.classifier.augment, LayerAugmentation):
         _refuse_unchangeable(pipeline.backbone, kind)
     pipeline, told = _strides(pipeline, kind)
