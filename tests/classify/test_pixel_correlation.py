@@ -36,6 +36,7 @@ def test_values_against_a_loop() -> None:
 @pytest.mark.parametrize("block", [2**22, 3 * 35 * 4, 1])  # all cells, four, one at a time
 def test_values_and_gradients_against_all_affinities(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pixel_correlation, "BLOCK", block)
+    monkeypatch.setattr(pixel_correlation, "LEAST", 1)
     maps, features = torch.rand(3, 4, 5, 7, generator=rng(1)), torch.randn(3, 6, 5, 7, generator=rng(2))
     weights = torch.randn(3, 4, 5, 7, generator=rng(3))
     results = []
@@ -67,4 +68,4 @@ def test_memory_is_that_of_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(pixel_correlation, "BLOCK", block)
         peaks.append(peak_of(lambda function=function: function(maps, features).sum().backward()))  # type: ignore[misc]
     assert peaks[0] > 2 * 1600 * 1600 * 4
-    assert peaks[1] < 1_000_000
+    assert peaks[1] < 2_000_000
