@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-BLOCK = 2**20
-"""Affinities between cells that are in memory at once (4 MB), unless :data:`LEAST` makes them more."""
-LEAST = 64
+BLOCK = 2**21
+"""Affinities between cells that are in memory at once (8 MB), unless :data:`LEAST` makes them more."""
+LEAST = 128
 """Cells of a block; thinner products take longer."""
 
 
@@ -51,10 +51,12 @@ class _Products(torch.autograd.Function):
     def forward(context: Any, rows: Tensor, cells: Tensor) -> Tensor:
         context.save_for_backward(rows, cells)
         sums = torch.zeros_like(rows)
-        for start, end in _blocks(cells):
-            affinity = torch.relu(cells[:, :, start:].mT @ cells[:, :, start:end])
-            sums[:, :, start:end] += rows[:, :, start:] @ affinity
-            sums[:, :, end:] += rows[:, :, start:end] @ affinity[:, end - start :].mT
+        for images, start, end in _blocks(cells):
+            z, values, total = cells[images], rows[images], sums[images]
+            affinity = (z[:, :, start:].mT @ z[:, :, start:end]).relu_()
+            total[:, :, start:end] += values[:, :, start:] @ affinity
+            if end < z.shape[2]:
+                total[:, :, end:] += values[:, :, start:end] @ affinity[:, end - start :].mT
         return sums
 
     @staticmethod
@@ -62,17 +64,21 @@ class _Products(torch.autograd.Function):
         rows, cells = context.saved_tensors
         found = torch.zeros_like(cells)
         one, other = torch.cat([rows, gradients[0]], dim=1), torch.cat([gradients[0], rows], dim=1)
-        for start, end in _blocks(cells):
-            part = cells[:, :, start:end]
-            both = one[:, :, start:].mT @ other[:, :, start:end]  # slopes of both directions
-            both.masked_fill_(cells[:, :, start:].mT @ part <= 0, 0)
-            found[:, :, start:end] += cells[:, :, start:] @ both
-            found[:, :, end:] += part @ both[:, end - start :].mT
+        for images, start, end in _blocks(cells):
+            z, total = cells[images], found[images]
+            both = one[images, :, start:].mT @ other[images, :, start:end]  # slopes of both directions
+            both.masked_fill_(z[:, :, start:].mT @ z[:, :, start:end] <= 0, 0)
+            total[:, :, start:end] += z[:, :, start:] @ both
+            if end < z.shape[2]:
+                total[:, :, end:] += z[:, :, start:end] @ both[:, end - start :].mT
         return None, found
 
 
-def _blocks(cells: Tensor) -> Iterator[tuple[int, int]]:
-    """Where the blocks of columns of cells (N, C, cells) begin and end."""
-    count = cells.shape[2]
-    step = max(LEAST, BLOCK // (len(cells) * count))
-    return ((start, min(start + step, count)) for start in range(0, count, step))
+def _blocks(cells: Tensor) -> Iterator[tuple[slice, int, int]]:
+    """Images, and where a block of their columns begins and ends: several small images, or a part of a large one."""
+    images, count = len(cells), cells.shape[2]
+    together = max(1, BLOCK // count**2)
+    step = count if count**2 <= BLOCK else max(LEAST, BLOCK // count)
+    for first in range(0, images, together):
+        for start in range(0, count, step):
+            yield slice(first, first + together), start, min(start + step, count)
