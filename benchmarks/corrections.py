@@ -76,6 +76,12 @@ class Arm:
         shown = f"-shown-{self.repeats}" if self.repeats else ""
         return f"{self.way}-{self.number}-seed-{self.seed}{shown}"
 
+    @classmethod
+    def named(cls, name: str) -> Arm:
+        """The second round of a folder's name."""
+        way, number, _, seed, *shown = name.split("-")
+        return cls(way, int(number), int(seed), int(shown[-1]) if shown else 0)
+
 
 def main() -> None:
     given = arguments()
@@ -145,7 +151,8 @@ def round_of(given: argparse.Namespace, folder: Path, seed: int, repeats: int = 
     with working(pipeline, given.data, folder, given.reuse, name) as run:
         scores = read_json(folder / "scores.json")
         stages = {path.parent.name: read_json(path)["seconds"] for path in folder.glob("*/stage.json")}
-        write_json(run.out.path / "round.json", {"miou": scores["val"]["segmentation"]["miou"], "seconds": stages})
+        found = {"miou": scores["val"]["segmentation"]["miou"], "seconds": stages, "commit": commit()}
+        write_json(run.out.path / "round.json", found)
 
 
 def second_round(given: argparse.Namespace, arm: Arm, first: Path) -> None:
@@ -237,54 +244,63 @@ def ranks(values: Sequence[float]) -> NDArray[np.float64]:
 
 
 def publish(given: argparse.Namespace, arms: list[Arm]) -> None:
-    """Write what is known so far, as a table and as JSON; print the table."""
-    rounds: dict[str, dict[str, Any]] = {}
-    for path in sorted(given.out.glob("*/round.json")):
-        rounds[path.parent.name] = read_json(path)
-    seeds = [seed for seed in given.seeds if f"first-seed-{seed}" in rounds]
-    doubted = {seed: doubted_of(given.out / f"first-seed-{seed}") for seed in seeds}
-    lines = table(rounds, arms, seeds) + about_doubt(doubted)
+    """Write what is known so far, as a table and as JSON; print the table. Rounds published before are kept."""
+    place = given.out / "corrections" if given.quick else Path(__file__).with_suffix("")
+    kept = read_json(place.with_suffix(".json")) if place.with_suffix(".json").exists() else {}
+    first: dict[int, dict[str, Any]] = {int(seed): value for seed, value in kept.get("first", {}).items()}
+    rounds: dict[str, dict[str, Any]] = kept.get("rounds", {})
+    doubted = {int(seed): Doubted(each["rank"], each["chances"]) for seed, each in kept.get("doubt", {}).items()}
+    for seed in given.seeds:
+        folder = given.out / f"first-seed-{seed}"
+        if (folder / "round.json").exists():
+            first[seed], doubted[seed] = read_json(folder / "round.json"), doubted_of(folder)
+    for arm in arms:
+        if (path := given.out / arm.name / "round.json").exists():
+            rounds[arm.name] = read_json(path)
+    first, doubted = dict(sorted(first.items())), dict(sorted(doubted.items()))
+    lines = table(rounds, first) + about_doubt(doubted)
+    commits = sorted({each["commit"] for each in [*first.values(), *rounds.values()]})
     facts = [
         "# What corrected masks teach",
         "",
         "\n\n".join((__doc__ or "").split("\n\n")[2:3]).replace("\n", " "),
         "",
         f"- recipe: `{given.recipe}`, {given.backbone}, network of {given.steps} steps",
-        f"- commit: {commit()}",
+        f"- commit: {', '.join(commits)}",
         f"- machine: {machine()}",
         f"- versions: {versions()}",
         "",
     ]
     text = "\n".join([*facts, *lines]) + "\n"
     print(text)
-    place = given.out / "corrections" if given.quick else Path(__file__).with_suffix("")
     place.with_suffix(".md").write_text(text, encoding="utf-8")
     content = {
-        "rounds": {arm.name: rounds[arm.name] for arm in arms if arm.name in rounds},
-        "first": {str(seed): rounds[f"first-seed-{seed}"] for seed in seeds},
+        "rounds": dict(sorted(rounds.items())),
+        "first": {str(seed): value for seed, value in first.items()},
         "doubt": {str(seed): {"rank": each.rank, "chances": each.chances} for seed, each in doubted.items()},
     }
     write_json(place.with_suffix(".json"), content)
 
 
-def table(rounds: dict[str, dict[str, Any]], arms: list[Arm], seeds: list[int]) -> list[str]:
+def table(rounds: dict[str, dict[str, Any]], firsts: dict[int, dict[str, Any]]) -> list[str]:
     """Mean and deviation over the seeds of each kind of round, and its difference from others of the same seed."""
-    first = {seed: 100 * rounds[f"first-seed-{seed}"]["miou"] for seed in seeds}
+    first = {seed: 100 * found["miou"] for seed, found in firsts.items()}
+    arms = [Arm.named(name) for name in rounds]
 
     def values(way: str, number: int, repeats: int = 0) -> dict[int, float]:
-        made = {seed: rounds.get(Arm(way, number, seed, repeats).name) for seed in seeds}
+        made = {seed: rounds.get(Arm(way, number, seed, repeats).name) for seed in first}
         return {seed: 100 * found["miou"] for seed, found in made.items() if found is not None}
 
-    most = max(arm.number for arm in arms)
+    most = max((arm.number for arm in arms), default=0)
     largest = values(RANDOM, most)
     kinds = sorted({(arm.number, arm.way, arm.repeats) for arm in arms})
     lines = [
         "Network's mIoU on the held-out split, in points: mean over the seeds ± standard deviation. Differences are",
         "paired, round by round of one seed.",
         "",
-        f"| images | chosen | mIoU | less the first round | less as many at random | less {most} at random |",
-        "|---:|---|---:|---:|---:|---:|",
-        f"| 0 | first round | {spread(list(first.values()))} | | | |",
+        f"| images | chosen | seeds | mIoU | less the first round | less as many at random | less {most} at random |",
+        "|---:|---|---:|---:|---:|---:|---:|",
+        f"| 0 | first round | {len(first)} | {spread(list(first.values()))} | | | |",
     ]
     for number, way, repeats in kinds:
         found = values(way, number, repeats)
@@ -294,8 +310,8 @@ def table(rounds: dict[str, dict[str, Any]], arms: list[Arm], seeds: list[int]) 
         differences = [[found[seed] - other[seed] for seed in sorted(found.keys() & other)] for other in others]
         cells = [spread(each) if way != RANDOM or not place else "" for place, each in enumerate(differences)]
         shown = f"{way}, shown {repeats} times" if repeats else way
-        lines.append(f"| {number} | {shown} | {spread(list(found.values()))} | {' | '.join(cells)} |")
-    later = [rounds[arm.name]["seconds"] for arm in arms if arm.name in rounds]
+        lines.append(f"| {number} | {shown} | {len(found)} | {spread(list(found.values()))} | {' | '.join(cells)} |")
+    later = [found["seconds"] for found in rounds.values()]
     if later:
         minutes = np.mean([sum(each.get(name, 0) for name in REMADE) for each in later]) / 60
         lines += ["", f"A second round makes again what takes {minutes:.1f} minutes: {', '.join(REMADE)}."]

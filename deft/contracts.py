@@ -206,6 +206,43 @@ class LayerAugmentation(Augmentation, Protocol):
         """Layer at which this batch is augmented: 0 for its images, k for the k-th feature map of 1 to ``layers``."""
 
 
+class Gradients(Protocol):
+    """What the classifier that is being trained makes of images; for a :class:`SalientAugmentation`."""
+
+    def __call__(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores of images, and the gradient of their loss.
+
+        The network is in eval mode meanwhile, each image counts for itself, and nothing of the network changes.
+
+        Args:
+            x: normalised images (N, 3, H, W), as many as the batch has.
+            labels: targets in [0, 1], (N, K).
+
+        Returns:
+            Scores before the sigmoid, (N, K), and the gradient (N, 3, H, W) of each image's sigmoid cross-entropy,
+            summed over classes; both float32.
+        """
+
+
+@runtime_checkable
+class SalientAugmentation(Protocol):
+    """An augmentation of a batch of images by what the classifier itself looks at; a frozen dataclass."""
+
+    @property
+    def salient(self) -> bool:
+        """True; a class attribute, no field."""
+
+    def __call__(self, x: Tensor, labels: Tensor, rng: torch.Generator, gradients: Gradients) -> tuple[Tensor, Tensor]:
+        """As :class:`Augmentation`, for images alone.
+
+        Args:
+            x: normalised images (N, 3, H, W), in which 0 is the mean colour.
+            labels: float multi-hot, (N, K).
+            rng: the only source of randomness, on the CPU.
+            gradients: scores and gradients of images, as often as they are needed.
+        """
+
+
 class SampleChange(Protocol):
     """Augments one image before it is cropped; made by :meth:`SampleAugmentation.prepare`."""
 

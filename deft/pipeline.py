@@ -9,11 +9,14 @@ from deft.classify.classifier import Classifier
 from deft.contracts import InputError
 from deft.data.scaling import MAX_SIDE
 from deft.engine.corrections import Corrections
+from deft.engine.features import Frozen
 from deft.engine.method import Refiner, SeedMethod
 from deft.engine.precision import AUTO, WORDS
 from deft.extend.members import check_refiner, check_seed_method
 from deft.ranges import MaxSide, Range, check_ranges
+from deft.refine.affinity import FeatureAffinity
 from deft.seeds.cam import Cam
+from deft.seeds.frozen import FrozenCam
 from deft.segment.deeplab import DeepLab
 from deft.segment.inference import Inference
 from deft.settings import later
@@ -40,7 +43,10 @@ class Pipeline:
     weights: str = "hub"
     """``hub``, ``none``, ``package`` (:mod:`deft.backbone.package`), or a .safetensors or .pth file."""
     stride: Annotated[int, Range(1, 64)] = 16
-    """Output stride of the classifier's backbone."""
+    """Output stride of the classifier's backbone; with ``frozen``, networks that cannot be dilated keep their own."""
+    frozen: Frozen | None = field(default=None, metadata=later())
+    """Train no backbone: look at every image once, and train heads on the stored features
+    (:mod:`deft.engine.features`). None trains backbones on images."""
     precision: str = AUTO
     """``32-true``, ``bf16-mixed`` or ``16-mixed``, for training and inference; ``auto`` takes the fastest on the
     machine where the run begins (:mod:`deft.engine.precision`)."""
@@ -67,9 +73,31 @@ class Pipeline:
             check_threshold("refine.background", self.refine.background)
         if self.classifier is None and self.segment is not None and self.segment.from_classifier:
             raise InputError("segment.from_classifier is set, but there is no classifier; set it to False")
+        if self.frozen is not None:
+            self._check_frozen()
+        elif isinstance(self.seeds, FrozenCam) or isinstance(self.refine, FeatureAffinity):
+            raise InputError("FrozenCam and FeatureAffinity read features of a frozen backbone; set frozen to Frozen")
         if self.precision not in WORDS:
             raise InputError(f"expected a precision of {', '.join(WORDS)}, got {self.precision!r}")
         check_ranges(self)
+
+    def _check_frozen(self) -> None:
+        """Refuse what needs a backbone that is trained, or images in training."""
+        classifier, segment = self.classifier, self.segment
+        if classifier is None:
+            raise InputError("frozen is set, but there is no classifier to train on features; set it to none")
+        if classifier.augment is not None:
+            raise InputError("frozen is set, and features cannot be augmented; set classifier.augment to none")
+        if not isinstance(self.seeds, FrozenCam):
+            raise InputError(
+                f"expected seeds of FrozenCam with frozen, got {type(self.seeds).__name__}, which looks at images in "
+                "its own way; take FrozenCam, or set frozen to none"
+            )
+        if segment is not None and (self.inference.scales != (1.0,) or self.inference.flip):
+            raise InputError(
+                "expected inference.scales=(1.0,) and inference.flip=false with frozen, whose own scales and flip are "
+                f"averaged in the features, got {self.inference.scales} and {self.inference.flip}"
+            )
 
     @property
     def own_classifier(self) -> Classifier:

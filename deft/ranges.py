@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+import sys
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -156,7 +156,8 @@ def _fault_of_tuple(kind: Any, bounds: Range | None, value: Any) -> str:
 def _is_number(kind: type, value: Any) -> bool:
     if isinstance(value, bool) or not isinstance(value, Integral if kind is int else Real):
         return False
-    return kind is int or math.isfinite(value)
+    number: Any = value  # whole ones can be beyond any float, where isfinite fails
+    return kind is int or bool(-sys.float_info.max <= number <= sys.float_info.max)
 
 
 def _number_in_words(kind: type, bounds: Range | None) -> str:

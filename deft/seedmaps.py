@@ -10,7 +10,7 @@ size has outlines as smooth as the scores, not the steps of the smaller image.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -58,6 +58,49 @@ def upsample(seeds: SeedMaps, stride: int = STRIDE) -> Tensor:
     bottom, right = (rows - 1) * stride + 1, (columns - 1) * stride + 1
     fine = F.interpolate(seeds.maps[None].float(), size=(bottom, right), mode="bilinear", align_corners=True)[0]
     return F.pad(fine, (0, width - right, 0, height - bottom), mode="replicate")
+
+
+def from_cells(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resample maps whose cells divide an image evenly to the grid of seed maps, linearly.
+
+    Args:
+        maps: float (..., h, w); cell i of h is the i-th of h equal parts of the image.
+        size: (H, W) of the image.
+
+    Returns:
+        (..., g, g') on the grid of :func:`grid`.
+    """
+    rows, columns = (
+        _linear(cells, ((STRIDE * number + 0.5) * cells / side - 0.5 for number in range(places)))
+        for cells, side, places in zip(maps.shape[-2:], size, grid(size), strict=True)
+    )
+    return rows.to(maps) @ maps @ columns.to(maps).T
+
+
+def to_cells(maps: Tensor, size: tuple[int, int], cells: tuple[int, int]) -> Tensor:
+    """Resample maps on the grid of seed maps to cells that divide the image evenly, linearly.
+
+    Args:
+        maps: float (..., g, g') on the grid of :func:`grid`.
+        size: (H, W) of the image.
+        cells: (h, w) wanted.
+
+    Returns:
+        (..., h, w).
+    """
+    rows, columns = (
+        _linear(places, (((number + 0.5) * side / wanted - 0.5) / STRIDE for number in range(wanted)))
+        for places, side, wanted in zip(maps.shape[-2:], size, cells, strict=True)
+    )
+    return rows.to(maps) @ maps @ columns.to(maps).T
+
+
+def _linear(cells: int, places: Iterable[float]) -> Tensor:
+    """Weights (number of places, cells) that interpolate between the centres of a row of cells."""
+    import torch
+
+    at = torch.tensor(list(places)).clamp(0, cells - 1)
+    return (1 - (at[:, None] - torch.arange(cells)).abs()).clamp(min=0)
 
 
 def enlarged(seeds: SeedMaps) -> Iterator[tuple[slice, Tensor]]:

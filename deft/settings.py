@@ -28,6 +28,10 @@ Records and keys keep the old name: older runs stay readable, and no stage is re
 _RECORDED = {now: recorded for recorded, now in MOVED.items()}
 
 
+class OtherSettingsError(InputError):
+    """A folder holds something that was made with other settings."""
+
+
 def one_of(choices: Mapping[str, type], **beside: Any) -> dict[str, Any]:
     """Metadata of a field that holds one of several small dataclasses, or an object of the user's own.
 
@@ -328,7 +332,7 @@ def refuse_other(
         told: lines that say better how an entry differs, by its dotted name; an entry with an empty one may differ.
 
     Raises:
-        InputError: settings differ; the message names up to twelve, with both values.
+        OtherSettingsError: settings differ; the message names up to twelve, with both values.
     """
     old, new, told = flat(before), flat(now), told or {}
     different = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
@@ -339,7 +343,7 @@ def refuse_other(
     lines = [f"  {told.get(name, line)}" for name, line in plainly.items()]
     more = [f"  and {len(lines) - 12} more"] if len(lines) > 12 else []
     way_out = "name another folder, or use the settings the folder was begun with"
-    raise InputError("\n".join([f"{what} with other settings:", *lines[:12], *more, way_out]))
+    raise OtherSettingsError("\n".join([f"{what} with other settings:", *lines[:12], *more, way_out]))
 
 
 def key_of(stage: str, settings: Any, *inputs: str) -> str:

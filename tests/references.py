@@ -71,3 +71,29 @@ def stored_miou(folder: Path, data: Dataset) -> float:
     """:func:`slow_miou` of the PNGs in a folder that are named after the images of a dataset."""
     masks = [load_mask(folder / f"{file_stem(name)}.png") for name in data.names]
     return slow_miou(masks, [data[index].mask for index in range(len(data))], len(data.classes) + 1)
+
+
+def weighted_neighbours(
+    maps: Tensor, image: Tensor, distances: Sequence[int], weigh: Callable[[Tensor, Tensor], Tensor], iterations: int
+) -> Tensor:
+    """Repeated means over the 8 neighbours at several distances, pixel by pixel; beyond the border is the border.
+
+    Args:
+        maps: (P, h, w).
+        image: (3, h, w).
+        distances: of the neighbours.
+        weigh: weights (n,) of the neighbours, for a pixel's own colour (3,) and theirs (n, 3), ordered by distance.
+        iterations: number of means.
+    """
+    height, width = image.shape[1:]
+    ways = [(d * y, d * x) for d in distances for y in (-1, 0, 1) for x in (-1, 0, 1) if (y, x) != (0, 0)]
+    for _ in range(iterations):
+        found = torch.zeros_like(maps)
+        for y in range(height):
+            for x in range(width):
+                places = [(min(max(y + b, 0), height - 1), min(max(x + r, 0), width - 1)) for b, r in ways]
+                weights = weigh(image[:, y, x], torch.stack([image[:, b, r] for b, r in places]))
+                for weight, (b, r) in zip(weights, places, strict=True):
+                    found[:, y, x] += weight * maps[:, b, r]
+        maps = found
+    return maps

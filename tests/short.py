@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deft.augment import Cda
+from deft.augment import Cda, CoMixup, SuperMix
 from deft.classify.deft import DeftHead
 from deft.classify.drs import DrsHead
 from deft.classify.sma import SmaHead
@@ -45,6 +45,12 @@ def tiny(pipeline: Pipeline, *more: str, steps: int = 20) -> Pipeline:
             settings += ["classifier.head.width=16", "classifier.plan.optimiser.lr=0.1"]
         if isinstance(pipeline.classifier.augment, Cda):
             settings += ["classifier.augment.share=(0.01, 1.0)"]  # so little is learned that a mask may be anything
+        if isinstance(pipeline.classifier.augment, SuperMix):
+            settings += ["classifier.augment.steps=1"]
+        if isinstance(pipeline.classifier.augment, CoMixup):
+            settings += ["classifier.augment.rounds=1"]
+    if pipeline.frozen is not None:
+        settings += ["frozen.side=64", "frozen.scales=(1.0,)"]
     if isinstance(pipeline.seeds, AdvCam):
         settings += ["seeds.iterations=2"]
     if hasattr(pipeline.seeds, "plan"):

@@ -7,7 +7,7 @@ import json
 import math
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -131,3 +131,27 @@ def test_field_cases_can_be_made(modules: None) -> None:
     names = [(case.group, case.name) for case in cases]
     assert len(set(names)) == len(names) > 290
     assert all(callable(case.wrong) for case in cases)
+
+
+def test_quick_asks_again_and_tells_what_was_kept(
+    make_voc: Callable[..., Path], tmp_path: Path, modules: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without its runs: the copy with a tag less, the corrections, and the tables."""
+    benchmark = importlib.import_module("quick")
+    data = make_voc(tmp_path / "data", count=12, side=16)
+    changed = benchmark.other_tags(data, tmp_path / "changed")
+    before, after = ((folder / "image_labels.csv").read_text().split() for folder in (data, changed))
+    assert len(before) - len(after) == 1  # a word
+    run = tmp_path / "run"
+    run.mkdir()
+    benchmark.correct(run, f"voc:{changed}")
+    assert len(list((run / "review" / "images").iterdir())) == 8
+    write_json(
+        run / "scores.json", {"train": {"seeds": {"used": {"miou": 0.5}}}, "val": {"segmentation": {"miou": 0.25}}}
+    )
+    write_json(run / "seeds" / "stage.json", {"key": "k", "state": "done", "seconds": 2.5})
+    assert benchmark.stages(run) == {"seeds": {"key": "k", "seconds": 2.5}}
+    row = {"recipe": "frozen", "what": "first answer", "stages": {"seeds": 2.5}, **benchmark.known(run)}
+    record = {"command": "c", "commit": "c", "machine": "m", "versions": "v", "settings": [], "rows": [row]}
+    assert "| `frozen` | first answer | – | – | – | – | 0 | 50.0 | – | – | – | 25.0 |" in benchmark.page(record)
+    assert "| `frozen` | first answer | kept | kept | 2.5 | kept |" in benchmark.page(record)

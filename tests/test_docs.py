@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[1]
 AROUND = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
 PAGES = [*(ROOT / name for name in AROUND), *sorted((ROOT / "docs").glob("*.md"))]
 VERBS = (
-    *("run", "recipes", "check", "predict", "seeds", "tune", "suggest", "review", "report", "study", "verify"),
+    *("run", "quick", "recipes", "check", "predict", "seeds", "tune", "suggest", "review", "report", "study", "verify"),
     *("export", "import", "export-model", "import-labels", "import-contexts", "demo", "voc-submit", "doctor"),
 )
 FORMER = ("join",)

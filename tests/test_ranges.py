@@ -58,6 +58,7 @@ NAN, INF = float("nan"), float("inf")
         ("auto", "none", "a number or auto"),
         ("auto", None, "a number or auto"),
         ("auto", NAN, "a number or auto"),
+        ("share", 10**30, "a number from 0 to 1"),
         ("ends", (1.0, 0.5), "2 numbers that do not fall, each a number above 0 to 16"),
         ("ends", (0.5,), "2 numbers that do not fall, each a number above 0 to 16"),
         ("ends", 0.5, "2 numbers that do not fall, each a number above 0 to 16"),
@@ -74,6 +75,13 @@ def test_others_are_refused_with_field_range_and_what_was_got(name: str, value: 
     with pytest.raises(RangeError) as told:
         Own(**{name: value})
     assert str(told.value) == f"Own.{name}: expected {expected}, got {value!r}"
+
+
+@pytest.mark.parametrize("name", ["share", "rate", "auto"])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_whole_numbers_beyond_any_float_are_no_numbers(name: str, sign: int) -> None:
+    with pytest.raises(RangeError, match=r"expected a number .*got -?1000+"):
+        Own(**{name: sign * 10**400})
 
 
 def test_a_long_value_is_cut() -> None:

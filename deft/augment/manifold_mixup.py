@@ -39,13 +39,28 @@ class ManifoldMixup:
         Raises:
             InputError: the network has fewer feature maps than one of the layers needs.
         """
-        if max(self.layers) > layers:
-            raise InputError(
-                f"ManifoldMixup's layers are {self.layers}, but the backbone has {layers} feature maps: "
-                f"expected numbers from 0 (the images) to {layers}; set classifier.augment.layers"
-            )
-        return self.layers[int(torch.randint(len(self.layers), (), generator=rng))]
+        return draw_layer(type(self).__name__, self.layers, layers, rng)
 
     def __call__(self, x: Tensor, labels: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Blend images (N, 3, H, W) or features (N, C, h, w), and labels (N, K)."""
         return blend(x, labels, self.alpha, rng)
+
+
+def draw_layer(name: str, chosen: tuple[int, ...], layers: int, rng: torch.Generator) -> int:
+    """Draw one of the layers of an augmentation, for a network with ``layers`` feature maps.
+
+    Args:
+        name: of the augmentation, for the message.
+        chosen: layers at which it may act: 0 the images, k the k-th feature map.
+        layers: number of feature maps.
+        rng: where it is drawn from.
+
+    Raises:
+        InputError: the network has fewer feature maps than one of the layers needs.
+    """
+    if max(chosen) > layers:
+        raise InputError(
+            f"{name}'s layers are {chosen}, but the backbone has {layers} feature maps: "
+            f"expected numbers from 0 (the images) to {layers}; set classifier.augment.layers"
+        )
+    return chosen[int(torch.randint(len(chosen), (), generator=rng))]

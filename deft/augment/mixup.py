@@ -42,5 +42,9 @@ def blend(x: Tensor, labels: Tensor, alpha: float, rng: torch.Generator) -> tupl
 
 def beta(alpha: float, rng: torch.Generator) -> float:
     """A number in [0, 1] from Beta(alpha, alpha), drawn by NumPy: torch's Beta takes no generator."""
-    seed = int(torch.randint(2**62, (), generator=rng))
-    return float(np.random.default_rng(seed).beta(alpha, alpha))
+    return float(numpy_generator(rng).beta(alpha, alpha))
+
+
+def numpy_generator(rng: torch.Generator) -> np.random.Generator:
+    """A generator of NumPy, for distributions for which torch takes no generator."""
+    return np.random.default_rng(int(torch.randint(2**62, (), generator=rng)))

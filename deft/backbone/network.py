@@ -154,7 +154,7 @@ class Backbone(nn.Module):
         return self
 
     def spec(self) -> dict[str, Any]:
-        """Description as JSON values, from which :func:`from_spec` builds the same network."""
+        """Description as JSON values, from which :func:`deft.backbone.from_spec` builds the same network."""
         return {
             "name": self.name,
             "stride": self.stride,
@@ -162,6 +162,7 @@ class Backbone(nn.Module):
             "mean": self.mean.flatten().tolist(),
             "std": self.std.flatten().tolist(),
             "pretrained": self.pretrained,
+            **getattr(self.net, "spec", dict)(),
         }
 
     def _parameters_behind(self, until: int) -> list[nn.Parameter]:
@@ -211,7 +212,9 @@ def check_name(name: str) -> None:
         )
 
 
-def build_network(name: str, stride: int, pad_type: str | None, weights: Path | None = None) -> Backbone:
+def build_network(
+    name: str, stride: int, pad_type: str | None, weights: Path | None = None, own_stride: bool = False
+) -> Backbone:
     """Build the network with the first set of options that its architecture accepts, and try it on a small image.
 
     Args:
@@ -219,6 +222,7 @@ def build_network(name: str, stride: int, pad_type: str | None, weights: Path | 
         stride: pixels per cell of the last feature map.
         pad_type: padding of the convolutions; None takes timm's.
         weights: a file as timm's hub has it, which timm loads; None leaves the weights random.
+        own_stride: let a network that cannot be dilated keep its own stride.
     """
     import timm
 
@@ -251,7 +255,9 @@ def build_network(name: str, stride: int, pad_type: str | None, weights: Path | 
         )
     backbone = Backbone(net, name, stride, pad_type)
     last = backbone.reductions[-1]
-    if last != stride:
+    if own_stride:
+        backbone.stride = last
+    elif last != stride:
         raise InputError(
             f"backbone {name!r} cannot be dilated to stride {stride}: its feature maps have strides "
             f"{', '.join(map(str, backbone.reductions))}; ask for stride {last} or choose another backbone"

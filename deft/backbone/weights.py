@@ -26,7 +26,7 @@ WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt")
 _WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
 
 
-def build_backbone(name: str, weights: str = "none", stride: int = 16) -> Backbone:
+def build_backbone(name: str, weights: str = "none", stride: int = 16, own_stride: bool = False) -> Backbone:
     """Build a timm network as a feature extractor.
 
     Args:
@@ -36,18 +36,19 @@ def build_backbone(name: str, weights: str = "none", stride: int = 16) -> Backbo
             file, or to a folder with exactly one such file whose name starts with ``name``. Metadata of a .safetensors
             file (architecture, pad_type, mean, std) is respected. Code inside a file is never executed.
         stride: pixels per cell of the last feature map, 8, 16 or 32; deeper stages are dilated.
+        own_stride: let a network that cannot be dilated, such as a transformer, keep its own stride.
 
     Raises:
         InputError: unknown name, no feature maps, an unsupported stride, weights that are missing or do not fit.
     """
     check_name(name)
     if weights == "none":
-        return build_network(name, stride, None)
+        return build_network(name, stride, None, own_stride=own_stride)
     if weights == "hub":
-        return _from_hub(name, stride)
+        return _from_hub(name, stride, own_stride)
     if weights == "package":
-        return _from_package(name, stride)
-    return _from_file(name, stride, find_weights(name, weights))
+        return _from_package(name, stride, own_stride)
+    return _from_file(name, stride, find_weights(name, weights), own_stride)
 
 
 def find_weights(name: str, weights: str) -> Path:
@@ -82,11 +83,11 @@ def _starts_with(filename: str, base: str) -> bool:
     return filename.startswith(base) and not filename[len(base) : len(base) + 1].isalnum()
 
 
-def _from_hub(name: str, stride: int) -> Backbone:
+def _from_hub(name: str, stride: int, own_stride: bool) -> Backbone:
     """Timm's weights, loaded from their file by timm itself."""
     path = hub_file(name)
     try:
-        backbone = build_network(name, stride, None, path)
+        backbone = build_network(name, stride, None, path, own_stride)
     except InputError:
         raise
     except Exception as error:  # each reader raises its own errors
@@ -98,9 +99,9 @@ def _from_hub(name: str, stride: int) -> Backbone:
     return backbone
 
 
-def _from_package(name: str, stride: int) -> Backbone:
+def _from_package(name: str, stride: int, own_stride: bool) -> Backbone:
     state = package_state(name)
-    backbone = build_network(name, stride, None)
+    backbone = build_network(name, stride, None, own_stride=own_stride)
     backbone.mean.fill_(MEAN)
     backbone.std.fill_(STD)
     _load(backbone, state, "the package")
@@ -108,12 +109,12 @@ def _from_package(name: str, stride: int) -> Backbone:
     return backbone
 
 
-def _from_file(name: str, stride: int, path: Path) -> Backbone:
+def _from_file(name: str, stride: int, path: Path, own_stride: bool) -> Backbone:
     state, metadata = read_weights(path)
     meant = metadata.get("architecture")
     if meant is not None and meant.split(".")[0] != name.split(".")[0]:
         raise InputError(f"{path} holds weights of {meant!r}, not of {name!r}; take backbone {meant!r} or another file")
-    backbone = build_network(name, stride, metadata.get("pad_type"))
+    backbone = build_network(name, stride, metadata.get("pad_type"), own_stride=own_stride)
     try:
         if "mean" in metadata:
             backbone.mean.copy_(triple(metadata["mean"].split(","), "mean"))

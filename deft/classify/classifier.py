@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from deft.artifacts import load_tensors, save_tensors, told_damaged
-from deft.backbone import Backbone, from_spec
-from deft.contracts import Augmentation, InputError, LayerAugmentation, SampleAugmentation
+from deft.backbone import Backbone, from_spec, frozen_net, views_of
+from deft.classify.gradients import image_gradients
+from deft.contracts import Augmentation, InputError, LayerAugmentation, SalientAugmentation, SampleAugmentation
 from deft.engine.head import AllMapsHead, Head, HeadModule, checked, maps_for
 from deft.engine.layout import channels_last
 from deft.engine.optimise import ParamGroup, Sgd
@@ -25,6 +26,7 @@ from deft.engine.plan import Plan
 from deft.engine.ranks import gathered, own
 from deft.extend.members import check_augmentation, check_head
 from deft.ranges import Multiple, MultipleRange, Range, Share, check_ranges
+from deft.settings import later
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,15 @@ class Classifier:
     flip: bool = True
     jitter: Share = 0.0
     """Colour jitter strength; PSA 0.3, IRN none."""
-    augment: Augmentation | SampleAugmentation | None = None
+    augment: Augmentation | SalientAugmentation | SampleAugmentation | None = None
     """Augmentation of each batch, or of half its images before cropping, :mod:`deft.augment`."""
     freeze: bool = True
     """Stop gradients and keep batch norm's statistics, as IRN; without trained weights neither is done."""
     freeze_stride: Annotated[int, Range(0, 64)] = 8
     """Layers up to this stride are not trained: 8 stops gradients behind layer2, as IRN; 2 trains all but a ResNet's
     first convolution, as AdvCAM."""
+    cells: Annotated[int, Range(1, 1024)] = field(default=8, metadata=later())
+    """With a frozen backbone: side of the grid of cells over which its features are averaged for training."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be trained."""
@@ -88,6 +92,15 @@ class Classifier:
             )
         of_batches = None if isinstance(self.augment, SampleAugmentation) else self.augment
         network = ClassifierNetwork(backbone, _head(self.head, backbone, classes), of_batches)
+        if views_of(backbone) is not None:
+            head = network.head
+            views = type(head).loss_of_views is not HeadModule.loss_of_views
+            if head.all_maps or head.reads_maps or head.with_images or views:
+                raise InputError(
+                    f"{type(self.head).__name__} learns from images or several feature maps, and a frozen backbone "
+                    "has one map; take another head, or set frozen to none"
+                )
+            return network
         if self.freeze and backbone.pretrained:
             backbone.freeze(until=backbone.stage_of_stride(self.freeze_stride), batch_norm=True)
         return network
@@ -107,7 +120,9 @@ class ClassifierNetwork(nn.Module):
     backbone is not divided.
     """
 
-    def __init__(self, backbone: Backbone, head: HeadModule, augment: Augmentation | None = None) -> None:
+    def __init__(
+        self, backbone: Backbone, head: HeadModule, augment: Augmentation | SalientAugmentation | None = None
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = checked(head)
@@ -118,16 +133,23 @@ class ClassifierNetwork(nn.Module):
 
         Args:
             batch: ``image`` uint8 (N, 3, H, W) and ``labels`` float (N, K); or V views of each image, (N, V, 3, H, W)
-                and (N, V, K), which are treated as separate images.
+                and (N, V, K), which are treated as separate images; or, instead of images, ``features`` (N, C, h, w) of
+                the deepest map.
             epoch: 1-based.
             rng: the only source of randomness.
         """
+        if "features" in batch:
+            deep = frozen_net(self.backbone).standardised_deep(batch["features"].float())
+            return self.head.loss_of_maps([deep], batch["labels"], epoch, rng)
         images, labels = flatten_views(batch["image"], 4), flatten_views(batch["labels"], 2)
         augment = self.augment
         if augment is None:
             return self._loss(self.backbone.normalise(images), labels, epoch, rng)
-        layer = augment.layer(len(self.backbone.channels), rng) if isinstance(augment, LayerAugmentation) else 0
         tags = gathered(labels)
+        if isinstance(augment, SalientAugmentation):
+            x, tags = augment(self.backbone.normalise(gathered(images)), tags, rng, self._gradients)
+            return self._loss(own(x), own(tags), epoch, rng)
+        layer = augment.layer(len(self.backbone.channels), rng) if isinstance(augment, LayerAugmentation) else 0
         if layer == 0:
             # The global batch is augmented, and because of `rng` alike in each of several processes; each then
             # continues with its own images.
@@ -154,6 +176,15 @@ class ClassifierNetwork(nn.Module):
     def look(self, x: Tensor) -> Sequence[Tensor]:
         """Maps that the head needs of normalised images (N, 3, H, W); the network works in :attr:`parts`."""
         return maps_for(self.head, self.backbone, x, self.parts)
+
+    def _gradients(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """:class:`deft.contracts.Gradients` for the global batch, to which each process contributes its own images."""
+
+        def score(part: Tensor) -> Tensor:
+            return self.head.logits(self.backbone.features(part)[-1])
+
+        scores, gradients = image_gradients(self, score, own(x), own(labels), self.parts)
+        return gathered(scores), gathered(gradients)
 
     def groups(self) -> list[ParamGroup]:
         """The backbone at the base learning rate, the head at its own multiples of it."""

@@ -50,6 +50,17 @@ def run(given: argparse.Namespace) -> int:
     return 0
 
 
+def quick(given: argparse.Namespace) -> int:
+    """Masks while you wait."""
+    from deft.recipes.finding import chosen
+    from deft.runner.quick import quick
+
+    settings = _assignments(given, "backbone", "weights", "precision", "max_side", "threads")
+    name, pipeline = chosen("frozen_deft" if given.deft else "frozen", False, settings)
+    print(f"report: {quick(pipeline, given.data, given.out, name)}")
+    return 0
+
+
 @contextmanager
 def _ray(given: argparse.Namespace) -> Iterator[Ray | None]:
     """The Ray cluster that was asked for; None for work in this process."""

@@ -37,6 +37,7 @@ voc:PATH  the layout of PASCAL VOC.  coco:PATH  COCO 2014 or 2017 (coco:PATH?emp
 yolo:, labelme:, labelstudio:, cvat:, openimages:, imagefolder:, datasets:  exports of these tools, see docs/data.md.
 demo:  the embedded dataset (demo:bias=0.9,train=600).
 FILE.py:NAME?OPTIONS  a class or function of a Python file of yours ('my_data.py:Birds?root=photos')."""
+BACKBONE_HELP = "any timm model with feature maps"
 WEIGHTS_HELP = "hub, none, a .safetensors or .pth file, or package: pip's (for tf_efficientnet_lite0, lite1 and lite2)"
 PRECISION_HELP = "precision of the networks (default auto: bf16 if the machine computes it faster, else 32)"
 MAX_SIDE_HELP = "longer side at which photographs are read, 32 to 65536 pixels, or none to read them at full size"
@@ -67,7 +68,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="deft",
         description="Masks from photographs and the names of what they show.",
-        epilog="Start with: deft check folder:PHOTOS, then deft run irn_deft --data folder:PHOTOS --out runs/mine",
+        epilog="Start with: deft quick folder:PHOTOS, then deft run irn_deft --data folder:PHOTOS --out runs/mine",
     )
     top.add_argument("--version", action="version", version=f"deft {__version__}")
     known = top.add_subparsers(dest="verb", required=True, metavar="VERB")
@@ -98,6 +99,20 @@ def parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--show", action="store_true", help="print every field with its value and stop")
     run.set_defaults(act=commands.run)
+
+    quick = known.add_parser("quick", help="masks and a network while you wait", allow_abbrev=False)
+    quick.add_argument("data", help=DATA_HELP)
+    quick.add_argument(
+        "--out", type=Path, default=Path("runs/quick"), help="folder of the answers (default runs/quick)"
+    )
+    quick.add_argument("--deft", action="store_true", help="with DEFT's head: the recipe frozen_deft, not frozen")
+    quick.add_argument("--backbone", default="tf_efficientnet_lite0", help=f"{BACKBONE_HELP} (default %(default)s)")
+    quick.add_argument("--weights", help=WEIGHTS_HELP)
+    quick.add_argument("--precision", choices=commands.PRECISIONS, help=PRECISION_HELP)
+    quick.add_argument("--threads", type=_threads, metavar="N", help=THREADS_HELP)
+    quick.add_argument("--max-side", metavar="PIXELS", help=MAX_SIDE_HELP + " (default 1024)")
+    quick.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="any field of the recipe")
+    quick.set_defaults(act=commands.quick)
 
     doctor = known.add_parser("doctor", help="what this machine offers and what that means", allow_abbrev=False)
     doctor.add_argument("--out", type=Path, default=Path(), help="where a run folder would be (default: here)")

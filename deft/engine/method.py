@@ -24,6 +24,7 @@ from deft.data.transforms import TrainCrop
 from deft.engine import ranks
 from deft.engine.budget import AUTO, GigaBytes
 from deft.engine.corrections import repeated
+from deft.engine.features import Stored
 from deft.engine.fit import finish, fit
 from deft.engine.head import HeadModule
 from deft.engine.plan import Plan
@@ -85,6 +86,8 @@ class MethodContext:
     """Files of reviewed masks, (H, W) as the photograph, by index of the image: truth to learn from, for a refiner."""
     held_out: frozenset[int] = frozenset()
     """Images whose labels teach a refiner nothing, because they are scored."""
+    stored: Stored = field(default=lambda sample: None)
+    """Stored features of an image of the run, if its backbone is frozen."""
     repeats: int = 1
     """How often an epoch of :meth:`crops` shows an image with a reviewed mask."""
 

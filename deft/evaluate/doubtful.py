@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from deft.backbone import Backbone, build_backbone
 from deft.contracts import Dataset, InputError, Sample
 from deft.data.examples import without_truth
 from deft.data.spread import spread
+from deft.engine.features import load_features
 from deft.engine.infer import device, for_each
 from deft.metrics.left_out import doubts, left_out_predictions
 from deft.seeds.views import pixels, resize
@@ -49,9 +51,14 @@ def doubtful_tags(run: Run) -> dict[str, Any]:
     if run.pipeline.classifier is None or len(run.train) < FEWEST or len(run.train.classes) < 2:
         return {}
     chosen = spread(range(len(run.train)), IMAGES)
-    backbone, kind = _backbone(run)
     labels = run.train.labels[chosen]
-    predictions = left_out_predictions(pooled_features(run.train, backbone, chosen), labels)
+    if run.pipeline.frozen is not None:
+        kind = "pretrained" if run.pipeline.weights != "none" else "trained"
+        pooled = stored_features([run.features.of("train")[index] for index in chosen])
+    else:
+        backbone, kind = _backbone(run)
+        pooled = pooled_features(run.train, backbone, chosen)
+    predictions = left_out_predictions(pooled, labels)
     doubt = doubts(predictions, labels)
     doubted = int((doubt > 0).sum())
     most = min(doubted, max(LISTED, math.ceil(SHARE * int(labels.sum()))))
@@ -88,6 +95,12 @@ def pooled_features(data: Dataset, backbone: Backbone, indices: Sequence[int]) -
 
     for_each(without_truth(data), indices, work, title="comparing tags")
     return features
+
+
+def stored_features(files: Sequence[Path]) -> NDArray[np.float32]:
+    """Mean of the deepest stored map of each of some images, (n, C)."""
+    pooled = [load_features(path).maps[-1].float().mean(dim=(1, 2)).numpy() for path in files]
+    return np.stack(pooled).astype(np.float32)
 
 
 def _backbone(run: Run) -> tuple[Backbone, str]:

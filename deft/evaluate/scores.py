@@ -121,6 +121,7 @@ def _stored(path: Path) -> Scores:
 def _stages(run: Run) -> list[str]:
     pipeline = run.pipeline
     optional = {
+        "features": pipeline.frozen,
         "classifier": pipeline.classifier,
         "localiser": learning(pipeline.seeds),
         "refine": learning(pipeline.refine),
@@ -128,7 +129,7 @@ def _stages(run: Run) -> list[str]:
         "segment": pipeline.segment,
         "predictions": pipeline.segment,
     }
-    names = ("classifier", "localiser", "seeds", "refine", "refined", "masks", "segment", "predictions")
+    names = ("features", "classifier", "localiser", "seeds", "refine", "refined", "masks", "segment", "predictions")
     return [name for name in names if optional.get(name, True) is not None]
 
 

@@ -34,6 +34,10 @@ REFINER = (
 HEAD = (Member("build", "def build(self, channels, classes): ..., which returns the module", 2),)
 HEAD_OF_ALL_MAPS = (Member("build_on", "def build_on(self, channels, classes): ..., which returns the module", 2),)
 AUGMENTATION = (Member("__call__", "def __call__(self, x, labels, rng): ..., which returns new x and labels", 3),)
+SALIENT = "salient"
+SALIENT_AUGMENTATION = (
+    Member("__call__", "def __call__(self, x, labels, rng, gradients): ..., which returns new x and labels", 4),
+)
 LAYER = Member("layer", "def layer(self, layers, rng): ..., which returns the layer to augment", 2)
 SAMPLE_AUGMENTATION = (
     Member("rounds", "rounds: int = 1, the number of previous rounds"),
@@ -80,6 +84,15 @@ def check_augmentation(thing: object) -> None:
     of_images = [member.name for member in SAMPLE_AUGMENTATION if hasattr(thing, member.name)]
     if of_images and not callable(thing):
         _settings("classifier.augment", "an augmentation of whole images", thing, SAMPLE_AUGMENTATION)
+        return
+    if hasattr(thing, SALIENT):
+        if getattr(thing, SALIENT) is not True or hasattr(thing, LAYER.name):
+            raise InputError(
+                f"classifier.augment: expected an augmentation of images whose {SALIENT} is True, got "
+                f"{type(thing).__name__} with {SALIENT} {getattr(thing, SALIENT)!r}"
+                f"{' and layer' if hasattr(thing, LAYER.name) else ''}; leave one of them out (docs/extending.md)"
+            )
+        _settings("classifier.augment", "an augmentation", thing, SALIENT_AUGMENTATION)
         return
     members = (*AUGMENTATION, LAYER) if hasattr(thing, LAYER.name) else AUGMENTATION
     _settings("classifier.augment", "an augmentation", thing, members)

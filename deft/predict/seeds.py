@@ -34,6 +34,7 @@ from deft.predict.masks import RECORDED, photograph, recorded_side, refuse_chang
 from deft.predict.photographs import Files, Work, for_photographs, photographs, reads, tag_indices, tags_of_files
 from deft.predict.shards import EntryTags, EntryWork, Streamed, digest, stream
 from deft.seeds.cam import Cam
+from deft.seeds.frozen import FrozenCam
 from deft.settings import plain, restore
 
 PRESENT = 0.5
@@ -152,7 +153,8 @@ def load_locator(run: str | Path, precision: str = AUTO, max_side: int | None = 
         seed=0,
         precision=settled(precision),
     )
-    scores = Cam(scales=(1.0,)).prepare(context)
+    # Seeds of a frozen backbone have the scores of all classes, whatever the tags.
+    scores = (method if isinstance(method, FrozenCam) else Cam(scales=(1.0,))).prepare(context)
     side = _reading_side(run, max_side)
     return Locator(method.prepare(context), scores, classes, getattr(method, "present", PRESENT), side)
 

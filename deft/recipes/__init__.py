@@ -8,6 +8,8 @@ from deft.pipeline import Pipeline
 from deft.recipes.advcam import advcam, advcam_deft
 from deft.recipes.amn import amn, amn_deft
 from deft.recipes.augmentations import (
+    co_mixup,
+    co_mixup_deft,
     cutmix,
     cutmix_deft,
     cutout,
@@ -18,15 +20,23 @@ from deft.recipes.augmentations import (
     manifold_mixup_deft,
     mixup,
     mixup_deft,
+    noisy_feature_mixup,
+    noisy_feature_mixup_deft,
+    puzzle_mix,
+    puzzle_mix_deft,
+    super_mix,
+    super_mix_deft,
 )
 from deft.recipes.bcam import bcam
 from deft.recipes.cda import cda, cda_deft
 from deft.recipes.demo import demo, demo_cam
 from deft.recipes.drs import drs, drs_deft
 from deft.recipes.external import external
+from deft.recipes.frozen import frozen, frozen_deft
 from deft.recipes.icd import icd, icd_deft
 from deft.recipes.irn import cam, irn, irn_deft, irn_sma
 from deft.recipes.ood import ood, ood_deft
+from deft.recipes.pixel_adaptive import pamr, pamr_deft, par, par_deft
 from deft.recipes.psa import psa, psa_deft
 from deft.recipes.published import published
 from deft.recipes.puzzle_cam import puzzle_cam, puzzle_cam_deft
@@ -66,6 +76,10 @@ RECIPES: dict[str, Callable[[], Pipeline]] = {
     "drs_deft": drs_deft,
     "sam_vote": sam_vote,
     "sam_vote_deft": sam_vote_deft,
+    "pamr": pamr,
+    "pamr_deft": pamr_deft,
+    "par": par,
+    "par_deft": par_deft,
     "mixup": mixup,
     "mixup_deft": mixup_deft,
     "manifold_mixup": manifold_mixup,
@@ -76,9 +90,19 @@ RECIPES: dict[str, Callable[[], Pipeline]] = {
     "cutmix_deft": cutmix_deft,
     "hide_and_seek": hide_and_seek,
     "hide_and_seek_deft": hide_and_seek_deft,
+    "noisy_feature_mixup": noisy_feature_mixup,
+    "noisy_feature_mixup_deft": noisy_feature_mixup_deft,
+    "puzzle_mix": puzzle_mix,
+    "puzzle_mix_deft": puzzle_mix_deft,
+    "co_mixup": co_mixup,
+    "co_mixup_deft": co_mixup_deft,
+    "super_mix": super_mix,
+    "super_mix_deft": super_mix_deft,
     "cda": cda,
     "cda_deft": cda_deft,
     "external": external,
+    "frozen": frozen,
+    "frozen_deft": frozen_deft,
     "demo_cam": demo_cam,
     "demo": demo,
 }
@@ -94,6 +118,8 @@ __all__ = [
     "cam",
     "cda",
     "cda_deft",
+    "co_mixup",
+    "co_mixup_deft",
     "cutmix",
     "cutmix_deft",
     "cutout",
@@ -103,6 +129,8 @@ __all__ = [
     "drs",
     "drs_deft",
     "external",
+    "frozen",
+    "frozen_deft",
     "hide_and_seek",
     "hide_and_seek_deft",
     "icd",
@@ -114,13 +142,21 @@ __all__ = [
     "manifold_mixup_deft",
     "mixup",
     "mixup_deft",
+    "noisy_feature_mixup",
+    "noisy_feature_mixup_deft",
     "ood",
     "ood_deft",
+    "pamr",
+    "pamr_deft",
+    "par",
+    "par_deft",
     "psa",
     "psa_deft",
     "published",
     "puzzle_cam",
     "puzzle_cam_deft",
+    "puzzle_mix",
+    "puzzle_mix_deft",
     "recam",
     "recam_deft",
     "rib",
@@ -131,4 +167,6 @@ __all__ = [
     "seam_deft",
     "sipe",
     "sipe_deft",
+    "super_mix",
+    "super_mix_deft",
 ]

@@ -9,13 +9,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from deft.augment import CutMix, Cutout, HideAndSeek, ManifoldMixup, Mixup
-from deft.contracts import Augmentation
+from deft.augment import (
+    CoMixup,
+    CutMix,
+    Cutout,
+    HideAndSeek,
+    ManifoldMixup,
+    Mixup,
+    NoisyFeatureMixup,
+    PuzzleMix,
+    SuperMix,
+)
+from deft.contracts import Augmentation, SalientAugmentation
 from deft.pipeline import Pipeline
 from deft.recipes.irn import irn, irn_deft
 
 
-def augmented(pipeline: Pipeline, augment: Augmentation) -> Pipeline:
+def augmented(pipeline: Pipeline, augment: Augmentation | SalientAugmentation) -> Pipeline:
     """The same system with a classifier trained on augmented batches."""
     return replace(pipeline, classifier=replace(pipeline.own_classifier, augment=augment))
 
@@ -98,3 +108,67 @@ def hide_and_seek_deft() -> Pipeline:
     Paper: Singh and Lee, 2017, arXiv:1704.04232; DEFT, see irn_deft.
     """
     return augmented(irn_deft(), HideAndSeek())
+
+
+def noisy_feature_mixup() -> Pipeline:
+    """IRN on a classifier trained with Noisy Feature Mixup: blends of images or of features, with noise.
+
+    Paper: Lim et al., 2021, arXiv:2110.02180.
+    """
+    return augmented(irn(), NoisyFeatureMixup())
+
+
+def noisy_feature_mixup_deft() -> Pipeline:
+    """IRN on DEFT's classifier, trained with Noisy Feature Mixup.
+
+    Paper: Lim et al., 2021, arXiv:2110.02180; DEFT, see irn_deft.
+    """
+    return augmented(irn_deft(), NoisyFeatureMixup())
+
+
+def puzzle_mix() -> Pipeline:
+    """IRN on a classifier trained with Puzzle Mix: salient cells of two images, moved so that both are seen.
+
+    Paper: Kim et al., 2020, arXiv:2009.06962.
+    """
+    return augmented(irn(), PuzzleMix())
+
+
+def puzzle_mix_deft() -> Pipeline:
+    """IRN on DEFT's classifier, trained with Puzzle Mix.
+
+    Paper: Kim et al., 2020, arXiv:2009.06962; DEFT, see irn_deft.
+    """
+    return augmented(irn_deft(), PuzzleMix())
+
+
+def co_mixup() -> Pipeline:
+    """IRN on a classifier trained with Co-Mixup: new images of the salient cells of a batch, unlike each other.
+
+    Paper: Kim et al., 2021, arXiv:2102.03065.
+    """
+    return augmented(irn(), CoMixup())
+
+
+def co_mixup_deft() -> Pipeline:
+    """IRN on DEFT's classifier, trained with Co-Mixup.
+
+    Paper: Kim et al., 2021, arXiv:2102.03065; DEFT, see irn_deft.
+    """
+    return augmented(irn_deft(), CoMixup())
+
+
+def super_mix() -> Pipeline:
+    """IRN on a classifier trained with SuperMix: blends by masks that the classifier finds fit for the tags.
+
+    Paper: Dabouei et al., 2021, arXiv:2003.05034.
+    """
+    return augmented(irn(), SuperMix())
+
+
+def super_mix_deft() -> Pipeline:
+    """IRN on DEFT's classifier, trained with SuperMix.
+
+    Paper: Dabouei et al., 2021, arXiv:2003.05034; DEFT, see irn_deft.
+    """
+    return augmented(irn_deft(), SuperMix())

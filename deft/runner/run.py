@@ -408,4 +408,8 @@ def needed_bytes(splits: Splits, pipeline: Pipeline) -> int:
     networks = 400e6 if pipeline.backbone.startswith("resnet") else 150e6
     augment = pipeline.classifier.augment if pipeline.classifier is not None else None
     rounds = augment.rounds if isinstance(augment, SampleAugmentation) else 0
-    return int((networks + images * 60e3) * (1 + rounds))
+    features = 0.0
+    if (frozen := pipeline.frozen) is not None:
+        # The number of channels is known when the network is built: few have more than a thousand.
+        features = min(frozen.gigabytes * 1e9, images * 2048 * (frozen.side / frozen.stride) ** 2)
+    return int((networks + images * 60e3) * (1 + rounds) + features)

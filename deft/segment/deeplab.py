@@ -10,23 +10,26 @@ Shapes: images (N, 3, H, W), logits (N, K + 1, H, W), background first.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deft.artifacts import load_tensors, save_tensors, told_damaged
-from deft.backbone import Backbone, from_spec
+from deft.backbone import Backbone, from_spec, frozen_net, views_of
 from deft.contracts import IGNORE, InputError
+from deft.engine.features import stored_maps
 from deft.engine.layout import channels_last
 from deft.engine.optimise import AdamW, ParamGroup
 from deft.engine.parts import in_parts
 from deft.engine.plan import Plan
 from deft.engine.ranks import mean_over_ranks, world
 from deft.ranges import Multiple, MultipleRange, PartialShare, Range, Share, Weight, check_ranges
+from deft.segment.light import LightDecoder
 
 KIND = "deft segmentation network"
 FORMAT = 1
@@ -99,14 +102,30 @@ class SegmentationNetwork(nn.Module):
 
     def __init__(self, backbone: Backbone, classes: int, settings: DeepLab, side: int = 512) -> None:
         super().__init__()
-        from segmentation_models_pytorch.decoders.deeplabv3.decoder import DeepLabV3PlusDecoder
-
         self.classes, self.settings, self.side = classes, settings, side
         self.backbone = backbone
-        self._fine = max(backbone.stage_of_stride(4), 0)
+        frozen = views_of(backbone) is not None
+        self._fine = len(backbone.channels) - 1 if frozen else max(backbone.stage_of_stride(4), 0)
+        self.decoder = self._decoder()
+        self.head = nn.Conv2d(settings.channels, classes + 1, 1)
+        for module in self.decoder.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        nn.init.normal_(self.head.weight, std=0.01)
+        nn.init.zeros_(cast(Tensor, self.head.bias))
+        if backbone.pretrained and not frozen:
+            backbone.freeze(until=backbone.stage_of_stride(settings.freeze_stride), batch_norm=True)
+
+    def _decoder(self) -> Any:
+        """The decoder of DeepLabV3+, or a light one on features that are not trained."""
+        backbone, settings = self.backbone, self.settings
+        if views_of(backbone) is not None:
+            return LightDecoder(backbone.channels[-1], settings.channels, settings.dropout)
+        from segmentation_models_pytorch.decoders.deeplabv3.decoder import DeepLabV3PlusDecoder
+
         stride = backbone.reductions[-1]
         fine, coarse = backbone.channels[self._fine], backbone.channels[-1]
-        self.decoder = DeepLabV3PlusDecoder(
+        decoder = DeepLabV3PlusDecoder(
             encoder_channels=(3, fine, fine, coarse),
             encoder_depth=3,
             out_channels=settings.channels,
@@ -115,15 +134,8 @@ class SegmentationNetwork(nn.Module):
             aspp_separable=True,
             aspp_dropout=settings.dropout,
         )
-        self.decoder.aspp[0].convs[-1][2] = nn.GroupNorm(settings.channels // _GROUP, settings.channels)
-        self.head = nn.Conv2d(settings.channels, classes + 1, 1)
-        for module in self.decoder.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        nn.init.normal_(self.head.weight, std=0.01)
-        nn.init.zeros_(cast(Tensor, self.head.bias))
-        if backbone.pretrained:
-            backbone.freeze(until=backbone.stage_of_stride(settings.freeze_stride), batch_norm=True)
+        decoder.aspp[0].convs[-1][2] = nn.GroupNorm(settings.channels // _GROUP, settings.channels)
+        return decoder
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (N, K + 1, H, W) of images, uint8 or float in 0..255, (N, 3, H, W), of any size."""
@@ -148,7 +160,13 @@ class SegmentationNetwork(nn.Module):
             mean: features (N, C, 1, 1) for the global pooling branch, where the images are parts of larger ones; None
                 takes their own mean.
         """
-        features = self.backbone(images)
+        return self.decode(self.backbone(images), mean)
+
+    def decode(self, features: Sequence[Tensor], mean: Tensor | None = None) -> Tensor:
+        """:meth:`coarse` from the backbone's maps, (N, C, h, w) each, shallow to deep."""
+        if isinstance(self.decoder, LightDecoder):
+            light: Tensor = self.head(self.decoder(features))
+            return light
         fine = self.decoder.block1(features[self._fine])
         context = self.decoder.aspp(features[-1]) if mean is None else self._aspp(features[-1], mean)
         context = F.interpolate(context, size=fine.shape[-2:], mode="bilinear", align_corners=False)
@@ -171,10 +189,17 @@ class SegmentationNetwork(nn.Module):
         """Cross entropy averaged over the pixels that are not 255; 0 if there are none.
 
         With several processes, each divides by their mean count of pixels, so that the mean of their losses is that of
-        the global batch. ``batch`` has ``image`` uint8 (N, 3, h, w) and ``mask`` int64 (N, h, w).
+        the global batch. ``batch`` has ``image`` uint8 (N, 3, h, w), or the stored maps of a frozen backbone
+        (:func:`deft.engine.features.stored_maps`), and ``mask`` int64 (N, h, w).
         """
         mask = batch["mask"]
-        total = in_parts(self._cost, batch["image"], self.parts, mask).sum()
+        if maps := stored_maps(batch):
+            known = self.decode(frozen_net(self.backbone).standardised(maps))
+            # On the decoder's own grid: enlarging the logits would take longer than all the rest of a step.
+            mask = mask[:, self.grid_stride // 2 :: self.grid_stride, self.grid_stride // 2 :: self.grid_stride]
+            total = F.cross_entropy(known.float(), mask, ignore_index=IGNORE, reduction="sum")
+        else:
+            total = in_parts(self._cost, batch["image"], self.parts, mask).sum()
         return {"segmentation": total / mean_over_ranks((mask != IGNORE).sum()).clamp(min=1 / world())}
 
     def _cost(self, images: Tensor, mask: Tensor) -> Tensor:

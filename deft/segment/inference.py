@@ -15,11 +15,12 @@ from typing import Annotated
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from deft.backbone import frozen_net
 from deft.contracts import BACKGROUND, InputError, LabelMap
+from deft.engine.features import Features, seen_pixels, seen_size
 from deft.engine.parts import large_in_parts
 from deft.engine.precision import EXACT, autocast
 from deft.ranges import Multiples, Range, check_ranges
@@ -50,6 +51,7 @@ class Inference:
         allowed: Collection[int] | None = None,
         precision: str = EXACT,
         size: tuple[int, int] | None = None,
+        features: Features | None = None,
     ) -> LabelMap:
         """Mask of one photograph.
 
@@ -60,6 +62,7 @@ class Inference:
             allowed: indices of the classes that are allowed besides background; None allows all.
             precision: precision of the network, see :mod:`deft.engine.precision`; probabilities are float32.
             size: (H, W) of the mask, for an image that was scaled down; None takes that of the image.
+            features: of the image, if the network's backbone is frozen and they are stored.
 
         Returns:
             The mask (H, W), and the mean probability of each class over its pixels.
@@ -68,7 +71,7 @@ class Inference:
             raise InputError(
                 f"expected the names of the network's {network.classes} classes, got {len(classes)}; give one for each"
             )
-        probabilities = self.probabilities(network, image, allowed, precision)
+        probabilities = self.probabilities(network, image, allowed, precision, features)
         return labelled(probabilities, classes, size or (image.shape[0], image.shape[1]))
 
     def probabilities(
@@ -77,6 +80,7 @@ class Inference:
         image: NDArray[np.uint8],
         allowed: Collection[int] | None = None,
         precision: str = EXACT,
+        features: Features | None = None,
     ) -> Tensor:
         """Probability of background and of each class, on a grid that covers the whole photograph.
 
@@ -86,6 +90,13 @@ class Inference:
         """
         network_device = next(network.parameters()).device
         absent = absent_classes(network.classes, allowed).to(network_device)
+        if features is not None:
+            maps = [one[None].to(network_device).float() for one in features.maps]
+            with torch.inference_mode():
+                with autocast(precision, network_device):
+                    known = network.decode(frozen_net(network.backbone).standardised(maps)).float()
+                known[:, absent] = -torch.inf
+                return known.softmax(dim=1)[0]
         sizes = [self._size(network, (image.shape[0], image.shape[1]), scale) for scale in self.scales]
         # The result has the grid of the middle scale, so that an extreme scale costs only its own pass.
         middle = sorted(sizes)[len(sizes) // 2]
@@ -108,15 +119,11 @@ class Inference:
 
     def _size(self, network: SegmentationNetwork, size: tuple[int, int], scale: float) -> tuple[int, int]:
         """(H, W) to resize to: multiples of the stride, so that the network's grid covers the photograph exactly."""
-        stride = network.backbone.reductions[-1]
-        factor = min(network.side * scale, self.max_side) / max(size)
-        height, width = (max(2, round(side * factor / stride)) * stride for side in size)
-        return height, width
+        return seen_size(size, min(network.side * scale, self.max_side), network.backbone.reductions[-1])
 
     def _logits(self, network: SegmentationNetwork, image: NDArray[np.uint8], size: tuple[int, int]) -> Tensor:
         """Logits (1 or 2, K + 1, h, w) at one scale; the second is of the mirrored photograph, not mirrored back."""
-        small = np.asarray(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BICUBIC))
-        pixels = torch.from_numpy(small.transpose(2, 0, 1).copy())
+        pixels = seen_pixels(image, size)
         batch = torch.stack([pixels, pixels.flip(-1)]) if self.flip else pixels[None]
         batch = batch.to(next(network.parameters()).device).contiguous(memory_format=torch.channels_last)
         logits: Tensor = large_in_parts(network.coarse, batch)

@@ -17,12 +17,13 @@ from deft.artifacts.folder import read_run
 from deft.artifacts.record import stage_key
 from deft.backbone import Backbone, build_backbone, weights_digest, weights_key
 from deft.classify.classifier import ClassifierNetwork, load_classifier
-from deft.contracts import Dataset, InputError, SeedMaps, Splits
+from deft.contracts import Dataset, InputError, OfFiles, Sample, SeedMaps, Splits
 from deft.data.corrected import corrected_data
 from deft.data.examples import typical_side, without_truth
 from deft.data.fingerprints import taught, truth_fingerprint
 from deft.data.working_size import key_at, working_size
 from deft.engine import ranks
+from deft.engine.features import FeatureFiles, Features
 from deft.engine.layout import channels_last
 from deft.engine.method import NO_CLASSIFIER, MethodContext
 from deft.engine.plan import Watch
@@ -31,6 +32,9 @@ from deft.guards.opening import exists
 from deft.pipeline import Pipeline
 from deft.settings import key_of
 from deft.thresholds import Cuts, MapStatistics, choose, choose_refined, kept_statistics, read_tuned, stored_statistics
+
+FEATURES = "features"
+"""The stage with the features of a frozen backbone."""
 
 
 class Run:
@@ -91,6 +95,23 @@ class Run:
         """Fingerprint of all that the images are scored with, on which nothing but scores depends."""
         parts = (self.splits.train, self.splits.val)
         return joined([truth_fingerprint(data, self.contents) for data in parts if data is not None])
+
+    @cached_property
+    def features(self) -> FeatureFiles:
+        """Where the features of a frozen backbone lie."""
+        return FeatureFiles(self.out.path / FEATURES, self.parts(), self._stems)
+
+    def stored_features(self, sample: Sample) -> Features | None:
+        """Stored features of an image, by its name; None if the backbone is trained, or the run has no such image."""
+        return None if self.pipeline.frozen is None else self.features.stored(sample)
+
+    def _stems(self, data: Dataset) -> list[str]:
+        """Name of the file of each image's features, after the image's contents and the size at which it is read."""
+        original = self.splits.train if data is self.train or self.splits.val is None else self.splits.val
+        digests = original.image_digests(self.contents) if isinstance(original, OfFiles) else []
+        if len(digests) != len(data):  # what an image is follows from its place
+            digests = [f"{'.'.join(digests) or original.fingerprint()} {name}" for name in data.names]
+        return [key_of(FEATURES, key_at(digest, data)) for digest in digests]
 
     @cached_property
     def taught(self) -> dict[int, Path]:
@@ -219,7 +240,7 @@ class Run:
         return MethodContext(
             data=without_truth(self.train),
             seeds=seeds or _no_seeds,
-            backbone=self._untrained() if network is None else network.backbone,
+            backbone=self.untrained() if network is None else network.backbone,
             network=network,
             folder=stage.folder,
             made_by=stage.key,
@@ -228,15 +249,18 @@ class Run:
             precision=p.precision,
             engine=self.engine,
             memory=p.memory,
+            stored=self.stored_features,
             reviewed=self.taught if learns_masks else {},
             held_out=self.held_out if learns_masks else frozenset(),
             repeats=p.corrections.repeats,
         )
 
-    def _untrained(self) -> Backbone:
+    def untrained(self) -> Backbone:
+        """The backbone that the classifier starts from, or the frozen one, in eval mode."""
         p = self.pipeline
         torch.manual_seed(p.seed)
-        return channels_last(build_backbone(p.backbone, p.weights, p.stride)).eval()
+        inner = channels_last(build_backbone(p.backbone, p.weights, p.stride, own_stride=p.frozen is not None)).eval()
+        return inner if p.frozen is None else p.frozen.on(inner)
 
 
 def _no_seeds(index: int) -> SeedMaps:

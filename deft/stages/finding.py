@@ -11,9 +11,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from deft.artifacts import HELD_OUT_SEEDS, Stage, stored_seeds
+from deft.engine.infer import device
 from deft.engine.method import Refiner, SeedMethod, learning
 from deft.engine.share import Share
-from deft.stages.context import Run
+from deft.stages.context import FEATURES, Run
+from deft.stages.features import describing
 from deft.stages.shares import locating, masking, predicting, refining
 
 
@@ -59,6 +61,10 @@ def find_share(run: Run, stage: Stage, title: str) -> Share:
 def _shares(run: Run, stage: Stage) -> Iterable[Share]:
     """The shares of a stage; those of a stage that trains are handed to the engine instead."""
     seeds, refine = run.pipeline.seeds, run.pipeline.refine
+    frozen = run.pipeline.frozen
+    if stage.name == FEATURES and frozen is not None:
+        backbone = run.untrained().to(device())
+        return [describing(run, stage, part, data, backbone, frozen) for part, data in run.parts()]
     if stage.name == "localiser":
         seeds.prepare(run.context(stage))
     elif stage.name in ("seeds", HELD_OUT_SEEDS):

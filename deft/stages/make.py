@@ -27,6 +27,7 @@ from deft.data.scaling import fitted, resized_mask
 from deft.data.transforms import TrainCrop
 from deft.engine import ranks
 from deft.engine.corrections import repeated
+from deft.engine.features import MaskedFeatures, TaggedFeatures, standardise
 from deft.engine.fit import finish, fit
 from deft.engine.infer import for_each
 from deft.engine.method import MethodContext, Refiner, SeedMethod, learning
@@ -36,6 +37,7 @@ from deft.pipeline import Pipeline
 from deft.segment.deeplab import SegmentationNetwork, save_network
 from deft.settings import key_of, plain
 from deft.stages.context import Run
+from deft.stages.features import find_all_features
 from deft.stages.shares import Locate, locating, masking, predicting, refining
 
 Classified = NewType("Classified", Stage)
@@ -60,6 +62,8 @@ class Method(Protocol[Function]):
 
 def make_all(run: Run) -> None:
     """Make every stage of a run, in order."""
+    if run.pipeline.frozen is not None:
+        find_all_features(run, run.pipeline.frozen)
     make_from_maps(run, refine(run, find_seeds(run, train_classifier(run))))
 
 
@@ -76,7 +80,8 @@ def train_classifier(run: Run) -> Classified:
     Its key leaves out how it is read, so that another reading of the same classifier trains nothing.
     """
     p = run.pipeline
-    identity = (p.backbone, run.initial_weights, p.stride, p.precision, p.seed, run.side)
+    identity: tuple[object, ...] = (p.backbone, run.initial_weights, p.stride, p.precision, p.seed, run.side)
+    identity += () if p.frozen is None else (p.frozen.identity,)
     if p.classifier is None:
         return Classified(run.out.stage("classifier", key_of("no classifier", identity, run.data_key)))
     augment = p.classifier.augment
@@ -91,11 +96,17 @@ def train_classifier(run: Run) -> Classified:
             change = augment.prepare(without_truth(run.train), partial(_mask_at, earlier[1], p.max_side))
             notes["instances"] = dict(change.counts)
         torch.manual_seed(p.seed)
-        backbone = build_backbone(p.backbone, p.weights, p.stride)
+        examples: Examples
+        if p.frozen is not None:
+            backbone = run.untrained()
+            standardise(backbone, run.features.of("train"))
+            examples = TaggedFeatures(run.train, run.features.of("train"), p.classifier.cells)
+        else:
+            backbone = build_backbone(p.backbone, p.weights, p.stride)
+            pixels, long_side = p.classifier.pixels(run.side)
+            crop = TrainCrop(pixels, long_side=long_side, flip=p.classifier.flip, jitter=p.classifier.jitter)
+            examples = TaggedImages(run.train, crop, backbone.fill, change)
         network = p.classifier.build(backbone, len(run.train.classes))
-        pixels, long_side = p.classifier.pixels(run.side)
-        crop = TrainCrop(pixels, long_side=long_side, flip=p.classifier.flip, jitter=p.classifier.jitter)
-        examples = TaggedImages(run.train, crop, backbone.fill, change)
         title = "classifier" if run.home == run.out.path else f"classifier ({run.out.path.name})"
         save = partial(save_classifier, network=network, classes=run.train.classes, made_by=stage.key)
         notes["parameters"] = _train(run, stage, network, examples, p.classifier.loader_plan, save, title, run.watch)
@@ -183,7 +194,8 @@ def train_segmentation(run: Run, masks: Masks) -> Segmented | None:
     p, settings = run.pipeline, run.pipeline.segment
     if settings is None:
         return None
-    identity = (settings, p.backbone, run.initial_weights, p.seed, p.precision, run.side)
+    identity: tuple[object, ...] = (settings, p.backbone, run.initial_weights, p.seed, p.precision, run.side)
+    identity += () if p.frozen is None else (p.frozen.identity, p.stride)
     stage = run.stage("segment", identity, run.with_reviewed(masks.key))
     if ranks.agreed(stage.done):
         return Segmented(stage)
@@ -198,15 +210,25 @@ def train_segmentation(run: Run, masks: Masks) -> Segmented | None:
         if not useful:
             raise InputError("the pseudo-masks hold nothing to learn from: look at the seeds in report.html")
         torch.manual_seed(p.seed)
-        if settings.from_classifier:
+        if p.frozen is not None:
+            backbone = run.untrained()
+            standardise(backbone, run.features.of("train"))
+        elif settings.from_classifier:
             backbone = run.trained_classifier().backbone.requires_grad_(True)
         else:
             backbone = build_backbone(p.backbone, p.weights, settings.stride)
-        network = SegmentationNetwork(backbone, len(run.train.classes), settings, run.side)
-        pixels, long_side = settings.pixels(run.side)
-        crop = TrainCrop(pixels, long_side=long_side, jitter=settings.jitter)
         shown = repeated(useful, run.taught, p.corrections.repeats)
-        examples = MaskedImages(run.train, paths, crop, backbone.fill, shown)
+        side = run.side
+        examples: Examples
+        if p.frozen is not None:
+            side, views = p.frozen.side, p.frozen.views
+            cells = max(2, round(settings.crop * side / views.stride))
+            examples = MaskedFeatures(run.train, run.features.of("train"), paths, views, cells, shown)
+        else:
+            pixels, long_side = settings.pixels(run.side)
+            crop = TrainCrop(pixels, long_side=long_side, jitter=settings.jitter)
+            examples = MaskedImages(run.train, paths, crop, backbone.fill, shown)
+        network = SegmentationNetwork(backbone, len(run.train.classes), settings, side)
         save = partial(save_network, network=network, classes=run.train.classes, made_by=stage.key)
         notes["parameters"] = _train(run, stage, network, examples, settings.plan, save, "segmentation")
     return Segmented(stage)

@@ -72,7 +72,12 @@ def predicting(run: Run, stage: Stage, part: str) -> Share:
 
     def work(index: int, sample: Sample) -> None:
         found: LabelMap = run.pipeline.inference.predict(
-            network, sample.image, data.classes, precision=run.pipeline.precision, size=sample.full_size
+            network,
+            sample.image,
+            data.classes,
+            precision=run.pipeline.precision,
+            size=sample.full_size,
+            features=run.stored_features(sample),
         )
         save_mask(paths[index], found.mask, stage.key)
 

@@ -2,6 +2,8 @@
 
 The paper reports neither settings nor training length for its other rows. By default each row has its recipe's: 5
 epochs, and 10 for DEFT, which swaps from the sixth. ``--set classifier.plan.epochs=10`` trains all rows equally long.
+Later augmentations (Noisy Feature Mixup, Puzzle Mix, Co-Mixup, SuperMix) are rows that ``--systems`` adds: those that
+look at gradients take several times as long as the others.
 """
 
 from __future__ import annotations

@@ -57,7 +57,9 @@ def _share(run: Run, stage: Stage, paths: list[Path]) -> Share:
     network.to(device())
 
     def work(index: int, sample: Sample) -> None:
-        found = ONE_VIEW.probabilities(network, sample.image, precision=run.pipeline.precision)
+        found = ONE_VIEW.probabilities(
+            network, sample.image, precision=run.pipeline.precision, features=run.stored_features(sample)
+        )
         cells = grid((sample.image.shape[0], sample.image.shape[1]))
         # Its cells are off by at most half a cell from those of the maps, which is less than either is exact.
         coarse = F.interpolate(found[None], size=cells, mode="bilinear", align_corners=False)[0]

@@ -1,7 +1,7 @@
-"""The picture of ``deft review`` in the documentation: ``python docs/pictures/review.py runs/demo/demo``.
+"""The pictures of ``deft review`` in the documentation: ``python docs/pictures/review.py runs/demo/demo``.
 
-The run is what ``make demo`` makes. It is copied, so that its own review stays as it is. ``--all FOLDER`` writes every
-state of the page, light and dark, on a laptop and on a tablet, to look at.
+The run is what ``make demo`` makes, or a shorter one on more scenes. It is copied, so that its own review stays as it
+is. ``--all FOLDER`` writes every state of the page, light and dark, on a laptop and on a tablet, to look at.
 """
 
 from __future__ import annotations
@@ -118,14 +118,14 @@ def main() -> None:
         run = Path(folder) / "demo"
         shutil.copytree(arguments.run, run, ignore=shutil.ignore_patterns("review"))
         with served(run) as address:
-            everything = arguments.all is not None
-            states = STATES if everything else {"polygon": STATES["polygon"]}
-            for name, picture in pictures(address, states, everything):
-                if everything:
-                    arguments.all.mkdir(parents=True, exist_ok=True)
+            if arguments.all is not None:
+                arguments.all.mkdir(parents=True, exist_ok=True)
+                for name, picture in pictures(address, STATES, everything=True):
                     picture.save(arguments.all / f"{name}.png")
-                else:
-                    picture.convert("RGB").save(HERE / "review.webp", "WEBP", quality=80, method=6)
+                return
+            for name, picture in pictures(address, STATES, everything=False):
+                path = HERE / f"review-{name.removesuffix('-light-1280')}.webp"
+                picture.convert("RGB").save(path, "WEBP", quality=75, method=6)
 
 
 if __name__ == "__main__":

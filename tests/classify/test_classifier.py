@@ -9,20 +9,33 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from deft.augment import CutMix, Cutout, HideAndSeek, ManifoldMixup, Mixup
+from deft.augment import (
+    CoMixup,
+    CutMix,
+    Cutout,
+    HideAndSeek,
+    ManifoldMixup,
+    Mixup,
+    NoisyFeatureMixup,
+    PuzzleMix,
+    SuperMix,
+)
 from deft.backbone import build_backbone
 from deft.classify.classifier import Classifier, ClassifierNetwork, load_classifier, save_classifier
 from deft.classify.deft import DeftHead
+from deft.classify.gradients import evaluating
 from deft.classify.linear import LinearHead, LinearModule
 from deft.classify.puzzle_cam import PuzzleHead
 from deft.classify.seam import SeamHead
 from deft.classify.sma import SmaHead
-from deft.contracts import Augmentation, InputError
+from deft.contracts import Augmentation, Gradients, InputError, SalientAugmentation
 from deft.engine.head import Head, HeadModule, Look
 from deft.engine.plan import Plan
 
 
-def build(head: Head, pretrained: bool = False, augment: Augmentation | None = None) -> ClassifierNetwork:
+def build(
+    head: Head, pretrained: bool = False, augment: Augmentation | SalientAugmentation | None = None
+) -> ClassifierNetwork:
     torch.manual_seed(0)
     backbone = build_backbone("test_resnet", "none", 16)
     backbone.pretrained = pretrained
@@ -148,9 +161,11 @@ def gradients(network: ClassifierNetwork, parts: int) -> dict[str, Tensor]:
     return {name: value.grad.clone() for name, value in network.named_parameters() if value.grad is not None}
 
 
-@pytest.mark.parametrize("augment", [None, CutMix(), ManifoldMixup(layers=(3,))])
+@pytest.mark.parametrize(
+    "augment", [None, CutMix(), ManifoldMixup(layers=(3,)), PuzzleMix(cells=(2,)), SuperMix(steps=1)]
+)
 @pytest.mark.parametrize("head", [LinearHead(), DeftHead(maps=4), SmaHead(DeftHead(maps=4))])
-def test_gradients_do_not_depend_on_parts(head: Head, augment: Augmentation | None) -> None:
+def test_gradients_do_not_depend_on_parts(head: Head, augment: Augmentation | SalientAugmentation | None) -> None:
     network = build(head, pretrained=True, augment=augment).train()
     whole = gradients(network, 1)
     assert any(name.startswith("backbone") for name in whole)
@@ -233,9 +248,12 @@ def test_mixing_behind_the_frozen_stages_trains_what_mixing_before_them_does() -
         assert trained == {name for name, parameter in network.backbone.named_parameters() if parameter.requires_grad}
 
 
+AUGMENTATIONS = [Mixup(), ManifoldMixup(), Cutout(), CutMix(), CutMix(union=True), HideAndSeek(), NoisyFeatureMixup()]
+
+
 @pytest.mark.parametrize("head", [LinearHead(), DeftHead(maps=4, swap_epoch=1)])
-@pytest.mark.parametrize("augment", [Mixup(), ManifoldMixup(), Cutout(), CutMix(), CutMix(union=True), HideAndSeek()])
-def test_every_head_learns_from_every_augmentation(head: Head, augment: Augmentation) -> None:
+@pytest.mark.parametrize("augment", [*AUGMENTATIONS, PuzzleMix(cells=(2,)), CoMixup(rounds=1), SuperMix(steps=1)])
+def test_every_head_learns_from_every_augmentation(head: Head, augment: Augmentation | SalientAugmentation) -> None:
     network = build(head, augment=augment).train()
     optimiser = torch.optim.SGD(network.parameters(), lr=0.01)
     before = {name: parameter.detach().clone() for name, parameter in network.head.named_parameters()}
@@ -273,3 +291,53 @@ def test_a_head_that_does_not_say_that_it_looks_is_refused_when_it_does() -> Non
     assert ClassifierNetwork(backbone, head, Mixup()).terms(batch, 1, torch.Generator()).keys() == {"difference"}
     with pytest.raises(InputError, match="ManifoldMixup changes features, and Looking compares"):
         ClassifierNetwork(backbone, head, ManifoldMixup(layers=(1,))).terms(batch, 1, torch.Generator())
+
+
+@dataclass(frozen=True)
+class Lit:
+    """Adds the gradient of the loss to each image, and takes the scores as labels."""
+
+    salient = True
+
+    def __call__(self, x: Tensor, labels: Tensor, rng: torch.Generator, gradients: Gradients) -> tuple[Tensor, Tensor]:
+        scores, gradient = gradients(x, labels)
+        assert not scores.requires_grad and not gradient.requires_grad
+        return x + 100 * gradient, scores.sigmoid()
+
+
+@pytest.mark.parametrize("head", [LinearHead(), DeftHead(maps=4), SmaHead(DeftHead(maps=4))])
+def test_an_augmentation_gets_gradients_of_each_image_alone_and_the_network_stays_as_it_is(head: Head) -> None:
+    network = build(head, augment=Lit()).train()  # random weights: batch norms are trained
+    plain = build(head).train()
+    batch = examples()
+    x = network.backbone.normalise(batch["image"])
+    with evaluating(plain):
+        lit, targets = [], []
+        for index in range(4):
+            one = x[index : index + 1].clone().requires_grad_(True)
+            scores = plain.head.logits(plain.backbone.features(one)[-1])
+            F.binary_cross_entropy_with_logits(scores, batch["labels"][index : index + 1], reduction="sum").backward()
+            lit.append(one.detach() + 100 * one.grad)
+            targets.append(scores.detach().sigmoid())
+    plain.zero_grad()
+    before = torch.get_rng_state()
+    found = network.terms(batch, 1, torch.Generator().manual_seed(0))
+    assert torch.equal(torch.get_rng_state(), before)
+    maps = plain.look(torch.cat(lit))
+    expected = plain.head.loss_of_maps(maps, torch.cat(targets), 1, torch.Generator().manual_seed(0))
+    assert all(torch.allclose(found[name], term, rtol=1e-3, atol=1e-5) for name, term in expected.items())
+    assert all(parameter.grad is None for parameter in network.parameters())
+    for (name, ours), theirs in zip(network.named_buffers(), plain.buffers(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5, msg=name)  # one training pass each
+    assert [part.training for part in network.modules()] == [part.training for part in plain.modules()]
+
+
+def test_gradients_in_half_precision_are_about_the_same() -> None:
+    network = build(LinearHead()).train()
+    x, labels = network.backbone.normalise(examples()["image"]), examples()["labels"]
+    scores, exact = network._gradients(x, labels)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
+        about, rough = network._gradients(x, labels)
+    assert about.dtype == rough.dtype == torch.float32
+    torch.testing.assert_close(about, scores, rtol=0.05, atol=0.05)
+    assert F.cosine_similarity(exact.flatten(), rough.flatten(), dim=0) > 0.98

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deft.artifacts import load_tensors, save_tensors
-from deft.augment import CutMix, HideAndSeek, ManifoldMixup, Mixup
+from deft.augment import CoMixup, CutMix, HideAndSeek, ManifoldMixup, Mixup, NoisyFeatureMixup, PuzzleMix, SuperMix
 from deft.classify.bcam import BcamHead
 from deft.classify.classifier import ClassifierNetwork
 from deft.classify.deft import DeftHead
@@ -27,7 +27,7 @@ from deft.classify.puzzle_cam import PuzzleHead
 from deft.classify.seam import SeamHead
 from deft.classify.sipe import SipeHead
 from deft.classify.sma import SmaHead
-from deft.contracts import Augmentation
+from deft.contracts import Augmentation, SalientAugmentation
 from deft.engine.head import AllMapsHead, Head
 from deft.engine.optimise import ParamGroup
 from deft.engine.ranks import own, rank, world
@@ -91,7 +91,7 @@ class SmallSegmentation(SegmentationNetwork):
         return [ParamGroup(list(self.parameters()))]
 
 
-def classifier(head: Head, augment: Augmentation | None) -> ClassifierNetwork:
+def classifier(head: Head, augment: Augmentation | SalientAugmentation | None) -> ClassifierNetwork:
     on = head.build_on(Small.channels, CLASSES) if isinstance(head, AllMapsHead) else head.build(8, CLASSES)
     return ClassifierNetwork(cast(Any, Small()), on, augment)
 
@@ -123,6 +123,10 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "recam, in parts": with_second_classifier,
     "bcam": lambda: classifier(BcamHead(maps=4), None),
     "ood, in parts": with_negatives,
+    "deft, puzzle mix, in parts": lambda: classifier(SWAPPING, PuzzleMix(cells=(2, 4))),
+    "plain, co-mixup": lambda: classifier(LinearHead(), CoMixup(rounds=2)),
+    "plain, super mix": lambda: classifier(LinearHead(), SuperMix(cells=4, steps=2)),
+    "plain, noisy feature mixup": lambda: classifier(LinearHead(), NoisyFeatureMixup(layers=(0, 1, 2))),
     "plain, hide and seek": lambda: classifier(LinearHead(), HideAndSeek()),
     "segmentation, in parts": SmallSegmentation,
     "psa": lambda: AffinityNetwork(cast(Any, Small()), radius=2),

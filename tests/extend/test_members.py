@@ -139,6 +139,8 @@ def test_a_data_set_that_has_all_members_is_taken(tmp_path: Path, capsys: pytest
         ("replace(recipes.cam(), seeds=None)", "NoneType has no prepare"),
         ("with_augment(3)", "int has no __call__"),
         ("replace(recipes.cam(), seeds=Plain())", "expected a seed method that is a dataclass, got Plain"),
+        ("with_augment(Lit())", "def __call__(self, x, labels, rng, gradients): ..."),
+        ("with_augment(Both())", "got Both with salient True and layer; leave one of them out"),
         ("replace(recipes.cam(), seeds=Number())", "Number.prepare is 3, which cannot be called"),
     ],
 )
@@ -146,6 +148,10 @@ def test_other_mistakes_are_told_as_what_they_are(
     made: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     others = "\n\nclass Plain:\n    def prepare(self, context): ...\n\n\nclass Number:\n    prepare = 3\n"
+    others += (
+        "\n\n@dataclass(frozen=True)\nclass Lit:\n    salient = True\n    def __call__(self, x, labels, rng): ...\n"
+    )
+    others += "\n\nclass Both:\n    salient = True\n    layer = 3\n"
     file = tmp_path / "mine.py"
     file.write_text(FRAME.format(body="    def prepare(self, context): ...\n", made=made) + others)
     assert words in refused(capsys, tmp_path / "run", str(file), "--data", "demo:")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,12 +49,15 @@ NUMBERS: Mapping[str, Mapping[str, float]] = {
     "recam_deft": RECAM,
     "ood": OOD,
     "ood_deft": OOD,
+    "frozen": {**CAM, "refine.background": 0.0},  # none were published
+    "frozen_deft": {**CAM, "refine.background": 0.0},
     "sam_vote": {**CAM, "refine.background": 0.5},
     "sam_vote_deft": {**CAM, "refine.background": 0.5},
+    **{name: {**CAM, "refine.background": math.nan} for name in ("pamr", "pamr_deft", "par", "par_deft")},
 }
 """By recipe; all others have IRN's."""
-NONE = {"external", "icd", "icd_deft", "drs", "drs_deft", "sam_vote", "sam_vote_deft"}
-NAMES = sorted(RECIPES.keys() - NONE)
+UNPUBLISHED = ("external", "frozen", "icd", "drs", "sam_vote", "pamr", "par")
+NAMES = sorted(name for name in RECIPES if name.removesuffix("_deft") not in UNPUBLISHED)
 """Recipes with published thresholds."""
 
 

@@ -1,0 +1,331 @@
+"""A backbone that is not trained: one description of an image, from several views of it, to train heads on.
+
+:func:`with_views` makes a :class:`~deft.backbone.network.Backbone` of another one. Its last feature map is the mean
+over scales and mirrored views of the feature maps of the inner network, resampled to one grid and concatenated; where
+the inner network has a map of stride 4, the deepest such map comes before it, for outlines. Everything that works on a
+backbone works on it. What it finds in an image before the channels are standardised depends on that image alone, so
+that it can be stored once (:mod:`deft.engine.features`).
+
+Cells of the inner network's maps are centred on pixels ``j * stride`` of views of ``k * stride + 1`` pixels if it pads
+its convolutions, and on the middle of patches otherwise (transformers, networks that begin with patches). Those of the
+result are centred on the middle of ``stride`` x ``stride`` pixels of the image.
+
+Shapes: images (N, 3, H, W), maps (N, C, ceil(H / stride), ceil(W / stride)).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
+
+from deft.backbone import network
+from deft.backbone.network import Backbone
+from deft.contracts import InputError
+
+FINE = 4
+"""Pixels per cell of the map for outlines."""
+
+
+@dataclass(frozen=True)
+class Views:
+    """How a frozen backbone looks at an image."""
+
+    side: int
+    """Long side, in pixels, to which photographs are resized before they are looked at."""
+    scales: tuple[float, ...]
+    """Factors by which that is resized, one view each."""
+    flip: bool
+    """Whether each view is also mirrored."""
+    taps: int
+    """How many of the inner network's feature maps are concatenated, counted from the deepest."""
+    similar: int
+    """Which feature map tells how alike neighbours are, counted from the deepest, which is 1."""
+    stride: int
+    """Pixels per cell of the result."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a frozen backbone finds in images, before channels are standardised."""
+
+    maps: list[Tensor]
+    """(N, C, h, w) each: the fine one where there is one, and the deep one."""
+    similar: Tensor
+    """The inner network's feature map in which neighbours are compared, on the grid of the deep map, (N, C', h, w)."""
+    attention: Attention | None
+    """The last self-attention of the view at scale 1; None without any."""
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Queries and keys of the last self-attention of a view."""
+
+    query: Tensor
+    """(N, heads, T, d), T tokens: those of the cells come last."""
+    key: Tensor
+    """(N, heads, T, d)."""
+    scale: float
+    """Factor of their products before the softmax."""
+    grid: tuple[int, int]
+    """Cells (h, w)."""
+
+
+@dataclass(frozen=True)
+class _Maps:
+    """The maps of a frozen backbone, as timm's ``feature_info`` tells of them."""
+
+    channel_counts: list[int]
+    cells: list[int]
+
+    def channels(self) -> list[int]:
+        """C of each map."""
+        return self.channel_counts
+
+    def reduction(self) -> list[int]:
+        """Pixels per cell of each map."""
+        return self.cells
+
+    def module_name(self, index: int) -> str:
+        """No module's name: maps are computed from several."""
+        return f"map {index} of all views"
+
+
+class FrozenNet(nn.Module):
+    """The inner network and its views, in the form of timm's feature extractors; made by :func:`with_views`."""
+
+    output_fmt = "NCHW"
+
+    def __init__(self, inner: Backbone, views: Views) -> None:
+        super().__init__()
+        self.inner, self.views = inner, views
+        for part in inner.modules():
+            if hasattr(part, "fused_attn"):
+                cast(Any, part).fused_attn = True  # else timm multiplies queries and keys itself, and nothing is heard
+        taps = min(views.taps, len(inner.channels))
+        # Networks of equal maps, such as transformers, have none for outlines.
+        fine = [index for index, cell in enumerate(inner.reductions[:-taps]) if cell <= FINE < views.stride]
+        self._taps = range(len(inner.channels) - taps, len(inner.channels))
+        self._similar = len(inner.channels) - views.similar
+        self._fine = fine[-1] if fine else None
+        self.patches = _sees_patches(inner)
+        self.pretrained_cfg = cast(Any, inner.net).pretrained_cfg
+        outlines = [] if self._fine is None else [self._fine]
+        channels = [inner.channels[index] for index in outlines] + [sum(inner.channels[tap] for tap in self._taps)]
+        self.feature_info = _Maps(channels, [FINE for _ in outlines] + [views.stride])
+        for number, count in enumerate(channels):
+            self.register_buffer(f"mean_{number}", torch.zeros(count, 1, 1))
+            self.register_buffer(f"deviation_{number}", torch.ones(count, 1, 1))
+
+    def spec(self) -> dict[str, Any]:
+        """What :meth:`Backbone.spec` records besides the inner network."""
+        return {"stride": self.inner.stride, "views": {**asdict(self.views), "scales": list(self.views.scales)}}
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """Maps of normalised images (N, 3, H, W): the fine one where there is one, and the deep one."""
+        return self.standardised(self.look(x).maps)
+
+    def standardised(self, maps: Sequence[Tensor]) -> list[Tensor]:
+        """Maps (..., C, h, w) with the mean 0 and the deviation 1 that their channels have over the training images."""
+        return [
+            (one - self.get_buffer(f"mean_{number}")) / self.get_buffer(f"deviation_{number}")
+            for number, one in enumerate(maps)
+        ]
+
+    def standardised_deep(self, deep: Tensor) -> Tensor:
+        """:meth:`standardised` for the deepest map alone, (..., C, h, w)."""
+        last = len(self.feature_info.channels()) - 1
+        return (deep - self.get_buffer(f"mean_{last}")) / self.get_buffer(f"deviation_{last}")
+
+    def measure(self, images: Iterable[Sequence[Tensor]]) -> None:
+        """Take mean and deviation of the channels of maps (C, h, w) of some images, each image counting alike."""
+        sums: list[tuple[Tensor, Tensor]] = []
+        count = 0
+        for maps in images:
+            count += 1
+            flat = [one.double().flatten(1) for one in maps]
+            own = [(one.mean(1), (one * one).mean(1)) for one in flat]
+            sums = [(a + c, b + d) for (a, b), (c, d) in zip(sums, own, strict=True)] if sums else own
+        for number, (first, second) in enumerate(sums):
+            mean = first / count
+            deviation = (second / count - mean * mean).clamp(min=0).sqrt()
+            # A channel that is the same everywhere says nothing, however it is scaled.
+            deviation = torch.where(deviation > 1e-4, deviation, 1)
+            self.get_buffer(f"mean_{number}").copy_(mean.view(-1, 1, 1))
+            self.get_buffer(f"deviation_{number}").copy_(deviation.view(-1, 1, 1))
+
+    def look(self, x: Tensor) -> Look:
+        """What is found in normalised images (N, 3, H, W)."""
+        size = (x.shape[-2], x.shape[-1])
+        middle = min(self.views.scales, key=lambda scale: abs(scale - 1))
+        attention: Attention | None = None
+        fine: Tensor | None = None
+        total: Tensor | None = None
+        similar: Tensor | None = None
+        for scale in self.views.scales:
+            view = self._view(x, scale)
+            for mirrored in (False, True) if self.views.flip else (False,):
+                with _Listening() as heard:
+                    maps = self.inner.features(view.flip(-1) if mirrored else view)
+                if mirrored:
+                    maps = [one.flip(-1) for one in maps]
+                elif scale == middle:
+                    attention = heard.attention((maps[-1].shape[-2], maps[-1].shape[-1]))
+                seen = (view.shape[-2], view.shape[-1])
+                parts = [self._on_grid(maps[tap], tap, seen, size, self.views.stride) for tap in self._taps]
+                joined = torch.cat(parts, dim=1)
+                total = joined if total is None else total + joined
+                if self._fine is not None and scale == middle:
+                    own = self._on_grid(maps[self._fine], self._fine, seen, size, FINE)
+                    fine = own if fine is None else fine + own
+                one = self._on_grid(maps[self._similar], self._similar, seen, size, self.views.stride)
+                similar = one if similar is None else similar + one
+        if total is None or similar is None:
+            raise AssertionError("scales are never empty")
+        mirrors = 2 if self.views.flip else 1
+        deep = total / (len(self.views.scales) * mirrors)
+        return Look([deep] if fine is None else [fine / mirrors, deep], similar, attention)
+
+    def _view(self, x: Tensor, scale: float) -> Tensor:
+        """Images resized to about ``scale``, to a whole number of the inner network's cells."""
+        stride = self.inner.reductions[-1]
+        cells = [max(1 if self.patches else 2, round(side * scale / stride)) for side in x.shape[-2:]]
+        size = [number * stride + (not self.patches) for number in cells]
+        if list(x.shape[-2:]) == size:
+            return x
+        return F.interpolate(x, size=size, mode="bicubic", align_corners=False, antialias=True)
+
+    def _on_grid(self, cells: Tensor, index: int, seen: tuple[int, int], size: tuple[int, int], stride: int) -> Tensor:
+        """A feature map of a view, resampled to the grid of its image."""
+        own = self.inner.reductions[index]
+        offset = (own - 1) / 2 if self.patches else 0.0
+        rows, columns = (
+            between(number, -(-side // stride), stride * view / side, own, offset).to(cells)
+            for number, side, view in zip(cells.shape[-2:], size, seen, strict=True)
+        )
+        return rows @ cells @ columns.T
+
+
+def between(cells: int, wanted: int, step: float, own: int, offset: float) -> Tensor:
+    """Weights (wanted, cells) that interpolate a row of cells linearly in the middles of equal steps.
+
+    Args:
+        cells: number of cells of the row.
+        wanted: number of steps.
+        step: length of a step, in pixels of the view.
+        own: pixels of the view per cell.
+        offset: pixel on which the first cell is centred.
+    """
+    pixel = (torch.arange(wanted) + 0.5) * step - 0.5
+    place = ((pixel - offset) / own).clamp(0, cells - 1)
+    return (1 - (place[:, None] - torch.arange(cells)).abs()).clamp(min=0)
+
+
+def with_views(inner: Backbone, views: Views) -> Backbone:
+    """A frozen backbone, in eval mode.
+
+    Raises:
+        InputError: the inner network has fewer feature maps than are asked for.
+    """
+    count = len(inner.channels)
+    if not (1 <= views.taps <= count and 1 <= views.similar <= count):
+        raise InputError(
+            f"expected frozen.taps and frozen.similar from 1 to {count}, the number of feature maps of {inner.name}, "
+            f"got {views.taps} and {views.similar}"
+        )
+    made = Backbone(FrozenNet(inner, views), inner.name, views.stride, inner.pad_type)
+    made.mean.copy_(inner.mean)
+    made.std.copy_(inner.std)
+    made.pretrained = inner.pretrained
+    made.freeze(until=-1, batch_norm=True)
+    return made.requires_grad_(False).eval()
+
+
+def frozen_net(backbone: Backbone) -> FrozenNet:
+    """What a frozen backbone consists of.
+
+    Raises:
+        InputError: it is not frozen.
+    """
+    if not isinstance(backbone.net, FrozenNet):
+        raise InputError(
+            "expected a recipe with a frozen backbone, got one whose backbone is trained; set frozen=Frozen"
+        )
+    return backbone.net
+
+
+def views_of(backbone: Backbone) -> Views | None:
+    """The views of a frozen backbone; None of one that is trained."""
+    return backbone.net.views if isinstance(backbone.net, FrozenNet) else None
+
+
+def from_spec(spec: Mapping[str, Any]) -> Backbone:
+    """Build the network that :meth:`Backbone.spec` describes, frozen or not, with random weights.
+
+    Raises:
+        InputError: the description is incomplete, or timm cannot build it.
+    """
+    inner = network.from_spec(spec)
+    return inner if "views" not in spec else with_views(inner, _recorded(spec["views"]))
+
+
+class _Listening(TorchFunctionMode):
+    """Keeps the arguments of the last scaled dot product attention of this thread within the block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: tuple[Tensor, Tensor, float] | None = None
+
+    def __torch_function__(
+        self, function: Any, types: Any, arguments: Sequence[Any] = (), named: Mapping[str, Any] | None = None
+    ) -> Any:
+        named = named or {}
+        if function is F.scaled_dot_product_attention:
+            query, key = arguments[0], arguments[1]
+            self.heard = query, key, float(named.get("scale") or query.shape[-1] ** -0.5)
+        return function(*arguments, **named)
+
+    def attention(self, grid: tuple[int, int]) -> Attention | None:
+        """What was heard, if its tokens are those of a grid of cells behind others."""
+        if self.heard is None or self.heard[0].ndim != 4:
+            return None
+        query, key, scale = self.heard
+        if query.shape[2] != key.shape[2] or query.shape[2] < grid[0] * grid[1]:
+            return None  # attention in windows, or a pooled query
+        return Attention(query, key, scale, grid)
+
+
+def _sees_patches(inner: Backbone) -> bool:
+    """Whether cells are the middles of patches: transformers, and networks that do not pad their convolutions."""
+    if any("patch_embed" in name for name, _ in inner.named_modules()) or inner._multiple > 1:
+        return True
+    training, side = inner.training, 2 * inner.reductions[-1] + 1
+    inner.eval()
+    with torch.no_grad():
+        cells = inner(torch.zeros(1, 3, side, side))[-1].shape[-1]
+    inner.train(training)
+    return int(cells) != 3
+
+
+def _recorded(value: Mapping[str, Any]) -> Views:
+    """Views from their JSON values."""
+    try:
+        scales = tuple(float(scale) for scale in value["scales"])
+        views = Views(
+            int(value["side"]),
+            scales,
+            bool(value["flip"]),
+            int(value["taps"]),
+            int(value["similar"]),
+            int(value["stride"]),
+        )
+        if not scales or min(views.side, views.taps, views.similar, views.stride, *scales) <= 0:
+            raise ValueError("its views are not positive")
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"expected a description with views of a frozen backbone, got {error}") from None
+    return views

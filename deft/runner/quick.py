@@ -1,0 +1,67 @@
+"""``deft quick``: masks while you wait, again and again.
+
+A folder holds the answers to one question, ``OUT/1``, ``OUT/2`` and so on, each of them a run. As long as tags and
+settings are what they were, the last one is continued, and what was reviewed in it meanwhile teaches its next round. If
+they are not, the next answer is begun: it takes over every stage that is still right from the last one, the features of
+images first of all, and its review.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from deft.artifacts.review import FOLDER, NETWORK
+from deft.contracts import Splits
+from deft.guards.opening import exists
+from deft.guards.output import refuse_link
+from deft.pipeline import Pipeline
+from deft.runner.run import run
+from deft.settings import OtherSettingsError
+
+
+def quick(pipeline: Pipeline, data: str | Splits, out: Path, name: str = "") -> Path:
+    """Continue the last answer, or begin the next one.
+
+    Args:
+        pipeline: what to run; with a frozen backbone, an answer takes seconds once its images have been looked at.
+        data: ``KIND:PATH``, or splits.
+        out: folder of the answers.
+        name: of the recipe.
+
+    Returns:
+        The report of the answer.
+
+    Raises:
+        InputError: as for :func:`deft.runner.run.run`.
+    """
+    before = answers(out)
+    last = before[-1] if before else out / "1"
+    try:
+        return _answer(pipeline, data, last, before[:-1], name)
+    except OtherSettingsError:
+        return _answer(pipeline, data, out / str(int(last.name) + 1), before, name)
+
+
+def answers(out: Path) -> list[Path]:
+    """The run folders of the answers so far, the last one last."""
+    if not out.is_dir():
+        return []
+    found = [path for path in out.iterdir() if path.name.isdecimal() and exists(path / "run.json")]
+    return sorted(found, key=lambda path: int(path.name))
+
+
+def _answer(pipeline: Pipeline, data: str | Splits, folder: Path, before: list[Path], name: str) -> Path:
+    """One answer; ``before`` are those whose stages and review it takes over."""
+    reviewed = [path for path in before if (path / FOLDER).is_dir()]
+    own = folder / FOLDER
+    source = reviewed[-1] if reviewed and not own.is_dir() else None
+    page = run(pipeline, data, folder, reuse=before[-1:], name=name, corrected=source)
+    if source is not None:
+        # A person goes on where the last answer was left. What the network showed there follows from the new one.
+        refuse_link(own)
+        left = own.with_name(f".part-{FOLDER}")
+        shutil.rmtree(left, ignore_errors=True)
+        shutil.copytree(source / FOLDER, left, ignore=shutil.ignore_patterns(NETWORK, "lock*", ".part-*"))
+        left.rename(own)
+    return page

@@ -1,0 +1,58 @@
+"""The stage that looks at every image once, for a backbone that is not trained.
+
+Its key is that of the network and of how it looks, and says nothing of the data: files are named after the contents of
+images. A run with other tags, other masks or some other images therefore takes over the files of the images that it
+shares with a run in ``--reuse``, and looks at the rest. Files of images that the run does not have are removed.
+"""
+
+from __future__ import annotations
+
+from deft.artifacts import Stage
+from deft.backbone import Backbone
+from deft.contracts import Dataset, InputError, Sample
+from deft.data.examples import without_truth
+from deft.engine import ranks
+from deft.engine.features import Frozen, find_features, save_features
+from deft.engine.infer import device
+from deft.engine.share import Share
+from deft.refine.affinity import affinities_of
+from deft.stages.context import FEATURES, Run
+
+
+def find_all_features(run: Run, frozen: Frozen) -> Stage:
+    """Look at the images of both splits that have not been looked at.
+
+    Raises:
+        InputError: the features would take more space than ``frozen.gigabytes``; nothing is computed then.
+    """
+    p = run.pipeline
+    stage = run.stage(FEATURES, (frozen.identity, p.backbone, run.initial_weights, p.stride, p.precision))
+    files = run.features.every
+    if ranks.agreed(stage.done and set(stage.folder.glob("*.safetensors")) == set(files)):
+        return stage
+    backbone = run.untrained().to(device())
+    needed = frozen.bytes_of(backbone, len(files))
+    if needed > frozen.gigabytes * 1e9:
+        raise InputError(
+            f"frozen.gigabytes: expected features that fit into {frozen.gigabytes:g} GB, got {len(files):,} images "
+            f"that may take {needed / 1e9:.1f} GB; raise it, or take a larger frozen.stride, a smaller frozen.side or "
+            "fewer frozen.taps"
+        )
+    with run.making(stage):
+        if ranks.first():
+            for left in set(stage.folder.glob("*.safetensors")) - set(files):
+                left.unlink()
+        for part, data in run.parts():
+            run.engine.make(describing(run, stage, part, data, backbone, frozen))
+    return stage
+
+
+def describing(run: Run, stage: Stage, part: str, data: Dataset, backbone: Backbone, frozen: Frozen) -> Share:
+    """Features of one split."""
+    paths = run.features.of(part)
+
+    def work(index: int, sample: Sample) -> None:
+        found = find_features(backbone, sample.image, run.pipeline.precision, affinities_of, frozen.radius)
+        save_features(paths[index], found, stage.key)
+
+    return Share(f"features ({part})", without_truth(data), stage.folder, paths, work)

@@ -1,0 +1,101 @@
+"""SuperMix: masks of sum 1, steps down the slope of the written-out loss, and a stop where the tags lead."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from deft.augment.super_mix import SuperMix, blurred, excess, fits, mixture, pixel_masks
+from deft.contracts import InputError, SalientAugmentation
+from fakes import rng
+
+WEIGHTS = torch.randn(4, 3, 16, 16, generator=rng(5)) / 20
+
+
+def score(x: Tensor) -> Tensor:
+    """A linear classifier of all pixels."""
+    return torch.einsum("nchw,kchw->nk", x, WEIGHTS.to(x))
+
+
+def gradients(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    with torch.enable_grad():
+        leaf = x.detach().requires_grad_(True)
+        scores = score(leaf)
+        loss = F.binary_cross_entropy_with_logits(scores, labels, reduction="sum")
+        return scores.detach(), torch.autograd.grad(loss, leaf)[0]
+
+
+def batch() -> tuple[Tensor, Tensor]:
+    return torch.randn(5, 3, 16, 16, generator=rng()), torch.eye(4)[[0, 1, 2, 3, 1]]
+
+
+def test_a_step_follows_the_slope_of_the_whole_loss() -> None:
+    settings = SuperMix(cells=4, sigma=0.01)  # no blur
+    x, labels = batch()
+    sets, targets = torch.stack([x, x.roll(-1, 0)], 1), (labels + labels.roll(-1, 0)) / 2
+    variables = torch.randn(5, 2, 4, 4, generator=rng(2))
+    scores, gradient = gradients(mixture(sets, variables), targets)
+    found = settings.improved(variables, sets, scores, gradient, targets)
+    for index in range(5):
+        leaf = variables[index : index + 1].clone().requires_grad_(True)
+        masks = pixel_masks(leaf, sets[index : index + 1])
+        value = excess(score(mixture(sets[index : index + 1], leaf)), targets[index : index + 1])[0]
+        value = value + 25 * (masks * (1 - masks)).mean()
+        (slope,) = torch.autograd.grad(value, leaf)
+        length = (value / slope.square().sum()).clamp(1e-4, 2000)
+        torch.testing.assert_close(found[index : index + 1], leaf - length * slope, rtol=1e-3, atol=1e-4)
+
+
+def test_masks_share_each_pixel_and_become_decided() -> None:
+    x, labels = batch()
+    mixed, soft = SuperMix(steps=0)(x, labels, rng(1), gradients)
+    assert torch.allclose(mixed, (x + x.roll(-1, 0)) / 2, atol=1e-6)
+    assert torch.allclose(soft.sum(1), torch.ones(5)) and bool((soft >= 0).all())
+    masks = pixel_masks(torch.randn(2, 3, 4, 4, generator=rng()), torch.zeros(2, 3, 3, 10, 12))
+    assert masks.shape == (2, 3, 1, 10, 12) and torch.allclose(masks.sum(1), torch.ones(2, 1, 10, 12))
+
+
+def test_a_mixture_whose_tags_lead_is_left_as_it_is() -> None:
+    x, labels = batch()
+    calls = []
+
+    def sure(mixed: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        calls.append(mixed)
+        return (targets > 0).float(), torch.ones_like(mixed)
+
+    mixed, _ = SuperMix()(x, labels, rng(1), sure)
+    assert len(calls) == 1 and torch.equal(mixed, calls[0])
+    scores = torch.tensor([[2.0, 1.0, 0.0], [2.0, 1.0, 0.0], [1.0, 1.0, 0.0]])
+    tags = torch.tensor([[1.0, 0.2, 0.0], [1.0, 0.0, 1.0], [1.0, 0.0, 0.0]])
+    assert fits(scores, tags).tolist() == [True, False, False]
+
+
+def test_steps_change_the_masks_and_leave_the_arguments() -> None:
+    x, labels = batch()
+    before = x.clone(), labels.clone()
+    mixed, soft = SuperMix(images=3, steps=3)(x, labels, rng(1), gradients)
+    assert torch.equal(x, before[0]) and torch.equal(labels, before[1])
+    assert torch.isfinite(mixed).all() and mixed.shape == x.shape and soft.shape == labels.shape
+    plain, same = SuperMix(images=3, steps=0)(x, labels, rng(1), gradients)
+    assert torch.equal(soft, same) and not torch.allclose(mixed, plain)
+    again, _ = SuperMix(images=3, steps=3)(x, labels, rng(1), gradients)
+    assert torch.equal(again, mixed)
+
+
+def test_the_loss_is_counted_from_its_least_value_and_the_blur_keeps_sums() -> None:
+    targets = torch.tensor([[0.3, 1.0, 0.0]])
+    assert float(excess(torch.logit(targets.clamp(1e-6, 1 - 1e-6)), targets)) < 1e-4
+    assert float(excess(torch.zeros(1, 3), targets)) > 1
+    spot = torch.zeros(1, 2, 9, 9)
+    spot[0, 1, 4, 4] = 1
+    found = blurred(spot, 1.0)
+    assert float(found[0, 1].sum()) == pytest.approx(1, abs=1e-5) and float(found[0, 0].abs().max()) == 0
+    assert float(found[0, 1, 4, 5] / found[0, 1, 4, 4]) == pytest.approx(2.718281828**-0.5, rel=1e-4)
+
+
+def test_settings() -> None:
+    assert isinstance(SuperMix(), SalientAugmentation)
+    with pytest.raises(InputError, match=r"^SuperMix\.images: expected a whole number from 2 to 8"):
+        SuperMix(images=1)

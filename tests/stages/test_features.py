@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deft.artifacts import RunFolder
+from deft.contracts import InputError, Splits
+from deft.data import open_data
+from deft.engine.share import Share
+from deft.recipes import frozen
+from deft.settings import assign
+from deft.stages.context import Run
+from deft.stages.features import find_all_features
+from short import tiny
+
+PIPELINE = tiny(frozen(), "precision=32-true")
+
+
+def run_of(folder: Path, splits: Splits, *reuse: Path, pipeline: Any = PIPELINE) -> Run:
+    return Run(pipeline, splits, RunFolder(folder, {}), reuse)
+
+
+def described(run: Run) -> None:
+    assert run.pipeline.frozen is not None
+    find_all_features(run, run.pipeline.frozen)
+    run.out.close()
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in (folder / "features").glob("*.safetensors")}
+
+
+def test_each_image_is_looked_at_once(make_folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = make_folder(tmp_path / "data", count=6, side=64)
+    made: list[int] = []
+    make = Share.make
+    monkeypatch.setattr(Share, "make", lambda self, indices, **more: made.append(len(indices)) or make(self, indices))
+    described(run_of(tmp_path / "one", open_data(f"folder:{data}")))
+    assert made == [4, 2] and len(names(tmp_path / "one")) == 6
+    described(run_of(tmp_path / "one", open_data(f"folder:{data}")))
+    assert made == [4, 2]
+
+    # Other tags and an image less: what is left is taken over, and nothing is looked at.
+    table = data / "labels.csv"
+    table.write_text(table.read_text().replace("img_00,cat", "img_00,dog").replace("img_01,cow\n", ""))
+    (data / "images" / "img_01.png").unlink()
+    described(run_of(tmp_path / "two", open_data(f"folder:{data}"), tmp_path / "one"))
+    assert sum(made[2:]) == 0 and len(names(tmp_path / "two")) == 5
+    assert names(tmp_path / "two") < names(tmp_path / "one")
+    for name in names(tmp_path / "two"):
+        assert os.path.samefile(tmp_path / "one" / "features" / name, tmp_path / "two" / "features" / name)
+
+    # Another look.
+    other = assign(PIPELINE, ["frozen.stride=16"])
+    described(run_of(tmp_path / "three", open_data(f"folder:{data}"), tmp_path / "one", pipeline=other))
+    assert made[-2:] == [3, 2]
+
+
+def test_too_little_space_is_said_before_anything_is_computed(folder_data: Path, tmp_path: Path) -> None:
+    run = run_of(
+        tmp_path / "run", open_data(f"folder:{folder_data}"), pipeline=assign(PIPELINE, ["frozen.gigabytes=1e-5"])
+    )
+    with pytest.raises(InputError, match=r"frozen\.gigabytes: .* 12 images"):
+        described(run)
+    assert names(tmp_path / "run") == set()
