@@ -40,6 +40,9 @@ class Pipeline:
     inference: Inference = field(default_factory=Inference)
     backbone: str = "resnet50"
     """Any timm model with feature maps."""
+    preset: Literal["auto", "paper", "modern"] = field(default="auto", metadata=later())
+    """How strides, optimisers and frozen layers follow the backbone: ``auto`` takes ``paper`` for convolutions with
+    batch norm, where nothing changes, and ``modern`` for others (:mod:`deft.runner.preset`)."""
     weights: str = "hub"
     """``hub``, ``none``, ``package`` (:mod:`deft.backbone.package`), or a .safetensors or .pth file."""
     stride: Annotated[int, Range(1, 64)] = 16

@@ -67,7 +67,7 @@ DOORS = {
     "jinja2": ("report/html.py",),
     "sklearn": ("report/tsne.py",),
     "skimage": ("refine/superpixels.py",),
-    "transformers": ("refine/sam.py",),
+    "transformers": ("backbone/from_transformers.py",),
     "pycocotools": ("data/layouts/outlines.py",),
     "pyarrow": ("data/layouts/saved_datasets.py",),
     "yaml": ("data/layouts/yolo.py",),

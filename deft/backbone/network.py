@@ -21,6 +21,11 @@ from torch.nn import functional as F
 
 from deft.contracts import InputError
 
+FITTING = (
+    *("resnet50", "mobilenetv2_100", "regnety_016", "efficientnetv2_rw_s", "convnext_tiny"),
+    *("swin_tiny_patch4_window7_224", "vit_small_patch16_224", "vit_base_patch16_dinov3", "eva02_tiny_patch14_224"),
+)
+"""Networks of several kinds that accept images of any size, for messages."""
 _BatchNorm = nn.modules.batchnorm._BatchNorm
 
 
@@ -90,7 +95,7 @@ class Backbone(nn.Module):
         """
         if change is not None:
             index, function = change
-            hook = self._module_of_map(index).register_forward_hook(lambda _module, _inputs, output: function(output))
+            hook = self.module_of_map(index).register_forward_hook(lambda _module, _inputs, output: function(output))
             try:
                 return self.features(x)
             finally:
@@ -102,7 +107,7 @@ class Backbone(nn.Module):
         maps: list[Tensor] = list(self.net(x))
         return [m.permute(0, 3, 1, 2) for m in maps] if self._channels_last else maps
 
-    def _module_of_map(self, index: int) -> nn.Module:
+    def module_of_map(self, index: int) -> nn.Module:
         """The module whose output is feature map ``index``."""
         name = str(cast(Any, self.net).feature_info.module_name(index))
         parts = dict(self.net.named_modules())
@@ -152,6 +157,15 @@ class Backbone(nn.Module):
                 if isinstance(module, _BatchNorm):
                     module.eval()
         return self
+
+    def depths(self) -> tuple[int, ...]:
+        """How many layers lie above the layer of each parameter, in the order of ``parameters()``; 0 for the last.
+
+        A layer is what has a number in the names of modules: a block, a convolution of the stem.
+        """
+        layers: dict[str, int] = {}
+        found = [layers.setdefault(_layer(name), len(layers)) for name, _ in self.named_parameters()]
+        return tuple(len(layers) - 1 - place for place in found)
 
     def spec(self) -> dict[str, Any]:
         """Description as JSON values, from which :func:`deft.backbone.from_spec` builds the same network."""
@@ -224,12 +238,37 @@ def build_network(
         weights: a file as timm's hub has it, which timm loads; None leaves the weights random.
         own_stride: let a network that cannot be dilated keep its own stride.
     """
-    import timm
-
     fixed: dict[str, Any] = {} if pad_type is None else {"pad_type": pad_type}
     if weights is not None:
         # A file of the hub needs none of the loaders for the formats of other frameworks.
         fixed |= {"pretrained": True, "pretrained_cfg_overlay": {"file": str(weights), "custom_load": False}}
+    backbone = created(name, stride, pad_type, fixed)
+    last = backbone.reductions[-1]
+    if own_stride:
+        backbone.stride = last
+    elif last != stride:
+        raise InputError(
+            f"backbone {name!r} cannot be dilated to stride {stride}: its feature maps have strides "
+            f"{', '.join(map(str, backbone.reductions))}; ask for stride {last} or choose another backbone"
+        )
+    _probe(backbone)
+    return backbone
+
+
+def created(name: str, stride: int, pad_type: str | None, fixed: Mapping[str, Any]) -> Backbone:
+    """The network as timm makes it for a stride, which it may not have, and untried.
+
+    Args:
+        name: timm name.
+        stride: asked for.
+        pad_type: padding of the convolutions, one of ``fixed``; None takes timm's.
+        fixed: options of every attempt.
+
+    Raises:
+        InputError: timm makes no feature maps of it.
+    """
+    import timm
+
     attempts: list[dict[str, Any]] = [
         {"output_stride": stride},
         {"dynamic_img_size": True, "dynamic_img_pad": True},  # transformers: any image size
@@ -239,7 +278,7 @@ def build_network(
     reasons: list[str] = []
     for options in attempts:
         try:
-            net = timm.create_model(name, features_only=True, **(fixed | options))
+            net = timm.create_model(name, features_only=True, **{**fixed, **options})
             break
         except (TypeError, AssertionError, NotImplementedError, AttributeError, ValueError) as error:
             reasons.append(str(error))
@@ -253,17 +292,7 @@ def build_network(
             f"backbone {name!r} gives no feature maps{hint}: {reasons[-1]}; choose a convolutional network or a vision "
             "transformer that timm.create_model(name, features_only=True) accepts"
         )
-    backbone = Backbone(net, name, stride, pad_type)
-    last = backbone.reductions[-1]
-    if own_stride:
-        backbone.stride = last
-    elif last != stride:
-        raise InputError(
-            f"backbone {name!r} cannot be dilated to stride {stride}: its feature maps have strides "
-            f"{', '.join(map(str, backbone.reductions))}; ask for stride {last} or choose another backbone"
-        )
-    _probe(backbone)
-    return backbone
+    return Backbone(net, name, stride, pad_type)
 
 
 @contextmanager
@@ -297,14 +326,29 @@ def _probe(backbone: Backbone) -> None:
         try:
             backbone(torch.zeros(1, 3, side, side))
         except (RuntimeError, AssertionError, ValueError) as error:
-            raise InputError(
-                f"backbone {backbone.name!r} does not accept images of any size ({error}); choose another one"
-            ) from None
+            raise not_any_size(backbone.name, error) from None
         try:
             backbone(torch.zeros(1, 3, side + 5, side + 3))
         except (RuntimeError, AssertionError, ValueError):
             backbone._multiple = max(backbone.reductions)
     backbone.train(training)
+
+
+def _layer(name: str) -> str:
+    """The part of a parameter's name up to the number of its block; the whole module's without one."""
+    parts = name.split(".")
+    numbered = [place for place, part in enumerate(parts) if part.isdecimal()]
+    block = next((place for place in numbered if place and parts[place - 1] in ("blocks", "layers")), None)
+    end = block if block is not None else numbered[-1] if numbered else len(parts) - 2
+    return ".".join(parts[: end + 1])
+
+
+def not_any_size(name: str, error: Exception) -> InputError:
+    """The error for a network that refused an image, with the most similar network that is known to fit."""
+    nearest = max(FITTING, key=lambda known: difflib.SequenceMatcher(None, name, known).ratio())
+    return InputError(
+        f"backbone {name!r} does not accept images of any size ({error}); choose another one, such as {nearest}"
+    )
 
 
 def triple(values: Any, what: str) -> Tensor:

@@ -38,7 +38,12 @@ MASKS = 500
 
 
 def check(
-    source: Splits | str, full: bool = True, progress: Progress | None = None, name: str = "data", masks: int = MASKS
+    source: Splits | str,
+    full: bool = True,
+    progress: Progress | None = None,
+    name: str = "data",
+    masks: int = MASKS,
+    untagged: bool = False,
 ) -> list[Fault]:
     """List every fault of a dataset; no file is written.
 
@@ -51,6 +56,7 @@ def check(
         progress: called with the number of images checked and their total.
         name: of splits that are already open, for messages.
         masks: most masks of a split to decode if not ``full``.
+        untagged: whether training images may lack labels altogether, because something else finds their classes.
 
     Returns:
         Faults in order: labels, then images, then classes. A run can start if all are warnings.
@@ -58,11 +64,16 @@ def check(
     Raises:
         InputError: ``KIND:PATH`` is not a dataset, or the splits lack a member of one.
     """
-    return look_at(source, full, progress, name, masks)[1]
+    return look_at(source, full, progress, name, masks, untagged)[1]
 
 
 def look_at(
-    source: Splits | str, full: bool = True, progress: Progress | None = None, name: str = "data", masks: int = MASKS
+    source: Splits | str,
+    full: bool = True,
+    progress: Progress | None = None,
+    name: str = "data",
+    masks: int = MASKS,
+    untagged: bool = False,
 ) -> tuple[Splits | None, list[Fault]]:
     """Open a dataset and list its faults, as :func:`check` does; also returns the splits as far as they can be read."""
     faults = Faults()
@@ -100,7 +111,7 @@ def look_at(
         what = f"{counted(len(group), 'file is', 'files are')} without contents, left as pointers by {pointer.system}"
         faults.add(group[0].file, None, what, pointer.remedy)
     where = source if isinstance(source, str) else name
-    _check_classes(splits, where, faults)
+    _check_classes(splits, where, faults, untagged)
     for what, remedy in copies(splits.train, splits.val):
         faults.warn(where, None, what, remedy)
     return splits, faults.all
@@ -229,7 +240,7 @@ def _compare(mask: NDArray[np.uint8], part: FileDataset, index: int, faults: Fau
         faults.warn(path, None, "no class but 255, which means ignore", "write k for the k-th class")
 
 
-def _check_classes(splits: Splits, where: str, faults: Faults) -> None:
+def _check_classes(splits: Splits, where: str, faults: Faults, untagged: bool) -> None:
     """Add a fault for a training split without labels, and warnings for classes that cannot be learned."""
     train = splits.train
     if len(train) == 0:
@@ -237,6 +248,8 @@ def _check_classes(splits: Splits, where: str, faults: Faults) -> None:
             faults.add(where, None, "no image to train on", "list at least one")
         return
     counts = train.labels.sum(axis=0)
+    if not counts.any() and untagged:
+        return
     if not counts.any() and not faults.errors:
         faults.add(where, None, "no training image has a label", "label each image with its classes")
         return

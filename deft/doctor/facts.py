@@ -28,6 +28,7 @@ EXTRAS = {
     "tsne": (("scikit-learn",), "the map of features in study manifold"),
     "superpixels": (("scikit-image",), "superpixels that vote, sam_vote with refine.masks=Slic or Felzenszwalb"),
     "sam": (("transformers",), "masks of SAM that vote, sam_vote with refine.masks=Sam"),
+    "clip": (("transformers",), "maps from the names of the classes, clip_text"),
     "heif": (("pillow-heif",), "HEIF photographs, as phones take them"),
     "geo": (("rasterio",), "GeoTIFFs and photographs of more than 80 million pixels in tiles, predict --tiles"),
     "video": (("av",), "videos, deft predict"),

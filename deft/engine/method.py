@@ -155,6 +155,22 @@ class SeedMethod(Protocol):
         """
 
 
+@runtime_checkable
+class ZeroShot(Protocol):
+    """A seed method that tells without a trained classifier which classes an image shows; optional.
+
+    The maps that it returns have ``scores``, and it needs no classifier.
+    """
+
+    @property
+    def presence(self) -> float:
+        """Probability above which a class is taken to be in an image without tags."""
+
+    @property
+    def zero_shot(self) -> bool:
+        """Whether images of a run without tags get the classes that are found in them."""
+
+
 class Refiner(Protocol):
     """Turns seeds into better maps; a frozen dataclass whose fields are its settings.
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Protocol
 
 import torch
 from torch import nn
 
 from deft.contracts import InputError
-from deft.ranges import PartialShare, Rate, Share, check_ranges
+from deft.ranges import PartialShare, Range, Rate, Share, check_ranges
+from deft.settings import later
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class ParamGroup:
     """Multiplier of the optimiser's base rate."""
     decay: bool = True
     """Whether weight decay acts on them."""
+    depths: tuple[int, ...] = ()
+    """How many layers lie above each of them, for a decay of the rate by layers; none if they all are the last."""
 
 
 class Optimiser(Protocol):
@@ -69,6 +72,19 @@ def _groups(groups: list[ParamGroup], lr: float, decay: float) -> list[dict[str,
     ]
 
 
+def by_layers(groups: list[ParamGroup], factor: float) -> list[ParamGroup]:
+    """Groups of one layer each, whose rate is multiplied by ``factor`` for each layer above; unchanged for 1."""
+    if factor == 1:
+        return groups
+    found = []
+    for group in groups:
+        depths = group.depths or (0,) * len(group.params)
+        for depth in sorted(set(depths), reverse=True):
+            own = [one for one, above in zip(group.params, depths, strict=True) if above == depth]
+            found.append(replace(group, params=own, lr=group.lr * factor**depth, depths=()))
+    return found
+
+
 @dataclass(frozen=True)
 class Sgd:
     """SGD with polynomial decay, the optimiser of IRN and all its descendants.
@@ -103,6 +119,8 @@ class AdamW:
     decay: Rate = 0.05
     warmup: Share = 0.05
     """Share of the steps over which the rate rises from 0."""
+    layer_decay: Annotated[float, Range(0, 1, above=True)] = field(default=1.0, metadata=later())
+    """Factor on the rate for each layer that lies above, so that early layers of a pretrained network change less."""
 
     def __post_init__(self) -> None:
         """Refuse settings outside their ranges."""
@@ -110,7 +128,7 @@ class AdamW:
 
     def build(self, groups: list[ParamGroup]) -> torch.optim.Optimizer:
         """The torch optimiser of these parameter groups."""
-        return torch.optim.AdamW(_groups(groups, self.lr, self.decay), lr=self.lr)
+        return torch.optim.AdamW(_groups(by_layers(groups, self.layer_decay), self.lr, self.decay), lr=self.lr)
 
     def factor(self, step: int, steps: int) -> float:
         """Share of the base rate at 0-based ``step`` of ``steps``, in [0, 1]."""

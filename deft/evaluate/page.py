@@ -15,6 +15,7 @@ from deft.artifacts.expected import ANY, read_expected
 from deft.contracts import Dataset, InputError
 from deft.data import check
 from deft.engine.fit import read_history
+from deft.engine.method import ZeroShot
 from deft.evaluate.compare import GROUP_MEASURES, at, number
 from deft.evaluate.pictures import PICTURES, held_out_pictures, pictures, tagged_first
 from deft.evaluate.precision import sentence
@@ -54,6 +55,7 @@ _RECORD = {
 }
 """What the page shows of ``run.json``."""
 GIVEN = "maps that another tool made"
+NAMED = "maps from the names of the classes"
 """Description of the seeds in a run without a classifier."""
 
 PRODUCTS = {
@@ -167,7 +169,8 @@ def _split(name: str, data: Dataset) -> SplitFacts:
 
 def _stages(run: Run) -> list[StageRow]:
     rows = []
-    given = {"seeds": GIVEN, HELD_OUT_SEEDS: GIVEN} if run.pipeline.classifier is None else {}
+    note = NAMED if isinstance(run.pipeline.seeds, ZeroShot) else GIVEN
+    given = {"seeds": note, HELD_OUT_SEEDS: note} if run.pipeline.classifier is None else {}
     for name, note in (MADE | given).items():
         path = run.out.path / name / "stage.json"
         if path.exists():
@@ -273,7 +276,13 @@ def _losses(run: Run) -> dict[str, dict[str, tuple[tuple[int, float], ...]]]:
 
 def _warnings(run: Run, scores: dict[str, Any]) -> list[str]:
     notes = []
-    if run.pipeline.classifier is None:
+    named = run.pipeline.seeds if isinstance(run.pipeline.seeds, ZeroShot) else None
+    if run.pipeline.classifier is None and named is not None:
+        notes.append(
+            "No classifier was trained: the seeds and the scores of tags come from a network that was trained on texts "
+            "(zero-shot), and what was trained here began from the backbone's own weights."
+        )
+    elif run.pipeline.classifier is None:
         notes.append(
             "No classifier was trained: the seeds are another tool's maps, no tags are guessed or scored, and what was "
             "trained began from the backbone's own weights."
@@ -290,8 +299,13 @@ def _warnings(run: Run, scores: dict[str, Any]) -> list[str]:
         notes.append(f"Fewer than 5 training images: {', '.join(rare)}. Do not expect much of these classes.")
     if not run.train.labels.any(axis=1).all():
         without = int((~run.train.labels.any(axis=1)).sum())
-        notes.append(f"{without} training images have no tag; they were learned from as showing none of the classes.")
-    remarks = [str(fault) for fault in check(run.splits, full=False, masks=0)]
+        learned = "as showing none of the classes"
+        if named is not None and named.zero_shot:
+            learned = f"with the classes of zero-shot presence above {named.presence:g}"
+        notes.append(f"{without} training images have no tag; they were learned from {learned}.")
+    remarks = [
+        str(fault) for fault in check(run.splits, full=False, masks=0, untagged=named is not None and named.zero_shot)
+    ]
     notes += remarks[:5]
     if len(remarks) > 5:
         notes.append(f"{len(remarks) - 5} more remarks on the data: `deft check` lists them all.")

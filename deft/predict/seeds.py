@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from deft.artifacts import OutFolder, file_stem, seeds_npz
 from deft.artifacts.record import run_record, stage_key
+from deft.backbone import build_backbone
 from deft.classify.classifier import load_classifier
 from deft.contracts import InputError, ReadsFiles, Sample, SeedMaps
 from deft.data.files import ImageFiles
@@ -25,7 +26,7 @@ from deft.data.images import Scaled
 from deft.data.labels import multi_hot
 from deft.data.layouts.entries import Entry, image_of
 from deft.data.scaling import MAX_SIDE
-from deft.engine.method import MethodContext, SeedMethod, learning
+from deft.engine.method import MethodContext, SeedMethod, ZeroShot, learning
 from deft.engine.precision import AUTO
 from deft.engine.ray_engine import Call, Ray
 from deft.engine.stream import device_lock
@@ -39,6 +40,7 @@ from deft.settings import plain, restore
 
 PRESENT = 0.5
 """Default probability above which a class counts as present in a photograph without tags."""
+_MODEL = "model.safetensors"
 _WEIGHTS = ("classifier", "localiser")
 """Stages with the weights that seeds need; the second only for methods that train beyond the classifier."""
 
@@ -49,7 +51,7 @@ class Locator:
     def __init__(
         self,
         seeds: Callable[[Sample], SeedMaps | None],
-        scores: Callable[[Sample], SeedMaps],
+        scores: Callable[[Sample], SeedMaps] | None,
         classes: tuple[str, ...],
         present: float = PRESENT,
         max_side: int | None = MAX_SIDE,
@@ -58,7 +60,7 @@ class Locator:
 
         Args:
             seeds: maps of one image for its tags.
-            scores: the classifier's probability of every class, with whatever maps.
+            scores: the probability of every class, with whatever maps; None for seeds that have it themselves.
             classes: names of the K classes.
             present: probability above which a class is present in an image without tags.
             max_side: longer side at which photographs are read; None reads them as they are.
@@ -92,7 +94,8 @@ class Locator:
         pixels = read.pixels
         none = np.zeros(len(self.classes), dtype=np.bool_)
         if tags is None:
-            labels = np.asarray(self.scores(Sample("", pixels, none)).scores) > self.present
+            scored = (self.scores or self.seeds)(Sample("", pixels, none))
+            labels = np.asarray(scored.scores if scored else ()) > self.present
         else:
             labels = multi_hot([tag_indices(tags, self.classes)], len(self.classes))[0]
         found = self.seeds(Sample("", pixels, labels))
@@ -128,7 +131,7 @@ def load_locator(run: str | Path, precision: str = AUTO, max_side: int | None = 
     """The seed method of a run, with what it has learned.
 
     Args:
-        run: a run folder with a trained classifier.
+        run: a run folder with a trained classifier, or whose seeds need none.
         precision: ``auto`` takes the fastest that does no harm on this machine, ``32-true`` is exact,
             see :mod:`deft.engine.precision`.
         max_side: longer side at which photographs are read; 0 takes that of the run, None reads them as they are.
@@ -139,24 +142,28 @@ def load_locator(run: str | Path, precision: str = AUTO, max_side: int | None = 
     run = Path(run)
     record, method = _method(run)
     classes = tuple(str(name) for name in record["data"]["classes"])
-    head = restore(record["settings"]["classifier"]["head"])
-    network = load_classifier(run / "classifier" / "model.safetensors", head)
-    learned = run / "localiser" / "stage.json"  # its key is in the files that are kept beside it
+    side, settings = _reading_side(run, max_side), record["settings"]
+    head = settings["classifier"]
+    network = None if head is None else load_classifier(run / _WEIGHTS[0] / _MODEL, restore(head["head"]))
+    learned = run / _WEIGHTS[1] / "stage.json"  # its key is in the files that are kept beside it
     context = MethodContext(
         data=_NoImages(classes),
         seeds=_no_seeds,
-        backbone=network.backbone,
+        # A method without a classifier looks at no backbone either: any will do.
+        backbone=build_backbone("test_resnet", "none", 16) if network is None else network.backbone,
         network=network,
-        folder=run / "localiser",
+        folder=run / _WEIGHTS[1],
         made_by=stage_key(learned) if exists(learned) else "",
         side=1,
         seed=0,
         precision=settled(precision),
     )
+    located = method.prepare(context)
+    if isinstance(method, ZeroShot):
+        return Locator(located, None, classes, method.presence, side)
     # Seeds of a frozen backbone have the scores of all classes, whatever the tags.
     scores = (method if isinstance(method, FrozenCam) else Cam(scales=(1.0,))).prepare(context)
-    side = _reading_side(run, max_side)
-    return Locator(method.prepare(context), scores, classes, getattr(method, "present", PRESENT), side)
+    return Locator(located, scores, classes, getattr(method, "present", PRESENT), side)
 
 
 def _reading_side(run: Path, max_side: int | None) -> int | None:
@@ -167,19 +174,26 @@ def _method(run: Path) -> tuple[Any, SeedMethod]:
     """The record of a run and its seed method, if that works on new photographs."""
     record = run_record(run, "settings", "data.classes")
     method: SeedMethod = restore(record["settings"].get("seeds"))
-    if record["settings"].get("classifier") is None or isinstance(getattr(method, "base", method), ReadsFiles):
+    unknown = record["settings"].get("classifier") is None or isinstance(getattr(method, "base", method), ReadsFiles)
+    if unknown and not isinstance(method, ZeroShot):
         raise InputError(
             f"{run}: expected a run whose seeds are read from a classifier, got one whose seeds are files of maps; "
             "nothing can make those of new photographs here. Name another run"
         )
-    for name in _WEIGHTS if learning(method) is not None else _WEIGHTS[:1]:
-        if not (run / name / "model.safetensors").exists():
+    for name in _kept(record, method):
+        if not (run / name / _MODEL).exists():
             raise InputError(
                 f"{run}: expected {name}/model.safetensors, found none; finish the run with the command it was begun "
                 "with, or name another"
             )
-        refuse_changed(run / name / "model.safetensors")
+        refuse_changed(run / name / _MODEL)
     return record, method
+
+
+def _kept(record: Mapping[str, Any], method: SeedMethod) -> list[str]:
+    """Those of :data:`_WEIGHTS` that the seeds of a run need."""
+    needed = record["settings"].get("classifier") is not None, learning(method) is not None
+    return [name for name, need in zip(_WEIGHTS, needed, strict=True) if need]
 
 
 def locate_folder(
@@ -261,10 +275,11 @@ def locate_shards(
     precision = settled(precision)
     side = _reading_side(run, max_side)
     record, method = _method(run)
-    files = {name: run / name / "model.safetensors" for name in _WEIGHTS}
+    classifier = record["settings"]["classifier"]
     made_from = {
-        **{name: digest(path) for name, path in files.items() if name == "classifier" or learning(method) is not None},
-        "head": record["settings"]["classifier"]["head"],
+        **{name: digest(run / name / _MODEL) for name in _kept(record, method)},
+        **({"head": classifier["head"]} if classifier else {}),
+        **({"files": method.fingerprint()} if isinstance(method, ReadsFiles) else {}),
         "seeds": plain(method),
         "precision": precision,
         "max_side": side,

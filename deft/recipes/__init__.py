@@ -29,6 +29,7 @@ from deft.recipes.augmentations import (
 )
 from deft.recipes.bcam import bcam
 from deft.recipes.cda import cda, cda_deft
+from deft.recipes.clip_text import clip_text
 from deft.recipes.demo import demo, demo_cam
 from deft.recipes.drs import drs, drs_deft
 from deft.recipes.external import external
@@ -100,6 +101,7 @@ RECIPES: dict[str, Callable[[], Pipeline]] = {
     "super_mix_deft": super_mix_deft,
     "cda": cda,
     "cda_deft": cda_deft,
+    "clip_text": clip_text,
     "external": external,
     "frozen": frozen,
     "frozen_deft": frozen_deft,
@@ -118,6 +120,7 @@ __all__ = [
     "cam",
     "cda",
     "cda_deft",
+    "clip_text",
     "co_mixup",
     "co_mixup_deft",
     "cutmix",

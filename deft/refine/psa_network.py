@@ -88,12 +88,15 @@ class AffinityNetwork(nn.Module):
 
     def groups(self) -> list[ParamGroup]:
         """Parameters: weights and biases of the backbone, and the new convolutions; biases have no weight decay."""
-        trained = {name: value for name, value in self.backbone.named_parameters() if value.requires_grad}
-        return [
-            ParamGroup([value for name, value in trained.items() if not name.endswith("bias")]),
-            ParamGroup([value for name, value in trained.items() if name.endswith("bias")], BIAS_LR, decay=False),
-            ParamGroup([*self.reduce.parameters(), *self.join.parameters()], NEW_LR),
-        ]
+        every = zip(self.backbone.named_parameters(), self.backbone.depths(), strict=True)
+        trained = [(name.endswith("bias"), value, depth) for (name, value), depth in every if value.requires_grad]
+
+        def group(bias: bool, lr: float) -> ParamGroup:
+            own = [(value, depth) for is_bias, value, depth in trained if is_bias == bias]
+            return ParamGroup([value for value, _ in own], lr, not bias, tuple(depth for _, depth in own))
+
+        new = ParamGroup([*self.reduce.parameters(), *self.join.parameters()], NEW_LR)
+        return [group(False, 1.0), group(True, BIAS_LR), new]
 
     @torch.no_grad()
     def affinities(self, image: Tensor, precision: str = EXACT) -> list[Tensor]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from deft.backbone.from_transformers import from_transformers
 from deft.contracts import InputError
 from deft.engine.class_free import Stack
 from deft.engine.infer import device
@@ -96,11 +97,4 @@ def pipeline() -> Any:
     Raises:
         InputError: transformers is not installed.
     """
-    try:
-        from transformers import pipeline as found
-    except ImportError as error:  # also if it does not go with another package
-        raise InputError(
-            f"masks of SAM need transformers, which cannot be imported ({shown(first_line(error))}): pip install "
-            "'deft-wsss[sam]', or name a folder of masks that another tool has made"
-        ) from None
-    return found
+    return from_transformers("pipeline", "masks of SAM, unless they are files in a folder, need")

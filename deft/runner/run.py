@@ -27,6 +27,7 @@ from deft.data.working_size import working_size
 from deft.engine import ranks, threads
 from deft.engine.budget import begun_with
 from deft.engine.infer import device
+from deft.engine.method import ZeroShot
 from deft.engine.plan import Watch
 from deft.engine.precision import AUTO, choose
 from deft.engine.share import HERE, Engine
@@ -37,6 +38,7 @@ from deft.guards.output import check_out
 from deft.guards.words import shown
 from deft.pipeline import Pipeline
 from deft.runner.images import Images, told
+from deft.runner.preset import fitted
 from deft.runner.verify import refuse_damaged
 from deft.settings import flat, places_of, plain, restore
 from deft.stages.context import Run
@@ -94,7 +96,7 @@ def working(
     trained already.
     """
     out = Path(out)
-    splits, remarks = _opened(data)
+    splits, remarks = _opened(data, isinstance(pipeline.seeds, ZeroShot) and pipeline.seeds.zero_shot)
     check_out(out, reads(pipeline, data, splits))
     check_reuse(reuse)
     if corrected is not None:
@@ -103,6 +105,9 @@ def working(
         _tell(splits, remarks)
     # Missing weights are told before anything is made.
     digest = weights_digest(pipeline.weights, pipeline.backbone, _recorded_weights(out))
+    pipeline, changes = fitted(pipeline)
+    for change in changes if ranks.first() else ():
+        print(f"for {pipeline.backbone}: {change}", file=sys.stderr)
     for method in (pipeline.seeds, pipeline.refine):
         if isinstance(method, ReadsFiles):
             method.check(splits)
@@ -126,15 +131,15 @@ def working(
         folder.close()
 
 
-def _opened(data: str | Splits) -> tuple[Splits, list[Fault]]:
-    """Open and briefly check the data; what is odd about it comes with it."""
+def _opened(data: str | Splits, untagged: bool) -> tuple[Splits, list[Fault]]:
+    """Open and briefly check the data; what is odd about it comes with it. Without tags only where ``untagged``."""
     faults = Faults()
     splits = read_data(data, faults) if isinstance(data, str) else data
     name = data if isinstance(data, str) else "data"
     refuse(faults.all, name)
     if splits is None:
         raise InputError(f"{name}: nothing to read; `deft check {name}` lists its faults")
-    faults.all += check(splits, full=False, name=name)
+    faults.all += check(splits, full=False, name=name, untagged=untagged)
     refuse(faults.all, name if isinstance(data, str) else "")
     return splits, faults.all
 
@@ -170,7 +175,11 @@ def check_reuse(reuse: Sequence[Path], option: str = "--reuse") -> None:
 
 
 def resolved(pipeline: Pipeline, out: Path | None = None) -> Pipeline:
-    """The pipeline with ``auto`` precision resolved: as in the run begun in ``out``, else the best of this machine."""
+    """The pipeline as its backbone needs it, and with ``auto`` precision resolved.
+
+    Precision is that of the run begun in ``out``, else the best of this machine.
+    """
+    pipeline, _ = fitted(pipeline)
     if pipeline.precision != AUTO:
         return pipeline
     before = _recorded(out).get("settings", {})

@@ -75,3 +75,16 @@ def test_what_builds_no_optimiser_is_told() -> None:
 
     with pytest.raises(InputError, match=r"expected Wrong\.build to return a torch\.optim\.Optimizer, got list"):
         built(Wrong(), [])
+
+
+def test_the_rate_falls_with_the_layers_above() -> None:
+    """Against one group per parameter, written out."""
+    parameters = [nn.Parameter(torch.full((3,), float(seed))) for seed in range(4)]
+    new = nn.Parameter(torch.zeros(2))
+    groups = [ParamGroup(parameters, 2.0, depths=(2, 1, 1, 0)), ParamGroup([new], 10.0)]
+    found = built(AdamW(lr=0.01, layer_decay=0.5), groups).param_groups
+    rates = {id(p): group["lr"] for group in found for p in group["params"]}
+    assert [rates[id(p)] for p in (*parameters, new)] == pytest.approx([0.005, 0.01, 0.01, 0.02, 0.1])
+    assert [group["scale"] for group in found] == pytest.approx([0.5, 1.0, 2.0, 10.0])
+    plain = built(AdamW(lr=0.01), groups).param_groups
+    assert [len(group["params"]) for group in plain] == [4, 1]

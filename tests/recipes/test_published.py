@@ -56,7 +56,7 @@ NUMBERS: Mapping[str, Mapping[str, float]] = {
     **{name: {**CAM, "refine.background": math.nan} for name in ("pamr", "pamr_deft", "par", "par_deft")},
 }
 """By recipe; all others have IRN's."""
-UNPUBLISHED = ("external", "frozen", "icd", "drs", "sam_vote", "pamr", "par")
+UNPUBLISHED = ("external", "clip_text", "frozen", "icd", "drs", "sam_vote", "pamr", "par")
 NAMES = sorted(name for name in RECIPES if name.removesuffix("_deft") not in UNPUBLISHED)
 """Recipes with published thresholds."""
 

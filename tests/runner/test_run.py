@@ -56,7 +56,7 @@ SHORT = {"demo": ("seeds.scales=(0.5, 1.0, 1.5)",), "bcam": ("classifier.head.ma
 """Settings beside those of :func:`short.tiny`: some maps are empty after so few steps, the demo's at one scale."""
 
 
-ELSEWHERE = {"external", "sam_vote", "sam_vote_deft"}
+ELSEWHERE = {"external", "clip_text", "sam_vote", "sam_vote_deft"}
 """Recipes that need maps or masks: tests/recipes has them."""
 
 

@@ -1,0 +1,169 @@
+"""Words for the classes of a dataset and for its background, for a network that reads: ``prompts.csv`` of the user.
+
+::
+
+    class,prompts
+    bird,bird avian
+    person,"person with clothes,people,human"
+    background,sky;water;road
+
+Prompts are separated by ``;``; those of a class are averaged. The row ``background`` has words for what is around the
+objects. They compete with the classes of an image for its pixels, so a word that is a class, or a prompt of one, is
+refused. A class without a row has its own name, with spaces for ``_``.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from deft.contracts import InputError
+from deft.data.faults import Faults
+from deft.data.invisible import visible
+from deft.data.layouts.name_lists import read_text
+
+ROW = "background"
+"""Name of the row with the words for the background."""
+WORDS = (
+    *("ground", "land", "grass", "tree", "building", "wall", "sky", "lake", "water", "river", "sea", "railway"),
+    *("railroad", "keyboard", "helmet", "cloud", "house", "mountain", "ocean", "road", "rock", "street", "valley"),
+    *("bridge", "sign"),
+)
+"""Background words of CLIP-ES for VOC, used where the user gives none."""
+SHOWN = 5
+"""Number of faults that a message lists."""
+_LARGEST = 4_000_000
+"""Largest file in bytes."""
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Words of a dataset."""
+
+    classes: tuple[tuple[str, ...], ...]
+    """Prompts of each of the K classes, at least one."""
+    background: tuple[str, ...]
+    """Words for the background, at least one."""
+
+    def __str__(self) -> str:
+        """All words in one text, another one for other words."""
+        return repr((self.classes, self.background))
+
+
+def plain_prompts(classes: Sequence[str]) -> Prompts:
+    """The names of the classes, and those of :data:`WORDS` that are no class.
+
+    Raises:
+        InputError: they all are.
+    """
+    return _checked("prompts", [(readable(name),) for name in classes], _free(classes))
+
+
+def read_prompts(path: Path, classes: Sequence[str]) -> Prompts:
+    """Read ``prompts.csv``.
+
+    Args:
+        path: the file.
+        classes: names of the K classes of the data.
+
+    Raises:
+        InputError: the file cannot be read, or is no such table; a row is for no class of the data or comes twice; a
+            background word is a class or a prompt of one. The message lists the first faults, with their lines.
+    """
+    faults = Faults()
+    if ROW in classes:
+        raise InputError(
+            f"{path}: the data has a class {ROW!r}, which in prompts is what is around the objects; rename the class"
+        )
+    text = read_text(path, faults, most=_LARGEST)
+    _refuse(faults)
+    found: dict[str, tuple[str, ...]] = {}
+    lines: dict[str, int] = {}
+    for line, cells in _rows(text or "", path, faults):
+        name = visible(cells[0])
+        words = tuple(dict.fromkeys(word for one in cells[1:] for part in one.split(";") if (word := visible(part))))
+        if name != ROW and name not in classes:
+            near = difflib.get_close_matches(name, [*classes, ROW], n=1, cutoff=0)
+            remedy = f"did you mean {near[0]!r}? The classes are {', '.join(classes)}" if near else "remove it"
+            faults.add(path, line, f"prompts for {name!r}, which is no class of the data", remedy)
+        elif name in found:
+            faults.add(
+                path, line, f"prompts for {name!r} a second time (see line {lines[name]})", "join both rows by ';'"
+            )
+        elif not words:
+            faults.add(path, line, f"no prompts for {name!r}", "write some, or remove the row")
+        else:
+            found[name], lines[name] = words, line
+    background = found.pop(ROW, None)
+    prompts = [found.get(name, (readable(name),)) for name in classes]
+    for word in background or ():
+        if taken := _taken(word, classes, prompts):
+            faults.add(path, lines[ROW], f"the background word {word!r} is {taken}", "remove the word")
+    _refuse(faults)
+    return _checked(str(path), prompts, background or _free(classes, prompts))
+
+
+def readable(name: str) -> str:
+    """The name of a class as a text: ``potted_plant`` is ``potted plant``."""
+    return " ".join(name.replace("_", " ").split())
+
+
+def _rows(text: str, path: Path, faults: Faults) -> list[tuple[int, list[str]]]:
+    """Rows behind the header, each with its line; a header that is none is a fault."""
+    reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
+    rows: list[tuple[int, list[str]]] = []
+    try:
+        for cells in reader:
+            if any(map(str.strip, cells)):
+                rows.append((reader.line_num, cells))
+    except csv.Error as error:
+        faults.add(path, reader.line_num, f"expected a table of class and prompts, got {error}", "correct the quotes")
+        return []
+    header = [visible(cell).casefold() for cell in rows[0][1]] if rows else []
+    if header != ["class", "prompts"]:
+        came = f"got {', '.join(header)!r}" if header else "got an empty file"
+        faults.add(path, rows[0][0] if rows else None, f"expected the header 'class,prompts', {came}", "write it first")
+        return []
+    for line, cells in rows[1:]:
+        if len(cells) > 2:
+            what = f"expected a class and its prompts, got {len(cells)} columns"
+            faults.add(path, line, what, "put prompts with a comma in quotes, and separate prompts by ';'")
+    return [row for row in rows[1:] if len(row[1]) <= 2]
+
+
+def _free(classes: Sequence[str], prompts: Sequence[tuple[str, ...]] = ()) -> tuple[str, ...]:
+    """The words for any background that are no class of the data."""
+    return tuple(word for word in WORDS if not _taken(word, classes, prompts))
+
+
+def _taken(word: str, classes: Sequence[str], prompts: Iterable[tuple[str, ...]]) -> str:
+    """What a background word is beside that: ``a class``, ``a prompt of 'bird'``; empty if nothing."""
+    if _same(word) in map(_same, classes):
+        return "a class of the data"
+    pairs = zip(classes, prompts, strict=False)
+    return next((f"a prompt of the class {name!r}" for name, own in pairs if _same(word) in map(_same, own)), "")
+
+
+def _same(word: str) -> str:
+    return readable(word.replace("-", " ")).casefold()
+
+
+def _refuse(faults: Faults) -> None:
+    errors = [str(fault) for fault in faults.errors]
+    if errors:
+        raise InputError(
+            "\n".join([*errors[:SHOWN], *([f"... and {len(errors) - SHOWN} more"] * (len(errors) > SHOWN))])
+        )
+
+
+def _checked(where: str, prompts: Sequence[tuple[str, ...]], background: tuple[str, ...]) -> Prompts:
+    if not background:
+        raise InputError(
+            f"{where}: expected words for the background, and all usual ones are classes of the data; write a row "
+            f"'{ROW},WORDS' into prompts.csv with what else is around the objects"
+        )
+    return Prompts(tuple(prompts), background)
