@@ -17,6 +17,7 @@ ELSEWHERE = {
 """Modules that are tested together with others: where, and why."""
 
 TOGETHER = {
+    "backbone/test_frozen_transformers.py": "frozen transformers: tables of positions, tokens and self-attention",
     "engine/test_global_batch.py": "networks of four parts train alike on two processes",
     "review/test_page.py": "the page, in a browser: going through images",
     "review/test_page_access.py": "the page for keys, screen readers and eyes",

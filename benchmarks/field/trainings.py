@@ -162,7 +162,7 @@ if sign in found[0]["said"]:
 print(json.dumps(found))
 """
 """A command in little memory; if a sign of it is in what it says more commands, within as much or without."""
-_ROOMS = (1200, 900, 600, 400, 300, 200, 150)
+_ROOMS = (1600, 1300, 1100, 900, 800, 700, 600, 500, 400, 300, 200)
 """Memory in MB, beside what the process has when it begins."""
 
 
@@ -199,13 +199,13 @@ def _in_parts(stage: str, title: str) -> Callable[[Path], str]:
 
     def wrong(folder: Path) -> str:
         out = folder / "out"
-        settings = [f"{stage}.plan.batch=16", *(["segment=none"] if stage == "classifier" else ())]
+        settings = [f"{stage}.plan.batch=48", *(["segment=none"] if stage == "classifier" else ())]
         weights = folder / "w.safetensors"
         words = [str(word) for word in run_words(folder / "photos", out / "ROOM", *settings, weights=weights)]
         words[words.index(f"folder:{folder / 'photos'}")] = "demo:train=4,val=1,size=512"
         whole_batch = [word.replace("ROOM", "whole") for word in words]
         before = run_words(folder / "photos", out / "before")
-        sign = "of 16 images at a time"  # said before the first step, or when memory has run out
+        sign = "of 48 images at a time"  # said before the first step, or when memory has run out
         ended, room = _limited(before, words, sign, (False, whole_batch))
         # The classifier's batch norms are frozen; those of the network's decoder are trained.
         same = stage == "classifier"

@@ -178,7 +178,7 @@ def _cut_behind_stages(network: IrnNetwork) -> None:
     """No gradient passes from one stage to the stage before, as published; what each keeps for it goes when it ends."""
     backbone = cast(Backbone, network.backbone)
     for index in range(len(backbone.channels)):
-        module = backbone._module_of_map(index)  # a part of the network that timm names
+        module = backbone.module_of_map(index)  # a part of the network that timm names
         module.register_forward_hook(lambda _module, _inputs, output: output.detach())
 
 

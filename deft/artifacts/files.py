@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft.contracts import InputError, SeedMaps
+from deft.guards.memory import is_shortage
 from deft.guards.opening import UnreadableError, check_regular, open_regular, read_regular
 from deft.guards.pictures import read_png
 from deft.guards.words import shown
@@ -159,6 +160,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     Raises:
         InputError: the file is missing, truncated or not safetensors.
+        MemoryError: it does not fit into memory.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -167,7 +169,9 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safe_open(path, framework="pt") as file:
             header = {key: _json_or_text(value) for key, value in (file.metadata() or {}).items()}
             return {key: file.get_tensor(key) for key in file.keys()}, header  # noqa: SIM118 (not a mapping)
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RuntimeError, MemoryError) as error:
+        if is_shortage(error):
+            raise MemoryError(f"no memory to read {shown(path)}") from None
         raise InputError(
             f"{shown(path)}: expected a safetensors file, got {error}; recreate it or name another"
         ) from error
@@ -279,7 +283,9 @@ def _archive(path: Path) -> Iterator[Any]:
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise ValueError("a single array instead of an archive of arrays")
             yield file
-    except (InputError, MemoryError, *BROKEN_ARRAYS):
+    except (InputError, MemoryError, *BROKEN_ARRAYS) as error:
+        if is_shortage(error) and not isinstance(error, MemoryError):
+            raise MemoryError(f"no memory to read {shown(path)}") from None
         raise
     except Exception as error:  # a header is parsed as Python, which fails in many ways
         raise ValueError(f"a damaged array ({type(error).__name__})") from None

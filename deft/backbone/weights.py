@@ -19,6 +19,7 @@ from deft.backbone.hub import hub_digest, hub_file
 from deft.backbone.network import Backbone, build_network, check_name, triple
 from deft.backbone.package import MEAN, STD, package_digest, package_state
 from deft.contracts import InputError
+from deft.guards.memory import is_shortage
 from deft.guards.opening import check_regular, exists, open_regular
 from deft.guards.words import shown
 
@@ -138,6 +139,8 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
                 return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # each reader raises its own errors, some of them private
+        if is_shortage(error):
+            raise MemoryError(f"no memory to read {shown(path)}") from None
         raise InputError(
             f"{shown(path)} cannot be read as a weight file: {_reason(error)}; download it again"
         ) from None

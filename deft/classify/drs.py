@@ -66,14 +66,17 @@ class Suppression(nn.Module):
 
     def __init__(self, channels: int, delta: float | None) -> None:
         super().__init__()
-        self.delta = delta
+        self.delta = 0.0 if delta is None else delta
         self.control = nn.Linear(channels, channels, bias=False) if delta is None else None
 
     def forward(self, features: Tensor) -> Tensor:
         """Features (N, C, h, w) to as many, none larger than before; channels without positive values are unchanged."""
         highest = features.amax(dim=(2, 3))
-        share = self.delta if self.control is None else self.control(features.mean(dim=(2, 3))).sigmoid()
-        return torch.minimum(features, (share * highest).to(features)[:, :, None, None])
+        if self.control is None:
+            limit = self.delta * highest
+        else:
+            limit = self.control(features.mean(dim=(2, 3))).sigmoid() * highest
+        return torch.minimum(features, limit.to(features)[:, :, None, None])
 
 
 class DrsModule(HeadModule):

@@ -4,19 +4,23 @@ The affinity of two cells is the positive part of the cosine of their features, 
 all cells' values, weighted by affinities. Without the positive part the product of maps and affinities could be
 reassociated, and the N x N affinities of N cells would never be needed. With it they are needed, but only for some
 cells at a time: forward and backward pass both compute a block of columns, use it and forget it, so that memory grows
-with N. The divisor is a row of ones among the maps, so that one product per block gives both.
+with N. Affinities are symmetric, and only half of them are computed. The divisor is a row of ones among the maps, so
+that one product gives both.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-BLOCK = 2**22
-"""Affinities between cells that are in memory at once (16 MB)."""
+BLOCK = 2**21
+"""Affinities between cells that are in memory at once (8 MB), unless :data:`LEAST` makes them more."""
+LEAST = 128
+"""Cells of a block; thinner products take longer."""
 
 
 def correlated(maps: Tensor, features: Tensor) -> Tensor:
@@ -37,30 +41,44 @@ def correlated(maps: Tensor, features: Tensor) -> Tensor:
 
 
 class _Products(torch.autograd.Function):
-    """``rows relu(cells^T cells)`` in blocks of columns: (N, R, cells) and (N, C, cells) to (N, R, cells)."""
+    """``rows relu(cells^T cells)``, in blocks: (N, R, cells) and (N, C, cells) to (N, R, cells).
+
+    Affinities are symmetric, so those of a block of columns are computed from its own rows downwards, and each below
+    the block counts for both of its cells.
+    """
 
     @staticmethod
     def forward(context: Any, rows: Tensor, cells: Tensor) -> Tensor:
         context.save_for_backward(rows, cells)
-        return torch.cat([rows @ torch.relu(cells.mT @ part) for part in _blocks(cells)], dim=2)
+        sums = torch.zeros_like(rows)
+        for images, start, end in _blocks(cells):
+            z, values, total = cells[images], rows[images], sums[images]
+            affinity = (z[:, :, start:].mT @ z[:, :, start:end]).relu_()
+            total[:, :, start:end] += values[:, :, start:] @ affinity
+            if end < z.shape[2]:
+                total[:, :, end:] += values[:, :, start:end] @ affinity[:, end - start :].mT
+        return sums
 
     @staticmethod
     def backward(context: Any, *gradients: Tensor) -> tuple[None, Tensor]:
         rows, cells = context.saved_tensors
         found = torch.zeros_like(cells)
-        own = []  # of the cells of a block as columns of the affinities; `found` is theirs as rows
-        step = _step(cells)
-        for part, gradient in zip(_blocks(cells), gradients[0].split(step, dim=2), strict=True):
-            slopes = rows.mT @ gradient
-            slopes.masked_fill_(cells.mT @ part <= 0, 0)
-            own.append(cells @ slopes)
-            found += part @ slopes.mT
-        return None, found + torch.cat(own, dim=2)
+        one, other = torch.cat([rows, gradients[0]], dim=1), torch.cat([gradients[0], rows], dim=1)
+        for images, start, end in _blocks(cells):
+            z, total = cells[images], found[images]
+            both = one[images, :, start:].mT @ other[images, :, start:end]  # slopes of both directions
+            both.masked_fill_(z[:, :, start:].mT @ z[:, :, start:end] <= 0, 0)
+            total[:, :, start:end] += z[:, :, start:] @ both
+            if end < z.shape[2]:
+                total[:, :, end:] += z[:, :, start:end] @ both[:, end - start :].mT
+        return None, found
 
 
-def _blocks(cells: Tensor) -> tuple[Tensor, ...]:
-    return cells.split(_step(cells), dim=2)
-
-
-def _step(cells: Tensor) -> int:
-    return max(1, BLOCK // (len(cells) * cells.shape[2]))
+def _blocks(cells: Tensor) -> Iterator[tuple[slice, int, int]]:
+    """Images, and where a block of their columns begins and ends: several small images, or a part of a large one."""
+    images, count = len(cells), cells.shape[2]
+    together = max(1, BLOCK // count**2)
+    step = count if count**2 <= BLOCK else max(LEAST, BLOCK // count)
+    for first in range(0, images, together):
+        for start in range(0, count, step):
+            yield slice(first, first + together), start, min(start + step, count)

@@ -140,11 +140,11 @@ def cut(images: Tensor, tiles: int, grid: Sequence[int]) -> Tensor:
         sides.append(cell * -(-side // (cell * tiles)))
     height, width = sides
     padded = F.pad(images, (0, tiles * width - images.shape[-1], 0, tiles * height - images.shape[-2]))
-    parts = padded.unflatten(3, (tiles, width)).unflatten(2, (tiles, height))  # (N, 3, row, height, column, width)
+    parts = padded.reshape(*padded.shape[:2], tiles, height, tiles, width)
     return parts.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
 
 
 def together(parts: Tensor, tiles: int) -> Tensor:
     """Put maps of tiles in the order of :func:`cut`, (N * tiles^2, C, h, w), together: (N, C, tiles h, tiles w)."""
-    rows = parts.unflatten(0, (-1, tiles, tiles)).permute(0, 3, 1, 4, 2, 5)  # (N, C, row, h, column, w)
-    return rows.flatten(4, 5).flatten(2, 3)
+    rows = parts.reshape(-1, tiles, tiles, *parts.shape[1:])
+    return rows.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)

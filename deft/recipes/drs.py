@@ -12,7 +12,7 @@ from deft.seeds.cam import Cam
 
 
 def drs() -> Pipeline:
-    """DRS: the largest values of each channel are cut off, so that scores need more of an object; refined by IRN.
+    """DRS: the largest values of each channel are cut off, so that more of an object counts; refined by IRN.
 
     Paper: Kim, Han and Kim, 2021, arXiv:2103.07246.
     """

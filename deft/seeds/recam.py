@@ -14,7 +14,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import torch.nn.functional as F
@@ -148,7 +148,8 @@ class ReCamNetwork(nn.Module):
 
     def __init__(self, backbone: Backbone, head: ReCamModule, settings: ReCam) -> None:
         super().__init__()
-        self.backbone, self.head, self.settings = backbone, head, settings
+        self.backbone, self.settings = backbone, settings
+        self.head: Any = head
         backbone.freeze(until=backbone.stage_of_stride(settings.freeze_stride), batch_norm=True)
 
     def terms(self, batch: dict[str, Tensor], epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
@@ -160,7 +161,8 @@ class ReCamNetwork(nn.Module):
             rng: the only source of randomness.
         """
         maps = self._look(self.backbone.normalise(batch["image"]))
-        return self.head.loss_of_views(maps, self._look, batch["labels"], AFTER, rng)
+        terms: dict[str, Tensor] = self.head.loss_of_views(maps, self._look, batch["labels"], AFTER, rng)
+        return terms
 
     def _look(self, x: Tensor) -> Sequence[Tensor]:
         return maps_for(self.head, self.backbone, x, self.parts)
@@ -172,7 +174,8 @@ class ReCamNetwork(nn.Module):
 
     def logits(self, images: Tensor) -> Tensor:
         """Class scores before the sigmoid, (N, K), of uint8 images (N, 3, H, W)."""
-        return self.head.logits(self.backbone(images)[-1]).float()
+        scores: Tensor = self.head.logits(self.backbone(images)[-1])
+        return scores.float()
 
 
 def _weights_of(head: HeadModule, channels: int) -> Tensor:

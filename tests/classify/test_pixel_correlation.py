@@ -33,9 +33,10 @@ def test_values_against_a_loop() -> None:
                 assert float(found[n, k, j // 3, j % 3]) == pytest.approx(mean, abs=1e-5)
 
 
-@pytest.mark.parametrize("block", [2**22, 3 * 35 * 4, 1])  # all cells, four, one at a time
+@pytest.mark.parametrize("block", [2**22, 2 * 35 * 35, 4 * 35, 1])  # all, two images, four cells, one cell at a time
 def test_values_and_gradients_against_all_affinities(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pixel_correlation, "BLOCK", block)
+    monkeypatch.setattr(pixel_correlation, "LEAST", 1)
     maps, features = torch.rand(3, 4, 5, 7, generator=rng(1)), torch.randn(3, 6, 5, 7, generator=rng(2))
     weights = torch.randn(3, 4, 5, 7, generator=rng(3))
     results = []
@@ -63,6 +64,7 @@ def test_memory_is_that_of_a_block(monkeypatch: pytest.MonkeyPatch) -> None:
     maps, features = torch.rand(1, 2, 40, 40, generator=rng(1)), torch.randn(1, 4, 40, 40, generator=rng(2))
     features.requires_grad_(True)
     peaks = []
+    monkeypatch.setattr(pixel_correlation, "LEAST", 16)
     for function, block in ((whole, 0), (correlated, 2**14)):
         monkeypatch.setattr(pixel_correlation, "BLOCK", block)
         peaks.append(peak_of(lambda function=function: function(maps, features).sum().backward()))  # type: ignore[misc]
