@@ -12,11 +12,13 @@ PACKAGE = Path(deft.__file__).parent
 TESTS = Path(__file__).parent
 
 ELSEWHERE = {
+    "seeds/clip_network.py": ("seeds/test_clip_text.py", "the network and its maps have one slow reference"),
     "__main__.py": ("cli/test_commands.py", "it is the command, started with python -m deft"),
 }
 """Modules that are tested together with others: where, and why."""
 
 TOGETHER = {
+    "backbone/test_families.py": "one network of each of timm's families through forward pass, step and map",
     "backbone/test_frozen_transformers.py": "frozen transformers: tables of positions, tokens and self-attention",
     "engine/test_global_batch.py": "networks of four parts train alike on two processes",
     "review/test_page.py": "the page, in a browser: going through images",
