@@ -19,7 +19,7 @@ def test_what_is_missing_names_its_extras(monkeypatch: pytest.MonkeyPatch) -> No
     pytest.importorskip("transformers")
     with pytest.raises(InputError, match=r"tests need transformers, which cannot be imported .*deft-wsss\[sam\]"):
         from_transformers("NoSuchModel", "tests need")
-    uninstall(monkeypatch, "transformers")
+    uninstall("transformers", monkeypatch)
     with pytest.raises(InputError, match=r"tests need transformers, which cannot be imported .*deft-wsss\[clip\]"):
         from_transformers("CLIPConfig", "tests need")
 
