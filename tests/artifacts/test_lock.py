@@ -72,8 +72,12 @@ if sys.argv[2] == "soft":
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
     fcntl.flock = refuse
 run = RunFolder(Path(sys.argv[1]), {})
-if sys.argv[2] == "forked" and os.fork() == 0:
-    time.sleep(60)
+if sys.argv[2] == "forked":
+    told, tell = os.pipe()
+    if os.fork() == 0:
+        os.write(tell, b".")  # it runs, and has let go of what it inherited
+        time.sleep(60)
+    os.read(told, 1)
 print(os.getpid(), flush=True)
 time.sleep(60)
 """

@@ -75,6 +75,9 @@ class Small(nn.Module):
     def freeze(self, until: int, batch_norm: bool) -> None:
         pass
 
+    def depths(self) -> tuple[int, ...]:
+        return (0,) * len(list(self.parameters()))
+
 
 class SmallSegmentation(SegmentationNetwork):
     """Our loss on another decoder: the real one has batch norms."""
