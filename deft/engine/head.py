@@ -29,7 +29,7 @@ class HeadModule(nn.Module):
     """
 
     all_maps = False
-    """Whether the head is trained on all feature maps, see :meth:`loss_of_maps`; scores use the last."""
+    """Whether the head is trained on all feature maps, see :meth:`HeadModule.loss_of_maps`; scores use the last."""
     with_images = False
     """Whether the normalised images (N, 3, H, W) come before the feature maps, in training and where maps are read."""
     reads_maps = False
