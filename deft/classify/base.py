@@ -1,6 +1,8 @@
-"""A head on top of another: what it asks of its base, and what it says about it."""
+"""A head on top of another: what it asks of its base, and which one is below all others."""
 
 from __future__ import annotations
+
+from typing import cast
 
 from deft.contracts import InputError
 from deft.engine.head import AllMapsHead, Head
@@ -19,11 +21,15 @@ def check_base(base: Head) -> None:
         )
 
 
-def swap_epoch_of(base: Head) -> int:
-    """``swap_epoch`` of a DEFT base; 1 for others."""
-    return int(getattr(base, "swap_epoch", 1))
+def innermost(head: Head) -> tuple[Head, str]:
+    """The head without others on top of it, and where it stands below ``head``: ``base``, or nothing.
 
-
-def swaps_of(base: Head) -> bool:
-    """Whether the base swaps anything."""
-    return bool(getattr(base, "swaps", False))
+    >>> from deft.classify.deft import DeftHead
+    >>> from deft.classify.drs import DrsHead
+    >>> innermost(DrsHead(base=DeftHead(maps=4)))[1], innermost(DeftHead())[1]
+    ('.base', '')
+    """
+    place = ""
+    while hasattr(base := getattr(head, "base", None), "build"):
+        head, place = cast(Head, base), f"{place}.base"
+    return head, place

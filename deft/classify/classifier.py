@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from deft.artifacts import load_tensors, save_tensors, told_damaged
 from deft.backbone import Backbone, from_spec, frozen_net, views_of
+from deft.classify.base import innermost
 from deft.classify.gradients import image_gradients
 from deft.contracts import Augmentation, InputError, LayerAugmentation, SalientAugmentation, SampleAugmentation
 from deft.engine.head import AllMapsHead, Head, HeadModule, checked, maps_for
@@ -84,11 +85,13 @@ class Classifier:
             InputError: a DEFT head would never swap, or the head builds no complete
                 :class:`deft.engine.head.HeadModule`.
         """
-        swap_epoch = getattr(self.head, "swap_epoch", 1)
-        if swap_epoch > self.plan.epochs and getattr(self.head, "swaps", False):
+        inner, place = innermost(self.head)
+        swap_epoch = getattr(inner, "swap_epoch", 1)
+        if swap_epoch > self.plan.epochs and getattr(inner, "swaps", False):
             raise InputError(
-                f"classifier.head.swap_epoch is {swap_epoch} and training ends with epoch {self.plan.epochs}: nothing "
-                "would be swapped. Raise classifier.plan.epochs, or set both swap weights of the head to 0 to mean that"
+                f"classifier.head{place}.swap_epoch is {swap_epoch} and training ends with epoch {self.plan.epochs}: "
+                "nothing would be swapped. Raise classifier.plan.epochs, or set both swap weights of the head to 0 to "
+                "mean that"
             )
         of_batches = None if isinstance(self.augment, SampleAugmentation) else self.augment
         network = ClassifierNetwork(backbone, _head(self.head, backbone, classes), of_batches)

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deft.classify.base import check_base, swap_epoch_of, swaps_of
+from deft.classify.base import check_base
 from deft.classify.linear import LinearHead
 from deft.engine.head import Head, HeadModule, checked
 from deft.ranges import Range, Weight, check_ranges
@@ -45,16 +45,6 @@ class DrsHead:
         """Refuse values out of range, and a base that needs all feature maps itself."""
         check_ranges(self)
         check_base(self.base)
-
-    @property
-    def swap_epoch(self) -> int:
-        """``swap_epoch`` of a DEFT base; 1 for others."""
-        return swap_epoch_of(self.base)
-
-    @property
-    def swaps(self) -> bool:
-        """Whether the base swaps anything."""
-        return swaps_of(self.base)
 
     def build(self, channels: int, classes: int) -> DrsModule:
         """A head for features of ``channels`` channels and ``classes`` classes without background."""

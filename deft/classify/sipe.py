@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from deft.classify.base import check_base, swap_epoch_of, swaps_of
+from deft.classify.base import check_base
 from deft.classify.linear import LinearHead
 from deft.engine.head import Head, HeadModule, checked, normalise
 from deft.ranges import Factor, Range, Weight, check_ranges
@@ -50,16 +50,6 @@ class SipeHead:
         """Refuse values out of range, and a base that needs all feature maps itself."""
         check_ranges(self)
         check_base(self.base)
-
-    @property
-    def swap_epoch(self) -> int:
-        """``swap_epoch`` of a DEFT base; 1 for others."""
-        return swap_epoch_of(self.base)
-
-    @property
-    def swaps(self) -> bool:
-        """Whether the base swaps anything."""
-        return swaps_of(self.base)
 
     def build(self, channels: int, classes: int) -> SipeModule:
         """A head for one feature map, which is then its only side feature."""
