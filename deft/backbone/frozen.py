@@ -1,10 +1,9 @@
 """A backbone that is not trained: one description of an image, from several views of it, to train heads on.
 
-:func:`with_views` makes a :class:`~deft.backbone.network.Backbone` of another one. Its last feature map is the mean
-over scales and mirrored views of the feature maps of the inner network, resampled to one grid and concatenated; where
-the inner network has a map of stride 4, the deepest such map comes before it, for outlines. Everything that works on a
-backbone works on it. What it finds in an image before the channels are standardised depends on that image alone, so
-that it can be stored once (:mod:`deft.engine.features`).
+:func:`with_views` makes a :class:`~deft.backbone.network.Backbone` of another one. Its feature map is the mean
+over scales and mirrored views of the feature maps of the inner network, resampled to one grid and concatenated; it has
+no other. Everything that works on a backbone works on it. What it finds in an image before the channels are
+standardised depends on that image alone, so that it can be stored once (:mod:`deft.engine.features`).
 
 Cells of the inner network's maps are centred on pixels ``j * stride`` of views of ``k * stride + 1`` pixels if it pads
 its convolutions, and on the middle of patches otherwise (transformers, networks that begin with patches). Those of the
@@ -27,9 +26,6 @@ from torch.overrides import TorchFunctionMode
 from deft.backbone import network
 from deft.backbone.network import Backbone
 from deft.contracts import InputError
-
-FINE = 4
-"""Pixels per cell of the map for outlines."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +50,10 @@ class Views:
 class Look:
     """What a frozen backbone finds in images, before channels are standardised."""
 
-    maps: list[Tensor]
-    """(N, C, h, w) each: the fine one where there is one, and the deep one."""
+    deep: Tensor
+    """The feature map, (N, C, h, w)."""
     similar: Tensor
-    """The inner network's feature map in which neighbours are compared, on the grid of the deep map, (N, C', h, w)."""
+    """The inner network's feature map in which neighbours are compared, on the same grid, (N, C', h, w)."""
     attention: Attention | None
     """The last self-attention of the view at scale 1; None without any."""
 
@@ -78,21 +74,21 @@ class Attention:
 
 @dataclass(frozen=True)
 class _Maps:
-    """The maps of a frozen backbone, as timm's ``feature_info`` tells of them."""
+    """The map of a frozen backbone, as timm's ``feature_info`` tells of it."""
 
-    channel_counts: list[int]
-    cells: list[int]
+    count: int
+    stride: int
 
     def channels(self) -> list[int]:
-        """C of each map."""
-        return self.channel_counts
+        """C."""
+        return [self.count]
 
     def reduction(self) -> list[int]:
-        """Pixels per cell of each map."""
-        return self.cells
+        """Pixels per cell."""
+        return [self.stride]
 
     def module_name(self, index: int) -> str:
-        """No module's name: maps are computed from several."""
+        """No module's name: the map is computed from several."""
         return f"map {index} of all views"
 
 
@@ -108,63 +104,48 @@ class FrozenNet(nn.Module):
             if hasattr(part, "fused_attn"):
                 cast(Any, part).fused_attn = True  # else timm multiplies queries and keys itself, and nothing is heard
         taps = min(views.taps, len(inner.channels))
-        # Networks of equal maps, such as transformers, have none for outlines.
-        fine = [index for index, cell in enumerate(inner.reductions[:-taps]) if cell <= FINE < views.stride]
         self._taps = range(len(inner.channels) - taps, len(inner.channels))
         self._similar = len(inner.channels) - views.similar
-        self._fine = fine[-1] if fine else None
         self.patches = _sees_patches(inner)
         self.pretrained_cfg = cast(Any, inner.net).pretrained_cfg
-        outlines = [] if self._fine is None else [self._fine]
-        channels = [inner.channels[index] for index in outlines] + [sum(inner.channels[tap] for tap in self._taps)]
-        self.feature_info = _Maps(channels, [FINE for _ in outlines] + [views.stride])
-        for number, count in enumerate(channels):
-            self.register_buffer(f"mean_{number}", torch.zeros(count, 1, 1))
-            self.register_buffer(f"deviation_{number}", torch.ones(count, 1, 1))
+        count = sum(inner.channels[tap] for tap in self._taps)
+        self.feature_info = _Maps(count, views.stride)
+        self.mean: Tensor
+        self.deviation: Tensor
+        self.register_buffer("mean", torch.zeros(count, 1, 1))
+        self.register_buffer("deviation", torch.ones(count, 1, 1))
 
     def spec(self) -> dict[str, Any]:
         """What :meth:`Backbone.spec` records besides the inner network."""
         return {"stride": self.inner.stride, "views": {**asdict(self.views), "scales": list(self.views.scales)}}
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """Maps of normalised images (N, 3, H, W): the fine one where there is one, and the deep one."""
-        return self.standardised(self.look(x).maps)
+        """The map of normalised images (N, 3, H, W), alone in a list as of timm's extractors."""
+        return [self.standardised(self.look(x).deep)]
 
-    def standardised(self, maps: Sequence[Tensor]) -> list[Tensor]:
-        """Maps (..., C, h, w) with the mean 0 and the deviation 1 that their channels have over the training images."""
-        return [
-            (one - self.get_buffer(f"mean_{number}")) / self.get_buffer(f"deviation_{number}")
-            for number, one in enumerate(maps)
-        ]
+    def standardised(self, deep: Tensor) -> Tensor:
+        """A map (..., C, h, w) with the mean 0 and the deviation 1 that its channels have over the training images."""
+        return (deep - self.mean) / self.deviation
 
-    def standardised_deep(self, deep: Tensor) -> Tensor:
-        """:meth:`standardised` for the deepest map alone, (..., C, h, w)."""
-        last = len(self.feature_info.channels()) - 1
-        return (deep - self.get_buffer(f"mean_{last}")) / self.get_buffer(f"deviation_{last}")
-
-    def measure(self, images: Iterable[Sequence[Tensor]]) -> None:
-        """Take mean and deviation of the channels of maps (C, h, w) of some images, each image counting alike."""
-        sums: list[tuple[Tensor, Tensor]] = []
-        count = 0
-        for maps in images:
-            count += 1
-            flat = [one.double().flatten(1) for one in maps]
-            own = [(one.mean(1), (one * one).mean(1)) for one in flat]
-            sums = [(a + c, b + d) for (a, b), (c, d) in zip(sums, own, strict=True)] if sums else own
-        for number, (first, second) in enumerate(sums):
-            mean = first / count
-            deviation = (second / count - mean * mean).clamp(min=0).sqrt()
-            # A channel that is the same everywhere says nothing, however it is scaled.
-            deviation = torch.where(deviation > 1e-4, deviation, 1)
-            self.get_buffer(f"mean_{number}").copy_(mean.view(-1, 1, 1))
-            self.get_buffer(f"deviation_{number}").copy_(deviation.view(-1, 1, 1))
+    def measure(self, maps: Iterable[Tensor]) -> None:
+        """Take mean and deviation of the channels of maps (C, h, w), one of each image, each counting alike."""
+        first = torch.zeros(len(self.mean), dtype=torch.float64)
+        second, count = first.clone(), 0
+        for one in maps:
+            flat = one.double().flatten(1)
+            first, second, count = first + flat.mean(1), second + (flat * flat).mean(1), count + 1
+        mean = first / count
+        deviation = (second / count - mean * mean).clamp(min=0).sqrt()
+        # A channel that is the same everywhere says nothing, however it is scaled.
+        deviation = torch.where(deviation > 1e-4, deviation, 1)
+        self.mean.copy_(mean.view(-1, 1, 1))
+        self.deviation.copy_(deviation.view(-1, 1, 1))
 
     def look(self, x: Tensor) -> Look:
         """What is found in normalised images (N, 3, H, W)."""
         size = (x.shape[-2], x.shape[-1])
         middle = min(self.views.scales, key=lambda scale: abs(scale - 1))
         attention: Attention | None = None
-        fine: Tensor | None = None
         total: Tensor | None = None
         similar: Tensor | None = None
         for scale in self.views.scales:
@@ -177,19 +158,15 @@ class FrozenNet(nn.Module):
                 elif scale == middle:
                     attention = heard.attention((maps[-1].shape[-2], maps[-1].shape[-1]))
                 seen = (view.shape[-2], view.shape[-1])
-                parts = [self._on_grid(maps[tap], tap, seen, size, self.views.stride) for tap in self._taps]
+                parts = [self._on_grid(maps[tap], tap, seen, size) for tap in self._taps]
                 joined = torch.cat(parts, dim=1)
                 total = joined if total is None else total + joined
-                if self._fine is not None and scale == middle:
-                    own = self._on_grid(maps[self._fine], self._fine, seen, size, FINE)
-                    fine = own if fine is None else fine + own
-                one = self._on_grid(maps[self._similar], self._similar, seen, size, self.views.stride)
+                one = self._on_grid(maps[self._similar], self._similar, seen, size)
                 similar = one if similar is None else similar + one
         if total is None or similar is None:
             raise AssertionError("scales are never empty")
-        mirrors = 2 if self.views.flip else 1
-        deep = total / (len(self.views.scales) * mirrors)
-        return Look([deep] if fine is None else [fine / mirrors, deep], similar, attention)
+        views = len(self.views.scales) * (2 if self.views.flip else 1)
+        return Look(total / views, similar, attention)
 
     def _view(self, x: Tensor, scale: float) -> Tensor:
         """Images resized to about ``scale``, to a whole number of the inner network's cells."""
@@ -200,9 +177,9 @@ class FrozenNet(nn.Module):
             return x
         return F.interpolate(x, size=size, mode="bicubic", align_corners=False, antialias=True)
 
-    def _on_grid(self, cells: Tensor, index: int, seen: tuple[int, int], size: tuple[int, int], stride: int) -> Tensor:
+    def _on_grid(self, cells: Tensor, index: int, seen: tuple[int, int], size: tuple[int, int]) -> Tensor:
         """A feature map of a view, resampled to the grid of its image."""
-        own = self.inner.reductions[index]
+        own, stride = self.inner.reductions[index], self.views.stride
         offset = (own - 1) / 2 if self.patches else 0.0
         rows, columns = (
             between(number, -(-side // stride), stride * view / side, own, offset).to(cells)

@@ -142,7 +142,7 @@ class ClassifierNetwork(nn.Module):
             rng: the only source of randomness.
         """
         if "features" in batch:
-            deep = frozen_net(self.backbone).standardised_deep(batch["features"].float())
+            deep = frozen_net(self.backbone).standardised(batch["features"].float())
             return self.head.loss_of_maps([deep], batch["labels"], epoch, rng)
         images, labels = flatten_views(batch["image"], 4), flatten_views(batch["labels"], 2)
         augment = self.augment

@@ -1,10 +1,10 @@
 """Features of a frozen backbone, computed once for each image, stored in 16 bits and learned from.
 
-A file holds the maps of one image, looked at with ``frozen.side`` pixels on its longer side, and the affinities of
-neighbouring cells. Files are named after the contents of their images: tags,
-masks and names may change, and no image is looked at twice.
+A file holds the feature map of one image, looked at with ``frozen.side`` pixels on its longer side, and the affinities
+of neighbouring cells. Files are named after the contents of their images: tags, masks and names may change, and no
+image is looked at twice.
 
-Shapes: maps (C, h, w), affinities (D, h, w) for the D directions of a radius.
+Shapes: map (C, h, w), affinities (D, h, w) for the D directions of a radius.
 """
 
 from __future__ import annotations
@@ -84,20 +84,17 @@ class Frozen:
 
     def bytes_of(self, backbone: Backbone, images: int) -> int:
         """Bytes that the features of so many square images take."""
-        cells = [(-(-self.side // cell)) ** 2 for cell in backbone.reductions]
-        kept = [
-            *backbone.channels[:-1],
-            backbone.channels[-1] + 2 * self.radius**2,
-        ]  # directions: about pi / 2 radius^2
-        return images * sum(2 * count * number for count, number in zip(kept, cells, strict=True))
+        cells = (-(-self.side // self.stride)) ** 2
+        directions = 2 * self.radius**2  # about pi / 2 radius^2
+        return images * 2 * cells * (backbone.channels[-1] + directions)
 
 
 @dataclass(frozen=True)
 class Features:
     """What a frozen backbone finds in an image."""
 
-    maps: tuple[Tensor, ...]
-    """As of the backbone, shallow to deep, (C, h, w) each."""
+    deep: Tensor
+    """The backbone's feature map before its channels are standardised, (C, h, w)."""
     affinity: Tensor | None = None
     """Affinity of each cell and its neighbour in the D directions of a radius, (D, h', w') in [0, 1]; None if it was
     not asked for. Entries without a neighbour are 0."""
@@ -147,12 +144,12 @@ def find_features(
     with torch.no_grad(), autocast(precision, device):
         look = net.look(backbone.normalise(pixels))
     found = None if affinities is None else affinities(look, radius)
-    return Features(tuple(one[0].float() for one in look.maps), found)
+    return Features(look.deep[0].float(), found)
 
 
 def standardise(backbone: Backbone, files: Sequence[Path]) -> None:
     """Take mean and deviation of the channels of a frozen backbone from the stored features of the training images."""
-    frozen_net(backbone).measure(load_features(path).maps for path in files)
+    frozen_net(backbone).measure(load_features(path).deep for path in files)
 
 
 def save_features(path: Path, features: Features, made_by: str) -> None:
@@ -161,7 +158,7 @@ def save_features(path: Path, features: Features, made_by: str) -> None:
     Raises:
         InputError: a value does not fit.
     """
-    tensors = {f"map.{number}": one.half() for number, one in enumerate(features.maps)}
+    tensors = {"deep": features.deep.half()}
     if features.affinity is not None:
         tensors["affinity"] = features.affinity.half()
     if any(not one.isfinite().all() for one in tensors.values()):
@@ -180,8 +177,7 @@ def load_features(path: Path) -> Features:
     """
     tensors, _ = load_tensors(path)
     with told_damaged(path):
-        count = sum(name.startswith("map.") for name in tensors)
-        return Features(tuple(tensors[f"map.{number}"] for number in range(count)), tensors.get("affinity"))
+        return Features(tensors["deep"], tensors.get("affinity"))
 
 
 class TaggedFeatures:
@@ -202,10 +198,10 @@ class TaggedFeatures:
         return len(self.data)
 
     def example(self, index: int, rng: np.random.Generator) -> dict[str, Tensor]:
-        """``features`` float16 (C, cells, cells) of the deepest map, and ``labels`` float (K,)."""
+        """``features`` float16 (C, cells, cells), and ``labels`` float (K,)."""
         square = self._kept.get(index)
         if square is None:
-            deep = load_features(self.files[index]).maps[-1].float()
+            deep = load_features(self.files[index]).deep.float()
             square = F.adaptive_avg_pool2d(deep, self.cells).half()
             self._room -= square.numel() * square.element_size()
             if self._room >= 0:
@@ -227,7 +223,7 @@ class MaskedFeatures:
     """One PNG per image."""
     views: Views
     crop: int
-    """Side of the crop, in cells of the deepest map."""
+    """Side of the crop, in cells."""
     indices: tuple[int, ...]
     """The images to train on."""
 
@@ -235,35 +231,24 @@ class MaskedFeatures:
         return len(self.indices)
 
     def example(self, index: int, rng: np.random.Generator) -> dict[str, Tensor]:
-        """``map.0``, ... float16 (C, h, w) of a crop, zero outside the image, and ``mask`` int64 (H, W), 255 there."""
+        """``deep`` float16 (C, h, w) of a crop, zero outside the image, and ``mask`` int64 (H, W), 255 there."""
         index = self.indices[index]
-        maps = load_features(self.files[index]).maps
-        stride = self.views.stride
-        height, width = maps[-1].shape[1:]
+        deep, stride = load_features(self.files[index]).deep, self.views.stride
+        height, width = deep.shape[1:]
         mask = resized_mask(load_mask(self.masks[index]), (height * stride, width * stride))
         rows, columns = (_part(length, min(length, self.crop), rng) for length in (height, width))
         mirror = bool(rng.random() < 0.5)
-        found: dict[str, Tensor] = {}
-        for number, one in enumerate(maps):
-            finer = round(one.shape[1] / height)
-            part = one[:, _times(rows, finer), _times(columns, finer)]
-            whole = part.new_zeros(len(one), self.crop * finer, self.crop * finer)
-            whole[:, : part.shape[1], : part.shape[2]] = part.flip(-1) if mirror else part
-            found[f"map.{number}"] = whole
+        part = deep[:, rows, columns]
+        whole = part.new_zeros(len(deep), self.crop, self.crop)
+        whole[:, : part.shape[1], : part.shape[2]] = part.flip(-1) if mirror else part
         target = np.full((self.crop * stride, self.crop * stride), IGNORE, dtype=np.int64)
         seen = mask[_times(rows, stride), _times(columns, stride)]
         target[: seen.shape[0], : seen.shape[1]] = seen[:, ::-1] if mirror else seen
-        return {**found, "mask": torch.from_numpy(target)}
+        return {"deep": whole, "mask": torch.from_numpy(target)}
 
     def name(self, index: int) -> str:
         """Name of the image."""
         return self.data.names[self.indices[index]]
-
-
-def stored_maps(batch: dict[str, Tensor]) -> list[Tensor]:
-    """The stored maps of a batch, shallow to deep, float32; empty for a batch of images."""
-    count = sum(name.startswith("map.") for name in batch)
-    return [batch[f"map.{number}"].float() for number in range(count)]
 
 
 Stored = Callable[[Sample], Features | None]

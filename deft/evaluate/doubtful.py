@@ -98,8 +98,8 @@ def pooled_features(data: Dataset, backbone: Backbone, indices: Sequence[int]) -
 
 
 def stored_features(files: Sequence[Path]) -> NDArray[np.float32]:
-    """Mean of the deepest stored map of each of some images, (n, C)."""
-    pooled = [load_features(path).maps[-1].float().mean(dim=(1, 2)).numpy() for path in files]
+    """Mean of the stored map of each of some images, (n, C)."""
+    pooled = [load_features(path).deep.float().mean(dim=(1, 2)).numpy() for path in files]
     return np.stack(pooled).astype(np.float32)
 
 

@@ -49,7 +49,7 @@ class FrozenCam:
         @torch.no_grad()
         def locate(sample: Sample) -> SeedMaps:
             features = context.stored(sample) or find_features(network.backbone, sample.image, context.precision)
-            deep = net.standardised_deep(features.maps[-1][None].to(device()).float())
+            deep = net.standardised(features.deep[None].to(device()).float())
             size = (sample.image.shape[0], sample.image.shape[1])
             classes = tuple(int(index) for index in np.flatnonzero(sample.labels))
             probability = network.head.logits(deep)[0].sigmoid().cpu()

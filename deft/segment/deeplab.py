@@ -22,7 +22,6 @@ from torch.nn import functional as F
 from deft.artifacts import load_tensors, save_tensors, told_damaged
 from deft.backbone import Backbone, from_spec, frozen_net, views_of
 from deft.contracts import IGNORE, InputError
-from deft.engine.features import stored_maps
 from deft.engine.layout import channels_last
 from deft.engine.optimise import AdamW, ParamGroup
 from deft.engine.parts import in_parts
@@ -105,7 +104,7 @@ class SegmentationNetwork(nn.Module):
         self.classes, self.settings, self.side = classes, settings, side
         self.backbone = backbone
         frozen = views_of(backbone) is not None
-        self._fine = len(backbone.channels) - 1 if frozen else max(backbone.stage_of_stride(4), 0)
+        self._fine = max(backbone.stage_of_stride(4), 0)
         self.decoder = self._decoder()
         self.head = nn.Conv2d(settings.channels, classes + 1, 1)
         for module in self.decoder.modules():
@@ -189,12 +188,12 @@ class SegmentationNetwork(nn.Module):
         """Cross entropy averaged over the pixels that are not 255; 0 if there are none.
 
         With several processes, each divides by their mean count of pixels, so that the mean of their losses is that of
-        the global batch. ``batch`` has ``image`` uint8 (N, 3, h, w), or the stored maps of a frozen backbone
-        (:func:`deft.engine.features.stored_maps`), and ``mask`` int64 (N, h, w).
+        the global batch. ``batch`` has ``image`` uint8 (N, 3, h, w), or ``deep`` (N, C, ., .), the stored map of a
+        frozen backbone (:class:`deft.engine.features.MaskedFeatures`), and ``mask`` int64 (N, h, w).
         """
         mask = batch["mask"]
-        if maps := stored_maps(batch):
-            known = self.decode(frozen_net(self.backbone).standardised(maps))
+        if "deep" in batch:
+            known = self.decode([frozen_net(self.backbone).standardised(batch["deep"].float())])
             # On the decoder's own grid: enlarging the logits would take longer than all the rest of a step.
             mask = mask[:, self.grid_stride // 2 :: self.grid_stride, self.grid_stride // 2 :: self.grid_stride]
             total = F.cross_entropy(known.float(), mask, ignore_index=IGNORE, reduction="sum")

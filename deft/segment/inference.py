@@ -91,10 +91,10 @@ class Inference:
         network_device = next(network.parameters()).device
         absent = absent_classes(network.classes, allowed).to(network_device)
         if features is not None:
-            maps = [one[None].to(network_device).float() for one in features.maps]
+            deep = features.deep[None].to(network_device).float()
             with torch.inference_mode():
                 with autocast(precision, network_device):
-                    known = network.decode(frozen_net(network.backbone).standardised(maps)).float()
+                    known = network.decode([frozen_net(network.backbone).standardised(deep)]).float()
                 known[:, absent] = -torch.inf
                 return known.softmax(dim=1)[0]
         sizes = [self._size(network, (image.shape[0], image.shape[1]), scale) for scale in self.scales]

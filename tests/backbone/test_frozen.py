@@ -36,16 +36,14 @@ def test_one_view_is_the_inner_networks_map_on_another_grid() -> None:
     assert found.shape == (1, inner.channels[-1], 8, 10)
     rows, columns = between(5, 8, 8 * 65 / 64, 16, 0), between(6, 10, 8 * 81 / 80, 16, 0)
     torch.testing.assert_close(found, torch.einsum("ia,jb,ncab->ncij", rows, columns, own))
-    assert frozen.reductions == (4, 8)
-    assert frozen.channels == (inner.channels[frozen_net(frozen)._fine or 0], inner.channels[-1])
+    assert (frozen.reductions, frozen.channels) == ((8,), (inner.channels[-1],))
 
 
 def test_mirrored_images_have_mirrored_features() -> None:
     frozen = with_views(build_backbone("test_resnet", "none", 16), Views(64, (1.0, 1.5), True, 2, 2, 8))
     with torch.no_grad():
         one, other = frozen(images()), frozen(images().flip(-1))
-    for a, b in zip(one, other, strict=True):
-        torch.testing.assert_close(a, b.flip(-1), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(one[0], other[0].flip(-1), atol=1e-4, rtol=1e-4)
 
 
 def test_nothing_of_it_is_trained() -> None:
@@ -58,14 +56,13 @@ def test_channels_are_standardised_as_measured() -> None:
     frozen = with_views(build_backbone("test_resnet", "none", 16), VIEWS)
     net = frozen_net(frozen)
     rng = torch.Generator().manual_seed(1)
-    looks = [[3 + 2 * torch.randn(count, 6, 6, generator=rng) for count in frozen.channels] for _ in range(3)]
-    looks[0][-1][0] = looks[1][-1][0] = looks[2][-1][0] = 5.0
+    looks = [3 + 2 * torch.randn(frozen.channels[0], 6, 6, generator=rng) for _ in range(3)]
+    looks[0][0] = looks[1][0] = looks[2][0] = 5.0
     net.measure(looks)
-    flat = torch.stack([net.standardised(maps)[-1] for maps in looks]).transpose(0, 1).flatten(1)
+    flat = torch.stack([net.standardised(one) for one in looks]).transpose(0, 1).flatten(1)
     assert flat.mean(dim=1).abs().max() < 1e-5
     torch.testing.assert_close(flat[1:].std(dim=1, correction=0), torch.ones(len(flat) - 1), atol=1e-4, rtol=1e-4)
     assert flat[0].abs().max() == 0  # the same everywhere: it is not divided by nothing
-    torch.testing.assert_close(net.standardised_deep(looks[0][-1]), net.standardised(looks[0])[-1])
 
 
 def test_it_is_rebuilt_from_its_description() -> None:

@@ -74,9 +74,9 @@ def test_attention_is_that_of_the_last_block(name: str) -> None:
     expected, last = heard(backbone, view)
     own = (found.query[0] @ found.key[0].transpose(1, 2) * found.scale).softmax(-1)
     torch.testing.assert_close(own, expected, atol=1e-5, rtol=1e-4)
-    assert look.maps[-1].shape == (1, 48, 8, 12)
+    assert look.deep.shape == (1, 48, 8, 12)
     same = F.interpolate(last, size=(8, 12), mode="bilinear", align_corners=False)
-    torch.testing.assert_close(look.maps[-1], same, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(look.deep, same, atol=1e-4, rtol=1e-4)
     affinity = affinities_of(look, 3)
     assert affinity.shape == (len(directions(3)), rows, columns) and 0 <= affinity.min() <= affinity.max() <= 1
 

@@ -89,7 +89,7 @@ def test_maps_stay_on_their_object() -> None:
     seeds = torch.zeros(1, *grid((48, 64)))
     seeds[0, 5, 3] = 1
     refiner = FeatureAffinity(radius=3, colour=0.0, steps=64)
-    known = Features((features,), cosine_affinities(features, 3))
+    known = Features(features, cosine_affinities(features, 3))
     found = refiner.spread(known, SeedMaps((1,), seeds, (48, 64)), np.zeros((48, 64, 3), dtype=np.uint8))
     assert found.maps.shape == seeds.shape and float(found.maps.max()) == 1
     assert float(found.maps[0, :, :7].min()) > 0.2

@@ -38,7 +38,7 @@ def test_maps_are_the_heads_on_the_features() -> None:
     deep = torch.zeros(channels[-1], 8, 8)
     weights = network().head.get_parameter("classifier.weight")[:, :, 0, 0]
     deep[int(weights[1].argmax())] = ramp
-    features = Features((torch.zeros(channels[0], 16, 16), deep))
+    features = Features(deep)
     found = locate(stored=lambda sample: features)(Sample("x", noise(64, 64), np.array([False, True, False])))
     assert found.classes == (1,) and found.maps.shape == (1, *grid((64, 64)))
     # Grid cell 2 k + 1 is centred half a pixel beside the edge between cells k and k + 1.
@@ -53,7 +53,7 @@ def test_new_photographs_are_looked_at() -> None:
 
     sample = Sample("x", noise(48, 80), np.array([True, True, False]))
     known = find_features(network().backbone, sample.image)
-    half = Features(tuple(one.half() for one in known.maps))
+    half = Features(known.deep.half())
     one, other = locate()(sample), locate(stored=lambda _: half)(sample)
     torch.testing.assert_close(one.maps, other.maps, atol=5e-3, rtol=5e-3)
     none = locate()(Sample("x", noise(48, 80), np.zeros(3, dtype=bool)))

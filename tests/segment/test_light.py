@@ -37,7 +37,7 @@ def test_stored_features_give_the_mask_of_the_image() -> None:
     assert isinstance(one.decoder, LightDecoder) and one.grid_stride == 8
     inference = Inference(scales=(1.0,), flip=False)
     known = find_features(one.backbone, image)
-    half = Features(tuple(each.half() for each in known.maps))
+    half = Features(known.deep.half())
     torch.testing.assert_close(
         inference.probabilities(one, image), inference.probabilities(one, image, features=known), atol=1e-4, rtol=1e-3
     )
@@ -48,17 +48,14 @@ def test_stored_features_give_the_mask_of_the_image() -> None:
 
 def test_a_step_on_stored_maps_trains_nothing_of_the_backbone() -> None:
     one = network().train()
-    maps = [
-        torch.randn(2, count, 64 // cell, 64 // cell)
-        for count, cell in zip(one.backbone.channels, one.backbone.reductions, strict=True)
-    ]
+    deep = torch.randn(2, one.backbone.channels[0], 8, 8)
     mask = torch.full((2, 64, 64), IGNORE)
     mask[:, :32] = torch.from_numpy(np.array([1, 2])).view(2, 1, 1)
-    batch = {**{f"map.{number}": each.half() for number, each in enumerate(maps)}, "mask": mask}
+    batch = {"deep": deep.half(), "mask": mask}
     torch.manual_seed(0)
     found = one.terms(batch, 1, torch.Generator())["segmentation"]
     torch.manual_seed(0)
-    logits = one.decode(frozen_net(one.backbone).standardised([each.half().float() for each in maps]))
+    logits = one.decode([frozen_net(one.backbone).standardised(deep.half().float())])
     expected = F.cross_entropy(logits, mask[:, 4::8, 4::8], ignore_index=IGNORE)
     torch.testing.assert_close(found, expected)
     found.backward()
