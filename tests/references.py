@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from deft.artifacts import file_stem, load_mask
+from deft.classify.classifier import ClassifierNetwork
 from deft.contracts import Dataset
 from deft.refine.neighborhood import directions
 
@@ -97,3 +98,34 @@ def weighted_neighbours(
                     found[:, y, x] += weight * maps[:, b, r]
         maps = found
     return maps
+
+
+def learns(
+    network: ClassifierNetwork, batch: dict[str, Tensor], rate: float, momentum: float = 0.0
+) -> dict[str, Tensor]:
+    """Check that six steps on one batch lower the loss, and that each weight is in one group; the last step's terms."""
+    groups = [{"params": group.params, "lr": rate * group.lr} for group in network.groups()]
+    grouped = [id(parameter) for group in groups for parameter in group["params"]]
+    assert sorted(grouped) == sorted(id(parameter) for parameter in network.parameters())
+    optimiser, losses = torch.optim.SGD(groups, momentum=momentum), []
+    terms: dict[str, Tensor] = {}
+    for _ in range(6):
+        terms = network.terms(batch, 6, torch.Generator().manual_seed(0))
+        loss = torch.stack(list(terms.values())).sum()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < losses[0]
+    return terms
+
+
+def alike_in_parts(network: ClassifierNetwork, batch: dict[str, Tensor], parts: int) -> None:
+    """Check that a batch in parts has the terms of the whole; the network is in eval mode meanwhile."""
+    training = network.training
+    network.eval()
+    whole = network.terms(batch, 6, torch.Generator().manual_seed(0))
+    network.parts = parts
+    for name, term in network.terms(batch, 6, torch.Generator().manual_seed(0)).items():
+        torch.testing.assert_close(term, whole[name], msg=name)
+    network.train(training).parts = 1

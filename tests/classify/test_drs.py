@@ -13,6 +13,7 @@ from deft.contracts import InputError
 from deft.engine.head import Head
 from deft.seeds.cam import Cam
 from fakes import classifier, noise, rng
+from references import learns
 
 LABELS = torch.tensor([[1.0, 0, 1.0], [0, 1.0, 0]])
 
@@ -67,16 +68,7 @@ def test_the_maps_against_plain_layers() -> None:
 def test_a_classifier_with_it_learns_and_its_maps_are_read(head: Head) -> None:
     own = classifier(head)
     image = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8, generator=rng(5))
-    groups = [{"params": group.params, "lr": 0.003 * group.lr} for group in own.groups()]
-    assert {id(p) for group in groups for p in group["params"]} == {id(p) for p in own.parameters()}
-    optimiser, losses = torch.optim.SGD(groups, momentum=0.9), []
-    for _ in range(6):
-        loss = torch.stack(list(own.terms({"image": image, "labels": LABELS}, 6, rng()).values())).sum()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        losses.append(float(loss.detach()))
-    assert losses[-1] < losses[0]
+    learns(own, {"image": image, "labels": LABELS}, 0.003, momentum=0.9)
     seeds = Cam(scales=(1.0,))(own, noise(33, 40), LABELS[0].bool().numpy())
     assert seeds.classes == (0, 2) and float(seeds.maps.max()) <= 1
 

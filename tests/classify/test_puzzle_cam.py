@@ -15,6 +15,7 @@ from deft.contracts import InputError
 from deft.engine.head import Head
 from deft.seeds.cam import Cam
 from fakes import classifier, noise, rng
+from references import alike_in_parts, learns
 
 LABELS = torch.tensor([[1.0, 0, 1.0], [0, 1.0, 0]])
 
@@ -90,22 +91,8 @@ def test_a_classifier_with_it_learns_alike_in_parts(base: Head) -> None:
     own = ClassifierNetwork(backbone, PuzzleHead(base=base).build(backbone.channels[-1], 3))
     image = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8, generator=rng(5))
     batch = {"image": image, "labels": LABELS}
-    own.eval()
-    whole = own.terms(batch, 6, rng())
-    own.parts = 2
-    for name, term in own.terms(batch, 6, rng()).items():
-        torch.testing.assert_close(term, whole[name], msg=name)
-    own.train().parts = 1
-    groups = [{"params": group.params, "lr": 0.001 * group.lr} for group in own.groups()]
-    assert {id(p) for group in groups for p in group["params"]} == {id(p) for p in own.parameters()}
-    optimiser, losses = torch.optim.SGD(groups), []
-    for _ in range(6):
-        loss = torch.stack(list(own.terms(batch, 6, rng()).values())).sum()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        losses.append(float(loss.detach()))
-    assert losses[-1] < losses[0]
+    alike_in_parts(own, batch, 2)
+    learns(own, batch, 0.001)
 
 
 def test_maps_are_those_of_the_base() -> None:

@@ -22,6 +22,7 @@ from deft.seedmaps import grid
 from deft.seeds.cam import Cam
 from deft.seeds.views import on_grid, pixels, resize
 from fakes import noise, rng
+from references import alike_in_parts, learns
 
 CHANNELS = (8, 12, 16, 20, 30)
 SMALL = SeamHead(base=LinearHead(), widths=(4, 6), width=5)
@@ -154,22 +155,8 @@ def test_a_classifier_with_it_learns_alike_in_parts(base: Head) -> None:
     own = network(SeamHead(base=base, widths=(4, 6), width=8))
     image = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8, generator=rng(5))
     batch = {"image": image, "labels": labels()}
-    own.eval()
-    whole = own.terms(batch, 6, rng())
-    own.parts = 3
-    for name, term in own.terms(batch, 6, rng()).items():
-        torch.testing.assert_close(term, whole[name], msg=name)
-    own.train().parts = 1
-    groups = [{"params": group.params, "lr": 0.003 * group.lr} for group in own.groups()]
-    assert {id(p) for group in groups for p in group["params"]} == {id(p) for p in own.parameters()}
-    optimiser, losses = torch.optim.SGD(groups), []
-    for _ in range(6):
-        loss = torch.stack(list(own.terms(batch, 6, rng()).values())).sum()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        losses.append(float(loss.detach()))
-    assert losses[-1] < losses[0]
+    alike_in_parts(own, batch, 3)
+    learns(own, batch, 0.003)
 
 
 def test_plain_cam_reads_the_refined_maps_and_the_classifier_is_stored(tmp_path: Path) -> None:

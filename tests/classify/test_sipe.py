@@ -23,6 +23,7 @@ from deft.seedmaps import grid
 from deft.seeds.cam import Cam
 from deft.seeds.views import on_grid, pixels, resize
 from fakes import noise, rng
+from references import learns
 
 CHANNELS = (8, 12, 16, 20, 30)
 
@@ -147,17 +148,7 @@ def network(head: SipeHead) -> ClassifierNetwork:
 def test_a_classifier_with_it_learns(base: Head) -> None:
     own = network(SipeHead(base=base))
     image = torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8, generator=rng(5))
-    groups = [{"params": group.params, "lr": 0.003 * group.lr} for group in own.groups()]
-    assert {id(p) for group in groups for p in group["params"]} == {id(p) for p in own.parameters()}
-    optimiser, losses = torch.optim.SGD(groups), []
-    for _ in range(6):
-        terms = own.terms({"image": image, "labels": labels()}, 6, rng())
-        loss = torch.stack(list(terms.values())).sum()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        losses.append(float(loss.detach()))
-    assert losses[-1] < losses[0] and "consistency" in terms
+    assert "consistency" in learns(own, {"image": image, "labels": labels()}, 0.003)
     sides = own.head.sides.convs[0].weight
     assert sides.grad is not None and bool(sides.grad.any())
 

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 from torch import Tensor
 
-from deft.contracts import InputError
-from deft.engine.method import MethodContext
 from deft.refine.pamr import Pamr
 from deft.refine.pixel_adaptive import neighbours, propagate
-from deft.seedmaps import grid
-from fakes import Scenes, method_context, rng
+from fakes import rng
 from references import weighted_neighbours
 
 DISTANCES = (1, 2, 4)
@@ -39,38 +34,3 @@ def test_a_flat_image_gives_the_mean_of_the_neighbours() -> None:
     maps = torch.rand(1, 9, 9, generator=rng())
     found = propagate(maps, Pamr(distances=DISTANCES).weights(torch.full((3, 9, 9), 0.4)), DISTANCES, 1)
     assert torch.allclose(found, torch.stack(list(neighbours(maps, DISTANCES))).mean(0), atol=1e-6)
-
-
-def test_an_edge_keeps_labels_apart_and_a_hole_inside_it_is_filled() -> None:
-    image = torch.zeros(3, 40, 40)
-    image[:, :, 20:] = 1
-    maps = (image[:1] > 0.5).float()
-    maps[0, 15:19, 28:32] = 0
-    settings = Pamr(distances=(1, 2, 4, 8))
-    found = propagate(maps, settings.weights(image), settings.distances, settings.iterations)
-    assert found[0, :, :20].max() < 0.1 and found[0, :, 20:].min() > 0.5
-
-
-def test_it_completes_objects_of_seeds(tmp_path: Path) -> None:
-    def part(index: int):  # type: ignore[no-untyped-def]
-        seeds = Scenes().seeds(index)
-        seeds.maps[0, :, ::2] = 0  # every other column of each object
-        return seeds
-
-    context: MethodContext = method_context(Scenes(), tmp_path, seeds=part)
-    refine = Pamr(distances=(1, 2, 4)).prepare(context)
-    for index in range(4):
-        inside = torch.from_numpy(Scenes().scenes[index][1][::4, ::4].copy())
-        found = refine(Scenes()[index], part(index))
-        assert found.maps.shape == (1, *grid(found.size))
-        right = [((one.maps[0] > 0.25) == inside).float().mean() for one in (part(index), found)]
-        assert right[1] > right[0]
-
-
-def test_settings_out_of_range_are_refused() -> None:
-    with pytest.raises(InputError, match=r"Pamr\.stride: expected 1 or 2 or 4, got 3"):
-        Pamr(stride=3)  # type: ignore[arg-type]
-    with pytest.raises(InputError, match=r"Pamr\.distances: expected one or more numbers"):
-        Pamr(distances=())
-    with pytest.raises(InputError, match=r"refine\.background"):
-        Pamr(background=1.0)

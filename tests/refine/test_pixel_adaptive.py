@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
-from deft.contracts import SeedMaps
+from deft.contracts import InputError, SeedMaps
+from deft.refine.pamr import Pamr
+from deft.refine.par import Par
 from deft.refine.pixel_adaptive import neighbours, on_grid, propagate, refined
 from deft.seedmaps import grid, upsample
-from fakes import noise, rng
+from fakes import Scenes, method_context, noise, rng
 from references import weighted_neighbours
 
 DISTANCES = (1, 3, 9)
@@ -64,3 +70,44 @@ def test_nothing_is_done_where_there_is_no_class() -> None:
     empty = SeedMaps((), torch.zeros(0, 5, 7), (18, 26))
     assert refined(noise(18, 26), empty, equal_weights, DISTANCES, 3, 2) is empty
     assert propagate(empty.maps, torch.zeros(24, 5, 7), DISTANCES, 3).shape == (0, 5, 7)
+
+
+@pytest.mark.parametrize("kind", [Pamr, Par])
+def test_an_edge_keeps_labels_apart_and_a_hole_inside_it_is_filled(kind: type[Pamr] | type[Par]) -> None:
+    image = torch.zeros(3, 40, 40)
+    image[:, :, 20:] = 1
+    maps = (image[:1] > 0.5).float()
+    maps[0, 15:19, 28:32] = 0
+    settings = kind(distances=(1, 2, 4, 8))
+    found = propagate(maps, settings.weights(image), settings.distances, settings.iterations)
+    assert found[0, :, :20].max() < 0.1 and found[0, :, 20:].min() > 0.5
+
+
+@pytest.mark.parametrize("kind", [Pamr, Par])
+def test_they_complete_objects_of_seeds(kind: type[Pamr] | type[Par], tmp_path: Path) -> None:
+    def part(index: int) -> SeedMaps:
+        seeds = Scenes().seeds(index)
+        seeds.maps[0, :, ::2] = 0  # every other column of each object
+        return seeds
+
+    refine = kind(distances=(1, 2, 4)).prepare(method_context(Scenes(), tmp_path, seeds=part))
+    for index in range(4):
+        inside = torch.from_numpy(Scenes().scenes[index][1][::4, ::4].copy())
+        found = refine(Scenes()[index], part(index))
+        assert found.maps.shape == (1, *grid(found.size))
+        right = [((one.maps[0] > 0.25) == inside).float().mean() for one in (part(index), found)]
+        assert right[1] > right[0]
+
+
+@pytest.mark.parametrize("kind", [Pamr, Par])
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"stride": 3}, r"\.stride: expected 1 or 2 or 4, got 3"),
+        ({"distances": ()}, r"\.distances: expected one or more numbers"),
+        ({"background": 1.0}, r"refine\.background"),
+    ],
+)
+def test_settings_out_of_range_are_refused(kind: Callable[..., object], settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        kind(**settings)
