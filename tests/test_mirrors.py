@@ -12,12 +12,17 @@ PACKAGE = Path(deft.__file__).parent
 TESTS = Path(__file__).parent
 
 ELSEWHERE = {
+    **{
+        f"cli/{name}.py": ("cli/test_commands.py", "verbs, as commands") for name in ("runs", "photographs", "datasets")
+    },
+    "cli/options.py": ("cli/test_commands.py", "what verbs share, as options of commands"),
     "seeds/clip_network.py": ("seeds/test_clip_text.py", "the network and its maps have one slow reference"),
     "__main__.py": ("cli/test_commands.py", "it is the command, started with python -m deft"),
 }
 """Modules that are tested together with others: where, and why."""
 
 TOGETHER = {
+    "cli/test_commands.py": "the verbs, as commands",
     "backbone/test_families.py": "one network of each of timm's families through forward pass, step and map",
     "backbone/test_frozen_transformers.py": "frozen transformers: tables of positions, tokens and self-attention",
     "engine/test_global_batch.py": "networks of four parts train alike on two processes",

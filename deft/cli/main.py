@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from deft import __version__
-from deft.cli import commands
+from deft.cli import datasets, photographs, runs
+from deft.cli.options import PRECISIONS
 from deft.cli.streams import OutputError, guarded
 from deft.contracts import InputError
 from deft.engine.memory import keep_freed
@@ -82,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--backbone", help="any timm model with feature maps (default: the recipe's, resnet50)")
     run.add_argument("--weights", help=WEIGHTS_HELP)
     run.add_argument("--thresholds", choices=["auto", "paper"], default="auto", help=THRESHOLDS_HELP)
-    run.add_argument("--precision", choices=commands.PRECISIONS, help=PRECISION_HELP)
+    run.add_argument("--precision", choices=PRECISIONS, help=PRECISION_HELP)
     run.add_argument("--threads", type=_threads, metavar="N", help=THREADS_HELP)
     run.add_argument("--memory", type=_memory, metavar="GB", help=MEMORY_HELP)
     run.add_argument("--devices", type=int, default=1, metavar="N", help=DEVICES_HELP)
@@ -98,7 +99,7 @@ def parser() -> argparse.ArgumentParser:
         "--corrected", type=Path, metavar="RUN", help="learn from the reviewed masks of RUN (default: of --out itself)"
     )
     run.add_argument("--show", action="store_true", help="print every field with its value and stop")
-    run.set_defaults(act=commands.run)
+    run.set_defaults(act=runs.run)
 
     quick = known.add_parser("quick", help="masks and a network while you wait", allow_abbrev=False)
     quick.add_argument("data", help=DATA_HELP)
@@ -108,24 +109,24 @@ def parser() -> argparse.ArgumentParser:
     quick.add_argument("--deft", action="store_true", help="with DEFT's head: the recipe frozen_deft, not frozen")
     quick.add_argument("--backbone", default="tf_efficientnet_lite0", help=f"{BACKBONE_HELP} (default %(default)s)")
     quick.add_argument("--weights", help=WEIGHTS_HELP)
-    quick.add_argument("--precision", choices=commands.PRECISIONS, help=PRECISION_HELP)
+    quick.add_argument("--precision", choices=PRECISIONS, help=PRECISION_HELP)
     quick.add_argument("--threads", type=_threads, metavar="N", help=THREADS_HELP)
     quick.add_argument("--max-side", metavar="PIXELS", help=MAX_SIDE_HELP + " (default 1024)")
     quick.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="any field of the recipe")
-    quick.set_defaults(act=commands.quick)
+    quick.set_defaults(act=runs.quick)
 
     doctor = known.add_parser("doctor", help="what this machine offers and what that means", allow_abbrev=False)
     doctor.add_argument("--out", type=Path, default=Path(), help="where a run folder would be (default: here)")
     doctor.add_argument("--weights", default="none", help=f"check these weights too: {WEIGHTS_HELP}")
-    doctor.set_defaults(act=commands.doctor)
+    doctor.set_defaults(act=runs.doctor)
 
     check = known.add_parser("check", help="read a whole dataset and list every fault", allow_abbrev=False)
     check.add_argument("data", help=DATA_HELP)
-    check.set_defaults(act=commands.check)
+    check.set_defaults(act=datasets.check)
 
     recipes = known.add_parser("recipes", help="list all recipes, or describe one of them", allow_abbrev=False)
     recipes.add_argument("recipe", nargs="?", help="print its paper, and the fields that differ from irn's")
-    recipes.set_defaults(act=commands.recipes)
+    recipes.set_defaults(act=runs.recipes)
 
     predict = known.add_parser("predict", help="masks and overlays of new photographs or a video", allow_abbrev=False)
     predict.add_argument("run", type=Path, help=NETWORK_HELP)
@@ -144,14 +145,14 @@ def parser() -> argparse.ArgumentParser:
     )
     predict.add_argument("--values", metavar="LOW,HIGH", help="values of a TIFF that are black and white")
     _engine(predict)
-    predict.set_defaults(act=commands.predict)
+    predict.set_defaults(act=photographs.predict)
 
     seeds = known.add_parser("seeds", help="class maps of new photographs", allow_abbrev=False)
     seeds.add_argument("run", type=Path, help="a run folder with a trained classifier")
     _photographs(seeds)
     seeds.add_argument("--out", required=True, type=Path, help="folder for NAME.npz, or shards of them")
     _engine(seeds)
-    seeds.set_defaults(act=commands.seeds)
+    seeds.set_defaults(act=photographs.seeds)
 
     export = known.add_parser("export-model", help="networks as ONNX or .pt2, with a model card", allow_abbrev=False)
     export.add_argument("run", type=Path, help="a finished run folder")
@@ -159,17 +160,17 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("--format", choices=["onnx", "torch"], help="onnx (default), or torch: .pt2, torch.export's")
     export.add_argument("--push", default="", metavar="OWNER/NAME", help="upload the folder to the Hugging Face hub")
     export.add_argument("--data", help=RUN_DATA_HELP)
-    export.set_defaults(act=commands.export_model)
+    export.set_defaults(act=photographs.export_model)
 
     report = known.add_parser("report", help="rewrite a run's page, compared with other runs", allow_abbrev=False)
     report.add_argument("run", type=Path, help="a finished run folder")
     report.add_argument("--beside", action="append", default=[], type=Path, metavar="RUN", help="a run to compare with")
     report.add_argument("--data", help=RUN_DATA_HELP)
-    report.set_defaults(act=commands.report)
+    report.set_defaults(act=runs.report)
 
     verify = known.add_parser("verify", help="check that every file of a run is as it was made", allow_abbrev=False)
     verify.add_argument("run", type=Path, help="a finished run folder")
-    verify.set_defaults(act=commands.verify)
+    verify.set_defaults(act=runs.verify)
 
     tune = known.add_parser("tune", help="choose a run's thresholds on a few drawn masks", allow_abbrev=False)
     tune.add_argument("run", type=Path, help="a finished run folder")
@@ -177,7 +178,7 @@ def parser() -> argparse.ArgumentParser:
     tune.add_argument("--reviewed", action="store_true", help="take the run's reviewed masks that are not held out")
     tune.add_argument("--most", type=int, metavar="N", help="use N of the masks and score on the others")
     tune.add_argument("--data", help=RUN_DATA_HELP)
-    tune.set_defaults(act=commands.tune)
+    tune.set_defaults(act=runs.tune)
 
     suggest = known.add_parser("suggest", help="which images of a run to correct next, and why", allow_abbrev=False)
     suggest.add_argument("run", type=Path, help="a run folder with pseudo-masks")
@@ -185,7 +186,7 @@ def parser() -> argparse.ArgumentParser:
     suggest.add_argument("--json", action="store_true", help="print JSON instead of a table")
     suggest.add_argument("--threads", type=_threads, default="auto", metavar="N", help=THREADS_HELP)
     suggest.add_argument("--data", help=RUN_DATA_HELP)
-    suggest.set_defaults(act=commands.suggest)
+    suggest.set_defaults(act=runs.suggest)
 
     study = known.add_parser("study", help="make a table or figure of the paper on any data", allow_abbrev=False)
     study.add_argument("study", metavar="NAME", help=STUDIES_HELP)
@@ -197,14 +198,14 @@ def parser() -> argparse.ArgumentParser:
     study.add_argument("--backbone", help="any timm model with feature maps (default: the recipes', resnet50)")
     study.add_argument("--weights", help=WEIGHTS_HELP)
     study.add_argument("--thresholds", choices=["auto", "paper"], default="auto", help=THRESHOLDS_HELP)
-    study.add_argument("--precision", choices=commands.PRECISIONS, help=PRECISION_HELP)
+    study.add_argument("--precision", choices=PRECISIONS, help=PRECISION_HELP)
     study.add_argument("--max-side", metavar="PIXELS", help=MAX_SIDE_HELP + " (default 1024)")
     study.add_argument("--threads", type=_threads, metavar="N", help=THREADS_HELP)
     study.add_argument("--memory", type=_memory, metavar="GB", help=MEMORY_HELP)
     study.add_argument(
         "--set", action="append", default=[], metavar="FIELD=VALUE", help="any field, in every row that has it"
     )
-    study.set_defaults(act=commands.study)
+    study.set_defaults(act=runs.study)
 
     submit = known.add_parser("voc-submit", help="write the archive for VOC 2012's test server", allow_abbrev=False)
     submit.add_argument("run", type=Path, nargs="?", help="a finished run on voc: (not with --check)")
@@ -216,13 +217,13 @@ def parser() -> argparse.ArgumentParser:
     submit.add_argument(
         "--check", type=Path, metavar="ARCHIVE", help="only list what the server would refuse in ARCHIVE"
     )
-    submit.set_defaults(act=commands.voc_submit)
+    submit.set_defaults(act=photographs.voc_submit)
 
     labels = known.add_parser("import-labels", help="convert cls_labels.npy to a table; executes no code in the file")
     labels.add_argument("source", type=Path, help="cls_labels.npy, in which other tools store VOC's labels")
     labels.add_argument("table", type=Path, help="the CSV file to write, header image,labels")
     labels.add_argument("--classes", type=Path, help="class names, one per line (default: VOC's 20)")
-    labels.set_defaults(act=commands.import_labels)
+    labels.set_defaults(act=datasets.import_labels)
 
     export = known.add_parser("export", help="masks of a run for an annotation tool", allow_abbrev=False)
     export.add_argument("run", type=Path, help="a run folder")
@@ -254,7 +255,7 @@ def parser() -> argparse.ArgumentParser:
     )
     export.add_argument("--no-images", action="store_true", help="leave out the photographs")
     export.add_argument("--data", help=RUN_DATA_HELP)
-    export.set_defaults(act=commands.export_masks)
+    export.set_defaults(act=datasets.export_masks)
 
     taking = known.add_parser("import", help="corrected masks from an annotation tool", allow_abbrev=False)
     taking.add_argument("run", type=Path, help="the run folder; masks go into its folder review/")
@@ -271,25 +272,25 @@ def parser() -> argparse.ArgumentParser:
         "--as-stored", action="store_true", help="the tool has not applied EXIF, where sizes do not tell"
     )
     taking.add_argument("--data", help=RUN_DATA_HELP)
-    taking.set_defaults(act=commands.import_masks)
+    taking.set_defaults(act=datasets.import_masks)
 
     review = known.add_parser("review", help="look through a run's masks and mend them", allow_abbrev=False)
     review.add_argument("run", type=Path, help="the run folder; decisions and masks go into its folder review/")
     review.add_argument("--port", type=_port, metavar="N", help=PORT_HELP)
     review.add_argument("--no-browser", action="store_true", help="only print the address of the page")
     review.add_argument("--data", help=RUN_DATA_HELP)
-    review.set_defaults(act=commands.review)
+    review.set_defaults(act=datasets.review)
 
     contexts = known.add_parser("import-contexts", help="convert PASCAL-Context's masks to contexts of voc: data")
     contexts.add_argument("masks", type=Path, help="folder of PNGs named after the images")
     contexts.add_argument("names", type=Path, help="names of their values, one per line: 1: aeroplane")
     contexts.add_argument("out", type=Path, help="folder to write into, for example the VOC folder")
     contexts.add_argument("--classes", type=Path, help="object classes (default: OUT/classes.txt, else VOC's 20)")
-    contexts.set_defaults(act=commands.import_contexts)
+    contexts.set_defaults(act=datasets.import_contexts)
 
     demo = known.add_parser("demo", help="run all stages on an embedded dataset", allow_abbrev=False)
     demo.add_argument("--out", type=Path, default=Path("runs/demo"), help="folder of the demo's runs")
-    demo.set_defaults(act=commands.demo)
+    demo.set_defaults(act=runs.demo)
     return top
 
 
@@ -298,7 +299,7 @@ def _photographs(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("images", help="a folder of photographs, a photograph, or 'shards:PATTERN' (docs/data.md)")
     verb.add_argument("--tags", type=Path, help="table image,labels (CSV or JSON) with the classes of each image")
     verb.add_argument("--tags-from", default="", metavar="SUFFIX", help="suffix of shard members with tags: json, ...")
-    verb.add_argument("--precision", choices=commands.PRECISIONS, default="auto", help=PRECISION_HELP)
+    verb.add_argument("--precision", choices=PRECISIONS, default="auto", help=PRECISION_HELP)
     verb.add_argument("--max-side", metavar="PIXELS", help=MAX_SIDE_HELP + " (default: the run's)")
     verb.add_argument("--threads", type=_threads, default="auto", metavar="N", help=THREADS_HELP)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from deft import __version__
-from deft.cli import commands
+from deft.cli import datasets
 from deft.cli.main import main
 
 
@@ -111,11 +111,11 @@ def test_a_full_disk_and_ctrl_c_say_how_to_go_on(
     def stopped(given: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands, "check", full)
+    monkeypatch.setattr(datasets, "check", full)
     message = told(capsys, "check", "demo:")
     assert "no space left" in message
     assert "Make room" in message
-    monkeypatch.setattr(commands, "check", stopped)
+    monkeypatch.setattr(datasets, "check", stopped)
     assert main(["check", "folder:my photos"]) == 130
     assert "deft check 'folder:my photos'" in capsys.readouterr().err
 
@@ -127,7 +127,7 @@ def test_a_disk_that_fails_is_one_message(
     def failing(given: object) -> int:
         raise OSError(errno.EIO, "Input/output error", name)
 
-    monkeypatch.setattr(commands, "check", failing)
+    monkeypatch.setattr(datasets, "check", failing)
     message = told(capsys, "check", "demo:")
     assert shown in message and "has failed: check it" in message and "Finished work is kept" in message
 
@@ -141,7 +141,7 @@ def test_lack_of_memory_anywhere_is_one_message(
     def short(given: object) -> int:
         raise error
 
-    monkeypatch.setattr(commands, "check", short)
+    monkeypatch.setattr(datasets, "check", short)
     message = told(capsys, "check", "demo:")
     assert "not enough memory" in message and "smaller --max-side" in message
 
@@ -150,7 +150,7 @@ def test_another_runtime_error_is_a_bug_with_its_traceback(monkeypatch: pytest.M
     def wrong(given: object) -> int:
         raise RuntimeError("shapes cannot be multiplied")
 
-    monkeypatch.setattr(commands, "check", wrong)
+    monkeypatch.setattr(datasets, "check", wrong)
     with pytest.raises(RuntimeError, match="shapes"):
         main(["check", "demo:"])
 
