@@ -60,7 +60,7 @@ NAMED = "maps from the names of the classes"
 
 PRODUCTS = {
     "masks": "pseudo-masks of the training images, palette PNGs named after them",
-    "segment/model.safetensors": "the segmentation network: `deft predict` and deft.load read it",
+    "segment/model.safetensors": "the segmentation network: deft predict and deft.load read it",
     "predictions": "masks the network made of images shown or held out",
     "seeds": "class maps of every image, 8 bit, on every fourth pixel",
     "refine/labels": "confident labels that the boundaries were learned from",
@@ -308,7 +308,7 @@ def _warnings(run: Run, scores: dict[str, Any]) -> list[str]:
     ]
     notes += remarks[:5]
     if len(remarks) > 5:
-        notes.append(f"{len(remarks) - 5} more remarks on the data: `deft check` lists them all.")
+        notes.append(f"{len(remarks) - 5} more remarks on the data: deft check lists them all.")
     if run.val is None:
         notes.append("There is no held-out split, so nothing says how well new photographs would be masked.")
     seeds = at(scores, "train", "seeds")
