@@ -22,6 +22,5 @@ def test_puzzle_cams_numbers() -> None:
 def test_deft_is_the_base() -> None:
     classifier = puzzle_cam_deft().own_classifier
     assert classifier.head == PuzzleHead(base=DeftHead(), ramp_epochs=5)
-    assert (classifier.head.swaps, classifier.head.swap_epoch, classifier.plan.epochs) == (True, 6, 10)
-    assert (PuzzleHead().swaps, PuzzleHead().swap_epoch) == (False, 1)
+    assert classifier.plan.epochs == 10
     assert dataclasses.replace(puzzle_cam_deft(), classifier=puzzle_cam().classifier) == puzzle_cam()
