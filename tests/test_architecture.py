@@ -102,16 +102,17 @@ def modules(root: Path = ROOT) -> dict[str, Path]:
     return {module_of(path, root): path for path in sorted(root.rglob("*.py"))}
 
 
-def imported(path: Path) -> set[str]:
+@cache
+def imported(path: Path) -> frozenset[str]:
     """Names that a file imports anywhere in it, also for types alone; of ``from a import b`` both ``a`` and ``a.b``."""
-    found = set()
+    found: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative imports are not used here"
             found |= {str(node.module)} | {f"{node.module}.{name.name}" for name in node.names}
-    return found
+    return frozenset(found)
 
 
 def defined(path: Path) -> set[str]:
