@@ -156,7 +156,7 @@ def table(study: Study, known: Mapping[str, Mapping[str, Json]]) -> str:
     files = ", ".join(f"[{BACKBONES[one]}](../benchmarks/msrc/{one}/{study.name}.md)" for one in results)
     return "\n".join(
         [
-            f"## {study.title} (Table {study.table})",
+            f"## {study.title}" + (f" (Table {study.table})" if study.table else ""),
             "",
             f"Class by class, with curves over thresholds: {files}.",
             "",
@@ -258,7 +258,8 @@ def missing(known: Mapping[str, Mapping[str, Json]]) -> str:
             }
             texts = [f"`{row}` ({count})" for row, count in counts.items() if count > 0]
             if texts:
-                lines.append(f"- Table {study.table}, {name}: {', '.join(texts)}")
+                title = f"Table {study.table}" if study.table else study.title
+                lines.append(f"- {title}, {name}: {', '.join(texts)}")
     return "\n".join(lines) if len(lines) > 4 else ""
 
 

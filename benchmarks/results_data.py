@@ -19,6 +19,7 @@ class Study:
 
     name: str
     table: str
+    """Number of the paper's table; empty for rows that the paper does not have."""
     title: str
     auto: str
     """Key of the score that a user gets."""
@@ -38,10 +39,29 @@ ABLATION = (
     *("background_swap", "object_swap", "no_background", "both_swaps"),
 )
 SEED_SCORES = ("seeds train, auto", "seeds train, swept", "seeds val, auto")
+FURTHER = tuple(
+    f"{name}{twin}" for name in ("seam", "puzzle_cam", "recam", "drs", "sipe", "icd", "rib") for twin in ("", "_deft")
+)
+MIXES = tuple(
+    f"{name}{twin}" for name in ("noisy_feature_mixup", "puzzle_mix", "super_mix", "co_mixup") for twin in ("", "_deft")
+)
+VOTES = tuple(f"{name}{twin}" for name in ("pamr", "par", "sam_vote", "seam") for twin in ("", "_deft"))
+BOTH = ("irn", "irn_deft")
 STUDIES = (
     Study("localisation", "1a", "Seeds of each system", *SEED_SCORES, SYSTEMS),
     Study("augmentations", "1b", "Seeds by augmentation", *SEED_SCORES, AUGMENTED),
+    Study("further-localisation", "", "Seeds of further systems", *SEED_SCORES, (*BOTH, *FURTHER, "bcam")),
+    Study("further-augmentations", "", "Seeds by further augmentations", *SEED_SCORES, (*BOTH, *MIXES)),
     Study("masks", "2a", "Pseudo-masks of each system", "masks train, auto", "masks train, swept", "", SYSTEMS),
+    Study(
+        "further-masks",
+        "",
+        "Pseudo-masks of further systems",
+        "masks train, auto",
+        "masks train, swept",
+        "",
+        (*BOTH, *VOTES),
+    ),
     Study("segmentation", "2b", "Segmentation network", "network val", "", "", SYSTEMS),
     Study("ablation", "4", "Ablation of DEFT", *SEED_SCORES, ABLATION),
 )

@@ -53,6 +53,7 @@ def main() -> None:
     reader.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE")
     reader.add_argument("--known", action="store_true", help="make no run: show what there is")
     reader.add_argument("--unpublished", action="store_true", help="leave benchmarks/msrc/ as it is")
+    reader.add_argument("--kept-as", default="", metavar="NAME", help="name of the files, for rows of another table")
     given = reader.parse_args()
     for name in given.studies:
         shown = [name, *(["--systems", *given.systems] if given.systems else [])]
@@ -67,7 +68,7 @@ def main() -> None:
         )
         outcome = activation(runner, PROBE) if name == "activation" else STUDIES[name](runner)
         if not given.unpublished:
-            keep(runner, outcome, given.backbone)
+            keep(runner, outcome, given.backbone, given.kept_as or outcome.name)
 
 
 def settings(study: str, backbone: str, weights: str, systems: list[str], more: list[str]) -> tuple[str, ...]:
@@ -78,8 +79,15 @@ def settings(study: str, backbone: str, weights: str, systems: list[str], more: 
     return (f"backbone={backbone}", f"weights={weights}", *PROTOCOL, *BEYOND.get(study, ()), *of_rows, *more)
 
 
-def keep(runner: StudyRunner, outcome: Outcome, backbone: str) -> None:
-    """Copy a study's files to ``benchmarks/msrc/``, except its example photographs, which belong to others."""
+def keep(runner: StudyRunner, outcome: Outcome, backbone: str, name: str) -> None:
+    """Copy a study's files to ``benchmarks/msrc/``, except its example photographs, which belong to others.
+
+    Args:
+        runner: that has made the study.
+        outcome: of the study.
+        backbone: the folder to copy to.
+        name: what the copies' names begin with.
+    """
     place = Path(__file__).parent / "msrc" / backbone
     place.mkdir(exist_ok=True, parents=True)
     weights = next(item for item in runner.settings if item.startswith("weights="))
@@ -87,9 +95,10 @@ def keep(runner: StudyRunner, outcome: Outcome, backbone: str) -> None:
         if path.suffix in (".md", ".json"):
             lines = [line for line in path.read_text().splitlines() if f"]({outcome.name}-examples" not in line]
             text = "\n".join(lines).replace(runner.data, "voc:MSRC").replace(weights, "weights=FOLDER")
-            (place / path.name).write_text(text + "\n")
+            text = text.replace(f"]({outcome.name}-", f"]({name}-")  # the charts
+            (place / path.name.replace(outcome.name, name, 1)).write_text(text + "\n")
         elif path.suffix == ".png" and not path.stem.endswith("-examples"):
-            shutil.copyfile(path, place / path.name)
+            shutil.copyfile(path, place / path.name.replace(outcome.name, name, 1))
     seconds(runner, place / "seconds.json")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from deft.studies.outcome import Outcome
-from deft.studies.rows import system_rows, up_to_seeds
+from deft.studies.rows import beside_irn, system_rows, up_to_seeds
 from deft.studies.runner import StudyRunner
 from deft.studies.score_tables import SEEDS, Column, Layout
 
@@ -38,6 +38,6 @@ LAYOUT = Layout(
 def localisation(runner: StudyRunner) -> Outcome:
     """Train each system's classifier and score its seeds; later stages are not made."""
     runner.require_ground_truth()
-    rows = runner.choose(system_rows(PAPER | BEYOND), tuple(PAPER))
+    rows = beside_irn(runner.choose(system_rows(PAPER | BEYOND), tuple(PAPER)), PAPER)
     rows = [replace(row, pipeline=up_to_seeds(row.pipeline)) for row in rows]
     return runner.survey(rows, runner.make, LAYOUT.compose)

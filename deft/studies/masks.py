@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from deft.studies.outcome import Outcome
-from deft.studies.rows import system_rows
+from deft.studies.rows import beside_irn, system_rows
 from deft.studies.runner import StudyRunner
 from deft.studies.score_tables import MASKS, Column, Layout
 
@@ -36,6 +36,6 @@ LAYOUT = Layout(
 def masks(runner: StudyRunner) -> Outcome:
     """Make and score each system's pseudo-masks; no segmentation network is trained on them."""
     runner.require_ground_truth()
-    rows = runner.choose(system_rows(PAPER | BEYOND), tuple(PAPER))
+    rows = beside_irn(runner.choose(system_rows(PAPER | BEYOND), tuple(PAPER)), PAPER)
     rows = [replace(row, pipeline=replace(row.pipeline, segment=None)) for row in rows]
     return runner.survey(rows, runner.make, LAYOUT.compose)

@@ -107,6 +107,18 @@ def system_rows(paper: Mapping[str, str] | None = None) -> list[Row]:
     return [Row(name, name, one, bases.get(name, ()), results.get(name, "")) for name, one in pipelines.items()]
 
 
+def beside_irn(rows: Sequence[Row], paper: Mapping[str, str]) -> list[Row]:
+    """The rows, of which those that are not in the paper's table are compared with `irn` as well, if it is a row.
+
+    Args:
+        rows: of a study, those that the user chose.
+        paper: the rows of the paper's table.
+    """
+    if not any(row.name == "irn" for row in rows):
+        return list(rows)
+    return [row if row.name in paper else replace(row, against=(*row.against, "irn")) for row in rows]
+
+
 def up_to_seeds(pipeline: Pipeline) -> Pipeline:
     """The same system without the stages after its seeds.
 

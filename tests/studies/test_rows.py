@@ -7,7 +7,7 @@ import pytest
 from deft.contracts import InputError
 from deft.recipes import RECIPES, cda, irn, irn_deft, psa, published
 from deft.settings import fields_of
-from deft.studies.rows import Row, choose_rows, has_field, recipe, system_rows, up_to_seeds
+from deft.studies.rows import Row, beside_irn, choose_rows, has_field, recipe, system_rows, up_to_seeds
 from deft.thresholds import AUTO
 
 
@@ -67,6 +67,21 @@ def test_a_deft_row_is_compared_with_the_system_it_extends() -> None:
     assert list(rows) == list(RECIPES)
     assert (rows["irn"].against, rows["irn"].paper) == ((), "48.3")
     assert (rows["irn_deft"].against, rows["irn_deft"].paper) == (("irn",), "")
+
+
+def test_rows_beside_the_papers_are_compared_with_irn_too() -> None:
+    def against(*names: str) -> dict[str, tuple[str, ...]]:
+        rows = [row for row in system_rows() if row.name in names]
+        return {row.name: row.against for row in beside_irn(rows, {"irn": "", "irn_deft": "", "psa": ""})}
+
+    assert against("irn", "irn_deft", "psa", "seam", "seam_deft") == {
+        "irn": (),
+        "irn_deft": ("irn",),
+        "psa": (),
+        "seam": ("irn",),
+        "seam_deft": ("seam", "irn"),
+    }
+    assert against("seam") == {"seam": ()}
 
 
 def test_up_to_seeds_drops_what_comes_after_them() -> None:
