@@ -13,10 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from deft.engine.cores import cores
-
-# Whatever else the machine does while runs are compared; processes of pytest-xdist share the cores.
-os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))))
+# One thread, whatever else the machine does, so that runs can be compared: networks are so small here that more would
+# only wait for each other. Set for the processes of pytest-xdist too, which inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Workers of Ray wait for all other processes otherwise, those of pytest-xdist too.
 os.environ.setdefault("RAY_worker_niceness", "0")
