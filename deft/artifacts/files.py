@@ -13,7 +13,7 @@ import sys
 import threading
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -155,8 +155,12 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
     atomic_write(path, len(text).to_bytes(8, "little") + text + content[8 + length :])
 
 
-def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def load_tensors(path: Path, only: Container[str] | None = None) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and JSON header of a safetensors file.
+
+    Args:
+        path: of the file.
+        only: names of the tensors to read; None reads all.
 
     Raises:
         InputError: the file is missing, truncated or not safetensors.
@@ -168,7 +172,8 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, framework="pt") as file:
             header = {key: _json_or_text(value) for key, value in (file.metadata() or {}).items()}
-            return {key: file.get_tensor(key) for key in file.keys()}, header  # noqa: SIM118 (not a mapping)
+            names = [key for key in file.keys() if only is None or key in only]  # noqa: SIM118 (not a mapping)
+            return {key: file.get_tensor(key) for key in names}, header
     except (SafetensorError, OSError, ValueError, RuntimeError, MemoryError) as error:
         if is_shortage(error):
             raise MemoryError(f"no memory to read {shown(path)}") from None
@@ -352,7 +357,7 @@ def carries(path: Path, key: str) -> bool:
         if path.suffix == ".json":
             found = read_json(path)
             return isinstance(found, dict) and found.get("made_by") == key
-        return path.suffix == ".safetensors" and load_tensors(path)[1].get("made_by") == key
+        return path.suffix == ".safetensors" and load_tensors(path, only=())[1].get("made_by") == key
     except (InputError, *BROKEN_ARRAYS):
         return False
 

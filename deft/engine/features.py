@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ from deft.guards.opening import exists
 from deft.ranges import Factor, Multiples, Range, check_ranges
 
 KEPT = 500_000_000
-"""Bytes of averaged features that are kept in memory while a head trains on them; others are read again."""
+"""Bytes of what a head learns from that are kept in memory while it trains; the rest is read again each time."""
 Affinities = Callable[[Look, int], Tensor]
 """Function of what was found in one image and of a radius that returns affinities (D, h, w) in [0, 1]."""
 
@@ -149,7 +149,7 @@ def find_features(
 
 def standardise(backbone: Backbone, files: Sequence[Path]) -> None:
     """Take mean and deviation of the channels of a frozen backbone from the stored features of the training images."""
-    frozen_net(backbone).measure(load_features(path).deep for path in files)
+    frozen_net(backbone).measure(load_deep(path) for path in files)
 
 
 def save_features(path: Path, features: Features, made_by: str) -> None:
@@ -180,6 +180,39 @@ def load_features(path: Path) -> Features:
         return Features(tensors["deep"], tensors.get("affinity"))
 
 
+def load_deep(path: Path) -> Tensor:
+    """The stored feature map alone, float16 (C, h, w).
+
+    Raises:
+        InputError: the file is missing or damaged.
+    """
+    tensors, _ = load_tensors(path, only=("deep",))
+    with told_damaged(path):
+        return tensors["deep"]
+
+
+class _Memory:
+    """What was made of images, as long as there is room for it.
+
+    Args:
+        room: bytes of the arrays that are kept.
+    """
+
+    def __init__(self, room: int) -> None:
+        self._kept: dict[int, NDArray[Any]] = {}
+        self._room = room
+
+    def get(self, index: int, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        """What was made of an image, made again if there was no room for it."""
+        found = self._kept.get(index)
+        if found is None:
+            found = make()
+            self._room -= found.nbytes
+            if self._room >= 0:
+                self._kept[index] = found
+        return found
+
+
 class TaggedFeatures:
     """Stored features with tags, for the head of a classifier.
 
@@ -191,22 +224,21 @@ class TaggedFeatures:
 
     def __init__(self, data: Dataset, files: Sequence[Path], cells: int) -> None:
         self.data, self.files, self.cells = data, files, cells
-        self._kept: dict[int, Tensor] = {}
-        self._room = KEPT
+        self._squares = _Memory(KEPT)
 
     def __len__(self) -> int:
         return len(self.data)
 
     def example(self, index: int, rng: np.random.Generator) -> dict[str, Tensor]:
         """``features`` float16 (C, cells, cells), and ``labels`` float (K,)."""
-        square = self._kept.get(index)
-        if square is None:
-            deep = load_features(self.files[index]).deep.float()
-            square = F.adaptive_avg_pool2d(deep, self.cells).half()
-            self._room -= square.numel() * square.element_size()
-            if self._room >= 0:
-                self._kept[index] = square
-        return {"features": square, "labels": torch.from_numpy(self.data.labels[index].astype(np.float32))}
+
+        def square() -> NDArray[np.float16]:
+            deep = load_deep(self.files[index]).float()
+            found: NDArray[np.float16] = F.adaptive_avg_pool2d(deep, self.cells).half().numpy()
+            return found
+
+        features = torch.from_numpy(self._squares.get(index, square))
+        return {"features": features, "labels": torch.from_numpy(self.data.labels[index].astype(np.float32))}
 
     def name(self, index: int) -> str:
         """Name of the image."""
@@ -226,6 +258,7 @@ class MaskedFeatures:
     """Side of the crop, in cells."""
     indices: tuple[int, ...]
     """The images to train on."""
+    _scaled: _Memory = field(default_factory=lambda: _Memory(KEPT), repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -233,9 +266,10 @@ class MaskedFeatures:
     def example(self, index: int, rng: np.random.Generator) -> dict[str, Tensor]:
         """``deep`` float16 (C, h, w) of a crop, zero outside the image, and ``mask`` int64 (H, W), 255 there."""
         index = self.indices[index]
-        deep, stride = load_features(self.files[index]).deep, self.views.stride
+        deep, stride = load_deep(self.files[index]), self.views.stride
         height, width = deep.shape[1:]
-        mask = resized_mask(load_mask(self.masks[index]), (height * stride, width * stride))
+        size = height * stride, width * stride
+        mask = self._scaled.get(index, lambda: resized_mask(load_mask(self.masks[index]), size))
         rows, columns = (_part(length, min(length, self.crop), rng) for length in (height, width))
         mirror = bool(rng.random() < 0.5)
         part = deep[:, rows, columns]

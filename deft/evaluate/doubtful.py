@@ -20,7 +20,7 @@ from deft.backbone import Backbone, build_backbone
 from deft.contracts import Dataset, InputError, Sample
 from deft.data.examples import without_truth
 from deft.data.spread import spread
-from deft.engine.features import load_features
+from deft.engine.features import load_deep
 from deft.engine.infer import device, for_each
 from deft.metrics.left_out import doubts, left_out_predictions
 from deft.seeds.views import pixels, resize
@@ -99,7 +99,7 @@ def pooled_features(data: Dataset, backbone: Backbone, indices: Sequence[int]) -
 
 def stored_features(files: Sequence[Path]) -> NDArray[np.float32]:
     """Mean of the stored map of each of some images, (n, C)."""
-    pooled = [load_features(path).deep.float().mean(dim=(1, 2)).numpy() for path in files]
+    pooled = [load_deep(path).float().mean(dim=(1, 2)).numpy() for path in files]
     return np.stack(pooled).astype(np.float32)
 
 

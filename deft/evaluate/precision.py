@@ -34,11 +34,12 @@ Comparison = dict[str, Any]
 _Mask = Callable[[int, Sample], NDArray[np.uint8]]
 
 
-def compare(run: Run, images: int = 16) -> Comparison:
+def compare(run: Run, known: Comparison | None = None, images: int = 16) -> Comparison:
     """Compare masks of a run with those that its networks make in float32.
 
     Args:
         run: with its seeds and predictions made.
+        known: what this found for the same seeds, which are not compared again.
         images: at most so many, spread evenly over the held-out images with ground truth; over the training images
             with ground truth where there are none, and over all training images where those have none either.
 
@@ -54,7 +55,9 @@ def compare(run: Run, images: int = 16) -> Comparison:
     indices = spread(np.flatnonzero(data.scored) if data.scored.any() else np.arange(len(data)), images)
     found: Comparison = {}
     if isinstance(pipeline.seeds, Cam):
-        found["seeds"] = _counted(data, indices, *_located(run, run.files("seeds", data, ".npz", part), pipeline.seeds))
+        found["seeds"] = (known or {}).get("seeds") or _counted(
+            data, indices, *_located(run, run.files("seeds", data, ".npz", part), pipeline.seeds)
+        )
     if pipeline.segment is not None:
         found["segmentation"] = _counted(data, indices, *_segmented(run, run.files("predictions", data, ".png", part)))
     return {"precision": pipeline.precision, "images": len(indices), **found} if found else {}

@@ -12,6 +12,7 @@ network's are shown and decide nothing.
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -37,11 +38,12 @@ CERTAINTY = 0.7
 """Probability that the CRF gives the labels of the mask it starts from, as for IRN's labels."""
 
 
-def check_refinement(run: Run) -> dict[str, Any]:
+def check_refinement(run: Run, known: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """Seeds beside refined masks.
 
     Args:
         run: with its masks made.
+        known: what this found for the same seeds and refined masks; of it, what the CRF says is not computed again.
 
     Returns:
         Empty without a refiner. Else ``harmed``, and for ``seeds`` and ``refined`` the witnesses: ``colours`` in nats,
@@ -60,6 +62,8 @@ def check_refinement(run: Run) -> dict[str, Any]:
     predicted = run.files("predictions", run.train, ".png", "train")
     if run.pipeline.segment is not None:
         predict_some(run, "train", indices)
+    told = {stage: (known or {}).get(stage, {}).get("crf") for stage in cuts}
+    smooth = any(share is None for share in told.values())
     equal: dict[tuple[str, str], int] = {}
     pixels, lock = 0, threading.Lock()
 
@@ -69,7 +73,8 @@ def check_refinement(run: Run) -> dict[str, Any]:
         for stage, cut in cuts.items():
             maps = load_seeds(paths[stage][index])
             mask = to_mask(upsample(maps), maps.classes, cut)
-            one[stage, "crf"] = int((mask == smoothed(mask, maps, sample.image)).sum())
+            if smooth:
+                one[stage, "crf"] = int((mask == smoothed(mask, maps, sample.image)).sum())
             if run.pipeline.segment is not None:
                 one[stage, "network"] = int((mask == resized_mask(load_mask(predicted[index]), maps.size)).sum())
         with lock:
@@ -77,7 +82,10 @@ def check_refinement(run: Run) -> dict[str, Any]:
             for name, count in one.items():
                 equal[name] = equal.get(name, 0) + count
 
-    for_each(without_truth(run.train), indices, work, title="refinement beside seeds", on_device=False)
+    if smooth or run.pipeline.segment is not None:
+        for_each(without_truth(run.train), indices, work, title="refinement beside seeds", on_device=False)
+    if not smooth:
+        found = {stage: {**values, "crf": told[stage]} for stage, values in found.items()}
     for (stage, witness), count in equal.items():
         found[stage][witness] = round(count / max(1, pixels), 5)
     return {"harmed": found["refined"]["colours"] < KEPT * found["seeds"]["colours"], **found}

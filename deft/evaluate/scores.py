@@ -8,6 +8,8 @@ held-out split, it says so. Images that thresholds were tuned on, or whose revie
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sys
 import threading
 from pathlib import Path
@@ -81,13 +83,15 @@ def evaluate(run: Run) -> Scores:
     scores["thresholds"] = _thresholds(run)
     record = read_run(run.out.path)
     write_json(run.out.path / "run.json", record | {"thresholds": scores["thresholds"]})
-    if refinement := check_refinement(run):
+    parts = scores["parts"] = _parts(run, truth)
+    hold = {name for name, key in parts.items() if old.get("parts", {}).get(name) == key}
+    if refinement := check_refinement(run, old.get("refinement", {}) if "refinement" in hold else {}):
         scores["refinement"] = refinement
         if refinement["harmed"] and "train" not in scores:
             print(f"warning: {harm(refinement)}", file=sys.stderr)
-    if doubtful := doubtful_tags(run):
+    if doubtful := old.get("doubtful", {}) if "doubtful" in hold else doubtful_tags(run):
         scores["doubtful"] = doubtful
-    if precision := compare(run):
+    if precision := compare(run, old.get("precision", {}) if "precision" in hold else {}):
         scores["precision"] = precision
         print(sentence(precision), file=sys.stderr)
     write_json(path, scores)
@@ -131,6 +135,22 @@ def _stages(run: Run) -> list[str]:
     }
     names = ("features", "classifier", "localiser", "seeds", "refine", "refined", "masks", "segment", "predictions")
     return [name for name in names if optional.get(name, True) is not None]
+
+
+def _parts(run: Run, truth: Any) -> dict[str, str]:
+    """What each part of the scores that takes long hangs on, as a digest: the next command measures only what changed.
+
+    Of ``refinement`` it is what the CRF says, and of ``precision`` what it says of seeds.
+    """
+    keys = {name: stage_key(run.out.path / name / "stage.json") for name in _stages(run)}
+    held_out = run.out.path / HELD_OUT_SEEDS / "stage.json"
+    seeds = [keys["seeds"], stage_key(held_out) if exists(held_out) else None, run.cuts("seeds").used]
+    hang = {"precision": [*seeds, keys.get("classifier"), run.pipeline.precision, truth]}
+    if "refined" in keys:
+        hang["refinement"] = [*seeds, keys["refined"], run.cuts("refined").used]
+    if "classifier" in keys:
+        hang["doubtful"] = [keys["classifier"]]
+    return {name: hashlib.sha256(json.dumps(each).encode()).hexdigest()[:16] for name, each in hang.items()}
 
 
 def _unseen(run: Run) -> NDArray[np.bool_]:

@@ -27,10 +27,11 @@ _SWEEP: Any = (
 )
 _PART: Any = {"tags?": {"map": _NUMBER, "ap": [_NUMBER]}, "seeds?": _SWEEP, "segmentation?": _IOU}
 _EQUAL: Any = {"equal pixels": float, "miou?": float, "miou of float32?": float}
-_MAPS = {"colours": float}
+_MAPS = {"colours": float, "crf?": float, "network?": float}
 FORM: Any = {
     "classes": [str],
     "made_of?": ANY,
+    "parts?": {str: str},
     "truth?": ANY,
     "train?": {"seeds": _SWEEP, "masks": _SWEEP, "images": {str: float}},
     "val?": {**_PART, "groups?": {str: {"count": int, "map?": _NUMBER, **_PART}}},

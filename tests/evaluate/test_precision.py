@@ -144,6 +144,8 @@ def test_without_truth_only_equal_pixels_are_counted(splits: Splits, out: RunFol
     found = compare(run)
     assert found["images"] == len(splits.train)
     assert set(found["seeds"]) == set(found["segmentation"]) == {"equal pixels"}
+    known = compare(run, {"seeds": {"equal pixels": 0.25}})
+    assert known["seeds"] == {"equal pixels": 0.25} and known["segmentation"] == found["segmentation"]
 
 
 def test_nothing_is_compared_where_nothing_could_differ(splits: Splits, out: RunFolder) -> None:

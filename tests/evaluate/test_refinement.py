@@ -9,9 +9,10 @@ import pytest
 import torch
 
 import deft
-from deft.artifacts import load_seeds, save_seeds
+from deft.artifacts import load_seeds, save_seeds, write_json
 from deft.contracts import SeedMaps
 from deft.evaluate.refinement import KEPT, check_refinement, sentence, smoothed
+from deft.evaluate.scores import evaluate
 from deft.recipes import irn
 from deft.runner.run import reopen
 from deft.seedmaps import to_mask, upsample
@@ -44,6 +45,27 @@ def test_a_run_says_how_refinement_compares(finished: Path) -> None:
             assert found[stage] == {"colours": round(colours, 5), "crf": round(equal / pixels, 5)}
     finally:
         run.out.close()
+
+
+def test_the_crf_is_asked_once_for_the_same_maps(finished: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = finished / "scores.json"
+    scores = json.loads(path.read_text())
+    asked: list[int] = []
+
+    def smooth(mask: np.ndarray, *rest: object) -> np.ndarray:
+        asked.append(1)
+        return mask
+
+    monkeypatch.setattr("deft.evaluate.refinement.smoothed", smooth)
+    write_json(path, scores | {"made_of": []})
+    run = reopen(finished)
+    try:
+        assert evaluate(run) == scores and not asked
+        write_json(path, scores | {"made_of": [], "parts": scores["parts"] | {"refinement": "other maps"}})
+        assert evaluate(run)["refinement"]["seeds"]["crf"] == 1 and asked
+    finally:
+        run.out.close()
+        write_json(path, scores)
 
 
 @pytest.mark.parametrize("worse", ["seeds", "refined"])

@@ -86,6 +86,12 @@ def test_a_corrected_mask_changes_the_boundaries_and_all_that_follows(first: Pat
         assert (first / name).read_bytes() == (second / name).read_bytes()
 
 
+def test_what_takes_long_is_measured_again_only_if_it_changed(first: Path, second: Path) -> None:
+    before, after = (read_json(run / "scores.json")["parts"] for run in (first, second))
+    assert before.keys() == after.keys() == {"refinement", "precision", "doubtful"}
+    assert changed(before, after) == {"refinement"}
+
+
 def test_boundaries_learn_from_the_reviewed_masks(second: Path, folder_data: Path) -> None:
     assert (load_mask(second / "refine" / "labels" / "img_02.png") == truth(folder_data, 2)).all()
     assert (load_mask(second / "refine" / "labels" / "img_00.png") == 255).all()  # held out
