@@ -122,8 +122,7 @@ class Stage:
                 print(f"{found[0]}; the stage {self.name} is not taken over from {shown(other)}", file=sys.stderr)
             elif source.done:
                 temporary = Path(tempfile.mkdtemp(prefix=".part-", dir=self.folder.parent))
-                unfinished = shutil.ignore_patterns(".part-*")
-                shutil.copytree(source.folder, temporary, ignore=unfinished, copy_function=_link, dirs_exist_ok=True)
+                link_files(source.folder, temporary)
                 _clear(self.folder)
                 os.replace(temporary, self.folder)
                 return True
@@ -180,6 +179,16 @@ def _sweep(folder: Path) -> None:
         with suppress(FileNotFoundError):
             if time.time() - path.lstat().st_mtime > 3600:
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def link_files(source: Path, target: Path) -> None:
+    """Hard-link the files of a stage into another folder, or copy them if the disk has no hard links.
+
+    Raises:
+        OSError: the stage is being made or removed meanwhile, or the disk is full.
+    """
+    unfinished = shutil.ignore_patterns(".part-*")
+    shutil.copytree(source, target, ignore=unfinished, copy_function=_link, dirs_exist_ok=True)
 
 
 def _link(source: str, target: str) -> None:

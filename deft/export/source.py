@@ -65,6 +65,8 @@ class Source:
     splits: Splits
     given: str
     """``KIND:PATH`` of its data."""
+    kept: Path | None = None
+    """Folder with its record and its stages as they were, while the run itself is at work on its next round."""
 
     @classmethod
     def of(cls, run: Path, data: str | None = None) -> Source:
@@ -80,6 +82,11 @@ class Source:
         record = run_record(run)
         splits = open_data_of(run, record, data)
         return cls(run, tuple(splits.train.classes), splits, data_of(run, record, data))
+
+    @property
+    def folder(self) -> Path:
+        """Where its record and its stages are read."""
+        return self.kept or self.run
 
     @cached_property
     def parts(self) -> dict[str, Dataset]:
@@ -222,7 +229,7 @@ class Source:
 
     @cached_property
     def _stages(self) -> Mapping[str, Stage]:
-        return {stage.name: stage for stage in stages(self.run) if stage.done}
+        return {stage.name: stage for stage in stages(self.folder) if stage.done}
 
     @cached_property
     def _made(self) -> Mapping[str, Mapping[str, Any]]:

@@ -19,6 +19,7 @@ from deft.contracts import IGNORE, InputError
 from deft.guards.words import shown
 from deft.review import asked
 from deft.review.leaflet import leaflet_file, page_file
+from deft.review.learning import Learning
 from deft.review.maps import maps_of, packed
 from deft.review.pictures import Pictures
 from deft.review.session import Session
@@ -33,12 +34,13 @@ _CHECKED = {"cache-control": "private, no-cache"}
 """Kept by the browser, which asks whether it still holds: another run may have the same address another day."""
 
 
-def build(session: Session, stop: Callable[[], None]) -> Starlette:
+def build(session: Session, stop: Callable[[], None], learning: Learning | None = None) -> Starlette:
     """The application, without its guard (:mod:`deft.review.guard`).
 
     Args:
         session: the run that is reviewed.
         stop: ends the server.
+        learning: makes rounds of the run; None where they take too long to wait for.
 
     Raises:
         InputError: Starlette is not installed.
@@ -105,7 +107,10 @@ def build(session: Session, stop: Callable[[], None]) -> Starlette:
         async def handle(request: Request) -> Response:
             try:
                 content = await received(request, most)
-                return answer(await run_in_threadpool(work, request, content))
+                found = answer(await run_in_threadpool(work, request, content))
+                if learning is not None:
+                    await run_in_threadpool(learning.prepare)  # somebody who only looks does not pay for it
+                return found
             except StaleError as error:
                 number = asked.whole(request.path_params.get("id") or asked.body(content).get("image"), "image")
                 now = await run_in_threadpool(session.details, number)
@@ -133,7 +138,7 @@ def build(session: Session, stop: Callable[[], None]) -> Starlette:
 
     def overview(request: Request) -> Response:
         about = {"run": run.name, "key": key, "version": __version__, "layers": session.layers, "ignore": IGNORE}
-        return answer(about | gallery.overview())
+        return answer(about | {"learns": learning is not None} | gallery.overview())
 
     def images(request: Request) -> Response:
         given = request.query_params
@@ -173,8 +178,9 @@ def build(session: Session, stop: Callable[[], None]) -> Starlette:
         number = number_of(request)
         revision = asked.whole(request.query_params.get("revision"), "revision")
         what = asked.word(request.query_params.get("what", "brush"), "what")
+        seen = asked.digest(request.query_params.get("seen"), "seen")
         drawn = asked.mask(content, session.edit_size(number))
-        return session.details(number, session.draw(number, revision, drawn, what))
+        return session.details(number, session.draw(number, revision, drawn, what, seen))
 
     def change(act: Callable[[int, int, dict[str, Any]], Journal]) -> Callable[[Request, bytes], dict[str, Any]]:
         def work(request: Request, content: bytes) -> dict[str, Any]:
@@ -197,6 +203,15 @@ def build(session: Session, stop: Callable[[], None]) -> Starlette:
         journal = session.cut(number, asked.whole(given.get("revision"), "revision"), value)
         return {"changed": int(journal is not None), "image": session.details(number)}
 
+    def learn(request: Request, content: bytes) -> dict[str, Any]:
+        if learning is None:
+            raise InputError("this run takes too long to wait for; repeat the command that made it")
+        learning.begin()
+        return learning.state()
+
+    def learned(request: Request) -> Response:
+        return answer({} if learning is None else learning.state())
+
     async def end(request: Request) -> Response:
         stop()
         return Response(status_code=204)
@@ -206,7 +221,11 @@ def build(session: Session, stop: Callable[[], None]) -> Starlette:
             return answer({"error": error.detail}, error.status_code)
         return answer({"error": f"an error of deft ({type(error).__name__}); the terminal has more"}, 500)
 
-    state = change(lambda number, revision, given: session.decide(number, revision, str(given.get("state"))))
+    state = change(
+        lambda number, revision, given: session.decide(
+            number, revision, str(given.get("state")), asked.digest(given.get("seen"), "seen")
+        )
+    )
     tags = change(
         lambda number, revision, given: session.tag(number, revision, asked.numbers(given.get("tags"), "tags"))
     )
@@ -225,6 +244,8 @@ def build(session: Session, stop: Callable[[], None]) -> Starlette:
             Route("/api/image/{id:str}/undo", writing(undo), methods=["POST"]),
             Route("/api/image/{id:str}/redo", writing(redo), methods=["POST"]),
             Route("/api/threshold", writing(cut), methods=["POST"]),
+            Route("/api/learning", reading(learned)),
+            Route("/api/learn", writing(learn), methods=["POST"]),
             Route("/api/stop", end, methods=["POST"]),
             Route("/files/thumb/{id:str}.jpg", reading(thumbnail)),
             Route("/files/photo/{id:str}.jpg", reading(photograph)),

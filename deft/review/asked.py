@@ -25,6 +25,7 @@ MOST_IDS = 200
 """Images that are asked for by id at once."""
 _PAGE = 500
 _WORD = re.compile(r"[a-z]{1,20}")
+_DIGEST = re.compile(r"(?:[0-9a-f]{64})?")
 
 
 def whole(given: Any, what: str, least: int = 0, most: int = 2**53) -> int:
@@ -70,6 +71,17 @@ def word(given: Any, what: str) -> str:
     """
     if not isinstance(given, str) or not _WORD.fullmatch(given):
         raise InputError(f"{what}: expected a word of small letters, got {_short(given)}")
+    return given
+
+
+def digest(given: Any, what: str) -> str | None:
+    """A SHA-256 in hex, empty where there is no file; None if none is given.
+
+    Raises:
+        InputError: it is none.
+    """
+    if given is not None and not (isinstance(given, str) and _DIGEST.fullmatch(given)):
+        raise InputError(f"{what}: expected a SHA-256 in hex, got {_short(given)}")
     return given
 
 

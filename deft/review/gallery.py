@@ -154,7 +154,7 @@ class Gallery:
         except InputError as error:
             fault = str(error)
         advice = self._suggested.get(number)
-        now = journal.now
+        now, own = journal.now, self.source.own_digest(item)
         return {
             "id": number,
             "name": item.name,
@@ -166,7 +166,8 @@ class Gallery:
             "reason": "" if advice is None else advice.reason,
             "score": None if advice is None else round(advice.score, 4),
             "revision": journal.revision,
-            "older_maps": bool(now.mask and now.replaces) and now.replaces != self.source.own_digest(item),
+            "own": own,
+            "older_maps": bool(now.mask and now.replaces) and now.replaces != own,
             **({"fault": fault} if fault else {}),
         }
 

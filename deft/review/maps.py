@@ -53,7 +53,7 @@ def final(source: Source) -> str:
 
 def own_threshold(source: Source, kind: str = FINAL) -> float | None:
     """The background threshold that the run has used for its maps; None if it has none, or has not recorded it."""
-    thresholds = read_run(source.run).get("thresholds")
+    thresholds = read_run(source.folder).get("thresholds")
     known = thresholds.get(final(source) if kind == FINAL else kind) if isinstance(thresholds, dict) else None
     value = known.get("threshold") if isinstance(known, dict) else None
     return float(value) if isinstance(value, int | float) and 0 <= value < 1 else None

@@ -12,7 +12,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +78,8 @@ class Pictures:
         # Photographs of many megapixels are decoded at once only as often as there are cores.
         self._decoding = threading.BoundedSemaphore(max(2, os.cpu_count() or 2))
         self._network = threading.Lock()
+        self._loaded: tuple[int, Predictor] | None = None
+        """The number of a round, and its network."""
 
     def photograph(self, number: int) -> bytes:
         """A JPEG at the size at which the mask is edited."""
@@ -89,14 +90,14 @@ class Pictures:
         plain = self._kept.get(number, lambda: _jpeg(self._pixels(number, THUMBNAIL)))
         if not with_mask:
             return plain
-        journal = self.session.gallery.journal(number)
+        journal, made = self.session.gallery.journal(number), self.session.round  # before anything of the round is read
 
         def covered() -> bytes:
             pixels = np.array(Image.open(io.BytesIO(plain)))
             mask = resized_mask(self.session.mask(number, journal), (pixels.shape[0], pixels.shape[1]))
             return _jpeg(overlay(pixels, mask))
 
-        return self._kept.get((number, journal.now.mask), covered)
+        return self._kept.get((number, made, journal.now.mask), covered)
 
     def layer(self, number: int, name: str) -> bytes:
         """A palette PNG at the size at which the mask is edited.
@@ -106,7 +107,7 @@ class Pictures:
             name: ``mask``, ``pseudo``, ``refined``, ``seeds`` or ``network``.
         """
         item, size = self.session.item(number), self.session.edit_size(number)
-        source = self.session.source
+        made, source = self.session.round, self.session.source  # in this order: it never takes new files for old ones
         if name == MASK:
             mask = self.session.mask(number)
         elif name == PSEUDO and source.stage_mask(PSEUDO, item) is not None:
@@ -114,7 +115,9 @@ class Pictures:
         elif name == NETWORK and source.stage_mask(PREDICTIONS, item) is not None:
             mask = source.mask(PREDICTIONS, item)
         elif name == NETWORK and source.stage("segment") is not None:
-            return self._kept.get((number, NETWORK), lambda: mask_png(resized_mask(self._predicted(number), size)))
+            return self._kept.get(
+                (number, made, NETWORK), lambda: mask_png(resized_mask(self._predicted(number, made), size))
+            )
         elif name in KINDS:
             maps = maps_of(source, name, item)
             if maps.full_size != size:
@@ -147,18 +150,15 @@ class Pictures:
         with self._decoding:
             return scaled_sample(self.session.source.parts[item.part], item.index, side).image
 
-    @cached_property
-    def _predictor(self) -> Predictor:
-        return load(self.session.source.run)
-
-    def _predicted(self, number: int) -> NDArray[np.uint8]:
-        """The mask (H, W) that the run's network makes of a training image; one at a time."""
+    def _predicted(self, number: int, made: int) -> NDArray[np.uint8]:
+        """The mask (H, W) that the network of a round makes of a training image; one at a time."""
         item = self.session.item(number)
         with self._network:
-            sample = scaled_sample(
-                self.session.source.parts[item.part], item.index, recorded_side(self.session.source.run)
-            )
-            return self._predictor.mask_of(Scaled(sample.image, sample.full_size)).mask
+            source = self.session.source
+            if self._loaded is None or self._loaded[0] != made:
+                self._loaded = made, load(source.folder)
+            sample = scaled_sample(source.parts[item.part], item.index, recorded_side(source.folder))
+            return self._loaded[1].mask_of(Scaled(sample.image, sample.full_size)).mask
 
 
 def _jpeg(pixels: NDArray[np.uint8]) -> bytes:

@@ -7,8 +7,8 @@ import os
 import socket
 import sys
 import webbrowser
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -20,6 +20,7 @@ from deft.guards.words import printable, shown
 from deft.review.app import build
 from deft.review.guard import Guard, new_token
 from deft.review.leaflet import require_leaflet
+from deft.review.learning import Learning, learns
 from deft.review.order import suggested
 from deft.review.session import Session
 
@@ -51,8 +52,8 @@ def review(
     """
     require_leaflet()
     session = opened(run, data)
-    with closing(listening(port)) as taken:
-        server, address = prepared(session, taken)
+    with closing(listening(port)) as taken, learning_of(session) as learning:
+        server, address = prepared(session, taken, learning=learning)
         Thread(target=_rank, args=(session,), name="deft-order", daemon=True).start()
         begun(address)
         server.run(sockets=[taken])
@@ -95,13 +96,26 @@ def listening(port: int | None) -> socket.socket:
     raise InputError(f"the ports {tried[0]} to {tried[-1]} are taken; name another with --port")
 
 
-def prepared(session: Session, taken: socket.socket, token: str = "") -> tuple[Server, str]:
+@contextmanager
+def learning_of(session: Session) -> Iterator[Learning | None]:
+    """What makes rounds of the run within the block; None where they take too long to wait for."""
+    if not learns(session.source):
+        yield None
+        return
+    with closing(Learning(session, lambda: _rank(session))) as learning:
+        yield learning
+
+
+def prepared(
+    session: Session, taken: socket.socket, token: str = "", learning: Learning | None = None
+) -> tuple[Server, str]:
     """A server and the address of its page, which holds the token.
 
     Args:
         session: the run that is reviewed.
         taken: as from :func:`listening`.
         token: a new one if empty.
+        learning: makes rounds of the run.
 
     Raises:
         InputError: the extra is not installed.
@@ -115,7 +129,7 @@ def prepared(session: Session, taken: socket.socket, token: str = "") -> tuple[S
     def stop() -> None:
         server.should_exit = True
 
-    app = Guard(build(session, stop), port, token)
+    app = Guard(build(session, stop, learning), port, token)
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -142,6 +156,7 @@ def _rank(session: Session) -> None:
     try:
         session.gallery.suggest(suggested(session.source))
     except (InputError, OSError) as error:
-        print(f"deft: images are in the order of their names: {printable(str(error))}", file=sys.stderr)
+        order = "as they were" if session.round else "in the order of their names"
+        print(f"deft: images are {order}: {printable(str(error))}", file=sys.stderr)
     finally:
         session.gallery.ranked = True

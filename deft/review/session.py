@@ -39,6 +39,21 @@ class Session:
         self.source = source
         self.gallery = Gallery(source)
         self.threshold = own_threshold(source)
+        self.round = 0
+        """How often the run has made a round since the session began: keys of what is kept of its files."""
+
+    def turn(self, source: Source, made: bool = False) -> None:
+        """Read the run elsewhere from now on, or again.
+
+        Args:
+            source: the same run, nothing of which has been read yet.
+            made: whether it has made a round, so that what was read is out of date.
+        """
+        # What follows may be read in between: with the new files under the old number, never the other way round.
+        self.source = self.gallery.source = source
+        self.threshold = own_threshold(source)
+        vars(self).pop("layers", None)
+        self.round += made
 
     @cached_property
     def layers(self) -> list[str]:
@@ -109,7 +124,7 @@ class Session:
         masks = self.source.own(item)
         return np.zeros(self.gallery.size(number), np.uint8) if masks is None else self.source.mask(masks, item)
 
-    def draw(self, number: int, revision: int, drawn: NDArray[np.uint8], what: str) -> Journal:
+    def draw(self, number: int, revision: int, drawn: NDArray[np.uint8], what: str, seen: str | None = None) -> Journal:
         """A mask that somebody has drawn.
 
         Args:
@@ -117,6 +132,7 @@ class Session:
             revision: that was looked at.
             drawn: uint8 (h, w) at :meth:`edit_size`.
             what: one word for the step.
+            seen: digest of the run's own mask that was looked at; None takes the one of now.
 
         Raises:
             StaleError: the image has another revision.
@@ -130,16 +146,24 @@ class Session:
         journal = self._at(number, revision)
         mask = carried_over(drawn, self.mask(number, journal))
         kept = self._kept(number, journal)
+        if seen is not None and not journal.now.mask:
+            kept = replace(kept, replaces=seen)
         return self._step(number, journal, replace(kept, state=CORRECTED, mask=mask, threshold=None, what=what))
 
-    def decide(self, number: int, revision: int, state: str) -> Journal:
+    def decide(self, number: int, revision: int, state: str, seen: str | None = None) -> Journal:
         """Accept or reject an image, or take that back.
 
         An image is accepted with the mask that holds; one whose mask is not the run's own is ``corrected`` instead.
 
+        Args:
+            number: id of the image.
+            revision: that was looked at.
+            state: ``accepted``, ``rejected`` or ``unreviewed``.
+            seen: digest of the run's own mask that was looked at; None takes the one of now.
+
         Raises:
             StaleError: the image has another revision.
-            InputError: the state is none, or there is no mask to accept.
+            InputError: the state is none, there is no mask to accept, or the run has made another one meanwhile.
         """
         journal = self._at(number, revision)
         kept = replace(self._kept(number, journal), state=state, what=state)
@@ -150,6 +174,8 @@ class Session:
         item, masks = self.item(number), self.source.own(self.item(number))
         if masks is None and not journal.now.mask:
             raise InputError(f"{shown(item.name)!r} has no mask to accept; draw one, or reject the image")
+        if seen is not None and not journal.now.mask and seen != self.source.own_digest(item):
+            raise InputError(f"the run has learned, and made another mask of {shown(item.name)!r}; look at it again")
         own = None if masks is None else self.source.mask(masks, item)
         mask = self.mask(number, journal)
         same = own is not None and own.shape == mask.shape and bool((own == mask).all())

@@ -9,14 +9,16 @@ images first of all, and its review.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+from deft.artifacts.record import run_record
 from deft.artifacts.review import FOLDER, NETWORK
 from deft.contracts import Splits
 from deft.guards.opening import exists
 from deft.guards.output import refuse_link
 from deft.pipeline import Pipeline
-from deft.runner.run import run
+from deft.runner.run import data_of, recorded_pipeline, run, with_given_weights
 from deft.settings import OtherSettingsError
 
 
@@ -41,6 +43,29 @@ def quick(pipeline: Pipeline, data: str | Splits, out: Path, name: str = "") -> 
         return _answer(pipeline, data, last, before[:-1], name)
     except OtherSettingsError:
         return _answer(pipeline, data, out / str(int(last.name) + 1), before, name)
+
+
+def next_round(folder: Path, data: str | None = None, begins: Callable[[str], None] = lambda name: None) -> Path:
+    """Continue an answer, or any run, from its own record, as repeating the command that made it would.
+
+    Args:
+        folder: of the run; what was reviewed in it teaches.
+        data: as for :func:`deft.runner.run.reopen`.
+        begins: as for :func:`deft.runner.run.run`.
+
+    Returns:
+        The report.
+
+    Raises:
+        InputError: as for :func:`deft.runner.run.reopen` and :func:`deft.runner.run.run`; an
+            :class:`deft.settings.OtherSettingsError` if the data is not what the run was made of.
+    """
+    record = run_record(folder)
+    pipeline = with_given_weights(recorded_pipeline(folder, record), record)
+    beside = answers(folder.parent) if folder.name.isdecimal() else []
+    before = [path for path in beside if int(path.name) < int(folder.name)]
+    given = data_of(folder, record, data)
+    return run(pipeline, given, folder, reuse=before[-1:], name=str(record["recipe"]), begins=begins)
 
 
 def answers(out: Path) -> list[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import reduce
@@ -45,6 +45,8 @@ from deft.stages.context import Run
 from deft.stages.corrections import take_over
 from deft.stages.make import make_all
 
+SCORES, PAGE = "scores", "page"
+"""What a run makes after its stages."""
 _REMARKS = 10
 """Most remarks on the data that a run shows."""
 
@@ -57,6 +59,7 @@ def run(
     name: str = "",
     engine: Engine = HERE,
     corrected: Path | None = None,
+    begins: Callable[[str], None] = lambda name: None,
 ) -> Path:
     """Run all stages, or resume where an earlier run in ``out`` stopped.
 
@@ -68,6 +71,8 @@ def run(
         name: of the recipe, for the record and the page.
         engine: makes the files of images, :class:`deft.runner.on_ray.OnRay` on a cluster.
         corrected: the run whose reviewed masks teach; None takes those of ``out`` itself.
+        begins: called with the name of each stage that is made, when its work begins, then with ``scores`` and with
+            ``page``.
 
     Returns:
         The report, ``out/report.html``.
@@ -75,7 +80,8 @@ def run(
     Raises:
         InputError: the data or the folder cannot be used; nothing has been trained then.
     """
-    with working(pipeline, data, out, reuse, name, engine=engine, corrected=corrected) as work:
+    with working(pipeline, data, out, reuse, name, engine=engine, corrected=corrected, begins=begins) as work:
+        begins(PAGE)
         return write_report(work) if ranks.first() else work.out.path / "report.html"
 
 
@@ -89,6 +95,7 @@ def working(
     watch: Watch | None = None,
     engine: Engine = HERE,
     corrected: Path | None = None,
+    begins: Callable[[str], None] = lambda name: None,
 ) -> Iterator[Run]:
     """A run with every stage made and scored; its folder is held until the block ends.
 
@@ -118,8 +125,9 @@ def working(
     folder, contents = _open(out, pipeline, data, splits, name, choice.number, digest, corrected)
     try:
         with threads.computing(choice):
-            work = Run(pipeline, splits, folder, reuse, watch, contents=contents, engine=engine)
+            work = Run(pipeline, splits, folder, reuse, watch, contents=contents, engine=engine, begins=begins)
             make_all(work)
+            begins(SCORES)
             if ranks.first():
                 evaluate(work)
                 work.contents.store()
@@ -268,9 +276,7 @@ def reopen(folder: Path, data: str | None = None) -> Run:
             be used.
     """
     pipeline, splits, record = read_record(folder, data)
-    given = record.get("given")
-    weights = given.get("weights", pipeline.weights) if isinstance(given, dict) else pipeline.weights
-    pipeline = replace(pipeline, weights=str(weights))
+    pipeline = with_given_weights(pipeline, record)
     check_out(folder, reads(pipeline, data or record["data"]["given"], splits), "run")
     refuse_damaged(folder)
     return Run(pipeline, splits, RunFolder(folder, record))
@@ -287,13 +293,29 @@ def read_record(folder: Path, data: str | None = None) -> tuple[Pipeline, Splits
         InputError: as for :func:`reopen`.
     """
     record = run_record(folder)
+    return recorded_pipeline(folder, record), open_data_of(folder, record, data), record
+
+
+def recorded_pipeline(folder: Path, record: Mapping[str, Any]) -> Pipeline:
+    """The pipeline in the record of a run, with the digest of its weights for their place.
+
+    Raises:
+        InputError: its settings come from a file of yours, or the record was written by another program.
+    """
     # Runs of versions without a bound have read photographs as they are.
     settings = record["settings"]
     earlier = {"max_side": None} if "backbone" in settings else {}
     pipeline = restore({**earlier, **settings})
     if not isinstance(pipeline, Pipeline):
         raise InputError(f"{folder}: expected a pipeline in its run.json; it was written by another program")
-    return pipeline, open_data_of(folder, record, data), record
+    return pipeline
+
+
+def with_given_weights(pipeline: Pipeline, record: Mapping[str, Any]) -> Pipeline:
+    """A pipeline that was recorded, with its weights named as they were given: a place, not their digest."""
+    given = record.get("given")
+    weights = given.get("weights", pipeline.weights) if isinstance(given, dict) else pipeline.weights
+    return replace(pipeline, weights=str(weights))
 
 
 def open_data_of(folder: Path, record: Mapping[str, Any], data: str | None = None) -> Splits:

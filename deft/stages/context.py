@@ -50,6 +50,7 @@ class Run:
         home: Path | None = None,
         contents: Contents | None = None,
         engine: Engine = HERE,
+        begins: Callable[[str], None] = lambda name: None,
     ) -> None:
         self.pipeline, self.out = pipeline, out
         self.reuse = tuple(path for other in reuse for path in (other, *sorted(other.glob("round-*"))))
@@ -63,6 +64,8 @@ class Run:
         self.watch = watch
         self.engine = engine
         """Makes the files of images."""
+        self.begins = begins
+        """Called with the name of each stage that is made, when its work begins."""
         # Every stage reads its images here, and none of them larger than the pipeline allows.
         self.train = working_size(train, pipeline.max_side)
         self.val = None if data.val is None else working_size(data.val, pipeline.max_side)
@@ -146,6 +149,7 @@ class Run:
     @contextmanager
     def making(self, stage: Stage) -> Iterator[dict[str, Any]]:
         """:meth:`deft.artifacts.Stage.making` for several processes: rank 0 begins and ends the stage for all."""
+        self.begins(stage.name)
         if not ranks.first():
             ranks.barrier()
             yield {}
