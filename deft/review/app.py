@@ -127,6 +127,9 @@ def build(session: Session, stop: Callable[[], None], learning: Learning | None 
         session.item(number)
         return number
 
+    def learned_so_far() -> dict[str, Any] | None:
+        return None if learning is None else learning.state()
+
     def index(request: Request) -> Response:
         content, kind = page_file("index.html")
         return Response(content, 200, _FRESH, kind)
@@ -138,7 +141,7 @@ def build(session: Session, stop: Callable[[], None], learning: Learning | None 
 
     def overview(request: Request) -> Response:
         about = {"run": run.name, "key": key, "version": __version__, "layers": session.layers, "ignore": IGNORE}
-        return answer(about | {"learns": learning is not None} | gallery.overview())
+        return answer(about | {"learning": learned_so_far()} | gallery.overview())
 
     def images(request: Request) -> Response:
         given = request.query_params
@@ -210,7 +213,7 @@ def build(session: Session, stop: Callable[[], None], learning: Learning | None 
         return learning.state()
 
     def learned(request: Request) -> Response:
-        return answer({} if learning is None else learning.state())
+        return answer(learned_so_far())
 
     async def end(request: Request) -> Response:
         stop()

@@ -21,6 +21,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
@@ -31,8 +32,12 @@ from deft.contracts import InputError
 Tell = Callable[[dict[str, Any]], None]
 
 
-def main() -> int:
-    """Answer until standard input ends; returns the exit code."""
+def main(run: str) -> None:
+    """Answer until standard input ends, and end the process.
+
+    Args:
+        run: folder of the run that will be asked about.
+    """
     with os.fdopen(os.dup(1), "w", encoding="ascii", buffering=1) as answers:
         os.dup2(2, 1)  # what libraries print is no answer
 
@@ -45,13 +50,13 @@ def main() -> int:
 
         try:
             with ending_on_sigterm(lambda: None):
-                prepare()
+                prepare(Path(run))
                 tell({"ready": True})
                 while True:
                     given = json.loads(asked.get())
                     tell(answer(Path(given["run"]), given["data"], tell))
         except (Stopped, BrokenPipeError):
-            return EXIT_CODE
+            os._exit(EXIT_CODE)  # to end as Python does takes seconds, once so much is imported
 
 
 def _listen(asked: SimpleQueue[str]) -> None:
@@ -61,16 +66,20 @@ def _listen(asked: SimpleQueue[str]) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def prepare() -> None:
-    """Import everything that a round uses, much of which is otherwise imported when it is first used."""
+def prepare(run: Path) -> None:
+    """Import what a round of a run uses, also what is otherwise imported when it is first used."""
+    import deft.engine.fabric
+    import deft.runner.quick  # noqa: F401 (both are used later)
+    from deft.artifacts.record import run_record
+    from deft.backbone.kind import kind_of
     from deft.engine.memory import keep_freed
+    from deft.report.plots import loss_chart
+    from deft.runner.run import recorded_pipeline
 
     keep_freed()
-    import deft.backbone.network
-    import deft.engine.fabric
-    import deft.report.html
-    import deft.report.plots
-    import deft.runner.quick  # noqa: F401 (all of them are)
+    with suppress(InputError):  # which the round will say
+        kind_of(recorded_pipeline(run, run_record(run)).backbone)  # timm
+    loss_chart({"loss": [(0, 1.0), (1, 0.5)]})  # matplotlib, and its fonts
 
 
 def answer(run: Path, data: str, tell: Tell) -> dict[str, Any]:

@@ -34,7 +34,7 @@ _PATIENCE = 2.0
 """Seconds in which the process ends by itself; a run that is killed can be resumed too."""
 _GRACE = 2.0
 """Seconds for which the files of the round before are kept for requests that have begun to read them."""
-_PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from deft.review.learner import main; sys.exit(main())"
+_PROGRAM = "import sys; sys.path[:] = sys.argv[2:]; from deft.review.learner import main; main(sys.argv[1])"
 """The same modules as those of this process, whatever Python's own rules for its path would find."""
 
 
@@ -78,8 +78,9 @@ class Learning:
         """What the page asks for again and again.
 
         Returns:
-            ``learning``, whether a round is being made, with its ``stage`` and ``seconds``, or the ``result`` of the last
-            one, which has ``learned`` or ``error``, and ``seconds``; the number of ``presses``; the session's ``round``.
+            ``learning``, whether a round is being made, with its ``stage`` and ``seconds``, or the ``result`` of the
+            last one, which has ``learned`` or ``error``, and ``seconds``; ``presses``, how many there were; ``round``,
+            that of the session.
         """
         with self._lock:
             begun = self._begun
@@ -139,7 +140,7 @@ class Learning:
             raise InputError("the review has ended")
         if self._process is None:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM, *sys.path],
+                [sys.executable, "-c", _PROGRAM, os.fspath(self.session.source.run), *sys.path],
                 stdin=PIPE,
                 stdout=PIPE,
                 text=True,

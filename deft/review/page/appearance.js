@@ -23,6 +23,7 @@ export class Appearance extends EventTarget {
     this.find("back-to-mask").addEventListener("click", () => this.show("mask"));
     this.find("use-layer").addEventListener("click", () => this.dispatchEvent(new Event("use")));
     session.addEventListener("open", () => this.opened());
+    session.addEventListener("renewed", () => this.renewed());
     session.addEventListener("mask", ({ detail }) => session.layer === "mask" && this.redraw(detail));
   }
 
@@ -70,6 +71,13 @@ export class Appearance extends EventTarget {
     const { image } = this.session;
     for (const [name, button] of this.buttons) button.disabled = !image?.entry.layers.includes(name);
     this.mark();
+  }
+
+  /** The run has made its layers again; the one that is shown too. */
+  renewed() {
+    const { layer, image } = this.session;
+    for (const [name, button] of this.buttons) button.disabled = !image.entry.layers.includes(name);
+    if (layer !== "mask") this.show(image.entry.layers.includes(layer) ? layer : "mask");
   }
 
   redraw(box) {

@@ -72,6 +72,12 @@ export class Gallery extends EventTarget {
     this.draw();
   }
 
+  /** Read what is listed again; the list stays as it is. */
+  renew() {
+    this.entries.clear();
+    this.draw();
+  }
+
   /** An image has changed. */
   update(entry) {
     const before = this.entries.get(entry.id);
@@ -131,7 +137,7 @@ export class Gallery extends EventTarget {
     const entry = this.entries.get(id);
     if (!entry) return;
     const { line, state } = this.describe(entry);
-    const thumb = this.thumb(row.querySelector("img"), `/files/thumb/${id}.jpg?mask=1&r=${entry.revision}`);
+    const thumb = this.thumb(row.querySelector("img"), `/files/thumb/${id}.jpg?mask=1&r=${entry.revision}&o=${entry.own.slice(0, 12)}`);
     const name = Object.assign(document.createElement("b"), { textContent: entry.name, title: entry.name });
     const reason = Object.assign(document.createElement("span"), { className: "why", textContent: line, title: line });
     const mark = Object.assign(document.createElement("span"), { className: `state ${entry.state}`, textContent: state });

@@ -36,12 +36,16 @@ export class Images {
     return image;
   }
 
+  entry(id) {
+    return get(`/api/image/${id}`);
+  }
+
   async open(id) {
     const photo = new Image();
     photo.src = `/files/photo/${id}.jpg`;
     photo.alt = "";
     const decoded = photo.decode().catch((error) => error);
-    const entry = await get(`/api/image/${id}`);
+    const entry = await this.entry(id);
     const unreadable = entry.width === 0; // entry.fault says why
     const failed = await decoded;
     if (failed && !unreadable) throw failed;
@@ -51,8 +55,9 @@ export class Images {
     return image;
   }
 
-  /** The mask as the server has it; all background where there is none. */
+  /** The mask as the server has it; all background where there is none. `image.own` says which one of the run's it is. */
   async mask(image) {
+    image.own = image.entry.own;
     const found = image.entry.layers.includes("mask") && !image.unreadable ? await this.layer(image, "mask") : null;
     return found ?? { width: image.width, height: image.height, data: new Uint8Array(image.width * image.height) };
   }
@@ -88,9 +93,28 @@ export class Images {
     });
   }
 
+  /** The run has made a round: forget what is of the one before. @param open id of the image that stays. */
+  async renew(open) {
+    for (const [id, loaded] of this.loaded) {
+      if (id !== open && !this.busy(id)) {
+        this.loaded.delete(id);
+        continue;
+      }
+      const { extra } = (await loaded.catch(() => null)) ?? { extra: new Map() };
+      for (const name of extra.keys()) if (name !== "cells") extra.delete(name);
+    }
+  }
+
+  /** An image as the server has it now, { entry, mask, own }; the one in memory stays as it is. */
+  async current(image) {
+    const found = { ...image, entry: await this.entry(image.id) };
+    found.mask = await this.mask(found);
+    return found;
+  }
+
   /** Whether the server's image is another than the one in memory; if so, the memory is brought up to it. */
   async refresh(image) {
-    const entry = await get(`/api/image/${image.id}`);
+    const entry = await this.entry(image.id);
     if (this.busy(image.id) || entry.revision === image.revision) return false;
     image.entry = entry;
     image.mask = await this.mask(image);

@@ -11,6 +11,7 @@ const GROUPS = [
     ["Ctrl+z", "Undo", "undo"],
     ["Ctrl+Shift+z", "Redo (or Ctrl+Y)", "redo"],
     ["l", "To the list; arrows go through it", "list"],
+    ["q", "Learn from this review", "learn"],
   ]],
   ["Tools", [
     ["b", "Brush", "brush"],

@@ -8,6 +8,7 @@ import { Filters, STATES } from "./filters.js";
 import { Gallery } from "./gallery.js";
 import { Images } from "./images.js";
 import { describe, listen } from "./keys.js";
+import { Learning } from "./learning.js";
 import { Outbox } from "./outbox.js";
 import { picture } from "./picture.js";
 import { whenRanked } from "./ranked.js";
@@ -54,6 +55,7 @@ const classes = new Classes(find("classes"), find("class-find"), run, session);
 const appearance = new Appearance(session, view, run);
 const threshold = new Threshold(session, view, classes, ask, tell);
 const toolbar = new Toolbar(tools, session, view);
+const learning = new Learning(run, tell);
 
 // The list
 
@@ -148,8 +150,9 @@ function about(entry) {
 function recount() {
   clearTimeout(counting);
   counting = setTimeout(async () => {
-    const { counts, total } = await get("/api/run").catch(() => run);
+    const { counts, total, learning: state } = await get("/api/run").catch(() => run);
     progress(counts, total);
+    learning.notice(state);
   }, RECOUNT);
 }
 
@@ -211,8 +214,24 @@ async function useLayer() {
   session.commit("layer", raster.whole(image.mask));
 }
 
+// Whether everything is with the server, after what is on its way; false once there is a problem.
+async function saved() {
+  tools.finish();
+  await session.order;
+  while (session.unsaved && outbox.problem === null) {
+    await new Promise((resolve) => outbox.addEventListener("state", resolve, { once: true }));
+  }
+  return !session.unsaved;
+}
+
+/** No stroke is under way: what the tool draws on is not replaced. */
+async function rest() {
+  while (tools.stroke) await new Promise((resolve) => setTimeout(resolve, 100));
+}
+
 async function end() {
-  const text = session.unsaved ? "Some changes are not saved yet; they stay in this browser." : "Everything is saved.";
+  const kept = session.unsaved ? "Some changes are not saved yet; they stay in this browser." : "Everything is saved.";
+  const text = learning.busy ? `${kept} What is being learned is given up.` : kept;
   if ((await ask("End the review?", text, { end: "End", stay: "Stay" })) !== "end") return;
   try {
     await post("/api/stop", {});
@@ -234,6 +253,7 @@ const actions = {
   undo: () => step("undo"),
   redo: () => step("redo"),
   list: () => find("rows").focus(),
+  learn: () => learning.press(saved),
   stage: () => find("stage").focus(),
   find: () => find("class-find").focus(),
   threshold: () => find("threshold").focus(),
@@ -261,6 +281,11 @@ describe(find("help-keys"));
 listen(actions, tools, (digit) => classes.chooseDigit(digit));
 find("help-open").addEventListener("click", actions.help);
 find("stop-open").addEventListener("click", end);
+find("learn").addEventListener("click", actions.learn);
+learning.addEventListener("round", () => {
+  gallery.renew();
+  session.renew(rest).catch((error) => session.fail(`The new masks cannot be read: ${error.message}`));
+});
 classes.addEventListener("tag", ({ detail }) => tag(detail));
 classes.addEventListener("found", () => find("stage").focus());
 classes.addEventListener("choose", ({ detail }) => appearance.follow(detail));

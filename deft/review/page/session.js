@@ -2,7 +2,8 @@
  *
  * Every change shows at once and goes to the outbox in the order in which it was made. Events: "leave" (another image
  * will be shown), "open" (it is), "mask" (its pixels changed; detail: the rectangle), "entry" (state, tags or revision
- * of an image changed; detail: its entry), "failed" (detail: a line to tell).
+ * of an image changed; detail: its entry), "renewed" (the run has made its masks and maps again), "failed" (detail: a
+ * line to tell).
  */
 
 import { encode } from "./png.js";
@@ -62,6 +63,27 @@ export class Session extends EventTarget {
       .catch(() => {}); // the outbox tells when the server is gone
   }
 
+  /** The run has made other masks: show them, unless this image was changed here meanwhile, which is newer.
+   *
+   * @param rest resolves once no stroke is under way.
+   */
+  async renew(rest) {
+    await this.images.renew(this.wanted);
+    const { image } = this;
+    if (!image || image.unreadable) return;
+    const found = await this.images.current(image);
+    await rest();
+    await this.working;
+    if (this.image !== image || this.encoding > 0 || this.outbox.has(image.id)) return;
+    if (found.entry.revision < image.entry.revision) return; // changed and saved while it was asked for
+    const { entry, mask, own } = found;
+    Object.assign(image, { entry, mask, own, revision: entry.revision });
+    this.outbox.know(entry);
+    if (this.layer === "mask") this.emit("mask", whole(mask));
+    this.emit("entry", entry);
+    this.emit("renewed");
+  }
+
   close() {
     this.wanted = null;
     this.emit("leave");
@@ -72,6 +94,7 @@ export class Session extends EventTarget {
   /** The mask was changed within a rectangle: show it, and send the whole mask as one step. */
   commit(what, box) {
     const { image } = this;
+    const { own } = image;
     const mask = copy(image.mask);
     this.emit("mask", box);
     this.change(image, { state: "corrected", can_undo: true, can_redo: false });
@@ -79,15 +102,16 @@ export class Session extends EventTarget {
     this.inOrder(async () => {
       const body = await encode(mask);
       this.encoding -= 1;
-      this.deliver(image, "mask", `/api/image/${image.id}/mask?what=${what}`, body);
+      this.deliver(image, "mask", `/api/image/${image.id}/mask?what=${what}&seen=${own}`, body);
     });
   }
 
   setState(state) {
     const { image } = this;
+    const { own: seen } = image; // should the run have learned before this arrives
     const shown = state === "accepted" && image.entry.state === "corrected" ? "corrected" : state; // as the server has it
     this.change(image, { state: shown, can_undo: true, can_redo: false });
-    this.inOrder(() => this.deliver(image, "state", `/api/image/${image.id}/state`, { state }));
+    this.inOrder(() => this.deliver(image, "state", `/api/image/${image.id}/state`, { state, seen }));
   }
 
   setTags(tags) {
@@ -171,7 +195,9 @@ export class Session extends EventTarget {
   refused(change, error) {
     const what = { undo: "Nothing was undone", redo: "Nothing was redone", threshold: "No mask was made" }[change.kind] ?? "Not saved";
     this.fail(`${what}: ${error.message}`);
-    if (change.lasting) this.forgetImage(change.image); // what is shown was not stored
+    if (!change.lasting) return;
+    this.forgetImage(change.image); // what is shown was not stored
+    this.images.entry(change.image).then((entry) => this.emit("entry", entry)).catch(() => {});
   }
 
   fail(text) {

@@ -16,6 +16,7 @@ export class Threshold {
     this.slider.addEventListener("change", () => this.later());
     this.everywhere.addEventListener("click", () => this.applyToClass());
     session.addEventListener("open", () => this.opened());
+    session.addEventListener("renewed", () => this.moved || this.opened());
     classes.addEventListener("choose", () => this.offer());
   }
 
