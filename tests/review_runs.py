@@ -17,6 +17,7 @@ import torch
 from deft.artifacts import RunFolder, file_stem, read_json, save_mask, save_seeds, write_json
 from deft.contracts import Dataset, SeedMaps
 from deft.data import open_data
+from deft.review.learning import Learning
 from deft.review.serve import listening, opened, prepared
 from deft.review.session import Session
 from deft.seedmaps import full_mask, grid
@@ -137,11 +138,11 @@ class Client:
 
 
 @contextmanager
-def served(run: Path) -> Iterator[Client]:
-    """A server of a run, on a free port."""
-    session = opened(run)
+def served(run: Path, learning: Learning | None = None) -> Iterator[Client]:
+    """A server of a run, on a free port; with what makes rounds of it, and its session."""
+    session = opened(run) if learning is None else learning.session
     taken = listening(0)
-    server, _ = prepared(session, taken, TOKEN)
+    server, _ = prepared(session, taken, TOKEN, learning)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [taken]})
     thread.start()
     try:

@@ -190,7 +190,10 @@ class Learning:
         made = "learned" in result
         turned = made or self._is_whole(source)
         if turned:
-            self.session.turn(source, True)
+            try:
+                self.session.turn(source, True)
+            except InputError as error:  # somebody has removed the run
+                turned, result = False, {"error": str(error)} | result
         with self._lock:
             seconds = time.monotonic() - (self._begun or time.monotonic())
             self._result = result | {"seconds": round(seconds, 1)}

@@ -48,10 +48,14 @@ class Session:
         Args:
             source: the same run, nothing of which has been read yet.
             made: whether it has made a round, so that what was read is out of date.
+
+        Raises:
+            InputError: it has no record any more; it is read as before then.
         """
+        threshold = own_threshold(source)
         # What follows may be read in between: with the new files under the old number, never the other way round.
         self.source = self.gallery.source = source
-        self.threshold = own_threshold(source)
+        self.threshold = threshold
         vars(self).pop("layers", None)
         self.round += made
 
