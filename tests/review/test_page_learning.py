@@ -48,7 +48,8 @@ def test_the_page_learns_and_loses_no_stroke(windows: Open, run: Path) -> None:
     driven, other = windows(0), windows(1)
     page = driven.page
     before = driven.stored(0)
-    driven.step(3, lambda: (driven.open(3), driven.press("x")))
+    driven.open(3)
+    driven.step(3, lambda: driven.press("x"))
     driven.open(0)
     expect(page.locator("#learn")).to_have_attribute("title", "Learn from this review (q)")
     page.mouse.move(*driven.at(8.5, 8.5))

@@ -79,12 +79,13 @@ export class Learning extends EventTarget {
   show(state) {
     if (!this.offered || !state) return;
     if (state.learning) {
-      if (!this.busy) this.tell("Learning", false);
-      else if (state.stage !== this.stage && state.stage) this.tell(`Learning: ${STAGES[state.stage] ?? state.stage}`, false);
+      const stage = STAGES[state.stage];
+      const news = !this.busy || stage !== this.stage;
+      if (news) this.tell(stage ? `Learning: ${stage}` : "Learning", false);
       this.busy = true;
-      this.stage = state.stage;
+      this.stage = stage;
       this.presses = state.presses;
-      this.write(`${STAGES[state.stage] ?? "Learning"}, ${Math.round(state.seconds)} s`, "learning");
+      this.write(`Learning${stage ? `: ${stage}` : ""}, ${Math.round(state.seconds)} s`, "learning");
       return;
     }
     const ended = this.busy || state.presses !== this.presses;
