@@ -26,13 +26,18 @@ for line in sys.stdin:
     (beside / "asked.json").write_text(line)
     say(stage="masks")
     os.rename(run / "masks", beside / "masks before")
-    while not (found := list(beside.glob("order *"))):
-        time.sleep(0.01)
-    order = found[0].name
-    found[0].unlink()
-    if order == "order die":
-        os._exit(9)
-    os.rename(beside / ("next" if order == "order learn" else "masks before"), run / "masks")
+    while True:
+        while not (found := list(beside.glob("order *"))):
+            time.sleep(0.01)
+        order = found[0].name
+        found[0].unlink()
+        if order == "order die":
+            os._exit(9)
+        if not (run / "masks").exists():
+            os.rename(beside / ("masks before" if order == "order fail" else "next"), run / "masks")
+        if order != "order score":
+            break
+        say(stage="scores")
     if order == "order learn":
         say(learned={"images": 2, "rejected": 0, "miou": 0.5, "scored": 3})
     else:
@@ -42,7 +47,7 @@ for line in sys.stdin:
 
 
 def order(run: Path, what: str) -> None:
-    """``learn``: the masks of :func:`next_masks` are there; ``fail``: those before are there again; or ``die``."""
+    """``score``: masks of :func:`next_masks` are there; ``learn``: the round is; ``fail``: there is none; or ``die``."""
     (run.parent / f"order {what}").touch()
 
 

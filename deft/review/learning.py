@@ -28,7 +28,7 @@ from deft.export.source import Source
 from deft.guards.words import printable
 from deft.review.session import Session
 from deft.review.snapshot import STAGES, snapshot
-from deft.runner.run import recorded_pipeline
+from deft.runner.run import SCORES, recorded_pipeline
 
 _PATIENCE = 2.0
 """Seconds in which the process ends by itself; a run that is killed can be resumed too."""
@@ -173,6 +173,8 @@ class Learning:
                 said = json.loads(line)
                 if "stage" in said:
                     self._stage = said["stage"]
+                    if self._stage == SCORES:  # masks and network are there, which nobody has to wait for any longer
+                        self._turn()
                 elif "learned" in said or "error" in said:
                     self._ended(said)
         code = process.wait()
@@ -186,14 +188,7 @@ class Learning:
 
     def _ended(self, result: dict[str, Any]) -> None:
         """A round is there, or there is none; the page is told after the session has turned to it."""
-        kept, source = self.session.source.kept, replace(self.session.source, kept=None)
-        made = "learned" in result
-        turned = made or self._is_whole(source)
-        if turned:
-            try:
-                self.session.turn(source, True)
-            except InputError as error:  # somebody has removed the run
-                turned, result = False, {"error": str(error)} | result
+        turned = self._turn()
         with self._lock:
             seconds = time.monotonic() - (self._begun or time.monotonic())
             self._result = result | {"seconds": round(seconds, 1)}
@@ -201,19 +196,25 @@ class Learning:
         if "error" in result:
             print(f"deft: nothing was learned: {printable(result['error'])}", file=sys.stderr)
         if turned:
-            threading.Thread(target=self._after, args=(kept, made), name="deft-learned", daemon=True).start()
+            args = (set(self._left), "learned" in result)
+            threading.Thread(target=self._after, args=args, name="deft-learned", daemon=True).start()
 
-    def _after(self, kept: Path | None, made: bool) -> None:
-        """What is left to do after a round, or after none."""
-        if kept is not None:
+    def _turn(self) -> bool:
+        """Let the session read the files of now, if the run has all that the page has been reading; whether it has."""
+        before = self.session.source
+        source = replace(before, kept=None)
+        with suppress(InputError, OSError):
+            if all(source.stage(name) for name in STAGES if before.stage(name)):
+                self.session.turn(source, True)
+                return True
+        return False
+
+    def _after(self, left: set[Path], made: bool) -> None:
+        """What is to be done after a round, or after none."""
+        if left:
             time.sleep(_GRACE)
+        for kept in left:
             shutil.rmtree(kept, ignore_errors=True)
             self._left.discard(kept)
         if made:
             self._made()
-
-    def _is_whole(self, source: Source) -> bool:
-        """Whether a run has everything that the page has been reading."""
-        with suppress(InputError, OSError):
-            return all(source.stage(name) for name in STAGES if self.session.source.stage(name))
-        return False

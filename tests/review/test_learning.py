@@ -64,12 +64,15 @@ def test_masks_stay_until_the_new_ones_are_there(learning: Learning, session: Se
     assert np.array_equal(session.mask(0), before) and session.details(0)["own"] == own
     assert "pseudo" in session.details(1)["layers"]
     session.decide(1, 0, "accepted", session.details(1)["own"])
+    order(run, "score")
+    until(lambda: (session.mask(0) == 3).all())  # nobody waits for scores
+    assert learning.state()["learning"] and session.source.kept is None and left(run)
     order(run, "learn")
     result = ended(learning)
     assert result.pop("seconds") >= 0
     assert result == {"learned": {"images": 2, "rejected": 0, "miou": 0.5, "scored": 3}}
     assert (session.mask(0) == 3).all() and session.details(0)["own"] != own
-    assert session.round == learning.state()["round"] == 1
+    assert session.round == learning.state()["round"] == 2
     assert json.loads((run.parent / "asked.json").read_text()) == {"run": str(run), "data": session.source.given}
     until(lambda: not left(run))
 

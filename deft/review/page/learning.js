@@ -78,6 +78,10 @@ export class Learning extends EventTarget {
   /** Show what the server says. */
   show(state) {
     if (!this.offered || !state) return;
+    if (state.round !== this.round) {
+      this.round = state.round;
+      this.dispatchEvent(new Event("round")); // before the scores are there, and once more with them
+    }
     if (state.learning) {
       const stage = STAGES[state.stage];
       const news = !this.busy || stage !== this.stage;
@@ -91,10 +95,6 @@ export class Learning extends EventTarget {
     const ended = this.busy || state.presses !== this.presses;
     this.busy = false;
     this.presses = state.presses;
-    if (state.round !== this.round) {
-      this.round = state.round;
-      this.dispatchEvent(new Event("round"));
-    }
     if (!ended) return;
     const line = told(state.result);
     this.write(line, state.result.error === undefined ? "learned" : "failed");
