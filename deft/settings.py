@@ -152,10 +152,10 @@ def _chosen(named: Mapping[str, type], text: str, field: str, current: Any) -> A
 
 def _typed(kind: Any, text: str, field: str, current: Any) -> Any:
     """Convert text to a field's type; of a group of fields, only a choice of its class."""
+    choices = {option.__name__: option for option in get_args(kind) if _is_settings(option)}
+    if text in choices:
+        return choices[text]()
     if dataclasses.is_dataclass(current):
-        choices = {option.__name__: option for option in get_args(kind) if _is_settings(option)}
-        if text in choices:
-            return choices[text]()
         if text in _NOTHING and type(None) in get_args(kind):
             return None
         others = "".join(
@@ -198,6 +198,8 @@ def kind_in_words(kind: Any) -> str:
         return " or ".join(str(value) for value in get_args(kind))
     if get_origin(kind) in (Union, UnionType):
         return " or ".join(kind_in_words(option) for option in get_args(kind))
+    if kind is type(None):
+        return "none"
     return getattr(kind, "__name__", str(kind)) if isinstance(kind, type) else str(kind)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from deft.data.importers.pascal_context import read_context_names
+from deft.engine.prompts import read_prompts
 from fuzz import sound
 from fuzz.damage import sometimes_damaged
 from fuzz.pictures import mask, picture
@@ -99,6 +100,26 @@ def _names(draw: st.DrawFn) -> Files:
 def _read_names(folder: Path) -> None:
     dataset("folder")(folder)
     read_context_names(folder / "59_labels.txt")
+
+
+_PROMPTS = (
+    '«class»,«prompts»\n«cow»,«cow;cattle»\n«polar bear»,"«white bear, large»;«bear»"\n«background»,«sky;road;grass»\n',
+    "class,prompts\ndog,«dog;puppy»\nbackground,«snow»\n",
+    'class,prompts\r\ncow,"«dairy cow»;«young cow»"\r\ndog,«puppy»\r\n«background»,«snow;sand»\r\n',
+)
+
+
+@st.composite
+def _prompts(draw: st.DrawFn) -> Files:
+    table = st.sampled_from(_PROMPTS).flatmap(filled)
+    text = st.one_of(table, table, table, pieced(("class,prompts\n", *_PIECES)))
+    return {"prompts.csv": draw(sometimes_damaged(encoded(text)))}
+
+
+def _read_prompts(folder: Path) -> None:
+    found = read_prompts(folder / "prompts.csv", ("cow", "dog", "polar bear"))
+    if len(found.classes) != 3 or not all(map(all, (*found.classes, found.background))):
+        raise AssertionError(f"a class or the background has no words: {found}")
 
 
 _YAML = (
@@ -192,6 +213,7 @@ def _tagged() -> Files:
 READERS = (
     Reader("tables", _table(), dataset("folder"), _folder),
     Reader("names", _names(), _read_names, _tagged),
+    Reader("prompts", _prompts(), _read_prompts),
     Reader(
         "yolo",
         _yolo(),

@@ -47,7 +47,7 @@ for line in sys.stdin:
 
 
 def order(run: Path, what: str) -> None:
-    """``score``: masks of :func:`next_masks` are there; ``learn``: the round is; ``fail``: there is none; or ``die``."""
+    """``score``: masks of :func:`next_masks` are there; ``learn``: the round is; ``fail``: there is none; ``die``."""
     (run.parent / f"order {what}").touch()
 
 

@@ -39,7 +39,7 @@ MAY_IMPORT = {
     "classify": METHODS | {"augment"},
     "seeds": ON_MAPS,
     "refine": ON_MAPS,
-    "segment": ON_MAPS,
+    "segment": ON_MAPS | {"refine"},
     "report": BASE | {"metrics"},
     "pipeline": STAGES,
     "stages": STAGES,

@@ -14,6 +14,8 @@ from deft.contracts import InputError
 from deft.engine.optimise import AdamW
 from deft.engine.plan import Plan
 from deft.recipes import irn_deft
+from deft.refine.crf import DenseCrf
+from deft.segment.inference import Inference
 from deft.settings import (
     MOVED,
     assign,
@@ -253,3 +255,16 @@ def test_a_number_that_may_be_left_out_takes_a_word_for_it(word: str) -> None:
     assert assign(irn_deft(), [f"classifier.plan.workers={word}"]).own_classifier.plan.workers is None
     with pytest.raises(InputError, match="seed=none: expected int"):
         assign(irn_deft(), ["seed=none"])
+
+
+def test_a_group_that_a_recipe_leaves_out_is_named_by_its_class() -> None:
+    changed = assign(irn_deft(), ["inference.crf=DenseCrf", "inference.crf.iterations=3"])
+    assert changed.inference.crf == DenseCrf(iterations=3)
+    assert assign(changed, ["inference.crf=none"]) == irn_deft()
+    with pytest.raises(InputError, match=r"inference\.crf=3: expected DenseCrf or none \(now None\), got '3'"):
+        assign(irn_deft(), ["inference.crf=3"])
+
+
+def test_fields_that_were_added_later_leave_earlier_records_as_they_are() -> None:
+    assert plain(Inference()).keys() == {"class", "scales", "flip", "max_side"}
+    assert restore(plain(Inference(crf=DenseCrf(), crf_side=80))) == Inference(crf=DenseCrf(), crf_side=80)

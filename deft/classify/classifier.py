@@ -78,6 +78,13 @@ class Classifier:
             return replace(self.plan, batch=self.plan.batch // 2)
         return self.plan
 
+    def small_head(self, channels: int) -> HeadModule | None:
+        """The head for some channels and 2 classes, to look at before work; None if it reads all feature maps."""
+        if isinstance(self.head, AllMapsHead):
+            return None
+        with torch.random.fork_rng(devices=[]):
+            return self.head.build(channels, 2).eval()
+
     def build(self, backbone: Backbone, classes: int) -> ClassifierNetwork:
         """The network, untrained.
 

@@ -171,6 +171,22 @@ class ZeroShot(Protocol):
         """Whether images of a run without tags get the classes that are found in them."""
 
 
+@runtime_checkable
+class NeedsHead(Protocol):
+    """A seed method that cannot read every classifier; optional."""
+
+    def fits(self, head: HeadModule, channels: int) -> None:
+        """Refuse a classifier before it is trained.
+
+        Args:
+            head: that of the classifier, untrained, for other numbers of channels and classes.
+            channels: of the feature map it reads.
+
+        Raises:
+            InputError: the method cannot read its maps.
+        """
+
+
 class Refiner(Protocol):
     """Turns seeds into better maps; a frozen dataclass whose fields are its settings.
 

@@ -54,14 +54,18 @@ def is_saved(folder: Path) -> bool:
 
 
 def saved_inference(folder: Path) -> Inference:
-    """Scales and flip of a saved network.
+    """Scales, flip and CRF of a saved network.
 
     Raises:
         InputError: ``config.json`` is of another version, or damaged.
     """
     recorded = _config(folder).get("inference")
-    flat = isinstance(recorded, dict) and not any(isinstance(value, dict) for value in recorded.values())
-    found = restore(recorded) if flat and len(str(recorded)) < _LONGEST else None
+    expected = isinstance(recorded, dict) and not any(
+        isinstance(part, dict)
+        for key, value in recorded.items()
+        for part in (value.values() if key == "crf" and isinstance(value, dict) else [value])
+    )
+    found = restore(recorded) if expected and len(str(recorded)) < _LONGEST else None
     if not isinstance(found, Inference):
         raise InputError(f"{shown(folder / CONFIG)}: expected settings of inference in it; export the model again")
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,6 +65,8 @@ def predict_tiles(
     names = [_names(found, index) for index in range(len(found.paths))]
     made = OutFolder(out, reads(images, found, tags), [name for both in names for name in both])
     predictor = load(run, precision=precision, max_side=None)
+    if predictor.inference.crf is not None:
+        print("tiles are segmented without the CRF of the run's inference", file=sys.stderr)
     allowed = tags_of_files(tags, found, predictor.classes)
     left_out: list[str] = []
     for index, path in enumerate(found.paths):

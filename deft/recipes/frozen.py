@@ -12,6 +12,7 @@ from deft.engine.optimise import AdamW
 from deft.engine.plan import Plan
 from deft.pipeline import Pipeline
 from deft.refine.affinity import FeatureAffinity
+from deft.refine.crf import DenseCrf
 from deft.seeds.frozen import FrozenCam
 from deft.segment.deeplab import DeepLab
 from deft.segment.inference import Inference
@@ -24,12 +25,13 @@ def frozen() -> Pipeline:
     """
     plan = Plan(epochs=10, min_steps=150, batch=64, optimiser=AdamW(lr=0.01))
     network = Plan(epochs=6, min_steps=240, batch=8, optimiser=AdamW(lr=5e-4), clip=5.0)
+    crf = DenseCrf(iterations=3, gaussian_sxy=2.0, bilateral_sxy=25.0)  # on a grid of half the usual size
     return Pipeline(
         classifier=Classifier(head=LinearHead(learning_rate=1.0), plan=plan),
         seeds=FrozenCam(),
         refine=FeatureAffinity(),
         segment=DeepLab(plan=network, channels=128, crop=0.7),
-        inference=Inference(scales=(1.0,), flip=False),
+        inference=Inference(scales=(1.0,), flip=False, crf=crf),
         frozen=Frozen(),
     )
 

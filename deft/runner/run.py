@@ -27,7 +27,7 @@ from deft.data.working_size import working_size
 from deft.engine import ranks, threads
 from deft.engine.budget import begun_with
 from deft.engine.infer import device
-from deft.engine.method import ZeroShot
+from deft.engine.method import NeedsHead, ZeroShot
 from deft.engine.plan import Watch
 from deft.engine.precision import AUTO, choose
 from deft.engine.share import HERE, Engine
@@ -47,6 +47,8 @@ from deft.stages.make import make_all
 
 SCORES, PAGE = "scores", "page"
 """What a run makes after its stages."""
+_CHANNELS = 16
+"""Channels of the small head that seed methods look at before work."""
 _REMARKS = 10
 """Most remarks on the data that a run shows."""
 
@@ -118,6 +120,10 @@ def working(
     for method in (pipeline.seeds, pipeline.refine):
         if isinstance(method, ReadsFiles):
             method.check(splits)
+    if isinstance(pipeline.seeds, NeedsHead) and pipeline.classifier is not None:
+        small = pipeline.classifier.small_head(_CHANNELS)
+        if small is not None:
+            pipeline.seeds.fits(small, _CHANNELS)
     pipeline = resolved(pipeline, out)
     begun = _recorded(out)
     choice = threads.choose(pipeline.threads, begun.get("threads"))

@@ -66,6 +66,10 @@ class ReCam:
         """The settings that training depends on; the way the maps are read is not among them."""
         return (self.plan, self.weight, self.slower, self.crop, self.long_side, self.freeze_stride)
 
+    def fits(self, head: HeadModule, channels: int) -> None:
+        """Refuse a head whose cell scores are no products of weights and features."""
+        _check_linear(head, channels)
+
     def prepare(self, context: MethodContext) -> Callable[[Sample], SeedMaps]:
         """Train both classifiers, unless that is done, and return the function of one image and its tags.
 

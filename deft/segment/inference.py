@@ -1,4 +1,4 @@
-"""Masks of whole photographs: the network at several scales and mirrored, averaged, as in DeepLabV3+.
+"""Masks of whole photographs: the network at several scales and mirrored, averaged, as in DeepLabV3+; a CRF after it.
 
 Photographs are resized to the size the network was trained at, and probabilities are enlarged band by band, so that
 memory does not grow with the photograph: 4000 x 3000 pixels and 1 x 1 are processed alike.
@@ -9,7 +9,7 @@ Shapes: image (H, W, 3), probabilities (K + 1, h, w), background first.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import numpy as np
@@ -24,8 +24,11 @@ from deft.engine.features import Features, seen_pixels, seen_size
 from deft.engine.parts import large_in_parts
 from deft.engine.precision import EXACT, autocast
 from deft.ranges import Multiples, Range, check_ranges
+from deft.refine.crf import DenseCrf
 from deft.seedmaps import bands
 from deft.segment.deeplab import SegmentationNetwork
+from deft.segment.smoothing import smoothed
+from deft.settings import later
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,10 @@ class Inference:
     """Average with the mirrored photograph."""
     max_side: Annotated[int, Range(1, 65_536)] = 2048
     """Upper limit of the long side at any scale, in pixels; limits memory."""
+    crf: DenseCrf | None = field(default=None, metadata=later())
+    """CRF on the probabilities, its standard deviations in pixels of its grid; None leaves it out. Tiles have none."""
+    crf_side: Annotated[int, Range(8, 65_536)] = field(default=160, metadata=later())
+    """Longer side of the grid that the CRF works on, in pixels."""
 
     def __post_init__(self) -> None:
         """Refuse settings outside their ranges."""
@@ -86,8 +93,21 @@ class Inference:
 
         Returns:
             float32 (K + 1, h, w) on the network's device; sums to 1 over the first axis. h and w depend on the
-            network's side and stride and on the aspect ratio, but not on H and W.
+            network's side and stride and on the aspect ratio, but not on H and W; with a CRF, on ``crf_side`` and on
+            those of a smaller photograph.
         """
+        found = self._unsmoothed(network, image, allowed, precision, features)
+        return found if self.crf is None else smoothed(found, image, self.crf, self.crf_side)
+
+    def _unsmoothed(
+        self,
+        network: SegmentationNetwork,
+        image: NDArray[np.uint8],
+        allowed: Collection[int] | None,
+        precision: str,
+        features: Features | None,
+    ) -> Tensor:
+        """As :meth:`probabilities`, without the CRF."""
         network_device = next(network.parameters()).device
         absent = absent_classes(network.classes, allowed).to(network_device)
         if features is not None:

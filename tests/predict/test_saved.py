@@ -12,8 +12,10 @@ from deft.artifacts import read_json, write_json
 from deft.contracts import InputError
 from deft.predict.masks import predict_folder
 from deft.predict.saved import config_of, fetched, is_saved, network_in, repository, saved_inference, saved_side
+from deft.refine.crf import DenseCrf
 from deft.segment.deeplab import save_network
 from deft.segment.inference import Inference
+from deft.settings import plain
 from fakes import noise, segmenter
 
 INFERENCE = Inference(scales=(1.0, 1.5), flip=False, max_side=99)
@@ -95,6 +97,10 @@ def test_a_repository_has_an_owner_a_name_and_perhaps_a_revision() -> None:
     assert repository("jane/birds@refs/pr/1") == ("jane/birds", "refs/pr/1")
 
 
+SETTINGS = {"class": "deft.segment.inference.Inference"}
+CRF = {"class": "deft.refine.crf.DenseCrf"}
+
+
 def nested(deep: int) -> dict[str, Any]:
     """Settings of inference with so many brackets around its scales."""
     return {"class": "deft.segment.inference.Inference", "scales": json.loads("[" * deep + "1.0" + "]" * deep)}
@@ -109,6 +115,13 @@ def nested(deep: int) -> dict[str, Any]:
         ("inference", {"class": "os.system"}, "not part of deft"),
         ("inference", {"class": "deft.segment.deeplab.DeepLab"}, "expected settings of inference"),
         ("inference", {"scales": {"class": "deft.pipeline.Pipeline"}}, "expected settings of inference"),
+        (
+            "inference",
+            {**SETTINGS, "crf": {**CRF, "iterations": {"class": "deft.pipeline.Pipeline"}}},
+            "expected settings",
+        ),
+        ("inference", {**SETTINGS, "crf": SETTINGS}, "crf: expected settings of DenseCrf or none"),
+        ("inference", {**SETTINGS, "crf": {**CRF, "iterations": -1}}, "iterations"),
         ("inference", {"scales": [1.0] * 5000}, "expected settings of inference"),
         ("inference", nested(40), "scales"),
         ("inference", nested(200), "brackets nested too deeply"),
@@ -122,6 +135,12 @@ def test_other_versions_and_edited_configurations_are_refused(entry: str, value:
     write_json(model / "config.json", read_json(model / "config.json") | {entry: value})
     with pytest.raises(InputError, match=told):
         deft.load(model)
+
+
+def test_a_crf_is_read_with_the_settings_of_inference(model: Path) -> None:
+    wanted = Inference(scales=(1.0,), flip=False, crf=DenseCrf(iterations=3))
+    write_json(model / "config.json", read_json(model / "config.json") | {"inference": plain(wanted)})
+    assert deft.load(model).inference == wanted
 
 
 def test_a_folder_without_its_network_says_why(model: Path) -> None:

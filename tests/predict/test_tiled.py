@@ -8,11 +8,14 @@ import pytest
 from PIL import Image
 
 import deft
-from deft.artifacts import load_mask
+from deft.artifacts import load_mask, write_json
 from deft.contracts import InputError
 from deft.data.raster import Channels
+from deft.predict.saved import config_of
 from deft.predict.tiled import Small, predict_tiles
+from deft.refine.crf import DenseCrf
 from deft.segment.deeplab import save_network
+from deft.segment.inference import Inference
 from deft.segment.tiles import Tiles
 from fakes import segmenter
 
@@ -64,6 +67,21 @@ def test_a_folder_becomes_masks_and_overlays(
     predict_tiles(
         network, photos / "a.png", tmp_path / "out", tiles=Tiles(size=64, overlap=16, scale=0.5)
     )  # its own are replaced
+
+
+def test_a_crf_is_left_out_and_that_is_said(
+    network: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    masks = []
+    for crf in (None, DenseCrf(iterations=2)):
+        folder = tmp_path / f"model {crf is None}"
+        save_network(folder / "model.safetensors", deft.load(network).network, ("cat", "cow", "dog"))
+        write_json(folder / "config.json", config_of(("cat", "cow", "dog"), Inference(crf=crf), 512))
+        out = tmp_path / f"masks {crf is None}"
+        predict_tiles(folder, photos / "a.png", out, tiles=TILES, precision="32-true")
+        assert ("without the CRF" in capsys.readouterr().err) == (crf is not None)
+        masks.append(load_mask(out / "masks" / "a.png"))
+    assert np.array_equal(*masks)
 
 
 def test_tags_and_a_broken_photograph(network: Path, photos: Path, tmp_path: Path) -> None:

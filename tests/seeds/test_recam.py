@@ -10,6 +10,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import deft
+from deft.classify.classifier import Classifier
 from deft.classify.deft import DeftHead
 from deft.classify.drs import DrsHead
 from deft.classify.linear import LinearHead
@@ -18,10 +20,12 @@ from deft.engine.head import Head
 from deft.engine.method import MethodContext
 from deft.engine.optimise import Sgd
 from deft.engine.plan import Plan
+from deft.recipes import recam
 from deft.seeds.cam import Cam
 from deft.seeds.ood import AFTER, Ood
 from deft.seeds.recam import ReCam, ReCamModule, ReCamNetwork
 from fakes import Scenes, classifier, method_context, rng
+from short import tiny
 
 SHORT = ReCam(base=Cam(scales=(1.0,)), plan=Plan(epochs=1, min_steps=3, batch=2, optimiser=Sgd(lr=0.5), workers=0))
 HEADS = [LinearHead(), DeftHead(maps=4)]
@@ -118,3 +122,18 @@ def test_settings_and_classifiers_that_cannot_be_used_are_refused(tmp_path: Path
         ReCam(slower=-1.0)
     with pytest.raises(InputError, match=r"products of weights and features.*got one of DrsModule; choose LinearHead"):
         trainee(DrsHead(width=6))
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_heads_that_it_can_read_are_let_through(head: Head) -> None:
+    small = Classifier(head=head).small_head(16)
+    assert small is not None
+    ReCam().fits(small, 16)
+
+
+def test_a_head_that_it_cannot_read_is_refused_before_work(folder_data: Path, tmp_path: Path) -> None:
+    pipeline = tiny(recam())
+    wrong = replace(pipeline, classifier=replace(pipeline.own_classifier, head=DrsHead(width=6)))
+    with pytest.raises(InputError, match="products of weights and features"):
+        deft.run(wrong, f"folder:{folder_data}", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
