@@ -67,7 +67,7 @@ class Learning:
         """The process that was asked for a round last."""
         self._left: set[Path] = set()
         """Folders with files of a round before."""
-        self._closed = False
+        self._prepared = self._closed = False
         self._begun: float | None = None
         """When the round began that is being made."""
         self._stage = ""
@@ -90,16 +90,18 @@ class Learning:
             return found | {"stage": self._stage, "seconds": round(time.monotonic() - begun, 1)}
 
     def prepare(self) -> None:
-        """Begin the process, unless there is one; it needs some seconds, which nobody waits for."""
+        """Begin the process, which needs some seconds that nobody waits for; once, and without a word if it fails."""
         with self._lock:
-            self._ready()
+            if not self._prepared:
+                self._prepared = True
+                with suppress(InputError, OSError):  # who asks for a round is told
+                    self._ready()
 
     def begin(self) -> None:
         """Begin a round.
 
         Raises:
-            InputError: one is being made.
-            OSError: the files of the run cannot be kept, or no process can be started.
+            InputError: one is being made, the files of the run cannot be kept, or no process can be started.
         """
         with self._lock:
             if self._begun is not None:
@@ -113,11 +115,16 @@ class Learning:
                 self._left.add(kept)
                 self.session.turn(replace(source, kept=kept))
             else:
-                os.utime(source.kept)  # commands remove what has been left for an hour
+                with suppress(OSError):
+                    os.utime(source.kept)  # commands remove what has been left for an hour
             self._ask({"run": os.fspath(source.run), "data": source.given})
-        except BaseException as error:
-            self._ended({"error": f"it could not begin: {error}"})
-            raise
+        except (InputError, OSError) as error:
+            told = str(error)
+            if isinstance(error, OSError):  # one of many files has no number: another command is at work on them
+                place = "" if error.filename is None else f" ({os.fsdecode(error.filename)})"
+                told = f"{error.strerror or 'the files of the run change'}{place}"
+            self._ended({"error": told})
+            raise InputError(told) from None
 
     def close(self) -> None:
         """End the process, in the middle of a round too, and remove what was kept for it."""

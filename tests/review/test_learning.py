@@ -115,9 +115,9 @@ def test_a_round_that_fails_is_told_and_another_one_can_begin(
 
 def test_what_cannot_begin_is_told(learning: Learning, session: Session, run: Path) -> None:
     (run / "run.json").rename(run / "elsewhere.json")
-    with pytest.raises(OSError, match=r"run\.json"):
+    with pytest.raises(InputError, match=r"No such file or directory \(.*run\.json\)"):
         learning.begin()
-    assert "could not begin" in ended(learning)["error"]
+    assert "No such file" in ended(learning)["error"]
     assert not left(run)
 
 
@@ -129,7 +129,18 @@ def test_its_process_ends_with_it(learning: Learning, run: Path) -> None:
     assert process.poll() is not None
     assert not left(run)
     with pytest.raises(InputError, match="has ended"):
-        learning.prepare()
+        learning.begin()
+
+
+def test_a_step_is_saved_whether_or_not_a_process_can_begin(
+    learning: Learning, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module.sys, "executable", str(run / "no such program"))
+    with served(run, learning) as asking:
+        assert asking.post("/api/image/2/state", {"revision": 0, "state": "rejected"}).status == 200
+        answer = asking.post("/api/learn", {})
+        assert (answer.status, "no such program" in answer.json["error"]) == (400, True)
+    assert "no such program" in ended(learning)["error"]
 
 
 def test_runs_with_a_frozen_backbone_and_a_network_learn(session: Session, tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ def test_ten_thousand_images_are_a_few_rows(window: Window) -> None:
         const query = new URL(path, location).searchParams;
         const ids = query.get("ids")?.split(",").map(Number);
         if (ids) asked.push(...ids);
-        const images = ids?.map((id) => ({ id, name: `image ${id}`, state: "unreviewed", revision: 0 }));
+        const images = ids?.map((id) => ({ id, name: `image ${id}`, state: "unreviewed", revision: 0, own: "" }));
         return Response.json(images ? { images } : { ids: Array.from({ length: 10000 }, (_, i) => i) });
       };
       const rest = () => new Promise((done) => setTimeout(done, 250));
