@@ -101,9 +101,11 @@ class Learning:
         """Begin a round.
 
         Raises:
-            InputError: one is being made, the files of the run cannot be kept, or no process can be started.
+            InputError: one is being made, the review has ended, the files of the run cannot be kept, or no process can be started.
         """
         with self._lock:
+            if self._closed:
+                raise InputError("the review has ended")
             if self._begun is not None:
                 raise InputError("it is learning already; what is reviewed meanwhile counts from the next time on")
             self._begun, self._stage = time.monotonic(), ""
