@@ -101,8 +101,8 @@ class Learning:
         """Begin a round.
 
         Raises:
-            InputError: one is being made, the review has ended, the files of the run cannot be kept, or no process can be
-                started.
+            InputError: one is being made, the review has ended, the files of the run cannot be kept, or no process can
+                be started.
         """
         with self._lock:
             if self._closed:
