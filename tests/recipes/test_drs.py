@@ -15,7 +15,7 @@ def test_drss_numbers() -> None:
     assert classifier.head == DrsHead(base=LinearHead(), convs=3, width=512, delta=None)
     optimiser = classifier.plan.optimiser
     assert classifier.plan.epochs == 15
-    assert (optimiser.lr, optimiser.momentum, optimiser.decay) == (1e-3, 0.9, 5e-4)  # type: ignore[union-attr]
+    assert (optimiser.lr, optimiser.momentum, optimiser.decay) == (0.01, 0.9, 5e-4)  # type: ignore[union-attr]
     assert isinstance(seeds, Cam) and [round(320 * scale) for scale in seeds.scales] == [256, 320, 384]
     assert dataclasses.replace(drs(), classifier=irn().classifier, seeds=irn().seeds) == irn()
 
