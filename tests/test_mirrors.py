@@ -28,6 +28,7 @@ TOGETHER = {
     "engine/test_global_batch.py": "networks of four parts train alike on two processes",
     "review/test_page.py": "the page, in a browser: going through images",
     "review/test_page_access.py": "the page for keys, screen readers and eyes",
+    "review/test_page_learning.py": "the page while a round is made",
     "review/test_page_modules.py": "modules of the page against other implementations",
     "review/test_page_saving.py": "the page when its server ends, and in two windows",
     "review/test_page_tools.py": "what is painted on the page",
