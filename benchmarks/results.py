@@ -162,6 +162,7 @@ def table(study: Study, known: Mapping[str, Mapping[str, Json]]) -> str:
             "",
             *lines,
             "",
+            *([study.note, ""] if study.note else []),
             f"![{study.title}: {words(study, results)}](results/{study.name}.png)",
         ]
     )
