@@ -50,10 +50,10 @@ MIXES = tuple(
 VOTES = tuple(f"{name}{twin}" for name in ("pamr", "par", "sam_vote", "seam") for twin in ("", "_deft"))
 BOTH = ("irn", "irn_deft")
 UNTUNED = (
-    "Settings are those of the papers, which train on 10,000 photographs; none but the rate of DRS were chosen on MSRC. "
-    "The second classifier of ReCAM has a loss of chance (2.8 for 16 classes) after its 360 steps at the published rate, "
-    "so that its rows do not say what it does with more photographs. What this means for SIPE, B-CAM and Puzzle-CAM was "
-    "not looked into."
+    "Settings are those of the papers, which train on 10,000 photographs; none but the rate of DRS were chosen on "
+    "MSRC. The second classifier of ReCAM has a loss of chance (2.8 for 16 classes) after its 360 steps at the "
+    "published rate, so that its rows do not say what it does with more photographs. What this means for SIPE, B-CAM "
+    "and Puzzle-CAM was not looked into."
 )
 STUDIES = (
     Study("localisation", "1a", "Seeds of each system", *SEED_SCORES, SYSTEMS),
