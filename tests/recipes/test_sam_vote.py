@@ -92,4 +92,4 @@ def test_the_folders_of_maps_and_masks_are_read_and_so_never_written_to(folder_d
 def test_it_is_cam_with_another_refiner() -> None:
     assert dataclasses.replace(sam_vote(), refine=None) == cam()
     assert isinstance(sam_vote_deft().own_classifier.head, DeftHead)
-    assert sam_vote_deft().refine == SamVote()
+    assert sam_vote_deft().refine == SamVote(background="auto")
