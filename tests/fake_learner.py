@@ -33,11 +33,15 @@ for line in sys.stdin:
         found[0].unlink()
         if order == "order die":
             os._exit(9)
+        if order == "order segment":
+            os.rename(run / "predictions", beside / "predictions before")
+        elif (beside / "predictions before").exists():
+            os.rename(beside / "predictions before", run / "predictions")
         if not (run / "masks").exists():
             os.rename(beside / ("masks before" if order == "order fail" else "next"), run / "masks")
-        if order != "order score":
+        if order not in ("order score", "order segment"):
             break
-        say(stage="scores")
+        say(stage=order.removeprefix("order ").replace("score", "scores"))
     if order == "order learn":
         say(learned={"images": 2, "rejected": 0, "miou": 0.5, "scored": 3})
     else:
@@ -47,11 +51,17 @@ for line in sys.stdin:
 
 
 def order(run: Path, what: str) -> None:
-    """``score``: masks of :func:`next_masks` are there; ``learn``: the round is; ``fail``: there is none; ``die``."""
+    """Go on.
+
+    Args:
+        run: of the learner.
+        what: ``segment``, masks of :func:`next_masks` are there and those of the network are not; ``score``, all are;
+            ``learn``, the round is; ``fail``, there is none; ``die``.
+    """
     (run.parent / f"order {what}").touch()
 
 
-def next_masks(run: Path, **changed: int) -> None:
+def next_masks(run: Path, key: str = "", **changed: int) -> None:
     """Make the masks of the next round: those of now, but for some images, which are of one class alone."""
     folder = Path(shutil.copytree(run / "masks", run.parent / "next"))
     record = read_json(folder / "stage.json")
@@ -59,4 +69,4 @@ def next_masks(run: Path, **changed: int) -> None:
         path = folder / f"{name}.png"
         save_mask(path, np.full_like(load_mask(path), value), record["key"])
         record["files"][path.name] = digest(path)
-    write_json(folder / "stage.json", record)
+    write_json(folder / "stage.json", record | ({"key": key} if key else {}))

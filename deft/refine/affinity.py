@@ -31,13 +31,15 @@ from deft.engine.features import Features, find_features
 from deft.engine.infer import device
 from deft.engine.method import MethodContext
 from deft.ranges import Factor, Range, Weight, check_ranges
-from deft.refine.neighborhood import directions, first_cells, second_cells
+from deft.refine.neighborhood import ShiftedGrid, directions, first_cells, second_cells
 from deft.refine.random_walk import random_walk
 from deft.seedmaps import from_cells, to_cells
 from deft.thresholds import AUTO, Threshold, check_threshold
 
 _ROWS = 256
 """Cells whose attention to all others is in memory at a time."""
+_ERROR = 1e-4
+"""Error of the walk: affinities that are stored in 16 bits have larger ones."""
 
 
 @dataclass(frozen=True)
@@ -86,19 +88,19 @@ class FeatureAffinity:
         if not len(maps):
             return replace(seeds, maps=maps)
         affinities = self.affinities(features)
-        cells = affinities[0].shape[0], affinities[0].shape[1] + 1  # the first direction is one cell to the right
+        cells = affinities.shape[1], affinities.shape[2]
         if self.colour:
-            alike = colour_affinities(image, cells, self.radius, self.colour)
-            # Colours count once, whatever the exponent.
-            affinities = [one * two ** (1 / self.beta) for one, two in zip(affinities, alike, strict=True)]
+            # The walk raises affinities to the power of beta. Colours count once, whatever the exponent.
+            affinities = affinities * colour_affinities(image, cells, self.radius, self.colour * self.beta**0.5)
         begin = to_cells(maps, seeds.size, cells)
-        spread = random_walk(begin, affinities, self.radius, beta=self.beta, steps=self.steps)
+        pairs = [first_cells(one, way) for one, way in zip(affinities, directions(self.radius), strict=True)]
+        spread = random_walk(begin, pairs, self.radius, beta=self.beta, steps=self.steps, error=_ERROR)
         fine = from_cells(spread, seeds.size)
         largest = fine.max()
         return replace(seeds, maps=(fine / torch.where(largest > 0, largest, 1)).clamp(0, 1))
 
-    def affinities(self, features: Features) -> list[Tensor]:
-        """Affinity of every pair of cells within the radius: one map (h - down, w - |right|) for each direction."""
+    def affinities(self, features: Features) -> Tensor:
+        """Affinity of every pair of cells within the radius, (D, h, w); 0 where there is no second cell."""
         if features.affinity is None:
             raise ValueError("expected features with affinities")
         known = {way: number for number, way in enumerate(directions(radius_of(len(features.affinity))))}
@@ -108,7 +110,7 @@ class FeatureAffinity:
                 "them equal"
             )
         stored = features.affinity.float()
-        return [first_cells(stored[known[way]], way) for way in directions(self.radius)]
+        return stored[[known[way] for way in directions(self.radius)]]
 
 
 def affinities_of(look: Look, radius: int) -> Tensor:
@@ -136,7 +138,7 @@ def cosine_affinities(features: Tensor, radius: int) -> Tensor:
     return found
 
 
-def colour_affinities(image: NDArray[np.uint8], cells: tuple[int, int], radius: int, deviation: float) -> list[Tensor]:
+def colour_affinities(image: NDArray[np.uint8], cells: tuple[int, int], radius: int, deviation: float) -> Tensor:
     """How alike the mean colours of neighbouring cells are.
 
     Args:
@@ -146,12 +148,14 @@ def colour_affinities(image: NDArray[np.uint8], cells: tuple[int, int], radius: 
         deviation: in intensity levels.
 
     Returns:
-        One map (h - down, w - |right|) in [0, 1] for each of ``directions(radius)``.
+        (D, h, w) in [0, 1] for the D ``directions(radius)``; 0 where there is no second cell.
     """
     pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).float()
     means = F.adaptive_avg_pool2d(pixels, cells) / deviation
-    apart = [(first_cells(means, way) - second_cells(means, way)).square().sum(dim=0) for way in directions(radius)]
-    return [torch.exp(-one / 2) for one in apart]
+    grid = ShiftedGrid(means, radius, fill=float("inf"))  # infinitely far from every colour
+    down, right = torch.tensor(directions(radius)).T
+    apart = grid.shifts[:, down, right + grid.reach] - means[:, None]
+    return torch.exp(-apart.square().sum(dim=0) / 2)
 
 
 def attention_affinities(attention: Attention, radius: int) -> Tensor:

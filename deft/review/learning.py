@@ -1,9 +1,9 @@
 """Learning from a review while it goes on: the server's side of the process that makes rounds.
 
 The process (:mod:`deft.review.learner`) begins with the first change of a session, because its imports take longer than
-many a round. While it makes one, the page reads the run as it was (:mod:`deft.review.snapshot`), and the new files once
-the round is there. If there is none, because of an error or because the process was ended, the page stays with the run
-as it was unless the run is whole.
+many a round. While it makes one, the page reads the run as it was (:mod:`deft.review.snapshot`). It reads new maps and
+masks as soon as the network begins to learn from them, and all new files once the round is there. If there is none,
+because of an error or because the process was ended, the page stays with what it has, unless the run is whole.
 """
 
 from __future__ import annotations
@@ -27,9 +27,11 @@ from deft.contracts import InputError
 from deft.export.source import Source
 from deft.guards.words import printable
 from deft.review.session import Session
-from deft.review.snapshot import STAGES, snapshot
+from deft.review.snapshot import MAPS, STAGES, snapshot
 from deft.runner.run import SCORES, recorded_pipeline
 
+SEGMENT = "segment"
+"""The stage before which all masks are made."""
 _PATIENCE = 2.0
 """Seconds in which the process ends by itself; a run that is killed can be resumed too."""
 _GRACE = 2.0
@@ -183,7 +185,9 @@ class Learning:
                 said = json.loads(line)
                 if "stage" in said:
                     self._stage = said["stage"]
-                    if self._stage == SCORES:  # masks and network are there, which nobody has to wait for any longer
+                    if self._stage == SEGMENT:
+                        self._turn_to_masks()
+                    elif self._stage == SCORES:  # masks and network are there, which nobody has to wait for any longer
                         self._turn()
                 elif "learned" in said or "error" in said:
                     self._ended(said)
@@ -219,6 +223,16 @@ class Learning:
                 return True
         return False
 
+    def _turn_to_masks(self) -> None:
+        """Let the session read masks of now, if they are others than before, beside the network of before."""
+        before = self.session.source
+        with suppress(InputError, OSError):
+            known, found = _keys(before), _keys(replace(before, kept=None))
+            if known != found and known.keys() <= found.keys():
+                kept = snapshot(before.run, before.kept)
+                self._left.add(kept)
+                self.session.turn(replace(before, kept=kept), True)
+
     def _after(self, left: set[Path], made: bool) -> None:
         """What is to be done after a round, or after none."""
         if left:
@@ -228,3 +242,8 @@ class Learning:
             self._left.discard(kept)
         if made:
             self._made()
+
+
+def _keys(source: Source) -> dict[str, str]:
+    """The key of each finished stage of maps and masks."""
+    return {name: stage.key for name in MAPS if (stage := source.stage(name)) is not None}

@@ -16,12 +16,18 @@ from deft.artifacts.stage import RECORD, link_files
 from deft.guards.opening import exists
 from deft.guards.output import make_folder, refuse_link
 
-STAGES = ("masks", "predictions", "refined", "seeds", "segment")
+MAPS = ("masks", "refined", "seeds")
+NETWORK = ("predictions", "segment")
+STAGES = (*MAPS, *NETWORK)
 """What the page shows, and the network that makes a layer of it."""
 
 
-def snapshot(run: Path) -> Path:
+def snapshot(run: Path, network: Path | None = None) -> Path:
     """Keep the record of a run and the stages that the page reads.
+
+    Args:
+        run: its folder.
+        network: the snapshot whose network and predictions are kept, while those of the run are being made.
 
     Raises:
         OSError: they cannot be linked or copied, for one because another command is at work in the run.
@@ -34,8 +40,9 @@ def snapshot(run: Path) -> Path:
     try:
         shutil.copy2(run / "run.json", folder / "run.json")
         for name in STAGES:
-            if exists(run / name / RECORD):
-                link_files(run / name, folder / name)
+            source = network if network is not None and name in NETWORK else run
+            if exists(source / name / RECORD):
+                link_files(source / name, folder / name)
         return folder
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)

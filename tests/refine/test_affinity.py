@@ -16,6 +16,7 @@ from deft.refine.affinity import (
 )
 from deft.refine.neighborhood import directions
 from deft.seedmaps import from_cells, grid, to_cells
+from references import dense_walk
 
 SIZE = (4, 5)
 
@@ -66,9 +67,32 @@ def test_attention_of_every_pair_beside_registers() -> None:
 def test_colours() -> None:
     image = np.zeros((8, 12, 3), dtype=np.uint8)
     image[:, 8:] = 30
-    across = colour_affinities(image, (2, 3), 2, deviation=15.0)[0]
-    assert across.shape == (2, 2)
-    np.testing.assert_allclose(across[0].numpy(), [1, np.exp(-3 * 4 / 2)], rtol=1e-5)
+    across, _, down, _ = colour_affinities(image, (2, 3), 2, deviation=15.0)
+    apart = np.exp(-3 * 4 / 2)
+    np.testing.assert_allclose(across.numpy(), [[1, apart, 0]] * 2, rtol=1e-5)
+    np.testing.assert_allclose(down.numpy(), [[1, 1, 1], [0, 0, 0]])
+
+
+def test_refined_maps_equal_those_of_the_dense_walk() -> None:
+    """On features in 16 bits, with colours: the affinity of a pair to the power of beta, times that of its colours."""
+    rng = torch.Generator().manual_seed(4)
+    size, cells, radius, beta = (48, 64), (6, 8), 3, 4.0
+    image = torch.randint(0, 40, (*size, 3), dtype=torch.uint8, generator=rng).numpy()
+    stored = cosine_affinities(torch.randn(5, *cells, generator=rng), radius + 1).half()
+    seeds = SeedMaps((0, 2), torch.rand(2, *grid(size), generator=rng), size)
+    refiner = FeatureAffinity(radius=radius, beta=beta, colour=9.0, steps=2**6, power=1.0)
+    found = refiner.spread(Features(torch.zeros(1, *cells), stored), seeds, image).maps
+
+    colours = image.reshape(6, 8, 8, 8, 3).mean(axis=(1, 3))
+    known = list(directions(radius + 1))
+
+    def affinity(y: int, x: int, down: int, right: int) -> float:
+        apart = ((colours[y, x] - colours[y + down, x + right]) ** 2).sum()
+        return float(stored[known.index((down, right)), y, x]) * float(np.exp(-apart / (2 * 9.0**2))) ** (1 / beta)
+
+    begin = to_cells(seeds.maps, size, cells)
+    expected = from_cells(dense_walk(begin, affinity, radius, beta=beta, squarings=6), size)
+    torch.testing.assert_close(found, (expected / expected.max()).float(), atol=2e-4, rtol=0)
 
 
 def test_cells_and_the_grid_of_seeds() -> None:

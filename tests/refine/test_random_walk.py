@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from deft.refine.neighborhood import path
-from deft.refine.random_walk import boundary_affinities, random_walk
+from deft.refine.random_walk import boundary_affinities, chebyshev_weights, random_walk
 from references import dense_walk
 
 
@@ -32,6 +32,17 @@ def test_result_equals_that_of_single_steps(steps: int) -> None:
         expected = random_walk(expected, affinities, 4, beta=10, steps=1)
     found = random_walk(maps, affinities, 4, beta=10, steps=steps)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("error", [1e-2, 1e-4])
+def test_a_larger_error_takes_fewer_products_and_is_not_exceeded(error: float) -> None:
+    rng = torch.Generator().manual_seed(3)
+    affinities = boundary_affinities(torch.rand(20, 16, generator=rng) ** 2, 4)
+    maps = torch.rand(2, 20, 16, generator=rng)
+    exact = random_walk(maps, affinities, 4, beta=10, steps=256)
+    found = random_walk(maps, affinities, 4, beta=10, steps=256, error=error)
+    assert 0 < float((found - exact).abs().max()) < error * float(maps.max())
+    assert len(chebyshev_weights(256, error)) < 0.6 * len(chebyshev_weights(256))
 
 
 def test_constant_maps_are_unchanged_and_values_stay_in_range() -> None:

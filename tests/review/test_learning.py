@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -75,6 +76,41 @@ def test_masks_stay_until_the_new_ones_are_there(learning: Learning, session: Se
     assert session.round == learning.state()["round"] == 2
     assert json.loads((run.parent / "asked.json").read_text()) == {"run": str(run), "data": session.source.given}
     until(lambda: not left(run))
+
+
+def test_new_masks_are_there_before_the_network_is(learning: Learning, session: Session, run: Path) -> None:
+    next_masks(run, key="of other tags", img_00=3)
+    held_out = next(item for item in session.source.items.values() if item.part == "val")
+    predicted = session.source.mask("predictions", held_out)
+    learning.begin()
+    order(run, "segment")
+    until(lambda: (session.mask(0) == 3).all())
+    state = learning.state()
+    assert (state["learning"], state["stage"], state["round"]) == (True, "segment", 1)
+    assert not (run / "predictions").exists() and len(left(run)) == 2
+    assert np.array_equal(session.source.mask("predictions", held_out), predicted)
+    order(run, "die")
+    assert "has ended" in ended(learning)["error"]
+    assert (session.mask(0) == 3).all() and session.source.kept in left(run)
+    shutil.rmtree(run.parent / "masks before")
+    next_masks(run)
+    learning.begin()
+    order(run, "learn")
+    assert "learned" in ended(learning)
+    assert session.source.kept is None and session.round == 2
+    until(lambda: not left(run))
+
+
+def test_masks_of_before_are_not_announced_as_new(learning: Learning, session: Session, run: Path) -> None:
+    next_masks(run)
+    learning.begin()
+    kept = session.source.kept
+    order(run, "segment")
+    until(lambda: learning.state()["stage"] == "segment")
+    order(run, "learn")
+    ended(learning)
+    assert left(run) in ([], [kept])  # one snapshot, and none of the same masks
+    assert session.round == 1
 
 
 def test_a_mask_that_nobody_has_seen_is_not_accepted(learning: Learning, session: Session, run: Path) -> None:
