@@ -4,9 +4,9 @@
 
 Each answer is a ``deft quick`` command in a process of its own. The first looks at all photographs; the second is asked
 with another tag on one of them; before the third, the masks of ten training images are corrected by their true masks.
-Ten more are corrected for the fourth, which the page of ``deft review`` asks for: of a process that has begun before,
-with its imports behind it. Its seconds are those until the new masks are there, and in the table of stages, those until
-it has ended.
+The page of ``deft review`` asks for the others, of a process that has begun before, with its imports behind it: one
+after ten more corrections, and one after a change of tags. Their seconds are those until the new masks are there; where
+tags change these are the pseudo-masks, and the network's come later.
 ``--beside RUN`` adds the scores of finished runs of trained networks on the same data. Seconds are of the wall clock,
 and the load beside them is the average of the minute before the command: measure on a quiet machine.
 """
@@ -26,14 +26,18 @@ from pathlib import Path
 from typing import Any
 
 from deft.artifacts import read_json, write_json
+from deft.artifacts.journal import UNREVIEWED
+from deft.artifacts.record import run_record
 from deft.artifacts.review import CORRECTED, Decision, Review
 from deft.data import open_data
+from deft.engine.corrections import is_held_out
 from deft.runner.quick import answers
+from deft.runner.run import recorded_pipeline
 from deft.studies.origin import commit, machine, versions
 
 STAGES = ("features", "classifier", "seeds", "seeds/val", "refined", "masks", "segment", "predictions")
-WHOLE = "whole"
-"""Column of the seconds until an answer is scored and its page is drawn, where somebody sees the masks before."""
+NETWORK, WHOLE = "network's masks", "whole"
+"""Columns of the seconds until the network has made its masks, and until an answer is scored and its page is drawn."""
 CORRECTIONS = 10
 SCORES = {
     "seeds": ("train", "seeds", "used", "miou"),
@@ -61,9 +65,10 @@ def main() -> None:
         correct(answers(out)[-1], data)
         rows.append({"recipe": recipe, "what": f"{CORRECTIONS} corrections", **ask(given, recipe, data, out)})
         correct(answers(out)[-1], data, skip=CORRECTIONS)
-        rows.append(
-            {"recipe": recipe, "what": f"{CORRECTIONS} more, on the page", **on_the_page(answers(out)[-1], data)}
-        )
+        more = on_the_page(answers(out)[-1], data)
+        rows.append({"recipe": recipe, "what": f"{CORRECTIONS} more, on the page", **more})
+        retag(answers(out)[-1], data)
+        rows.append({"recipe": recipe, "what": "tags, on the page", **on_the_page(answers(out)[-1], data)})
     rows += [{"recipe": read_json(run / "run.json")["recipe"], "what": "trained", **known(run)} for run in given.beside]
     record = {
         "command": f"python benchmarks/quick.py --data {given.data.partition(':')[0]}:PATH --backbone {given.backbone}",
@@ -133,13 +138,13 @@ def on_the_page(run: Path, data: str) -> dict[str, Any]:
     assert process.stdin is not None and process.stdout is not None
     assert json.loads(process.stdout.readline()) == {"ready": True}
     used, load = cpu_seconds(process.pid), os.getloadavg()[0]
-    before, begin, masks = stages(run), time.monotonic(), 0.0
+    before, begin = stages(run), time.monotonic()
+    there: dict[str, float] = {}
     process.stdin.write(json.dumps({"run": os.fspath(run), "data": data}) + "\n")
     process.stdin.flush()
     for line in process.stdout:
         said = json.loads(line)
-        if said.get("stage") == "scores":
-            masks = time.monotonic() - begin
+        there.setdefault(said.get("stage"), time.monotonic() - begin)
         if "error" in said:
             raise SystemExit(said["error"])
         if "learned" in said:
@@ -148,12 +153,13 @@ def on_the_page(run: Path, data: str) -> dict[str, Any]:
     process.stdin.close()
     process.wait()
     return {
-        "seconds": round(masks, 1),
+        "seconds": round(there["segment" if "masks" in there else "scores"], 1),
         "processor seconds": round(taken, 1),
         "load before": round(load, 2),
         "peak MB": "–",
         "stages": {
             **{name: each["seconds"] for name, each in stages(run).items() if each != before.get(name)},
+            NETWORK: there["scores"],
             WHOLE: whole,
         },
         **known(run),
@@ -215,34 +221,45 @@ def correct(run: Path, data: str, skip: int = 0) -> None:
     Review(run, train.classes).write_all(decisions)
 
 
+def retag(run: Path, data: str) -> None:
+    """Take one tag away from a training image with several, as on the page."""
+    train, share = open_data(data).train, recorded_pipeline(run, run_record(run)).corrections.held_out
+    review = Review(run, train.classes)
+    known = review.read()
+    for name, row in zip(train.names, train.labels, strict=True):
+        if row.sum() > 1 and name not in known and not is_held_out(name, share):
+            tags = tuple(train.classes[k] for k in row.nonzero()[0][1:])
+            review.step(Decision(name, UNREVIEWED, tags=tags), review.journal(name).revision)
+            return
+    raise SystemExit("expected a training image with two tags that was not reviewed")
+
+
 def page(record: dict[str, Any]) -> str:
     """The tables."""
     lines = ["# Masks while you wait", "", *(f"- {key}: {record[key]}" for key in ("command", "commit", "machine"))]
     lines += [f"- versions: {record['versions']}", f"- settings: {' '.join(record['settings']) or 'the defaults'}", ""]
-    columns = ("seconds", "processor seconds", "load before", "peak MB", "features MB")
+    measured = ("seconds", "processor seconds", "load before", "peak MB", "features MB")
     lines += [
-        f"| recipe | answer | {' | '.join([*columns, *SCORES])} |",
-        "|---|---|" + "---|" * (len(columns) + len(SCORES)),
+        f"| recipe | answer | {' | '.join([*measured, *SCORES])} |",
+        "|---|---|" + "---|" * (len(measured) + len(SCORES)),
     ]
     for row in record["rows"]:
         scores = ["–" if row["scores"][name] is None else f"{100 * row['scores'][name]:.1f}" for name in SCORES]
-        values = [str(row.get(column, "–")) for column in columns]
+        values = [str(row.get(column, "–")) for column in measured]
         lines.append(f"| `{row['recipe']}` | {row['what']} | {' | '.join([*values, *scores])} |")
     lines += [
         "",
         "mIoU in per cent, with background: of seeds and masks on the training images, at the thresholds that",
-        "",
-    ]
-    lines[-1:] = [
         "the run chose and at the best one; of the network on the held-out images.",
         "",
-        "Seconds of each stage:",
+        "Seconds of each stage; stages without any are those of the answer before:",
         "",
     ]
-    lines += [f"| recipe | answer | {' | '.join([*STAGES, WHOLE])} |", "|---|---|" + "---|" * (len(STAGES) + 1)]
+    columns = (*STAGES, NETWORK, WHOLE)
+    lines += [f"| recipe | answer | {' | '.join(columns)} |", "|---|---|" + "---|" * len(columns)]
     for row in record["rows"]:
         if "stages" in row:
-            values = [f"{row['stages'][name]:.1f}" if name in row["stages"] else "kept" for name in (*STAGES, WHOLE)]
+            values = [f"{row['stages'][name]:.1f}" if name in row["stages"] else "–" for name in columns]
             lines.append(f"| `{row['recipe']}` | {row['what']} | {' | '.join(values)} |")
     return "\n".join(lines) + "\n"
 

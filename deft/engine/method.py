@@ -190,7 +190,8 @@ class NeedsHead(Protocol):
 class Refiner(Protocol):
     """Turns seeds into better maps; a frozen dataclass whose fields are its settings.
 
-    One that trains something also has a property ``learning``, see :func:`learning`.
+    One that trains something also has a property ``learning``, see :func:`learning`; one whose maps cover more or less
+    than their seeds says so, see :func:`covers_as_seeds`.
     """
 
     @property
@@ -208,6 +209,14 @@ def learning(method: object) -> object:
     settings are equal, what another run trained is taken over.
     """
     return getattr(method, "learning", None)
+
+
+def covers_as_seeds(refiner: Refiner) -> bool:
+    """Whether refined maps show as much of an image as their seeds, so that ``auto`` may choose a threshold by that.
+
+    A refiner that says no, in an attribute ``covers_as_seeds``, has its threshold chosen from the refined maps alone.
+    """
+    return bool(getattr(refiner, "covers_as_seeds", True))
 
 
 def learn(

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
@@ -59,6 +59,8 @@ class FeatureAffinity:
     """Exponent of the seeds before the walk."""
     background: Threshold = AUTO
     """Threshold of the refined maps; ``auto`` chooses it from them."""
+    covers_as_seeds: ClassVar[bool] = False
+    """Seeds of frozen features are coarse and reach beyond their objects, which the walk takes back."""
 
     def __post_init__(self) -> None:
         """Refuse settings outside their ranges."""

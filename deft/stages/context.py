@@ -25,7 +25,7 @@ from deft.data.working_size import key_at, working_size
 from deft.engine import ranks
 from deft.engine.features import FeatureFiles, Features
 from deft.engine.layout import channels_last
-from deft.engine.method import NO_CLASSIFIER, MethodContext
+from deft.engine.method import NO_CLASSIFIER, MethodContext, covers_as_seeds
 from deft.engine.plan import Watch
 from deft.engine.share import HERE, Engine
 from deft.guards.opening import exists
@@ -222,7 +222,8 @@ class Run:
         tuned, seeds = self.tuned.get(stage), self.statistics("seeds")
         if stage == "seeds" or pipeline.refine is None:
             return Cuts("seed_threshold", pipeline.seed_threshold, choose(seeds), tuned)
-        choice = choose_refined(self.statistics(stage), seeds)
+        found = self.statistics(stage)
+        choice = choose_refined(found, seeds) if covers_as_seeds(pipeline.refine) else choose(found)
         return Cuts("refine.background", pipeline.refine.background, choice, tuned)
 
     @cached_property

@@ -11,7 +11,8 @@ each divided by its maximum, and the threshold with the highest score is chosen.
 
 The threshold of refined maps is the one at which they cover as many cells as the seeds do at theirs: refinement moves
 the outlines of objects to where they belong, but does not find more objects. The share of cells does not depend on the
-scale of the maps either.
+scale of the maps either. A refiner whose seeds reach beyond their objects (:func:`deft.engine.method.covers_as_seeds`)
+has its threshold chosen as that of seeds.
 
 Confident labels need two thresholds, one on each side of the chosen one: halfway between it and Otsu's threshold of the
 values on that side. Stricter labels leave too few object and background pixels for a network to be trained on.

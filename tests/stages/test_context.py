@@ -14,8 +14,11 @@ from deft.artifacts import RunFolder, Stage, read_json, save_seeds, write_json
 from deft.classify.classifier import save_classifier
 from deft.contracts import InputError, SeedMaps, Splits
 from deft.data.examples import typical_side
+from deft.engine.method import covers_as_seeds
 from deft.pipeline import Pipeline
 from deft.recipes import cam, irn
+from deft.refine.affinity import FeatureAffinity
+from deft.refine.pamr import Pamr
 from deft.settings import key_of
 from deft.stages.context import Run
 from deft.thresholds import Tuned, choose, choose_refined, measure, write_tuned
@@ -160,6 +163,16 @@ def test_thresholds_that_are_not_set_are_chosen_from_the_maps(begin: Begin) -> N
     assert run.cuts("refined").choice == choose_refined(refined, seeds)
     assert run.mask_threshold == run.cuts("refined").used
     assert run.mask_threshold != run.cuts("seeds").used
+
+
+def test_a_refiner_may_show_less_than_its_seeds_do(begin: Begin) -> None:
+    class Shrinking(Pamr):
+        covers_as_seeds = False
+
+    run = begin(dataclasses.replace(REFINED, refine=Shrinking()))
+    seeds, refined = (measure(run.train, maps.__getitem__) for maps in (store(run, "seeds"), store(run, "refined", 2)))
+    assert run.cuts("refined").choice == choose(refined) != choose_refined(refined, seeds)
+    assert not covers_as_seeds(FeatureAffinity())
 
 
 def test_maps_of_one_value_give_no_threshold(begin: Begin) -> None:
