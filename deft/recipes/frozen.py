@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from deft.classify.classifier import Classifier
-from deft.classify.deft import DeftHead
+from deft.classify.frozen_deft import FrozenDeftHead
 from deft.classify.linear import LinearHead
 from deft.engine.features import Frozen
 from deft.engine.optimise import AdamW
@@ -37,10 +37,9 @@ def frozen() -> Pipeline:
 
 
 def frozen_deft() -> Pipeline:
-    """The same with DEFT's head: object and background features disentangled, and swapped between images.
+    """The same with DEFT's idea in a form for frozen features: backgrounds are told apart, and swapped between images.
 
     Paper: DEFT, see irn_deft.
     """
     base = frozen()
-    head = DeftHead(attention_rate=0.1, classifier_rate=1.0, swap_rate=1.0)
-    return replace(base, classifier=replace(base.own_classifier, head=head))
+    return replace(base, classifier=replace(base.own_classifier, head=FrozenDeftHead()))
