@@ -37,7 +37,7 @@ def frozen() -> Pipeline:
 
 
 def frozen_deft() -> Pipeline:
-    """The same with DEFT's idea in a form for frozen features: backgrounds are told apart, and swapped between images.
+    """The same with DEFT's idea for frozen features: backgrounds score as nothing, and are swapped.
 
     Paper: DEFT, see irn_deft.
     """

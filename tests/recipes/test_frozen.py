@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from deft.classify.deft import DeftHead
+from deft.classify.frozen_deft import FrozenDeftHead
 from deft.classify.linear import LinearHead
 from deft.contracts import InputError
 from deft.engine.features import Frozen
@@ -18,7 +18,7 @@ from deft.settings import assign, plain
 def test_what_they_consist_of() -> None:
     one, other = frozen(), frozen_deft()
     assert one.frozen == Frozen() and isinstance(one.seeds, FrozenCam) and isinstance(one.refine, FeatureAffinity)
-    assert isinstance(one.own_classifier.head, LinearHead) and isinstance(other.own_classifier.head, DeftHead)
+    assert isinstance(one.own_classifier.head, LinearHead) and isinstance(other.own_classifier.head, FrozenDeftHead)
     assert other.own_classifier.head.swap_epoch <= other.own_classifier.plan.epochs
     assert dataclasses.replace(other, classifier=one.classifier) == one
 
