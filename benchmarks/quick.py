@@ -105,7 +105,7 @@ def ask(given: argparse.Namespace, recipe: str, data: str, out: Path) -> dict[st
         given.backbone,
         "--weights",
         given.weights,
-        *(["--deft"] if recipe == "frozen_deft" else []),
+        "--deft" if recipe == "frozen_deft" else "--no-deft",
     ]
     words += [word for item in given.set for word in ("--set", item)]
     before = {run: stages(run) for run in answers(out)}

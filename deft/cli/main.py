@@ -106,7 +106,12 @@ def parser() -> argparse.ArgumentParser:
     quick.add_argument(
         "--out", type=Path, default=Path("runs/quick"), help="folder of the answers (default runs/quick)"
     )
-    quick.add_argument("--deft", action="store_true", help="with DEFT's head: the recipe frozen_deft, not frozen")
+    quick.add_argument(
+        "--deft",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="with DEFT's head, the recipe frozen_deft (default), or without it, frozen",
+    )
     quick.add_argument("--backbone", default="tf_efficientnet_lite0", help=f"{BACKBONE_HELP} (default %(default)s)")
     quick.add_argument("--weights", help=WEIGHTS_HELP)
     quick.add_argument("--precision", choices=PRECISIONS, help=PRECISION_HELP)

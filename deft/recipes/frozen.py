@@ -30,7 +30,7 @@ def frozen() -> Pipeline:
         classifier=Classifier(head=LinearHead(learning_rate=1.0), plan=plan),
         seeds=FrozenCam(),
         refine=FeatureAffinity(),
-        segment=DeepLab(plan=network, channels=128, crop=0.7),
+        segment=DeepLab(plan=network, channels=128, crop=0.7, balanced=True),
         inference=Inference(scales=(1.0,), flip=False, crf=crf),
         frozen=Frozen(),
     )

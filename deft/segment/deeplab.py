@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from deft.artifacts import load_tensors, save_tensors, told_damaged
 from deft.backbone import Backbone, from_spec, frozen_net, views_of
-from deft.contracts import IGNORE, InputError
+from deft.contracts import BACKGROUND, IGNORE, InputError
 from deft.engine.layout import channels_last
 from deft.engine.optimise import AdamW, ParamGroup
 from deft.engine.parts import in_parts
@@ -29,6 +29,7 @@ from deft.engine.plan import Plan
 from deft.engine.ranks import mean_over_ranks, world
 from deft.ranges import Multiple, MultipleRange, PartialShare, Range, Share, Weight, check_ranges
 from deft.segment.light import LightDecoder
+from deft.settings import later
 
 KIND = "deft segmentation network"
 FORMAT = 1
@@ -73,6 +74,10 @@ class DeepLab:
     """Share of the decoder's coarse features dropped while training."""
     head_rate: Weight = 10.0
     """Learning rate of the decoder as a multiple of the backbone's."""
+    balanced: bool = field(default=False, metadata=later())
+    """Let the background count as much in the loss as a class does on average, instead of as many pixels as it has. A
+    network that is sure of an object, but not of its class, divides the probability among the classes, and background
+    wins. That matters where the backbone is frozen, and classes are told apart less well."""
 
     def __post_init__(self) -> None:
         """Refuse settings outside their ranges."""
@@ -94,13 +99,17 @@ class SegmentationNetwork(nn.Module):
         classes: K, without background.
         settings: settings of decoder and training.
         side: typical long side of the training images, in pixels; inference resizes to it.
+        background: weight of a background pixel in the loss; that of an object's pixel is 1.
     """
 
     parts: int = 1
     """Number of parts in which a batch is computed, see :mod:`deft.engine.parts`; decoder batch norms see one part."""
 
-    def __init__(self, backbone: Backbone, classes: int, settings: DeepLab, side: int = 512) -> None:
+    def __init__(
+        self, backbone: Backbone, classes: int, settings: DeepLab, side: int = 512, background: float = 1
+    ) -> None:
         super().__init__()
+        self.background = background
         self.classes, self.settings, self.side = classes, settings, side
         self.backbone = backbone
         frozen = views_of(backbone) is not None
@@ -185,9 +194,9 @@ class SegmentationNetwork(nn.Module):
         return maps
 
     def terms(self, batch: dict[str, Tensor], epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
-        """Cross entropy averaged over the pixels that are not 255; 0 if there are none.
+        """Cross entropy averaged over the pixels that are not 255, background weighted; 0 if there are none.
 
-        With several processes, each divides by their mean count of pixels, so that the mean of their losses is that of
+        With several processes, each divides by their mean weight of pixels, so that the mean of their losses is that of
         the global batch. ``batch`` has ``image`` uint8 (N, 3, h, w), or ``deep`` (N, C, ., .), the stored map of a
         frozen backbone (:class:`deft.engine.features.MaskedFeatures`), and ``mask`` int64 (N, h, w).
         """
@@ -196,14 +205,21 @@ class SegmentationNetwork(nn.Module):
             known = self.decode([frozen_net(self.backbone).standardised(batch["deep"].float())])
             # On the decoder's own grid: enlarging the logits would take longer than all the rest of a step.
             mask = mask[:, self.grid_stride // 2 :: self.grid_stride, self.grid_stride // 2 :: self.grid_stride]
-            total = F.cross_entropy(known.float(), mask, ignore_index=IGNORE, reduction="sum")
+            total = self._cost(known, mask).sum()
         else:
-            total = in_parts(self._cost, batch["image"], self.parts, mask).sum()
-        return {"segmentation": total / mean_over_ranks((mask != IGNORE).sum()).clamp(min=1 / world())}
+            total = in_parts(self._cost_of_images, batch["image"], self.parts, mask).sum()
+        count = (mask != IGNORE).sum() - (1 - self.background) * (mask == BACKGROUND).sum()
+        return {"segmentation": total / mean_over_ranks(count).clamp(min=1 / world())}
 
-    def _cost(self, images: Tensor, mask: Tensor) -> Tensor:
-        """Cross entropy of each image, summed over its pixels, (N,)."""
-        pixels = F.cross_entropy(self(images).float(), mask, ignore_index=IGNORE, reduction="none")
+    def _cost_of_images(self, images: Tensor, mask: Tensor) -> Tensor:
+        """:meth:`_cost` of the logits of images (N, 3, H, W)."""
+        return self._cost(self(images), mask)
+
+    def _cost(self, logits: Tensor, mask: Tensor) -> Tensor:
+        """Weighted cross entropy of each image, summed over its pixels, (N,)."""
+        weights = logits.new_ones(self.classes + 1, dtype=torch.float32)
+        weights[BACKGROUND] = self.background
+        pixels = F.cross_entropy(logits.float(), mask, weights, ignore_index=IGNORE, reduction="none")
         return pixels.flatten(1).sum(dim=1)
 
     def groups(self) -> list[ParamGroup]:
@@ -222,6 +238,17 @@ class SegmentationNetwork(nn.Module):
         padded = fill.repeat(len(images), 1, height + down, width + right)
         padded[..., :height, :width] = images
         return padded
+
+
+def balancing_weight(pixels: Sequence[float]) -> float:
+    """Weight of a background pixel with which all of them count as much as the pixels of a class on average, at most 1.
+
+    Args:
+        pixels: number or share of those of the background, and of each class; classes without any do not count.
+    """
+    background, *classes = pixels
+    shown = [count for count in classes if count]
+    return min(1.0, sum(shown) / len(shown) / background) if shown and background else 1.0
 
 
 def save_network(path: Path, network: SegmentationNetwork, classes: tuple[str, ...], made_by: str = "") -> None:

@@ -34,7 +34,7 @@ from deft.engine.method import MethodContext, Refiner, SeedMethod, learning
 from deft.engine.plan import Plan, Watch
 from deft.engine.reading import Examples
 from deft.pipeline import Pipeline
-from deft.segment.deeplab import SegmentationNetwork, save_network
+from deft.segment.deeplab import SegmentationNetwork, balancing_weight, save_network
 from deft.settings import key_of, plain
 from deft.stages.context import Run
 from deft.stages.features import find_all_features
@@ -202,11 +202,8 @@ def train_segmentation(run: Run, masks: Masks) -> Segmented | None:
     with run.making(stage) as notes:
         own = run.files("masks", run.train, ".png")
         paths = [run.taught.get(index, path) for index, path in enumerate(own)]
-        useful = tuple(
-            index
-            for index, path in enumerate(paths)
-            if index not in run.held_out and not (load_mask(path) == IGNORE).all()
-        )
+        counts = {index: pixel_counts(path) for index, path in enumerate(paths) if index not in run.held_out}
+        useful = tuple(index for index, found in counts.items() if found[:IGNORE].any())
         if not useful:
             raise InputError("the pseudo-masks hold nothing to learn from: look at the seeds in report.html")
         torch.manual_seed(p.seed)
@@ -228,7 +225,10 @@ def train_segmentation(run: Run, masks: Masks) -> Segmented | None:
             pixels, long_side = settings.pixels(run.side)
             crop = TrainCrop(pixels, long_side=long_side, jitter=settings.jitter)
             examples = MaskedImages(run.train, paths, crop, backbone.fill, shown)
-        network = SegmentationNetwork(backbone, len(run.train.classes), settings, side)
+        # Images count alike, whatever their size.
+        shares = sum(counts[index] / counts[index].sum() for index in useful)
+        weight = balancing_weight(shares[: len(run.train.classes) + 1].tolist()) if settings.balanced else 1.0
+        network = SegmentationNetwork(backbone, len(run.train.classes), settings, side, weight)
         save = partial(save_network, network=network, classes=run.train.classes, made_by=stage.key)
         notes["parameters"] = _train(run, stage, network, examples, settings.plan, save, "segmentation")
     return Segmented(stage)
@@ -319,6 +319,11 @@ def _train(
     if ranks.first():
         finish(stage.folder)
     return sum(parameter.numel() for parameter in network.parameters())
+
+
+def pixel_counts(path: Path) -> NDArray[np.int64]:
+    """Number of the pixels of each value in a mask, (256,)."""
+    return np.bincount(load_mask(path).ravel(), minlength=256).astype(np.int64)
 
 
 def _mask_at(paths: Sequence[Path], max_side: int | None, index: int) -> NDArray[np.uint8]:

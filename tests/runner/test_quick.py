@@ -49,11 +49,13 @@ def accept(review: Review, name: str) -> None:
 def test_the_command(folder_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     asked: list[Any] = []
     monkeypatch.setattr(module, "quick", lambda *given: asked.append(given) or tmp_path / "report.html")
-    assert main(["quick", f"folder:{folder_data}", "--deft", "--weights", "none", "--set", "seed=3"]) == 0
+    assert main(["quick", f"folder:{folder_data}", "--weights", "none", "--set", "seed=3"]) == 0
     pipeline, data, out, name = asked[0]
     assert (pipeline.backbone, pipeline.weights, pipeline.seed) == ("tf_efficientnet_lite0", "none", 3)
     assert (data, out, name) == (f"folder:{folder_data}", Path("runs/quick"), "frozen_deft")
     assert "report.html" in capsys.readouterr().out
+    assert main(["quick", f"folder:{folder_data}", "--no-deft", "--weights", "none"]) == 0
+    assert asked[1][3] == "frozen"
 
 
 @pytest.mark.parametrize(

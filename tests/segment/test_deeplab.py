@@ -14,15 +14,15 @@ from deft.artifacts import load_tensors, save_tensors
 from deft.backbone import build_backbone
 from deft.contracts import InputError
 from deft.engine.optimise import Sgd
-from deft.segment.deeplab import DeepLab, SegmentationNetwork, load_network, save_network
+from deft.segment.deeplab import DeepLab, SegmentationNetwork, balancing_weight, load_network, save_network
 
 SMALL = DeepLab(channels=16, dropout=0.0)
 CLASSES = ("cat", "dog", "ünïcode; <b>")
 
 
-def network(name: str = "test_resnet", stride: int = 16, seed: int = 0) -> SegmentationNetwork:
+def network(name: str = "test_resnet", stride: int = 16, seed: int = 0, background: float = 1) -> SegmentationNetwork:
     torch.manual_seed(seed)
-    return SegmentationNetwork(build_backbone(name, stride=stride), len(CLASSES), SMALL, side=64)
+    return SegmentationNetwork(build_backbone(name, stride=stride), len(CLASSES), SMALL, 64, background)
 
 
 def images(n: int = 2, height: int = 64, width: int = 64, seed: int = 0) -> torch.Tensor:
@@ -70,6 +70,23 @@ def test_loss_is_the_mean_over_valid_pixels() -> None:
     valid = [(n, h, w) for n in range(2) for h in range(64) for w in range(64) if mask[n, h, w] != 255]
     reference = -sum(float(log_shares[n, mask[n, h, w], h, w]) for n, h, w in valid) / len(valid)
     assert loss.detach().item() == pytest.approx(reference, rel=1e-4)
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_background_counts_as_much_as_it_is_told_to(parts: int) -> None:
+    net = network(background=0.25).eval()
+    net.parts = parts
+    x, mask = images(), torch.randint(0, 4, (2, 64, 64), generator=torch.Generator().manual_seed(1))
+    mask[0, :40] = 255
+    loss = net.terms({"image": x, "mask": mask}, 1, torch.Generator())["segmentation"]
+    expected = F.cross_entropy(net(x), mask, torch.tensor([0.25, 1, 1, 1]), ignore_index=255)  # divides by the weights
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_a_class_counts_as_much_as_the_background() -> None:
+    assert balancing_weight([600, 100, 0, 200]) == 150 / 600  # the second class is on no mask
+    assert balancing_weight([0.2, 0.8]) == 1  # less background than objects
+    assert balancing_weight([10, 0, 0]) == balancing_weight([0, 3]) == 1
 
 
 def test_ignored_pixels_teach_nothing_and_a_batch_of_them_is_zero() -> None:

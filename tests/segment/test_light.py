@@ -61,3 +61,12 @@ def test_a_step_on_stored_maps_trains_nothing_of_the_backbone() -> None:
     found.backward()
     trained = {name.split(".")[0] for name, each in one.named_parameters() if each.grad is not None}
     assert trained == {"decoder", "head"}
+
+    one.background = 0.5
+    torch.manual_seed(0)
+    weights = torch.tensor([0.5] + [1.0] * one.classes)
+    mask = mask.clone()
+    mask[1, :16] = 0
+    expected = F.cross_entropy(logits, mask[:, 4::8, 4::8], weights, ignore_index=IGNORE)
+    found = one.terms(batch | {"mask": mask}, 1, torch.Generator())["segmentation"]
+    torch.testing.assert_close(found, expected)
