@@ -27,12 +27,10 @@ from typing import Any
 
 from deft.artifacts import read_json, write_json
 from deft.artifacts.journal import UNREVIEWED
-from deft.artifacts.record import run_record
 from deft.artifacts.review import CORRECTED, Decision, Review
 from deft.data import open_data
-from deft.engine.corrections import is_held_out
+from deft.engine.corrections import Corrections, is_held_out
 from deft.runner.quick import answers
-from deft.runner.run import recorded_pipeline
 from deft.studies.origin import commit, machine, versions
 
 STAGES = ("features", "classifier", "seeds", "seeds/val", "refined", "masks", "segment", "predictions")
@@ -223,7 +221,7 @@ def correct(run: Path, data: str, skip: int = 0) -> None:
 
 def retag(run: Path, data: str) -> None:
     """Take one tag away from a training image with several, as on the page."""
-    train, share = open_data(data).train, recorded_pipeline(run, run_record(run)).corrections.held_out
+    train, share = open_data(data).train, Corrections().held_out
     review = Review(run, train.classes)
     known = review.read()
     for name, row in zip(train.names, train.labels, strict=True):

@@ -89,7 +89,7 @@ def data(known: Mapping[str, Mapping[str, Json]]) -> str:
 def studies() -> dict[str, dict[str, Json]]:
     """The results of each study by backbone."""
     return {
-        study.name: {backbone: found for backbone in BACKBONES if (found := read(f"msrc/{backbone}/{study.name}.json"))}
+        study.name: {backbone: found for backbone in BACKBONES if (found := study.results(backbone))}
         for study in STUDIES
     }
 
@@ -153,7 +153,12 @@ def table(study: Study, known: Mapping[str, Mapping[str, Json]]) -> str:
             held = [cell(scores(row, study.held))] if study.held else []
             cells += [str(count) if count else unmade(study, name, backbone), text, *held, against]
         lines.append(f"| {label if ' ' in label else f'`{label}`'} | {' | '.join(cells)} | {paper or NOTHING} |")
-    files = ", ".join(f"[{BACKBONES[one]}](../benchmarks/msrc/{one}/{study.name}.md)" for one in results)
+    files = ", ".join(
+        f"[{BACKBONES[one]}](../benchmarks/msrc/{one}/{name}.md)"
+        for one in results
+        for name in study.files
+        if read(f"msrc/{one}/{name}.json")
+    )
     return "\n".join(
         [
             f"## {study.title}" + (f" (Table {study.table})" if study.table else ""),

@@ -31,6 +31,23 @@ class Study:
     """Names of its rows; those without a run are listed as open."""
     note: str = ""
     """What to know when reading the table."""
+    more: tuple[str, ...] = ()
+    """Further files with rows of the table, which were run later, each beside the row that it is compared with."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The names of its files, in a folder for each backbone."""
+        return (self.name, *self.more)
+
+    def results(self, backbone: str) -> Json:
+        """What is known of it: the first file with the rows of the others; empty if there are none."""
+        known = [found for name in self.files if (found := read(f"msrc/{backbone}/{name}.json"))]
+        if not known:
+            return {}
+        rows: Json = {}
+        for one in known:
+            rows |= {name: row for name, row in one["found"].items() if name not in rows}
+        return known[0] | {"found": rows}
 
 
 SYSTEMS = tuple(f"{name}{twin}" for name in ("psa", "irn", "advcam", "amn") for twin in ("", "_deft"))

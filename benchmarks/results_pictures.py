@@ -19,7 +19,7 @@ def pictures() -> dict[str, bytes]:
     """Every picture of the page, PNG by file name."""
     drawn = {}
     for study in STUDIES:
-        results = {backbone: read(f"msrc/{backbone}/{study.name}.json") for backbone in BACKBONES}
+        results = {backbone: study.results(backbone) for backbone in BACKBONES}
         results = {backbone: one for backbone, one in results.items() if one}
         if results:
             drawn[f"{study.name}.png"] = dots(study, results)

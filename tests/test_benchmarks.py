@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from deft.artifacts import save_mask, save_seeds, save_tensors, write_json
+from deft.artifacts.review import Review
 from deft.contracts import SeedMaps
 
 FOLDER = Path(__file__).parent.parent / "benchmarks"
@@ -144,6 +145,9 @@ def test_quick_asks_again_and_tells_what_was_kept(
     assert len(before) - len(after) == 1  # a word
     run = tmp_path / "run"
     run.mkdir()
+    benchmark.retag(run, f"voc:{changed}")
+    ((retagged, tags),) = Review(run, ("cat", "cow", "dog")).retagged().items()
+    assert len(tags) == 1 and f"{retagged} " in (changed / "image_labels.csv").read_text().replace(",", " ")
     benchmark.correct(run, f"voc:{changed}")
     assert len(list((run / "review" / "images").iterdir())) == 8
     write_json(
@@ -154,4 +158,4 @@ def test_quick_asks_again_and_tells_what_was_kept(
     row = {"recipe": "frozen", "what": "first answer", "stages": {"seeds": 2.5}, **benchmark.known(run)}
     record = {"command": "c", "commit": "c", "machine": "m", "versions": "v", "settings": [], "rows": [row]}
     assert "| `frozen` | first answer | – | – | – | – | 0 | 50.0 | – | – | – | 25.0 |" in benchmark.page(record)
-    assert "| `frozen` | first answer | kept | kept | 2.5 | kept |" in benchmark.page(record)
+    assert "| `frozen` | first answer | – | – | 2.5 | – |" in benchmark.page(record)
