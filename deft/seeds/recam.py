@@ -4,8 +4,11 @@ The sigmoid of a classifier lets one cell count for several classes. ReCAM train
 second one with a softmax: the features of an image, weighted by the map of one of its tags, are to be told from all
 other classes. The maps are those of the products of both classifiers' weights.
 
-Differs from the published code: with DEFT's head, the first classifier is f_fg, whose map weights the features, and all
-of DEFT's own terms go on.
+Differs from the published code: weights are multiplied with the size of a feature, without its sign. It is the same
+where the last feature map ends in a ReLU, as ResNet's does. That of MobileNetV2, and of many networks since, has both
+signs: a negative feature speaks for a class by a negative weight, and by the product of two negative weights it would
+speak against it. With DEFT's head, the first classifier is f_fg, whose map weights the features, and all of DEFT's own
+terms go on.
 """
 
 from __future__ import annotations
@@ -137,7 +140,7 @@ class ReCamModule(HeadModule):
     def cell_scores(self, features: Tensor) -> Tensor:
         """Score of each class in each cell, by the products of both classifiers' weights, (N, K, h, w)."""
         weights = _weights_of(self.first, features.shape[1]) * self.second.weight
-        return F.conv2d(features, weights.to(features)[:, :, None, None])
+        return F.conv2d(features.abs(), weights.to(features)[:, :, None, None])
 
     def activation(self, features: Tensor) -> Tensor:
         """The positive part of :meth:`cell_scores`, (N, 1, K, h, w)."""

@@ -1,7 +1,8 @@
-"""The pictures of ``deft review`` in the documentation: ``python docs/pictures/review.py runs/demo/demo``.
+"""The pictures of ``deft review`` in the documentation: ``python docs/pictures/review.py runs/demo/demo runs/quick/1``.
 
-The run is what ``make demo`` makes, or a shorter one on more scenes. It is copied, so that its own review stays as it
-is. ``--all FOLDER`` writes every state of the page, light and dark, on a laptop and on a tablet, to look at.
+The first run is what ``make demo`` makes, or a shorter one on more scenes; the second one, which can learn on the page,
+is that of ``deft quick demo:``. They are copied, so that their own reviews stay as they are. ``--all FOLDER`` writes
+every state of the page, light and dark, on a laptop and on a tablet, to look at.
 """
 
 from __future__ import annotations
@@ -69,9 +70,18 @@ def unsaved(page: Page) -> None:
     page.wait_for_selector("#banner:not([hidden])")
 
 
+def learning(page: Page) -> None:
+    """A round is being made of one decision."""
+    page.keyboard.press("a")
+    page.wait_for_timeout(500)
+    page.keyboard.press("q")
+    page.wait_for_selector("#learning[data-state=learning]")
+    page.wait_for_selector("#learning:has-text(':')", timeout=300_000)
+
+
+LEARNING: dict[str, Callable[[Page], None]] = {"learning": learning, "keys": lambda page: page.keyboard.press("?")}
 STATES: dict[str, Callable[[Page], None]] = {
     "polygon": polygon,
-    "keys": lambda page: page.keyboard.press("?"),
     "seeds": lambda page: page.keyboard.press("s"),
     "outline": lambda page: page.keyboard.press("o"),
     "tag": tagged_no_more,
@@ -112,20 +122,21 @@ def pictures(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
+    parser.add_argument("quick", type=Path)
     parser.add_argument("--all", type=Path, help="folder for all states")
     arguments = parser.parse_args()
-    with TemporaryDirectory() as folder:
-        run = Path(folder) / "demo"
-        shutil.copytree(arguments.run, run, ignore=shutil.ignore_patterns("review"))
-        with served(run) as address:
-            if arguments.all is not None:
-                arguments.all.mkdir(parents=True, exist_ok=True)
-                for name, picture in pictures(address, STATES, everything=True):
-                    picture.save(arguments.all / f"{name}.png")
-                return
-            for name, picture in pictures(address, STATES, everything=False):
-                path = HERE / f"review-{name.removesuffix('-light-1280')}.webp"
-                picture.convert("RGB").save(path, "WEBP", quality=75, method=6)
+    for given, states in ((arguments.run, STATES), (arguments.quick, LEARNING)):
+        with TemporaryDirectory() as folder:
+            run = Path(folder) / given.name
+            shutil.copytree(given, run, ignore=shutil.ignore_patterns("review"))
+            with served(run) as address:
+                for name, picture in pictures(address, states, everything=arguments.all is not None):
+                    if arguments.all is not None:
+                        arguments.all.mkdir(parents=True, exist_ok=True)
+                        picture.save(arguments.all / f"{name}.png")
+                    else:
+                        path = HERE / f"review-{name.removesuffix('-light-1280')}.webp"
+                        picture.convert("RGB").save(path, "WEBP", quality=75, method=6)
 
 
 if __name__ == "__main__":

@@ -90,12 +90,28 @@ def test_gradients_reach_all_that_is_trained() -> None:
 @pytest.mark.parametrize("head", HEADS)
 def test_maps_are_those_of_both_weights(head: Head) -> None:
     network = trainee(head)
-    features = torch.randn(2, network.backbone.channels[-1], 3, 4, generator=rng(4))
+    features = torch.rand(2, network.backbone.channels[-1], 3, 4, generator=rng(4))  # as after a ReLU
     first = network.head.first
     weight = first.classifier.weight[:, :, 0, 0] if isinstance(head, LinearHead) else first.f_fg.weight
     expected = torch.einsum("kc,kc,nchw->nkhw", weight, network.head.second.weight, features).relu()
     torch.testing.assert_close(network.head.activation(features)[:, 0], expected, atol=1e-5, rtol=1e-4)
     assert torch.equal(network.head.logits(features), first.logits(features))
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_channel_may_have_either_sign(head: Head) -> None:
+    """A channel and its weights with the opposite sign say the same about every cell."""
+    network = trainee(head)
+    features = torch.randn(2, network.backbone.channels[-1], 3, 4, generator=rng(4))
+    first, second = network.head.first, network.head.second
+    weight = first.classifier.weight if isinstance(head, LinearHead) else first.f_fg.weight
+    maps, scores = network.head.activation(features), first.cell_scores(features)
+    with torch.no_grad():
+        weight[:, ::2] *= -1
+        second.weight[:, ::2] *= -1
+    features[:, ::2] *= -1
+    torch.testing.assert_close(first.cell_scores(features), scores)
+    torch.testing.assert_close(network.head.activation(features), maps)
 
 
 def context(folder: Path) -> MethodContext:
