@@ -15,7 +15,8 @@ def test_recams_numbers() -> None:
     seeds, refine = pipeline.seeds, pipeline.refine
     assert isinstance(seeds, ReCam) and isinstance(refine, Irn) and seeds.base == Cam()
     assert (seeds.plan.epochs, seeds.plan.batch, seeds.weight) == (4, 16, 1.0)
-    assert (seeds.plan.optimiser.lr, seeds.slower) == (5e-4, 0.1)
+    assert (ReCam().plan.optimiser.lr, ReCam().slower) == (5e-4, 0.1)
+    assert (seeds.plan.optimiser.lr, seeds.slower) == (0.05, 0.01)  # for fewer steps
     assert pipeline.seed_threshold == 0.21
     assert (refine.labels.fg, refine.labels.bg, refine.background) == (0.35, 0.10, 0.28)
     classifier = dataclasses.replace(irn().own_classifier, freeze_stride=2)
