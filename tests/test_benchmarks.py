@@ -159,3 +159,29 @@ def test_quick_asks_again_and_tells_what_was_kept(
     record = {"command": "c", "commit": "c", "machine": "m", "versions": "v", "settings": [], "rows": [row]}
     assert "| `frozen` | first answer | – | – | – | – | 0 | 50.0 | – | – | – | 25.0 |" in benchmark.page(record)
     assert "| `frozen` | first answer | – | – | 2.5 | – |" in benchmark.page(record)
+
+
+def test_scores_of_quick_answers_are_means_over_seeds(
+    tmp_path: Path, modules: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    benchmark = importlib.import_module("quick_scores")
+    asked: list[list[str]] = []
+
+    def run(words: list[str], **more: object) -> None:
+        asked.append(words)
+        folder = Path(words[words.index("--out") + 1]) / str(len(asked))
+        scores = {"train": {"masks": {"used": {"miou": 0.1 * len(asked)}}}, "val": {}}
+        write_json(folder / "scores.json", scores)
+        write_json(folder / "run.json", {})
+
+    monkeypatch.setattr(benchmark, "run", run)
+    words = ["--data", "voc:x", "--weights", "none", "--backbones", "one", "--seeds", "0", "4"]
+    given = benchmark.arguments([*words, "--out", str(tmp_path), "--publish", str(tmp_path / "page")])
+    monkeypatch.setattr(benchmark, "arguments", lambda: given)
+    benchmark.main()
+    assert [line[-3:] for line in asked] == [
+        [recipe, "--set", seed] for recipe in ("--no-deft", "--deft") for seed in ("seed=0", "seed=4")
+    ]
+    text = (tmp_path / "page.md").read_text(encoding="utf-8")
+    assert "| frozen, one | 2 | – | – | 15.0 ± 7.1 | – | – |" in text
+    assert "| frozen_deft, one | 2 | – | – | 35.0 ± 7.1 | – | – |" in text
