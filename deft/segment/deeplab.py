@@ -217,7 +217,7 @@ class SegmentationNetwork(nn.Module):
 
     def _cost(self, logits: Tensor, mask: Tensor) -> Tensor:
         """Weighted cross entropy of each image, summed over its pixels, (N,)."""
-        weights = logits.new_ones(self.classes + 1, dtype=torch.float32)
+        weights = logits.new_ones(logits.shape[1], dtype=torch.float32)
         weights[BACKGROUND] = self.background
         pixels = F.cross_entropy(logits.float(), mask, weights, ignore_index=IGNORE, reduction="none")
         return pixels.flatten(1).sum(dim=1)

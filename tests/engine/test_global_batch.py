@@ -22,6 +22,7 @@ from deft.classify.bcam import BcamHead
 from deft.classify.classifier import ClassifierNetwork
 from deft.classify.deft import DeftHead
 from deft.classify.drs import DrsHead
+from deft.classify.frozen_deft import FrozenDeftHead
 from deft.classify.linear import LinearHead
 from deft.classify.puzzle_cam import PuzzleHead
 from deft.classify.seam import SeamHead
@@ -86,6 +87,7 @@ class SmallSegmentation(SegmentationNetwork):
         nn.Module.__init__(self)
         self.backbone = cast(Any, Small())
         self.head = nn.Conv2d(8, CLASSES + 1, 1)
+        self.background = 0.25
 
     def forward(self, images: Tensor) -> Tensor:
         return F.interpolate(self.head(self.backbone(images)[-1]), size=(SIDE, SIDE), mode="bilinear")
@@ -118,6 +120,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "deft, manifold mixup": lambda: classifier(SWAPPING, ManifoldMixup(layers=(0, 1, 2))),
     "deft, views": lambda: classifier(SWAPPING, None),
     "deft, warm start, in parts": lambda: classifier(DeftHead(maps=4, swap_epoch=9), None),
+    "frozen deft": lambda: classifier(FrozenDeftHead(swap_epoch=1), None),
     "sma, mixup": lambda: classifier(SmaHead(SWAPPING), Mixup(alpha=1.0)),
     "sipe, cutmix": lambda: classifier(SipeHead(base=SWAPPING, widths=(4, 4)), CutMix()),
     "seam, mixup, in parts": lambda: classifier(SeamHead(base=LinearHead(), widths=(4, 4), width=6), Mixup()),
