@@ -74,10 +74,8 @@ VOTES = tuple(f"{name}{twin}" for name in ("pamr", "par", "sam_vote", "seam") fo
 BOTH = ("irn", "irn_deft")
 UNTUNED = (
     "Settings are those of the papers, which train on 10,000 photographs; none but the rates of DRS and ReCAM were "
-    "chosen on MSRC. SIPE, B-CAM and Puzzle-CAM train for too few steps here: on `test`, B-CAM has seeds of 44.5 with "
-    "the published rate of 0.01 and 48.0 with 0.1. In SIPE, the term that makes class maps and prototype maps agree "
-    "pulls the class maps towards those of prototypes that have not been learned yet: they have 44.2 where those of a "
-    "classifier without it have 53.6."
+    "chosen on MSRC. SIPE, B-CAM and Puzzle-CAM train for too few steps here. In SIPE, the term that makes class maps "
+    "and prototype maps agree pulls the class maps towards those of prototypes that have not been learned yet."
 )
 MORE, REPAIRED = ("further-localisation-later",), ("recam", "recam_deft")
 STUDIES = (

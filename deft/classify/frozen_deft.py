@@ -56,7 +56,7 @@ class FrozenDeftModule(LinearModule):
     """Weights of :class:`FrozenDeftHead`: those of f_fg, whose maps are read as plain class maps."""
 
     def __init__(self, settings: FrozenDeftHead, channels: int, classes: int) -> None:
-        super().__init__(LinearHead(settings.learning_rate), channels, classes)
+        super().__init__(LinearHead(learning_rate=settings.learning_rate), channels, classes)
         self.deft = settings
 
     def loss(self, features: Tensor, labels: Tensor, epoch: int, rng: torch.Generator) -> dict[str, Tensor]:
@@ -93,7 +93,8 @@ class FrozenDeftModule(LinearModule):
         scores = self.cell_scores(features).float().flatten(2)
         lowest = scores.amin(dim=(1, 2), keepdim=True)
         tagged = torch.where(labels[:, :, None] > 0, scores, lowest).amax(dim=1)
-        deviation = tagged.std(dim=1, keepdim=True).clamp(min=1e-6)
+        one_cell = tagged.shape[1] == 1  # which has no deviation
+        deviation = tagged.std(dim=1, keepdim=True, correction=0 if one_cell else 1).clamp(min=1e-6)
         attention = (-tagged / (self.deft.softness * deviation)).softmax(dim=1)
         return attention.view(len(features), *features.shape[2:]).to(features)
 

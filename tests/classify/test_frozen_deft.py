@@ -71,6 +71,7 @@ def test_the_background_is_where_maps_are_low_whatever_their_scale() -> None:
     assert attention[1].flatten().argmax() == lowest
     torch.testing.assert_close(own.background_attention(9 * z, LABELS), attention)
     assert not attention.requires_grad
+    torch.testing.assert_close(own.background_attention(z[:, :, :1, :1], LABELS), torch.ones(4, 1, 1))
 
 
 def test_an_image_alone_swaps_with_itself() -> None:
