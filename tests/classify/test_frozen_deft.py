@@ -48,7 +48,7 @@ def test_terms_equal_those_of_one_image_at_a_time() -> None:
     def mean(vectors: list[Tensor], targets: Tensor) -> float:
         terms = []
         for vector, row in zip(vectors, targets, strict=True):
-            chance = (weight @ vector).sigmoid()
+            chance = (weight @ vector).detach().sigmoid()
             terms += [-math.log(chance[k] if row[k] else 1 - chance[k]) for k in range(3)]
         return sum(terms) / len(terms)
 
