@@ -58,7 +58,7 @@ def test_terms_equal_those_of_one_image_at_a_time() -> None:
         "background_as_object": 0.4 * mean(backgrounds, torch.zeros(4, 3)),
         "swap_background": 0.7 * mean(composites, LABELS),
     }
-    assert {name: float(term) for name, term in found.items()} == pytest.approx(expected, rel=1e-5)
+    assert {name: float(term.detach()) for name, term in found.items()} == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_background_is_where_maps_are_low_whatever_their_scale() -> None:
