@@ -5,9 +5,10 @@ neighbourhood in feature space agrees with the class map of a tag, or of the bac
 feature of a seed is the prototype of that tag in that image; and the map of the tag is the cosine of each cell with it.
 In training the class map and this map are made to agree.
 
-Differs from the published code: class maps of absent tags are left out of the background map and of the loss; padding
-is recognised by its colour; at inference the maps of an image and its mirror image are summed, not their features, and
-a tag without a seed keeps its class map.
+Differs from the published code: cells are compared by the angle of their features around the mean of the image, see
+:attr:`SipeHead.centred`; class maps of absent tags are left out of the background map and of the loss; padding is
+recognised by its colour; at inference the maps of an image and its mirror image are summed, not their features, and a
+tag without a seed keeps its class map.
 """
 
 from __future__ import annotations
@@ -45,6 +46,12 @@ class SipeHead:
     """Factor of the background's agreement, against that of the tags."""
     learning_rate: Weight = 10.0
     """Multiplier of the base rate for the side convolutions."""
+    centred: bool = True
+    """Subtract the mean of the image's cells from features before they are compared; False is the published code.
+
+    Features far from 0 have cosines near 1 with each other. Every cell then resembles every prototype until the side
+    features have learned better, and meanwhile class maps are made to agree with maps that show nothing.
+    """
 
     def __post_init__(self) -> None:
         """Refuse values out of range, and a base that needs all feature maps itself."""
@@ -66,18 +73,30 @@ class SideFeatures(nn.Module):
     The published code has this grid because layer3 and layer4 share it at stride 16.
     """
 
-    def __init__(self, channels: Sequence[int], widths: Sequence[int]) -> None:
+    def __init__(self, channels: Sequence[int], widths: Sequence[int], centred: bool) -> None:
         super().__init__()
+        self.centred = centred
         count = min(len(channels), len(widths))
         pairs = zip(channels[-count:], widths[-count:], strict=True)
         self.convs = nn.ModuleList(nn.Conv2d(inside, width, 1, bias=False) for inside, width in pairs)
 
-    def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Maps (N, C_i, ., .), shallow to deep, to (N, sum of widths, h, w)."""
+    def forward(self, maps: Sequence[Tensor], images: Tensor | None = None) -> Tensor:
+        """Side features (N, sum of widths, h, w).
+
+        Args:
+            maps: feature maps, (N, C_i, ., .), shallow to deep.
+            images: normalised, (N, 3, H, W), whose padding does not count towards the mean; None if there is none.
+        """
         seen = maps[-len(self.convs) :]
         size = seen[max(0, len(seen) - 2)].shape[-2:]
-        parts = [F.normalize(conv(one.detach()), dim=1) for conv, one in zip(self.convs, seen, strict=True)]
-        return torch.cat([_resized(part, size) for part in parts], dim=1)
+        parts = []
+        for conv, one in zip(self.convs, seen, strict=True):
+            part = conv(one.detach()).float()
+            if self.centred:
+                valid = part.new_ones(len(part), 1, *part.shape[-2:])
+                part = around_mean(part, valid if images is None else inside(images, part.shape[-2:]))
+            parts.append(_resized(F.normalize(part, dim=1), size))
+        return torch.cat(parts, dim=1)
 
 
 class SipeModule(HeadModule):
@@ -91,7 +110,7 @@ class SipeModule(HeadModule):
         super().__init__()
         self.settings = settings
         self.base = checked(settings.base.build(channels[-1], classes))
-        self.sides = SideFeatures(channels, settings.widths)
+        self.sides = SideFeatures(channels, settings.widths, settings.centred)
 
     def loss_of_maps(
         self, maps: Sequence[Tensor], labels: Tensor, epoch: int, rng: torch.Generator
@@ -107,12 +126,14 @@ class SipeModule(HeadModule):
         images, features = maps[0], maps[-1]
         terms = self.base.loss(features, labels, epoch, rng)
         if self.settings.weight:
-            sides = self.sides(maps[1:]).float()
+            sides = self.sides(maps[1:], images)
             size = sides.shape[-2:]
-            valid = (F.adaptive_max_pool2d(images.abs().amax(1, keepdim=True).float(), size) > PADDING).float()
+            valid = inside(images, size)
             planes = self.planes(features, labels, valid, size)
-            deep = _resized(features.detach().float(), size) * valid
-            seeds = seeds_of(deep, planes.detach(), labels, self.settings.background)
+            deep = _resized(features.detach().float(), size)
+            if self.settings.centred:
+                deep = around_mean(deep, valid)
+            seeds = seeds_of(deep * valid, planes.detach(), labels, self.settings.background)
             found = normalise(prototype_maps(sides, seeds * valid) * valid)
             terms["consistency"] = self.settings.weight * (planes - found).abs().mean()
         return terms
@@ -155,7 +176,7 @@ class SipeModule(HeadModule):
             maps: normalised views of one image (N, 3, H, W), and their feature maps (N, C_i, ., .), shallow to deep.
             present: bool (K,).
         """
-        sides = self.sides(maps[1:]).float()
+        sides = self.sides(maps[1:])
         labels = present.to(sides)[None].expand(len(sides), -1)
         planes = self.planes(maps[-1], labels, sides.new_ones(()), sides.shape[-2:])
         seeds = seeds_of(sides, planes, labels, self.settings.background)
@@ -165,6 +186,25 @@ class SipeModule(HeadModule):
     def groups(self) -> list[tuple[list[nn.Parameter], float]]:
         """The base's groups, and the side convolutions at the settings' multiple of the base learning rate."""
         return [*self.base.groups(), (list(self.sides.parameters()), self.settings.learning_rate)]
+
+
+def inside(images: Tensor, size: Sequence[int]) -> Tensor:
+    """1 in cells that show some of the image, and 0 in its padding.
+
+    Args:
+        images: normalised, (N, 3, H, W).
+        size: (h, w) of the cells.
+
+    Returns:
+        float (N, 1, h, w).
+    """
+    return (F.adaptive_max_pool2d(images.abs().amax(1, keepdim=True).float(), tuple(size)) > PADDING).float()
+
+
+def around_mean(features: Tensor, valid: Tensor) -> Tensor:
+    """Features (N, C, h, w) minus the mean of each image's cells in which ``valid`` (N, 1, h, w) is 1."""
+    mean = (features * valid).sum((2, 3), keepdim=True) / valid.sum((2, 3), keepdim=True).clamp(min=1)
+    return features - mean
 
 
 @torch.no_grad()

@@ -91,13 +91,40 @@ def test_prototypes_against_a_loop() -> None:
 
 def test_side_features_have_unit_length_and_train_nothing_behind_them() -> None:
     given = [one.requires_grad_(True) for one in maps()]
-    sides = SideFeatures(CHANNELS, (2, 3, 4, 5))
+    sides = SideFeatures(CHANNELS, (2, 3, 4, 5), centred=True)
     found = sides(given)
     assert found.shape == (3, 14, 4, 4)
     torch.testing.assert_close(found[:, -5:].norm(dim=1), torch.ones(3, 4, 4))
     found.sum().backward()
     assert all(one.grad is None for one in given)
-    assert SideFeatures((7,), (2, 3))([torch.randn(1, 7, 2, 2)]).shape == (1, 3, 2, 2)
+    assert SideFeatures((7,), (2, 3), centred=False)([torch.randn(1, 7, 2, 2)]).shape == (1, 3, 2, 2)
+
+
+@torch.no_grad()
+def test_what_all_cells_of_an_image_share_is_not_in_its_centred_side_features() -> None:
+    """Features with a mean far from 0 have cosines near 1 everywhere, so that no cell differs from a prototype."""
+    given = maps()
+    shifted = [one + 100 * torch.randn(3, one.shape[1], 1, 1, generator=rng(8)) for one in given]
+    centred = SideFeatures(CHANNELS, (2, 3, 4, 5), centred=True)
+    torch.testing.assert_close(centred(shifted), centred(given), atol=1e-3, rtol=0)
+    published = SideFeatures(CHANNELS, (2, 3, 4, 5), centred=False)
+    seeds = torch.zeros(3, 1, 4, 4)
+    seeds[:, :, :2] = 1
+    assert float(prototype_maps(published(shifted), seeds).amin()) > 0.95
+    assert float(prototype_maps(centred(shifted), seeds).amin()) == 0
+
+
+def test_padding_is_not_in_the_mean() -> None:
+    images = torch.ones(3, 3, 64, 64)
+    images[..., 32:] = 0
+    given = maps()
+    changed = [one.clone() for one in given]
+    for one in changed:
+        one[..., one.shape[-1] // 2 :] = 50
+    sides = SideFeatures(CHANNELS, (2, 3, 4, 5), centred=True)
+    torch.testing.assert_close(sides(changed, images)[..., 0], sides(given, images)[..., 0])
+    half = [one[..., : one.shape[-1] // 2] for one in given]
+    torch.testing.assert_close(sides(given, images)[..., 0], sides(half)[..., 0])
 
 
 def module(head: SipeHead | None = None) -> SipeModule:
@@ -105,14 +132,17 @@ def module(head: SipeHead | None = None) -> SipeModule:
     return (head or SipeHead(widths=(4, 4, 6, 6))).build_on(CHANNELS, 3)
 
 
-def test_the_loss_against_the_formulas() -> None:
-    own, given, tags = module(), maps(), labels()
+@pytest.mark.parametrize("centred", [True, False])
+def test_the_loss_against_the_formulas(centred: bool) -> None:
+    head = SipeHead(widths=(4, 4, 6, 6), centred=centred)
+    own, given, tags = module(head), maps(), labels()
     images = torch.randn(3, 3, 64, 64, generator=rng(4)) + 1
     terms = own.loss_of_maps([images, *given], tags, 1, rng())
     cam = F.relu(F.conv2d(given[-1], own.base.classifier.weight)) * tags[:, :, None, None]
     cam = cam / (cam.amax((2, 3), keepdim=True) + 1e-5)
     planes = torch.cat([1 - cam.amax(1, keepdim=True), cam], 1)
-    found = prototype_maps(own.sides(given), slow_seeds(given[-1], planes.detach(), tags, 0.5))
+    deep = given[-1] - given[-1].mean((2, 3), keepdim=True) if centred else given[-1]
+    found = prototype_maps(own.sides(given), slow_seeds(deep, planes.detach(), tags, 0.5))
     found = found / (found.amax((2, 3), keepdim=True) + 1e-5)
     torch.testing.assert_close(terms["consistency"], (planes - found).abs().mean())
     torch.testing.assert_close(terms["classify"], own.base.loss(given[-1], tags, 1, rng())["classify"])
