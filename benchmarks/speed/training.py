@@ -17,6 +17,7 @@ from deft.engine.layout import channels_last
 from deft.engine.memory import keep_freed
 from deft.engine.optimise import Sgd
 from deft.engine.precision import autocast, choose
+from deft.seeds.recam import ReCamNetwork
 
 CLIP = 1.0
 
@@ -62,7 +63,7 @@ def rows(device: torch.device, quick: bool) -> Iterator[Row]:
 
 
 def stepper(
-    network: ClassifierNetwork, precision: str, device: torch.device, lr: float = 0.1
+    network: ClassifierNetwork | ReCamNetwork, precision: str, device: torch.device, lr: float = 0.1
 ) -> Callable[[dict[str, Tensor], int], Tensor]:
     """A function that takes one step on a batch in an epoch and returns its loss, as training does it."""
     optimiser = Sgd(lr=lr).build(network.groups())
