@@ -14,6 +14,7 @@ precision is the one that recipes take on the machine. Nothing was chosen on tra
 from __future__ import annotations
 
 import argparse
+import csv
 import shutil
 from pathlib import Path
 
@@ -36,6 +37,12 @@ BEYOND = {"masks": REFINED, "context": REFINED, "bias": REFINED, "segmentation":
 """Settings of the stages after the seeds, for the studies that run them."""
 ROUNDS = ("cda", "cda_deft")
 """Systems that refine masks even for their seeds."""
+OUTSIDE = (
+    *("seeds.base=Cam", "seeds.base.scales=(0.5, 1.0, 1.5)"),
+    *("seeds.crop=0.7", "seeds.plan.min_steps=180"),
+)
+"""For W-OoD, which trains the classifier on. Plain class maps are read from it, in the place of AdvCAM's: what its rows
+differ in from their base is then the training alone."""
 PROBE = ProbeSettings(images=60, points=10)
 
 
@@ -57,11 +64,12 @@ def main() -> None:
     given = reader.parse_args()
     for name in given.studies:
         shown = [name, *(["--systems", *given.systems] if given.systems else [])]
+        negatives = [f"{row}:seeds.folder={without_objects(given)}" for row in given.systems if row.startswith("ood")]
         runner = StudyRunner(
             data=given.data,
             out=given.out / given.backbone,
             seeds=tuple(given.seeds),
-            settings=settings(name, given.backbone, given.weights, given.systems, given.set),
+            settings=settings(name, given.backbone, given.weights, given.systems, given.set + negatives),
             systems=tuple(given.systems),
             known_only=given.known,
             command=f"python benchmarks/studies.py --backbone {given.backbone} {' '.join(shown)}",
@@ -76,6 +84,7 @@ def settings(study: str, backbone: str, weights: str, systems: list[str], more: 
     refined = REFINED if study not in BEYOND else ()
     of_rows = [f"{name}:{item}" for name in systems if name.startswith("amn") for item in PIXELS]
     of_rows += [f"{name}:{item}" for name in systems if name in ROUNDS for item in refined]
+    of_rows += [f"{name}:{item}" for name in systems if name.startswith("ood") for item in OUTSIDE]
     return (f"backbone={backbone}", f"weights={weights}", *PROTOCOL, *BEYOND.get(study, ()), *of_rows, *more)
 
 
@@ -95,11 +104,24 @@ def keep(runner: StudyRunner, outcome: Outcome, backbone: str, name: str) -> Non
         if path.suffix in (".md", ".json"):
             lines = [line for line in path.read_text().splitlines() if f"]({outcome.name}-examples" not in line]
             text = "\n".join(lines).replace(runner.data, "voc:MSRC").replace(weights, "weights=FOLDER")
+            text = text.replace(str(runner.out.parent / "without-objects"), "FOLDER")
             text = text.replace(f"]({outcome.name}-", f"]({name}-")  # the charts
             (place / path.name.replace(outcome.name, name, 1)).write_text(text + "\n")
         elif path.suffix == ".png" and not path.stem.endswith("-examples"):
             shutil.copyfile(path, place / path.name.replace(outcome.name, name, 1))
     seconds(runner, place / "seconds.json")
+
+
+def without_objects(given: argparse.Namespace) -> Path:
+    """A folder of links to the photographs that show no object, which are in no split: the negatives of W-OoD."""
+    data, folder = Path(given.data.removeprefix("voc:")), given.out / "without-objects"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (data / "image_labels.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            link = folder / f"{row['image']}.jpg"
+            if not row["labels"] and not link.exists():
+                link.symlink_to((data / "JPEGImages" / link.name).resolve())
+    return folder
 
 
 def test_as_train(data: Path, out: Path) -> Path:
