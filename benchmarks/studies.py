@@ -114,7 +114,7 @@ def keep(runner: StudyRunner, outcome: Outcome, backbone: str, name: str) -> Non
 
 def without_objects(given: argparse.Namespace) -> Path:
     """A folder of links to the photographs that show no object, which are in no split: the negatives of W-OoD."""
-    data, folder = Path(given.data.removeprefix("voc:")), given.out / "without-objects"
+    data, folder = Path(given.data.removeprefix("voc:")), Path(given.out) / "without-objects"
     folder.mkdir(parents=True, exist_ok=True)
     with (data / "image_labels.csv").open(newline="") as file:
         for row in csv.DictReader(file):
