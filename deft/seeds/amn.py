@@ -41,6 +41,7 @@ from deft.engine.reading import Examples
 from deft.engine.share import Share
 from deft.ranges import Factor, Multiple, MultipleRange, Multiples, PartialShare, check_ranges
 from deft.seedmaps import STRIDE, grid
+from deft.seeds.advcam import AdvCam
 from deft.seeds.amn_network import AmnNetwork
 from deft.seeds.cam import Cam
 
@@ -62,7 +63,7 @@ class Amn:
 
     labels: Labels
     """Confident labels to train on; passed in by the recipe, because they belong to a refiner."""
-    base: Base = field(default_factory=Cam)
+    base: Cam | AdvCam | Base = field(default_factory=Cam)
     """The maps from which these labels are made."""
     plan: Plan = field(
         default_factory=lambda: Plan(epochs=5, min_steps=360, batch=16, optimiser=Adam(lr=5e-6, decay=1e-4))

@@ -35,6 +35,7 @@ from deft.engine.negatives import WithNegatives, check_negatives, negatives_dige
 from deft.engine.optimise import ParamGroup, Sgd
 from deft.engine.plan import Plan
 from deft.ranges import Count, Multiple, MultipleRange, Range, Share, Weight, check_ranges
+from deft.seeds.advcam import AdvCam
 from deft.seeds.cam import Cam
 from deft.seeds.views import last_map, pixels, resize
 from deft.settings import place
@@ -58,7 +59,7 @@ class Base(Protocol):
 class Ood:
     """Settings of W-OoD; the defaults are the released code's."""
 
-    base: Base = field(default_factory=Cam)
+    base: Cam | AdvCam | Base = field(default_factory=Cam)
     """Reads the maps of the classifier that was trained on."""
     folder: str = field(default="", metadata=place())
     """Folder of photographs that show none of the classes, beside the rows without tags; never written to."""

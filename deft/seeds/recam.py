@@ -32,6 +32,7 @@ from deft.engine.method import MethodContext, learn
 from deft.engine.optimise import ParamGroup, Sgd
 from deft.engine.plan import Plan
 from deft.ranges import Multiple, MultipleRange, Range, Weight, check_ranges
+from deft.seeds.advcam import AdvCam
 from deft.seeds.cam import Cam
 from deft.seeds.ood import AFTER, Base
 
@@ -40,7 +41,7 @@ from deft.seeds.ood import AFTER, Base
 class ReCam:
     """Settings of ReCAM; the defaults are the released code's for VOC."""
 
-    base: Base = field(default_factory=Cam)
+    base: Cam | AdvCam | Base = field(default_factory=Cam)
     """Reads the maps of both classifiers."""
     plan: Plan = field(default_factory=lambda: Plan(epochs=4, min_steps=360, batch=16, optimiser=Sgd(lr=5e-4)))
     """Training; its rate is that of the second classifier."""

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,14 @@ import pytest
 import deft
 from deft.classify.deft import DeftHead
 from deft.contracts import InputError
-from deft.recipes import irn, ood, ood_deft, published
+from deft.recipes import amn, irn, ood, ood_deft, published, recam
 from deft.refine.irn import Irn
 from deft.seeds.advcam import AdvCam
+from deft.seeds.amn import Amn
+from deft.seeds.cam import Cam
 from deft.seeds.ood import Ood
+from deft.seeds.recam import ReCam
+from deft.settings import assign
 from short import tiny
 
 
@@ -34,6 +39,15 @@ def test_deft_changes_the_classifier_and_the_score_that_is_climbed() -> None:
     assert isinstance(ood_deft().own_classifier.head, DeftHead)
     same = dataclasses.replace(ood_deft(), classifier=ood().classifier, seeds=Ood(base=AdvCam()))
     assert same == ood()
+
+
+@pytest.mark.parametrize("make", [ood, ood_deft, recam, amn])
+def test_the_method_that_reads_the_maps_is_chosen_by_name(make: Callable[[], deft.Pipeline]) -> None:
+    for kind in (AdvCam, Cam):
+        seeds = assign(make(), [f"seeds.base={kind.__name__}", "seeds.base.scales=(1.0, 3.0)"]).seeds
+        assert isinstance(seeds, Ood | ReCam | Amn) and seeds.base == kind(scales=(1.0, 3.0))
+    with pytest.raises(InputError, match="Cam to replace the whole group"):
+        assign(make(), ["seeds.base=Rib"])
 
 
 def test_a_folder_of_tagged_images_is_refused_before_any_work(folder_data: Path, tmp_path: Path) -> None:
