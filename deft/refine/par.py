@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -46,6 +46,8 @@ class Par:
     their neighbours are half as far away."""
     background: Threshold = AUTO
     """Background threshold of the refined maps; ``auto`` chooses it from them."""
+    covers_as_seeds: ClassVar[bool] = False
+    """Class maps reach beyond their objects, and means over similar colours take that back."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""

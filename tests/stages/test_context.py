@@ -18,7 +18,11 @@ from deft.engine.method import covers_as_seeds
 from deft.pipeline import Pipeline
 from deft.recipes import cam, irn
 from deft.refine.affinity import FeatureAffinity
+from deft.refine.irn import Irn
 from deft.refine.pamr import Pamr
+from deft.refine.par import Par
+from deft.refine.psa import Psa
+from deft.refine.sam_vote import SamVote
 from deft.settings import key_of
 from deft.stages.context import Run
 from deft.thresholds import Tuned, choose, choose_refined, measure, write_tuned
@@ -166,13 +170,11 @@ def test_thresholds_that_are_not_set_are_chosen_from_the_maps(begin: Begin) -> N
 
 
 def test_a_refiner_may_show_less_than_its_seeds_do(begin: Begin) -> None:
-    class Shrinking(Pamr):
-        covers_as_seeds = False
-
-    run = begin(dataclasses.replace(REFINED, refine=Shrinking()))
+    run = begin(dataclasses.replace(REFINED, refine=Pamr()))
     seeds, refined = (measure(run.train, maps.__getitem__) for maps in (store(run, "seeds"), store(run, "refined", 2)))
     assert run.cuts("refined").choice == choose(refined) != choose_refined(refined, seeds)
-    assert not covers_as_seeds(FeatureAffinity())
+    assert not any(covers_as_seeds(one) for one in (FeatureAffinity(), Pamr(), Par()))
+    assert all(covers_as_seeds(one) for one in (Irn(), Psa(), SamVote()))
 
 
 def test_maps_of_one_value_give_no_threshold(begin: Begin) -> None:
