@@ -10,7 +10,7 @@ size has outlines as smooth as the scores, not the steps of the smaller image.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -71,7 +71,7 @@ def from_cells(maps: Tensor, size: tuple[int, int]) -> Tensor:
         (..., g, g') on the grid of :func:`grid`.
     """
     rows, columns = (
-        _linear(cells, ((STRIDE * number + 0.5) * cells / side - 0.5 for number in range(places)))
+        _linear(cells, (STRIDE * _numbers(places) + 0.5) * cells / side - 0.5)
         for cells, side, places in zip(maps.shape[-2:], size, grid(size), strict=True)
     )
     return rows.to(maps) @ maps @ columns.to(maps).T
@@ -89,18 +89,25 @@ def to_cells(maps: Tensor, size: tuple[int, int], cells: tuple[int, int]) -> Ten
         (..., h, w).
     """
     rows, columns = (
-        _linear(places, (((number + 0.5) * side / wanted - 0.5) / STRIDE for number in range(wanted)))
+        _linear(places, ((_numbers(wanted) + 0.5) * side / wanted - 0.5) / STRIDE)
         for places, side, wanted in zip(maps.shape[-2:], size, cells, strict=True)
     )
     return rows.to(maps) @ maps @ columns.to(maps).T
 
 
-def _linear(cells: int, places: Iterable[float]) -> Tensor:
-    """Weights (number of places, cells) that interpolate between the centres of a row of cells."""
+def _linear(cells: int, places: Tensor) -> Tensor:
+    """Weights (number of places, cells) that interpolate between the centres of a row of cells; places are float64."""
     import torch
 
-    at = torch.tensor(list(places)).clamp(0, cells - 1)
+    at = places.float().clamp(0, cells - 1)
     return (1 - (at[:, None] - torch.arange(cells)).abs()).clamp(min=0)
+
+
+def _numbers(count: int) -> Tensor:
+    """0, 1, ... as float64 (count,): a tensor, so that an exported graph has them for every size."""
+    import torch
+
+    return torch.arange(count, dtype=torch.float64)
 
 
 def enlarged(seeds: SeedMaps) -> Iterator[tuple[slice, Tensor]]:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from deft.artifacts import Stage, write_json
-from deft.backbone import build_backbone
+from deft.backbone import Views, build_backbone, with_views
 from deft.classify.classifier import ClassifierNetwork
 from deft.classify.linear import LinearHead
 from deft.contracts import Dataset, Sample, SeedMaps
@@ -37,21 +37,28 @@ def noise(height: int, width: int) -> np.ndarray:
     return np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def classifier(head: Head | None = None, classes: int = 3) -> ClassifierNetwork:
-    """A small classifier of random weights, in eval mode; a linear one unless a head is given."""
+def classifier(head: Head | None = None, classes: int = 3, views: Views | None = None) -> ClassifierNetwork:
+    """A small classifier of random weights, in eval mode; a linear one unless a head is given.
+
+    With views its backbone is frozen.
+    """
     torch.manual_seed(0)
     backbone = build_backbone("test_resnet", "none", 16)
+    backbone = backbone if views is None else with_views(backbone, views)
     return ClassifierNetwork(backbone, (head or LinearHead()).build(backbone.channels[-1], classes)).eval()
 
 
-def segmenter(classes: int = 3, image: np.ndarray | None = None) -> SegmentationNetwork:
+def segmenter(classes: int = 3, image: np.ndarray | None = None, views: Views | None = None) -> SegmentationNetwork:
     """A small segmentation network of random weights, in eval mode.
 
-    It decides for every class somewhere in an image (H, W, 3), of noise unless one is given.
+    It decides for every class somewhere in an image (H, W, 3), of noise unless one is given. With views its backbone is
+    frozen.
     """
     torch.manual_seed(0)
     image = noise(64, 80) if image is None else image
-    network = SegmentationNetwork(build_backbone("test_resnet", "none", 16), classes, DeepLab(channels=16), 64).eval()
+    backbone = build_backbone("test_resnet", "none", 16)
+    backbone = backbone if views is None else with_views(backbone, views)
+    network = SegmentationNetwork(backbone, classes, DeepLab(channels=16), 64).eval()
     with torch.no_grad():
         nn.init.normal_(network.head.weight, std=1.0)
         pixels = torch.from_numpy(image.transpose(2, 0, 1).copy())

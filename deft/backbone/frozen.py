@@ -14,7 +14,7 @@ Shapes: images (N, 3, H, W), maps (N, C, ceil(H / stride), ceil(W / stride)).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
@@ -115,6 +115,16 @@ class FrozenNet(nn.Module):
         self.register_buffer("mean", torch.zeros(count, 1, 1))
         self.register_buffer("deviation", torch.ones(count, 1, 1))
 
+    @property
+    def extra(self) -> int:
+        """Pixels of a view beside a whole number of cells."""
+        return 0 if self.patches else 1
+
+    @property
+    def least_cells(self) -> int:
+        """Fewest cells of a view in each direction."""
+        return 1 if self.patches else 2
+
     def spec(self) -> dict[str, Any]:
         """What :meth:`Backbone.spec` records besides the inner network."""
         return {"stride": self.inner.stride, "views": {**asdict(self.views), "scales": list(self.views.scales)}}
@@ -141,15 +151,21 @@ class FrozenNet(nn.Module):
         self.mean.copy_(mean.view(-1, 1, 1))
         self.deviation.copy_(deviation.view(-1, 1, 1))
 
-    def look(self, x: Tensor) -> Look:
-        """What is found in normalised images (N, 3, H, W)."""
+    def look(self, x: Tensor, resized: Callable[[Tensor, float], Tensor] | None = None) -> Look:
+        """What is found in images.
+
+        Args:
+            x: normalised, (N, 3, H, W).
+            resized: makes the view of images at one of the scales; None makes it by torch's interpolation, which only
+                some runtimes of exported graphs have.
+        """
         size = (x.shape[-2], x.shape[-1])
         middle = min(self.views.scales, key=lambda scale: abs(scale - 1))
         attention: Attention | None = None
         total: Tensor | None = None
         similar: Tensor | None = None
         for scale in self.views.scales:
-            view = self._view(x, scale)
+            view = (resized or self._view)(x, scale)
             for mirrored in (False, True) if self.views.flip else (False,):
                 with _Listening() as heard:
                     maps = self.inner.features(view.flip(-1) if mirrored else view)
@@ -171,8 +187,8 @@ class FrozenNet(nn.Module):
     def _view(self, x: Tensor, scale: float) -> Tensor:
         """Images resized to about ``scale``, to a whole number of the inner network's cells."""
         stride = self.inner.reductions[-1]
-        cells = [max(1 if self.patches else 2, round(side * scale / stride)) for side in x.shape[-2:]]
-        size = [number * stride + (not self.patches) for number in cells]
+        cells = [max(self.least_cells, round(side * scale / stride)) for side in x.shape[-2:]]
+        size = [number * stride + self.extra for number in cells]
         if list(x.shape[-2:]) == size:
             return x
         return F.interpolate(x, size=size, mode="bicubic", align_corners=False, antialias=True)
@@ -182,23 +198,23 @@ class FrozenNet(nn.Module):
         own, stride = self.inner.reductions[index], self.views.stride
         offset = (own - 1) / 2 if self.patches else 0.0
         rows, columns = (
-            between(number, -(-side // stride), stride * view / side, own, offset).to(cells)
+            between(number, -(-side // stride), (stride * view, side), own, offset).to(cells)
             for number, side, view in zip(cells.shape[-2:], size, seen, strict=True)
         )
         return rows @ cells @ columns.T
 
 
-def between(cells: int, wanted: int, step: float, own: int, offset: float) -> Tensor:
+def between(cells: int, wanted: int, step: tuple[int, int], own: int, offset: float) -> Tensor:
     """Weights (wanted, cells) that interpolate a row of cells linearly in the middles of equal steps.
 
     Args:
         cells: number of cells of the row.
         wanted: number of steps.
-        step: length of a step, in pixels of the view.
+        step: length of a step, in pixels of the view, as a fraction: whole numbers may be symbols of an exported graph.
         own: pixels of the view per cell.
         offset: pixel on which the first cell is centred.
     """
-    pixel = (torch.arange(wanted) + 0.5) * step - 0.5
+    pixel = (torch.arange(wanted) + 0.5) * step[0] / step[1] - 0.5
     place = ((pixel - offset) / own).clamp(0, cells - 1)
     return (1 - (place[:, None] - torch.arange(cells)).abs()).clamp(min=0)
 

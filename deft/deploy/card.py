@@ -111,7 +111,8 @@ def _use(files: Mapping[str, str], model: str) -> list[str]:
         ]
     if "model.safetensors" in files:
         lines += [
-            "With deft (`pip install deft-wsss`), at several scales and mirrored, which is somewhat better:",
+            "With deft (`pip install deft-wsss`), with the scales, mirrored views and CRF of the run's own inference, "
+            "which is somewhat better:",
             "",
             "```sh",
             f"deft predict {model} photos --out masks",

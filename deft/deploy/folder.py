@@ -157,11 +157,6 @@ def _trained(run: Path) -> _Trained:
     """
     record = run_record(run, "settings", "data.classes", "data.given")
     settings, classes = record["settings"], tuple(record["data"]["classes"])
-    if settings.get("frozen") is not None:
-        raise InputError(
-            f"{shown(run)}: expected a run whose backbone was trained, got one with a frozen backbone, whose views "
-            "cannot be exported; use its network with deft predict, or export a run of another recipe"
-        )
     graphs: list[Graph] = []
     weights: dict[str, Path] = {}
     if settings.get("segment") is not None:

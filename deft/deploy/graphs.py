@@ -15,15 +15,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deft.backbone import Backbone, frozen_net, views_of
 from deft.classify.classifier import ClassifierNetwork
-from deft.deploy.resampling import resize
+from deft.deploy.resampling import cubic, resize
+from deft.seedmaps import from_cells
 from deft.seeds.views import on_grid
 from deft.segment.deeplab import SegmentationNetwork
 from deft.segment.inference import Inference
 
 
 class SegmentationGraph(nn.Module):
-    """Masks of photographs, as :class:`deft.segment.inference.Inference` makes them with one scale and no flip.
+    """Masks of photographs, as :class:`deft.segment.inference.Inference` makes them with one scale, no flip and no CRF.
 
     Args:
         network: in eval mode.
@@ -47,11 +49,12 @@ class SegmentationGraph(nn.Module):
             Probabilities of background and each class, float (N, K + 1, h, w), on a grid that covers the photograph;
             and the mask, uint8 (N, H, W): 0 background, k + 1 for class k.
         """
-        stride = self.network.backbone.reductions[-1]
-        size = _sizes(image)
-        height, width = _whole(torch.round(size * (self.side / size.max()) / stride), at_least=2)
-        seen = resize(image.float(), (height * stride, width * stride), whole=True)
-        probabilities = self.network.coarse(seen).softmax(dim=1)
+        seen = _seen(image, self.side, self.network.backbone.reductions[-1])
+        if views_of(self.network.backbone) is None:
+            logits = self.network.coarse(seen)
+        else:
+            logits = self.network.decode([_frozen_map(self.network.backbone, seen)])
+        probabilities = logits.softmax(dim=1)
         full = F.interpolate(probabilities, size=image.shape[-2:], mode="bilinear", align_corners=False)
         return probabilities, full.argmax(dim=1).to(torch.uint8)
 
@@ -59,7 +62,8 @@ class SegmentationGraph(nn.Module):
 class ClassifierGraph(nn.Module):
     """Class scores and class maps of photographs, as :class:`deft.seeds.cam.Cam` reads them at scale 1 without flips.
 
-    The maps are those of the classifier's head: for DEFT's, its reading of Eq. 7.
+    The maps are those of the classifier's head: for DEFT's, its reading of Eq. 7. With a frozen backbone they are those
+    of :class:`deft.seeds.frozen.FrozenCam`.
 
     Args:
         network: in eval mode.
@@ -81,7 +85,11 @@ class ClassifierGraph(nn.Module):
             The probability of each class, float (N, K); and its map in [0, 1], float (N, K, h, w), with cell i of a row
             or column centred on pixel 4 i of the photograph.
         """
-        head, stride = self.network.head, self.network.backbone.stride
+        head, stride, views = self.network.head, self.network.backbone.stride, views_of(self.network.backbone)
+        if views is not None:
+            features = _frozen_map(self.network.backbone, _seen(image, views.side, views.stride))
+            maps = from_cells(head.activation(features), (image.shape[-2], image.shape[-1]))
+            return head.logits(features).sigmoid(), torch.vmap(head.combine)(maps).clamp(0, 1)
         rows, columns = _whole(torch.round(_sizes(image) / stride), at_least=1)
         seen = resize(image.float(), (rows * stride + 1, columns * stride + 1))
         features = self.network.backbone(seen)[-1]
@@ -93,6 +101,25 @@ class ClassifierGraph(nn.Module):
 
 Graph = SegmentationGraph | ClassifierGraph
 """A graph to export: ``title`` in messages, ``file`` without suffix, names of the ``outputs``, the smallest side."""
+
+
+def _seen(image: Tensor, side: float, stride: int) -> Tensor:
+    """Photographs at the size of :func:`deft.engine.features.seen_size`."""
+    size = _sizes(image)
+    height, width = _whole(torch.round(size * (side / size.max()) / stride), at_least=2)
+    return resize(image.float(), (height * stride, width * stride), whole=True)
+
+
+def _frozen_map(backbone: Backbone, seen: Tensor) -> Tensor:
+    """The standardised map of a frozen backbone, (N, C, h, w), of resized photographs."""
+    net = frozen_net(backbone)
+    stride = net.inner.reductions[-1]
+
+    def resized(x: Tensor, scale: float) -> Tensor:
+        rows, columns = _whole(torch.round(_sizes(x) * scale / stride), at_least=net.least_cells)
+        return cubic(x, (rows * stride + net.extra, columns * stride + net.extra))
+
+    return net.standardised(net.look(backbone.normalise(seen), resized).deep)
 
 
 def _sizes(image: Tensor) -> Tensor:

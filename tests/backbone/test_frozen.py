@@ -19,10 +19,10 @@ def images(height: int = 64, width: int = 80) -> torch.Tensor:
 
 def test_cells_are_interpolated_between_their_centres() -> None:
     """One cell for every 16 pixels, the first on pixel 0: pixel 3.5 is 3.5 / 16 of the way to the second."""
-    weights = between(cells=3, wanted=4, step=8, own=16, offset=0)
+    weights = between(cells=3, wanted=4, step=(8, 1), own=16, offset=0)
     assert weights[0].tolist() == pytest.approx([1 - 3.5 / 16, 3.5 / 16, 0])
     assert weights.sum(dim=1).tolist() == pytest.approx([1, 1, 1, 1])
-    patches = between(cells=2, wanted=2, step=16, own=16, offset=7.5)
+    patches = between(cells=2, wanted=2, step=(32, 2), own=16, offset=7.5)
     assert patches.tolist() == [[1, 0], [0, 1]]
 
 
@@ -34,7 +34,7 @@ def test_one_view_is_the_inner_networks_map_on_another_grid() -> None:
     with torch.no_grad():
         own, found = inner.features(view)[-1], frozen(images())[-1]
     assert found.shape == (1, inner.channels[-1], 8, 10)
-    rows, columns = between(5, 8, 8 * 65 / 64, 16, 0), between(6, 10, 8 * 81 / 80, 16, 0)
+    rows, columns = between(5, 8, (8 * 65, 64), 16, 0), between(6, 10, (8 * 81, 80), 16, 0)
     torch.testing.assert_close(found, torch.einsum("ia,jb,ncab->ncij", rows, columns, own))
     assert (frozen.reductions, frozen.channels) == ((8,), (inner.channels[-1],))
 

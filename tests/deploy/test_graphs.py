@@ -1,19 +1,26 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 
+from deft.backbone import Views, frozen_net
 from deft.classify.deft import DeftHead
+from deft.classify.frozen_deft import FrozenDeftHead
 from deft.classify.linear import BackgroundHead, LinearHead
 from deft.classify.readings import READINGS
 from deft.classify.sma import SmaHead
+from deft.contracts import Sample
 from deft.deploy.graphs import ClassifierGraph, SegmentationGraph
 from deft.engine.head import Head
 from deft.seeds.cam import Cam
+from deft.seeds.frozen import FrozenCam
 from deft.segment.inference import Inference
-from fakes import classifier, noise, segmenter
+from fakes import Scenes, classifier, method_context, noise, segmenter
 
+VIEWS = [Views(64, (1.5,), False, 1, 1, 8), Views(64, (1.0, 0.6), True, 2, 1, 4)]
 SIZES = [(75, 101), (37, 53), (64, 64), (300, 201), (9, 90)]
 HEADS = [
     LinearHead(),
@@ -29,9 +36,11 @@ def batch(*images: np.ndarray) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("max_side", [2048, 48])
-def test_masks_are_those_of_inference_at_one_scale_without_flip(size: tuple[int, int], max_side: int) -> None:
-    network = segmenter()
+@pytest.mark.parametrize(("max_side", "views"), [(2048, None), (48, None), *((2048, views) for views in VIEWS)])
+def test_masks_are_those_of_inference_at_one_scale_without_flip(
+    size: tuple[int, int], max_side: int, views: Views | None
+) -> None:
+    network = segmenter(views=views)
     image = np.kron(noise(size[0] // 8 + 1, size[1] // 8 + 1), np.ones((8, 8, 1), np.uint8))[: size[0], : size[1]]
     inference = Inference(scales=(1.0,), flip=False, max_side=max_side)
     with torch.no_grad():
@@ -42,6 +51,21 @@ def test_masks_are_those_of_inference_at_one_scale_without_flip(size: tuple[int,
     assert mask.dtype == torch.uint8
     assert (mask[0].numpy() != found).mean() < 0.005
     assert len(np.unique(found)) > 1 or min(size) < 16
+
+
+@pytest.mark.parametrize("views", VIEWS)
+@pytest.mark.parametrize("head", [LinearHead(), FrozenDeftHead()])
+def test_a_frozen_backbones_maps_and_scores_are_those_of_its_seeds(head: Head, views: Views, tmp_path: Path) -> None:
+    network = classifier(head, views=views)
+    frozen_net(network.backbone).mean.fill_(0.1)
+    locate = FrozenCam().prepare(method_context(Scenes(), tmp_path, network=network))
+    for size in SIZES[:3]:
+        image = noise(*size)
+        with torch.no_grad():
+            scores, maps = ClassifierGraph(network)(batch(image))
+        expected = locate(Sample("", image, np.ones(3, dtype=np.bool_)))
+        torch.testing.assert_close(maps[0], expected.maps, atol=2e-3, rtol=0)  # a pixel may be rounded otherwise
+        np.testing.assert_allclose(scores[0].numpy(), expected.scores, atol=1e-3)
 
 
 def test_grids_have_the_sizes_of_inference_at_every_size() -> None:

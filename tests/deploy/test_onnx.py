@@ -11,14 +11,16 @@ import onnxruntime
 import pytest
 import torch
 
+from deft.backbone import Views
 from deft.classify.classifier import load_classifier
 from deft.classify.deft import DeftHead
 from deft.contracts import InputError
 from deft.deploy.folder import Exported
 from deft.deploy.graphs import ClassifierGraph, SegmentationGraph
-from deft.deploy.onnx import OPSET, needs_export
+from deft.deploy.onnx import OPSET, needs_export, onnx_file
 from deft.segment.deeplab import load_network
 from deft.segment.inference import Inference
+from fakes import classifier, segmenter
 
 INPUT = ["N", 3, "H", "W"]
 
@@ -42,6 +44,24 @@ def test_onnxruntime_computes_what_torch_does(name: str, trained: Path, exported
         found = session.run(list(graph.outputs), {"image": pixels})
         np.testing.assert_allclose(found[0], expected[0].numpy(), atol=1e-4)
         np.testing.assert_allclose(found[1], expected[1].numpy(), atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", [SegmentationGraph, ClassifierGraph])
+def test_a_frozen_backbone_is_written_with_its_views(kind: type[Any]) -> None:
+    views = Views(64, (1.5,), True, 2, 1, 8)
+    graph = kind(segmenter(views=views), Inference()) if kind is SegmentationGraph else kind(classifier(views=views))
+    content, difference = onnx_file(graph, {})
+    assert difference < 1e-4
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    assert (
+        "Resize" not in {node.op_type for node in onnx.load_from_string(content).graph.node} or kind.file == "segment"
+    )
+    pixels = np.random.default_rng(1).integers(0, 256, (2, 3, 90, 47), dtype=np.uint8)
+    with torch.no_grad():
+        expected = graph(torch.from_numpy(pixels))
+    for found, other in zip(session.run(list(graph.outputs), {"image": pixels}), expected, strict=True):
+        np.testing.assert_allclose(found, other.numpy(), atol=1e-4)
 
 
 @pytest.mark.parametrize(
