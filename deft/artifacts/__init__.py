@@ -41,7 +41,7 @@ from deft.artifacts.files import (
     whole_file,
     write_json,
 )
-from deft.artifacts.folder import CONTENTS, MADE, RunFolder, read_run
+from deft.artifacts.folder import CONTENTS, MADE, RunFolder, or_newest_run, read_run
 from deft.artifacts.hashes import Damage, damages
 from deft.artifacts.lock import InUseError, claim
 from deft.artifacts.out_folder import OutFolder
@@ -69,6 +69,7 @@ __all__ = [
     "load_tensors",
     "made_files",
     "mask_png",
+    "or_newest_run",
     "palette",
     "read_arrays",
     "read_json",

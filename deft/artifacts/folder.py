@@ -148,13 +148,22 @@ def read_run(folder: Path) -> dict[str, Any]:
     """
     path = folder / "run.json"
     if not exists(path):
-        raise InputError(
-            f"{shown(folder)}: expected a run folder, found no run.json in it; give the folder deft run wrote"
-        )
+        remedy = or_newest_run(folder, "give the folder deft run wrote")
+        raise InputError(f"{shown(folder)}: expected a run folder, found no run.json in it; {remedy}")
     record = read_json(path)
     if not isinstance(record, dict):
         raise InputError(f"{shown(path)}: expected the record of a run, got other JSON; give the folder deft run wrote")
     return record
+
+
+def or_newest_run(folder: Path, remedy: str) -> str:
+    """What to do about a folder that is no finished run: the remedy, or to give its newest run if it holds runs."""
+    try:
+        inside = [path for path in folder.iterdir() if exists(path / "run.json")]
+        newest = max(inside, key=lambda path: (path / "run.json").stat().st_mtime, default=None)
+    except OSError:  # no folder, or one that cannot be read
+        return remedy
+    return remedy if newest is None else f"it holds runs, of which {shown(newest)} is the newest: give one of them"
 
 
 def _refuse_foreign(path: Path, description: Mapping[str, Any]) -> None:

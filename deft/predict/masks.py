@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from deft.artifacts import HASHES, OutFolder, damages, file_stem, mask_png, read_json
+from deft.artifacts import HASHES, OutFolder, damages, file_stem, mask_png, or_newest_run, read_json
 from deft.artifacts.record import run_record
 from deft.contracts import InputError, LabelMap
 from deft.data.files import ImageFiles
@@ -189,12 +189,17 @@ def network_file(run: str | Path) -> Path:
     if path.is_dir():
         if is_saved(path):
             return network_in(path)
-        path = path / "segment" / "model.safetensors"
-        if not path.exists():
-            raise InputError(
-                f"{run}: expected a finished run with segment/model.safetensors, found none; finish the run with the "
-                "command it was begun with, or name another (the recipe may have had no segmentation network)"
+        network = path / "segment" / "model.safetensors"
+        if not network.exists():
+            remedy = (
+                "finish the run with the command it was begun with, or name another (the recipe may have had no "
+                "segmentation network)"
             )
+            raise InputError(
+                f"{run}: expected a finished run with segment/model.safetensors, found none; "
+                f"{or_newest_run(path, remedy)}"
+            )
+        return network
     return path
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from deft.artifacts import atomic_write
+from deft.artifacts import atomic_write, or_newest_run
 from deft.artifacts.record import run_record
 from deft.contracts import InputError
 from deft.evaluate.compare import compare
@@ -30,9 +30,8 @@ def rewrite_report(folder: Path, beside: Sequence[Path] = (), data: str | None =
     scores = {}
     for other in [folder, *beside]:
         if not (other / "scores.json").is_file():
-            raise InputError(
-                f"{other}: expected a finished run, found none; finish it with the command it was begun with"
-            )
+            remedy = or_newest_run(other, "finish it with the command it was begun with")
+            raise InputError(f"{other}: expected a finished run, found none; {remedy}")
         record = run_record(other)
         scores[record["recipe"] or other.name] = read_scores(other)
     run = reopen(folder, data)

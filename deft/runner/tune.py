@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from deft.artifacts import load_seeds
+from deft.artifacts import load_seeds, or_newest_run
 from deft.artifacts.record import run_record
 from deft.artifacts.review import REJECTED, Review
 from deft.backbone import weights_digest, weights_key
@@ -80,7 +80,8 @@ def tune(
         InputError: no finished run, fewer than five masks, masks of other images, or the run's weights are gone.
     """
     if not (folder / "scores.json").exists():
-        raise InputError(f"{folder}: expected a finished run, found none; finish it with the command it was begun with")
+        remedy = or_newest_run(folder, "finish it with the command it was begun with")
+        raise InputError(f"{folder}: expected a finished run, found none; {remedy}")
     if masks is not None and reviewed:
         raise InputError(f"--masks {masks}: expected no folder of masks beside --reviewed; give one of the two")
     if masks is not None:

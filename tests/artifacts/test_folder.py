@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -11,9 +13,13 @@ from deft.artifacts import (
     atomic_write,
     read_json,
     read_run,
+    write_json,
 )
 from deft.artifacts.folder import is_as_made
 from deft.contracts import InputError
+from deft.predict.masks import network_file
+from deft.runner.rewrite import rewrite_report
+from deft.runner.tune import tune
 
 
 def test_a_run_that_just_begins_elsewhere_is_no_foreign_folder(tmp_path: Path) -> None:
@@ -119,3 +125,21 @@ def test_a_file_is_as_made_while_it_has_its_hash(tmp_path: Path) -> None:
     assert not is_as_made(path)
     (tmp_path / "made.json").write_text("[")
     assert not is_as_made(path)
+
+
+def test_a_folder_of_runs_names_the_newest(tmp_path: Path) -> None:
+    """``deft quick`` writes runs/quick/1, runs/quick/2 and so on: the folder above is an easy slip."""
+    with pytest.raises(InputError, match=r"found no run\.json in it; give the folder deft run wrote"):
+        read_run(tmp_path)
+    with pytest.raises(InputError, match="give the folder deft run wrote"):
+        read_run(tmp_path / "nowhere")
+    for number, when in (("1", 1000), ("10", 3000), ("2", 2000)):
+        write_json(tmp_path / number / "run.json", {})
+        os.utime(tmp_path / number / "run.json", (when, when))
+    (tmp_path / "notes.txt").write_text("mine")
+    said = re.escape(f"it holds runs, of which {tmp_path / '10'} is the newest: give one of them")
+    with pytest.raises(InputError, match=said):
+        read_run(tmp_path)
+    for call in (lambda: rewrite_report(tmp_path), lambda: tune(tmp_path), lambda: network_file(tmp_path)):
+        with pytest.raises(InputError, match=said):
+            call()
