@@ -18,6 +18,8 @@ from torch.nn import functional as F
 from deft.backbone import Backbone, frozen_net, views_of
 from deft.classify.classifier import ClassifierNetwork
 from deft.deploy.resampling import cubic, resize
+from deft.deploy.smoothing import smoothed
+from deft.refine.pamr import Pamr
 from deft.seedmaps import from_cells
 from deft.seeds.views import on_grid
 from deft.segment.deeplab import SegmentationNetwork
@@ -27,9 +29,11 @@ from deft.segment.inference import Inference
 class SegmentationGraph(nn.Module):
     """Masks of photographs, as :class:`deft.segment.inference.Inference` makes them with one scale, no flip and no CRF.
 
+    Where the inference has a CRF, PAMR takes its place, see :mod:`deft.deploy.smoothing`.
+
     Args:
         network: in eval mode.
-        inference: only its ``max_side`` is used.
+        inference: of the run; its scales and flip are not used.
     """
 
     title = "segmentation network"
@@ -41,6 +45,7 @@ class SegmentationGraph(nn.Module):
         super().__init__()
         self.network = network
         self.side = min(network.side, inference.max_side)
+        self.smooth_side = None if inference.crf is None else inference.crf_side
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Masks of a batch.
@@ -55,6 +60,10 @@ class SegmentationGraph(nn.Module):
         else:
             logits = self.network.decode([_frozen_map(self.network.backbone, seen)])
         probabilities = logits.softmax(dim=1)
+        if self.smooth_side is not None:
+            small = _seen(image, _sizes(image).max().clamp(max=self.smooth_side), 1)
+            fine = F.interpolate(probabilities, size=small.shape[-2:], mode="bilinear", align_corners=False)
+            probabilities = smoothed(fine, small / 255, Pamr())
         full = F.interpolate(probabilities, size=image.shape[-2:], mode="bilinear", align_corners=False)
         return probabilities, full.argmax(dim=1).to(torch.uint8)
 
@@ -103,7 +112,7 @@ Graph = SegmentationGraph | ClassifierGraph
 """A graph to export: ``title`` in messages, ``file`` without suffix, names of the ``outputs``, the smallest side."""
 
 
-def _seen(image: Tensor, side: float, stride: int) -> Tensor:
+def _seen(image: Tensor, side: float | Tensor, stride: int) -> Tensor:
     """Photographs at the size of :func:`deft.engine.features.seen_size`."""
     size = _sizes(image)
     height, width = _whole(torch.round(size * (side / size.max()) / stride), at_least=2)

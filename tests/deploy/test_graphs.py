@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional as F
 
 from deft.backbone import Views, frozen_net
 from deft.classify.deft import DeftHead
@@ -14,7 +16,11 @@ from deft.classify.readings import READINGS
 from deft.classify.sma import SmaHead
 from deft.contracts import Sample
 from deft.deploy.graphs import ClassifierGraph, SegmentationGraph
+from deft.engine.features import seen_pixels, seen_size
 from deft.engine.head import Head
+from deft.refine.crf import DenseCrf
+from deft.refine.pamr import Pamr
+from deft.refine.pixel_adaptive import propagate
 from deft.seeds.cam import Cam
 from deft.seeds.frozen import FrozenCam
 from deft.segment.inference import Inference
@@ -51,6 +57,21 @@ def test_masks_are_those_of_inference_at_one_scale_without_flip(
     assert mask.dtype == torch.uint8
     assert (mask[0].numpy() != found).mean() < 0.005
     assert len(np.unique(found)) > 1 or min(size) < 16
+
+
+@pytest.mark.parametrize("size", SIZES[:4])
+def test_where_the_inference_has_a_crf_the_graph_has_pamr(size: tuple[int, int]) -> None:
+    network, image = segmenter(views=VIEWS[0]), noise(*size)
+    inference = Inference(scales=(1.0,), flip=False, crf=DenseCrf(), crf_side=48)
+    with torch.no_grad():
+        probabilities, mask = SegmentationGraph(network, inference)(batch(image))
+    coarse = replace(inference, crf=None).probabilities(network, image)
+    grid = seen_size(size, min(48, max(size)), 1)
+    small = seen_pixels(image, grid).float() / 255
+    fine = F.interpolate(coarse[None], grid, mode="bilinear", align_corners=False)[0]
+    expected = propagate(fine, Pamr().weights(small), Pamr().distances, Pamr().iterations)
+    torch.testing.assert_close(probabilities[0], expected, atol=5e-3, rtol=0)  # a pixel may be rounded otherwise
+    assert mask.shape[1:] == size
 
 
 @pytest.mark.parametrize("views", VIEWS)

@@ -18,6 +18,7 @@ from deft.contracts import InputError
 from deft.deploy.folder import Exported
 from deft.deploy.graphs import ClassifierGraph, SegmentationGraph
 from deft.deploy.onnx import OPSET, needs_export, onnx_file
+from deft.refine.crf import DenseCrf
 from deft.segment.deeplab import load_network
 from deft.segment.inference import Inference
 from fakes import classifier, segmenter
@@ -48,9 +49,9 @@ def test_onnxruntime_computes_what_torch_does(name: str, trained: Path, exported
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [SegmentationGraph, ClassifierGraph])
-def test_a_frozen_backbone_is_written_with_its_views(kind: type[Any]) -> None:
-    views = Views(64, (1.5,), True, 2, 1, 8)
-    graph = kind(segmenter(views=views), Inference()) if kind is SegmentationGraph else kind(classifier(views=views))
+def test_a_frozen_backbone_is_written_with_its_views_and_pamr(kind: type[Any]) -> None:
+    views, inference = Views(64, (1.5,), False, 2, 1, 8), Inference(crf=DenseCrf(), crf_side=40)
+    graph = kind(segmenter(views=views), inference) if kind is SegmentationGraph else kind(classifier(views=views))
     content, difference = onnx_file(graph, {})
     assert difference < 1e-4
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
