@@ -44,7 +44,7 @@ def weights_of(images: Tensor, settings: Pamr) -> list[Tensor]:
     own = images[:, :, None]
     deviation = torch.cat([near, own.expand(-1, -1, len(settings.distances), -1, -1)], dim=2).std(dim=2, keepdim=True)
     apart = (near - own).abs() / (settings.softness * deviation + 1e-8)
-    return list((-apart.mean(dim=1)).softmax(dim=1).split(8, dim=1))
+    return list(torch.split((-apart.mean(dim=1)).softmax(dim=1), 8, dim=1))
 
 
 def around(x: Tensor, distances: tuple[int, ...]) -> Iterator[Tensor]:
@@ -53,4 +53,5 @@ def around(x: Tensor, distances: tuple[int, ...]) -> Iterator[Tensor]:
     planes = x.flatten(0, 1)[:, None]
     for distance in distances:
         padded = F.pad(planes, (distance,) * 4, mode="replicate")
-        yield F.conv2d(padded, kernels, dilation=distance).unflatten(0, (-1, x.shape[1]))
+        found = F.conv2d(padded, kernels, dilation=distance)
+        yield found.reshape(x.shape[0], x.shape[1], 8, *x.shape[2:])
