@@ -69,16 +69,19 @@ class Stack:
     def sums(self, planes: Floats) -> tuple[Floats, Floats]:
         """As :meth:`Segments.sums`."""
         found, area = np.zeros((len(self.classes), len(planes))), np.zeros(len(self.classes))
+        flat = planes.reshape(len(planes), -1)
         for index in range(len(self.classes)):
-            inside = self.mask(index)
-            area[index] = inside.sum()
-            found[index] = planes[:, inside].sum(axis=1)
+            inside = np.flatnonzero(self.mask(index))
+            area[index] = len(inside)
+            found[index] = [plane[inside].sum() for plane in flat]
         return found, area
 
     def paint(self, onto: Floats, values: Floats, order: Sequence[int]) -> None:
         """As :meth:`Segments.paint`."""
         for index in order:
-            onto[:, self.mask(index)] = values[index][:, None]
+            inside = self.mask(index)
+            for plane, value in zip(onto, values[index], strict=True):
+                np.copyto(plane, value, where=inside)
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,11 @@ from deft.ranges import Multiples, Range, check_ranges
 from deft.seedmaps import grid
 from deft.seeds.views import last_map, on_grid, pixels, resize
 
+BLOCK = 256
+"""Rows of the matrix of products that are computed at a time."""
+KEPT = 16
+"""Images whose products are summed in float32 before they are added to those in float64."""
+
 
 @dataclass(frozen=True)
 class Icd:
@@ -136,24 +141,44 @@ class Icd:
 
 
 class Moments:
-    """Sums over the cells of images of one class, from which its direction follows."""
+    """Sums over the cells of images of one class, from which its direction follows.
+
+    Features are taken around the mean of the first image, so that products in float32 are exact enough for a variance;
+    of the symmetric matrix of products only the blocks on and above the diagonal are computed.
+    """
 
     def __init__(self, channels: int) -> None:
         """Begin with no cells of ``channels`` features."""
         self.cells = 0
+        self.centre = torch.zeros(channels)
         self.features = torch.zeros(channels, dtype=torch.float64)
         self.products = torch.zeros(channels, channels, dtype=torch.float64)
         self.active = torch.zeros((), dtype=torch.float64)
         self.weighted = torch.zeros(channels, dtype=torch.float64)
+        self._recent = torch.zeros(channels, channels)
+        self._images = 0
 
     def add(self, features: Tensor, activation: Tensor) -> None:
         """Add the cells of an image: features (C, n), and the class map at each, (n,)."""
-        values, active = features.double().cpu(), activation.double().cpu()
+        values, active = features.float().cpu(), activation.float().cpu()
+        if not self.cells:
+            self.centre = values.mean(dim=1)
+        values = values - self.centre[:, None]
         self.cells += values.shape[1]
-        self.features += values.sum(dim=1)
-        self.products += values @ values.T
-        self.active += active.sum()
+        self.features += values.sum(dim=1, dtype=torch.float64)
+        self.active += active.sum(dtype=torch.float64)
         self.weighted += values @ active
+        for first in range(0, len(values), BLOCK):
+            rows = values[first : first + BLOCK]
+            self._recent[first : first + BLOCK, first:].addmm_(rows, values[first:].T)
+        self._images += 1
+        if self._images % KEPT == 0:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Add what was summed in float32: over many images the small summands would be lost."""
+        self.products += self._recent
+        self._recent.zero_()
 
     def direction(self, iterations: int) -> tuple[Tensor, Tensor]:
         """The first principal direction of standardised features, towards where the class map is high.
@@ -165,19 +190,22 @@ class Moments:
             Weight float32 (C,) and offset (): ``weight . z - offset`` is the score of a cell z, with mean 0 and
             variance 1 over the cells. Channels that are constant have no weight; if all are, the weight is 0.
         """
-        mean = self.features / self.cells
-        covariance = self.products / self.cells - torch.outer(mean, mean)
-        deviation = covariance.diagonal().clamp(min=0).sqrt()
-        varies = deviation > 1e-6 * self.products.diagonal().div(self.cells).sqrt()
+        self._settle()
+        products = self.products.triu() + self.products.triu(1).T
+        apart = self.features / self.cells
+        covariance = products / self.cells - torch.outer(apart, apart)
+        variance, mean = covariance.diagonal().clamp(min=0), self.centre + apart
+        deviation = variance.sqrt()
+        varies = deviation > 1e-6 * (variance + mean * mean).sqrt()
         scale = torch.where(varies, 1 / deviation.clamp(min=1e-300), 0)
         correlation = covariance * torch.outer(scale, scale)
-        towards = (self.weighted / self.cells - mean * (self.active / self.cells)) * scale
+        towards = (self.weighted / self.cells - apart * (self.active / self.cells)) * scale
         vector = first_eigenvector(correlation, towards, iterations)
-        variance = vector @ correlation @ vector
-        if variance <= 0:
+        spread = vector @ correlation @ vector
+        if spread <= 0:
             return torch.zeros(len(mean)), torch.zeros(())
         sign = -1.0 if float(vector @ towards) < 0 else 1.0
-        weight = sign * vector * scale / variance.sqrt()
+        weight = sign * vector * scale / spread.sqrt()
         return weight.float(), (weight @ mean).float()
 
 

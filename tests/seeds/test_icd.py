@@ -51,6 +51,22 @@ def test_the_direction_is_the_first_principal_component() -> None:
     assert ((found > 0) == inside.numpy()).all()
 
 
+def test_sums_over_many_images_and_channels_are_those_of_float64() -> None:
+    """More channels than a block, and more images than are summed in float32, far from 0."""
+    generator = torch.Generator().manual_seed(1)
+    spread = torch.linspace(0.1, 3, 300)[:, None]
+    features = 50 + spread * (torch.randn(300, 1, generator=generator) * torch.randn(1, 1200, generator=generator))
+    features = features + spread * torch.randn(300, 1200, generator=generator)
+    weight, offset = direction(features, torch.rand(1200, generator=generator), parts=40)
+    x = features.double().numpy()
+    standard = (x - x.mean(1, keepdims=True)) / x.std(1, keepdims=True)
+    _, vectors = np.linalg.eigh(standard @ standard.T)
+    expected = vectors[:, -1] @ standard
+    found = (weight.double() @ features.double() - offset.double()).numpy()
+    assert abs(np.corrcoef(found, expected)[0, 1]) == pytest.approx(1, abs=1e-6)
+    assert found.mean() == pytest.approx(0, abs=1e-3) and found.std() == pytest.approx(1, abs=1e-4)
+
+
 def test_units_of_channels_do_not_matter_and_the_map_gives_the_sign() -> None:
     features, inside = cells()
     weight, offset = direction(features, inside.float())
