@@ -16,6 +16,7 @@ from torch import Tensor
 
 from deft.classify.linear import LinearHead
 from deft.engine.head import soft_margin
+from deft.engine.precision import autocast, choose
 from deft.seeds.ood import Ood, OodNetwork
 
 
@@ -42,25 +43,27 @@ def _rows(name: str, count: int, side: int, device: torch.device, runs: int) -> 
         network.outside = torch.randn(50, channels, generator=generator).to(device)
     given = networks.batch(count, side, 0, device)
     given["negative"] = networks.batch(count, side, 1, device)["image"]
-    published_terms, own_terms = published(theirs, given), _step(ours, given)
-    slow, fast = compare(lambda: published(theirs, given), lambda: _step(ours, given), device, runs)
+    precision = choose(device)
+    published_terms, own_terms = published(theirs, given), _step(ours, given, precision)
+    slow, fast = compare(lambda: published(theirs, given), lambda: _step(ours, given, precision), device, runs)
     yield Row(
         what=f"W-OoD, {name}, a step of {count} tagged images and {count} negatives of {side}x{side}",
-        beside="gradients of all weights in the step on the negatives, one distance at a time, contiguous",
+        beside="gradients of all weights in the step on the negatives, one distance at a time, float32, contiguous",
         theirs=slow,
         ours=fast,
         difference=f"{relative(own_terms, published_terms):.1e} of the loss",
-        goal="1.2 times faster, loss within 1e-3",
+        goal="3 times faster on a CPU, half the memory, loss within 1e-3",
         theirs_mb=networks.peak(lambda: published(theirs, given), device),
-        ours_mb=networks.peak(lambda: _step(ours, given), device),
-        note=f"float32, {networks.kind(classifier.backbone)}",
+        ours_mb=networks.peak(lambda: _step(ours, given, precision), device),
+        note=f"{precision}, channels last, {networks.kind(classifier.backbone)}",
         runs=runs,
     )
 
 
-def _step(network: OodNetwork, batch: dict[str, Tensor]) -> Tensor:
+def _step(network: OodNetwork, batch: dict[str, Tensor], precision: str) -> Tensor:
     network.zero_grad()
-    loss = torch.stack(list(network.terms(batch, 1, torch.Generator()).values())).sum()
+    with autocast(precision, batch["image"].device):
+        loss = torch.stack(list(network.terms(batch, 1, torch.Generator()).values())).float().sum()
     loss.backward()  # type: ignore[no-untyped-call]
     return loss.detach()
 
