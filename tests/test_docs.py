@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import deft
-from deft.cli.main import parser
+from deft.cli.arguments import parser
 from deft.pipeline import Pipeline
 from deft.recipes import RECIPES
 from deft.recipes.finding import find_recipe

@@ -444,22 +444,6 @@ def test_doctor_tells_facts_and_troubles(
     assert examine.given == [(Path("runs/x"), "package")] and told.given == [(facts,)]
 
 
-@pytest.mark.parametrize("number", ["0", "-2", "many", "1.5", "5000"])
-def test_a_number_of_threads_is_checked(number: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as end:
-        main(["predict", "run", "photos", "--out", "masks", "--threads", number])
-    assert end.value.code == 2
-    assert f"expected auto, or a whole number from 1 to 1024, got '{number}'" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("number", ["0", "-2", "much", "nan", "inf", "0.05", "3GB"])
-def test_a_number_of_gigabytes_is_checked(number: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as end:
-        main(["run", "cam", "--data", "demo:", "--out", "run", "--memory", number])
-    assert end.value.code == 2
-    assert f"expected auto, or a number of GB from 0.1 to 1,000,000, got '{number}'" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(("number", "shown"), [("3", "3.0"), ("0.5", "0.5"), ("auto", "'auto'")])
 def test_memory_is_a_field_of_every_recipe(number: str, shown: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", "cam", "--data", "demo:", "--out", "run", "--memory", number, "--show"]) == 0

@@ -53,14 +53,6 @@ def test_missing_weights_are_told_before_the_run(
     assert not (tmp_path / "r").exists()
 
 
-def test_the_help_of_run_says_where_recipes_and_data_come_from(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main(["run", "--help"])
-    words = " ".join(capsys.readouterr().out.split())
-    assert "deft recipes lists all" in words
-    assert "my_data.py:Birds?root=photos" in words
-
-
 @pytest.mark.parametrize(
     ("data", "message"),
     [
