@@ -35,7 +35,8 @@ from deft.contracts import IGNORE
 from deft.data import open_data
 from deft.pipeline import Pipeline
 from deft.recipes.finding import chosen
-from deft.runner.run import read_record, working
+from deft.runner.recorded import read_record
+from deft.runner.run import working
 from deft.seedmaps import to_mask
 from deft.stages.context import Run
 from deft.studies.origin import commit, machine, versions

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from deft.runner.run import reopen
+from deft.runner.recorded import reopen
 from deft.runner.tune import PRIOR, Drawn, blend, count
 from deft.studies.origin import commit, machine, versions
 from deft.thresholds import needed

@@ -25,7 +25,7 @@ from fuzz.values import WORDS, encoded, filled, json_file
 
 
 def _read_run(folder: Path) -> None:
-    from deft.runner.run import read_record
+    from deft.runner.recorded import read_record
 
     pipeline, _, _ = read_record(folder, DATA)
     repr(pipeline)

@@ -88,7 +88,7 @@ _RECORD = {
 
 
 def _edited(name: str, record: object, *words: str) -> Case:
-    from deft.runner.run import reopen
+    from deft.runner.recorded import reopen
 
     text = record if isinstance(record, str) else json.dumps(record)
     act = lambda at: reopen(at / "r", "demo:train=2,val=0,size=32")  # noqa: E731

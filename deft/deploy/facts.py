@@ -23,7 +23,7 @@ from deft.guards.opening import exists
 from deft.metrics import Cooccurrence, class_by_class, class_by_context
 from deft.report.data import HOW
 from deft.runner.images import RECORD as IMAGES
-from deft.runner.run import open_data_of
+from deft.runner.recorded import open_data_of
 from deft.studies.bias import RECORD as BIAS
 
 

@@ -24,7 +24,7 @@ from deft.data.working_size import KnowsSizes
 from deft.export.picture import TRAIN, VAL
 from deft.guards.opening import exists
 from deft.guards.words import shown
-from deft.runner.run import data_of, open_data_of
+from deft.runner.recorded import data_of, open_data_of
 from deft.runner.verify import stages
 
 PSEUDO, PREDICTIONS, REVIEWED = MASKS = ("pseudo", "predictions", "reviewed")
@@ -74,7 +74,7 @@ class Source:
 
         Args:
             run: its folder.
-            data: as for :func:`deft.runner.run.reopen`.
+            data: as for :func:`deft.runner.recorded.reopen`.
 
         Raises:
             InputError: the folder holds no run, or its data cannot be used.

@@ -74,7 +74,7 @@ def prepare(run: Path) -> None:
     from deft.backbone.kind import kind_of
     from deft.engine.memory import keep_freed
     from deft.report.plots import loss_chart
-    from deft.runner.run import recorded_pipeline
+    from deft.runner.recorded import recorded_pipeline
 
     keep_freed()
     with suppress(InputError):  # which the round will say

@@ -28,7 +28,8 @@ from deft.export.source import Source
 from deft.guards.words import printable
 from deft.review.session import Session
 from deft.review.snapshot import MAPS, STAGES, snapshot
-from deft.runner.run import SCORES, recorded_pipeline
+from deft.runner.recorded import recorded_pipeline
+from deft.runner.run import SCORES
 
 SEGMENT = "segment"
 """The stage before which all masks are made."""

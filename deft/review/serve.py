@@ -42,7 +42,7 @@ def review(
     Args:
         run: the run folder, which need not be finished, but needs masks.
         port: None takes the first free one from :data:`PORT` on.
-        data: as for :func:`deft.runner.run.reopen`.
+        data: as for :func:`deft.runner.recorded.reopen`.
         begun: called with the page's address as soon as it answers.
 
     Raises:

@@ -24,7 +24,8 @@ from deft.engine import ranks
 from deft.engine.ray_engine import Call, Ray
 from deft.engine.share import Share
 from deft.pipeline import Pipeline
-from deft.runner.run import open_data_of, resolved
+from deft.runner.recorded import open_data_of
+from deft.runner.run import resolved
 from deft.settings import plain
 from deft.stages.context import Run
 from deft.stages.finding import find_share

@@ -18,7 +18,8 @@ from deft.contracts import Splits
 from deft.guards.opening import exists
 from deft.guards.output import refuse_link
 from deft.pipeline import Pipeline
-from deft.runner.run import data_of, recorded_pipeline, run, with_given_weights
+from deft.runner.recorded import data_of, recorded_pipeline, with_given_weights
+from deft.runner.run import run
 from deft.settings import OtherSettingsError
 
 
@@ -50,14 +51,14 @@ def next_round(folder: Path, data: str | None = None, begins: Callable[[str], No
 
     Args:
         folder: of the run; what was reviewed in it teaches.
-        data: as for :func:`deft.runner.run.reopen`.
+        data: as for :func:`deft.runner.recorded.reopen`.
         begins: as for :func:`deft.runner.run.run`.
 
     Returns:
         The report.
 
     Raises:
-        InputError: as for :func:`deft.runner.run.reopen` and :func:`deft.runner.run.run`; an
+        InputError: as for :func:`deft.runner.recorded.reopen` and :func:`deft.runner.run.run`; an
             :class:`deft.settings.OtherSettingsError` if the data is not what the run was made of.
     """
     record = run_record(folder)

@@ -13,7 +13,7 @@ from deft.evaluate.compare import compare
 from deft.evaluate.page import collect
 from deft.evaluate.stored import read_scores
 from deft.report.html import render
-from deft.runner.run import reopen
+from deft.runner.recorded import reopen
 
 
 def rewrite_report(folder: Path, beside: Sequence[Path] = (), data: str | None = None) -> Path:
@@ -22,7 +22,7 @@ def rewrite_report(folder: Path, beside: Sequence[Path] = (), data: str | None =
     Args:
         folder: of the run.
         beside: folders of runs to compare with.
-        data: as for :func:`deft.runner.run.reopen`.
+        data: as for :func:`deft.runner.recorded.reopen`.
 
     Raises:
         InputError: one of the folders holds no finished run, or the data is gone or has changed.

@@ -28,7 +28,7 @@ from deft.evaluate.scores import evaluate
 from deft.guards.opening import is_folder
 from deft.guards.output import check_out
 from deft.metrics import ThresholdSweep
-from deft.runner.run import reopen
+from deft.runner.recorded import reopen
 from deft.seedmaps import enlarged
 from deft.stages.context import Run
 from deft.stages.make import Maps, make_from_maps
@@ -70,7 +70,7 @@ def tune(
         folder: a finished run.
         masks: folder of drawn masks, named after the training images; None takes the dataset's own.
         most: use so many of the masks, chosen by their images' names, and leave the others to be scored on.
-        data: as for :func:`deft.runner.run.reopen`.
+        data: as for :func:`deft.runner.recorded.reopen`.
         reviewed: take the masks of the run's review that are not held out, instead of ``masks``.
 
     Returns:

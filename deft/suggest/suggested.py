@@ -16,7 +16,7 @@ from deft.contracts import Dataset, InputError
 from deft.engine.corrections import is_held_out
 from deft.evaluate.stored import RECORD, read_scores
 from deft.guards.opening import exists
-from deft.runner.run import read_record
+from deft.runner.recorded import read_record
 from deft.stages.context import Run
 from deft.suggest.measured import Measured, measured
 from deft.suggest.order import Gain, errors, greedy
@@ -54,7 +54,7 @@ def suggested(folder: Path, number: int | None = None, data: str | None = None) 
         folder: a run with pseudo-masks; its segmentation network is used if there is one. What is measured is kept in
             its review.
         number: of suggestions; None ranks all.
-        data: as for :func:`deft.runner.run.reopen`.
+        data: as for :func:`deft.runner.recorded.reopen`.
 
     Raises:
         InputError: the folder holds no run with pseudo-masks, or its data cannot be used.

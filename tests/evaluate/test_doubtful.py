@@ -9,7 +9,7 @@ import deft
 from deft.artifacts import read_json
 from deft.evaluate.doubtful import doubtful_tags
 from deft.recipes import cam
-from deft.runner.run import reopen
+from deft.runner.recorded import reopen
 from short import tiny
 
 

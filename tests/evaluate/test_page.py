@@ -10,7 +10,7 @@ from deft.evaluate.page import collect
 from deft.pipeline import Pipeline
 from deft.recipes import cam
 from deft.report.summary import headline
-from deft.runner.run import reopen
+from deft.runner.recorded import reopen
 from deft.thresholds import Tuned, write_tuned
 from short import tiny
 

@@ -14,7 +14,7 @@ from deft.contracts import SeedMaps
 from deft.evaluate.refinement import KEPT, check_refinement, sentence, smoothed
 from deft.evaluate.scores import evaluate
 from deft.recipes import irn
-from deft.runner.run import reopen
+from deft.runner.recorded import reopen
 from deft.seedmaps import to_mask, upsample
 from short import tiny
 

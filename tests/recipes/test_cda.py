@@ -16,7 +16,8 @@ from deft.contracts import InputError, SampleAugmentation
 from deft.data import open_data
 from deft.pipeline import Pipeline
 from deft.recipes import cda, cda_deft, irn, irn_deft
-from deft.runner.run import reopen, working
+from deft.runner.recorded import reopen
+from deft.runner.run import working
 from deft.settings import assign, plain, restore
 from references import stored_miou
 from short import tiny

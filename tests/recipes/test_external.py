@@ -15,7 +15,8 @@ from deft.data import open_data
 from deft.pipeline import Pipeline
 from deft.recipes import cam, external
 from deft.recipes.irn import with_deft
-from deft.runner.run import reopen, resolved
+from deft.runner.recorded import reopen
+from deft.runner.run import resolved
 from deft.seeds.external import External
 from deft.settings import assign
 from references import stored_miou

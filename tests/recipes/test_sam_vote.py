@@ -17,7 +17,8 @@ from deft.data import open_data
 from deft.pipeline import Pipeline
 from deft.recipes import cam, sam_vote, sam_vote_deft
 from deft.refine.sam_vote import SamVote
-from deft.runner.run import reads, reopen, resolved
+from deft.runner.recorded import reopen
+from deft.runner.run import reads, resolved
 from deft.seeds.external import External
 from references import stored_miou
 from short import tiny

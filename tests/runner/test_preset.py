@@ -11,7 +11,8 @@ from deft.contracts import InputError, LayerAugmentation
 from deft.engine.optimise import Adam, AdamW, Sgd
 from deft.recipes import RECIPES, irn, irn_deft, ood, psa
 from deft.runner.preset import MODERN, fitted
-from deft.runner.run import reopen, resolved
+from deft.runner.recorded import reopen
+from deft.runner.run import resolved
 from deft.settings import assign, plain
 from short import tiny
 

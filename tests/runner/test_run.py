@@ -28,9 +28,10 @@ from deft.engine import ranks, threads
 from deft.pipeline import Pipeline
 from deft.recipes import RECIPES, cam, cda, external, irn, irn_deft
 from deft.runner import run as runner
-from deft.runner.run import check_reuse, description, needed_bytes, reopen, resolved
+from deft.runner.recorded import reopen
+from deft.runner.run import check_reuse, description, needed_bytes, resolved
 from deft.seedmaps import to_mask, upsample
-from deft.settings import fields_of, plain, restore
+from deft.settings import fields_of, restore
 from deft.stages import make
 from deft.thresholds import MapStatistics, choose, choose_refined
 from references import stored_miou
@@ -446,23 +447,6 @@ def test_the_record_holds_what_a_second_run_has_to_agree_with(folder_data: Path)
     assert record["versions"].keys() >= {"python", "torch", "timm", "lightning-fabric", "numpy"}
     alone = description(pipeline, splits, Splits(splits.train, None), "")["data"]
     assert (alone["given"], alone["held out"], alone["fingerprint of held out"]) == ("", 0, "")
-
-
-def test_what_is_no_run_cannot_be_opened_again(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"expected a run folder, found no run\.json"):
-        reopen(tmp_path)
-    write_json(tmp_path / "run.json", {"data": {"given": "demo:"}, "settings": {}})
-    with pytest.raises(InputError, match="found no entry 'recipe' in it; restore the file"):
-        reopen(tmp_path)
-    data = {"given": "", "images": 1, "held out": 0, "classes": ["cow"]}
-    write_json(tmp_path / "run.json", {"recipe": "cam", "data": data, "settings": plain(cam())})
-    with pytest.raises(InputError, match="its data was given in Python and has no name"):
-        reopen(tmp_path)
-    write_json(
-        tmp_path / "run.json", {"recipe": "cam", "data": data | {"given": "demo:"}, "settings": plain(cam().seeds)}
-    )
-    with pytest.raises(InputError, match=r"expected a pipeline in its run\.json"):
-        reopen(tmp_path)
 
 
 def large_photographs(root: Path, sizes: list[tuple[int, int]]) -> Path:

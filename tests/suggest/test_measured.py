@@ -11,7 +11,7 @@ import pytest
 import deft.suggest.measured as module
 from deft.artifacts import RunFolder, load_mask, load_seeds
 from deft.contracts import InputError
-from deft.runner.run import read_record
+from deft.runner.recorded import read_record
 from deft.runner.verify import verify
 from deft.stages.context import Run
 from deft.suggest.measured import Measured, measured

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from deft.artifacts import RunFolder, load_mask
-from deft.runner.run import read_record
+from deft.runner.recorded import read_record
 from deft.seedmaps import grid
 from deft.segment.deeplab import load_network
 from deft.stages.context import Run
