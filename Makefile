@@ -15,7 +15,7 @@ demo: $(READY)
 	$(BIN)/deft demo --out runs/demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 check: $(READY)
 	$(BIN)/ruff check .

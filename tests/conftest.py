@@ -6,6 +6,7 @@ import gc
 import hashlib
 import os
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +22,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("RAY_worker_niceness", "0")
 
 _modules_frozen = 0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that take long first: at the end, one process would work on the last of them alone."""
+    size = Counter(item.path for item in items)
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: (-slow[item.path], -size[item.path]))  # stable: files keep the order of their tests
 
 
 def pytest_runtest_logfinish() -> None:

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from deft.artifacts import InUseError, RunFolder, claim, write_json
-from deft.cli.main import STUDIES_HELP, main
+from deft.cli.arguments import STUDIES_HELP
+from deft.cli.main import main
 from deft.contracts import InputError
 from deft.recipes import RECIPES, irn, published
 from deft.studies import STUDIES
