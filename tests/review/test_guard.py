@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -37,7 +38,8 @@ def asked(method: str, address: str, *headers: tuple[str, str], kind: str = "htt
         **{"type": kind, "method": method, "path": path, "query_string": query.encode()},
         "headers": [(name.encode(), value.encode("latin-1")) for name, value in headers],
     }
-    asyncio.run(Guard(app, 8765, TOKEN)(scope, receive, send))
+    with ThreadPoolExecutor(1) as thread:  # this one may have the event loop of a browser that other tests drive
+        thread.submit(asyncio.run, Guard(app, 8765, TOKEN)(scope, receive, send)).result()
     return sent, bool(reached)
 
 
