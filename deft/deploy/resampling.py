@@ -24,16 +24,21 @@ def resize(images: Tensor, size: tuple[int, int], *, whole: bool = False) -> Ten
     Returns:
         Images (N, 3, h, w) in 0..255.
     """
-    rows, columns = (cubic_weights(old, new) for old, new in zip(images.shape[-2:], size, strict=True))
-    if whole:
-        return (rows @ (images @ columns.T).round().clamp(0, 255)).round().clamp(0, 255)
-    return (rows @ (images @ columns.T)).clamp(0, 255)
+    if not whole:
+        return cubic(images, size).clamp(0, 255)
+    rows, columns = _weights(images, size)
+    return (rows @ (images @ columns.T).round().clamp(0, 255)).round().clamp(0, 255)
 
 
 def cubic(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Like :func:`resize`, for maps (N, C, H, W) of any values, which are not limited: to (N, C, h, w)."""
-    rows, columns = (cubic_weights(old, new) for old, new in zip(maps.shape[-2:], size, strict=True))
-    return rows @ maps @ columns.T
+    rows, columns = _weights(maps, size)
+    return rows @ (maps @ columns.T)
+
+
+def _weights(maps: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Weights of rows (h, H) and columns (w, W)."""
+    return cubic_weights(maps.shape[-2], size[0]), cubic_weights(maps.shape[-1], size[1])
 
 
 def cubic_weights(old: int, new: int) -> Tensor:
