@@ -115,6 +115,8 @@ def export_model(run: Path, out: Path, form: str | None = None, data: str | None
         for name, kind in (("segmentation network", SegmentationGraph), ("classifier", ClassifierGraph))
         if not any(isinstance(graph, kind) for graph in trained.graphs)
     ]
+    if any(isinstance(graph, SegmentationGraph) and graph.smooth_side is not None for graph in trained.graphs):
+        remarks.append("the graph has PAMR where deft predict has its CRF: masks follow edges too, and differ somewhat")
     if alone:
         check_out(out, [run], folder=False)
         _refuse_existing(out)

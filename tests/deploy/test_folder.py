@@ -153,6 +153,13 @@ def test_a_run_on_maps_of_another_tool_exports_its_segmentation_network_alone(qu
     assert names(tmp_path / "out") == FILES - {"classifier.safetensors"} | {"segment.onnx", "run_onnx.py"}
 
 
+def test_what_takes_the_place_of_a_crf_is_told(trained: Path, quick: list[Any], tmp_path: Path) -> None:
+    assert export_model(trained, tmp_path / "plain").remarks == ()
+    run = write_run(tmp_path / "run", pipeline("inference.crf=DenseCrf"))
+    (remark,) = export_model(run, tmp_path / "out").remarks
+    assert remark.startswith("the graph has PAMR where deft predict has its CRF")
+
+
 def test_a_run_with_neither_is_refused(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", pipeline("classifier=none", "segment=none"))
     with pytest.raises(InputError, match="expected a run with a segmentation network or a classifier"):
