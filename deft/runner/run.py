@@ -111,11 +111,7 @@ def working(
         check_reuse([corrected], "--corrected")
     if ranks.first():
         _tell(splits, remarks)
-    # Missing weights are told before anything is made.
-    digest = weights_digest(pipeline.weights, pipeline.backbone, _recorded_weights(out))
     pipeline, changes = fitted(pipeline)
-    for change in changes if ranks.first() else ():
-        print(f"for {pipeline.backbone}: {change}", file=sys.stderr)
     for method in (pipeline.seeds, pipeline.refine):
         if isinstance(method, ReadsFiles):
             method.check(splits)
@@ -123,6 +119,10 @@ def working(
         small = pipeline.classifier.small_head(_CHANNELS)
         if small is not None:
             pipeline.seeds.fits(small, _CHANNELS)
+    # Weights come after all that refuses them, as they may be downloaded, and before anything is made.
+    digest = weights_digest(pipeline.weights, pipeline.backbone, _recorded_weights(out))
+    for change in changes if ranks.first() else ():
+        print(f"for {pipeline.backbone}: {change}", file=sys.stderr)
     pipeline = resolved(pipeline, out)
     begun = _recorded(out)
     choice = threads.choose(pipeline.threads, begun.get("threads"))

@@ -37,6 +37,7 @@ from deft.artifacts import InUseError, Stage, claim, file_stem, read_json, write
 from deft.artifacts.folder import is_as_made
 from deft.artifacts.record import run_record, stage_key
 from deft.backbone import weights_digest
+from deft.backbone.kind import kind_of
 from deft.contracts import InputError, Splits
 from deft.data import check, open_data
 from deft.data.faults import refuse
@@ -175,9 +176,10 @@ class StudyRunner:
             record: file name of the JSON record in each run folder.
 
         Raises:
-            InputError: the data or the weights are missing, so that no run can be made.
+            InputError: the data or the weights are missing, or the backbone cannot serve, so that no run can be made.
         """
         for row in rows:
+            kind_of(row.pipeline.backbone)  # one that cannot serve is told before its weights are asked for
             if row.pipeline.weights != "hub":  # which is asked by the runs that are missing, and by no finished one
                 weights_digest(row.pipeline.weights, row.pipeline.backbone)
         assert self.splits

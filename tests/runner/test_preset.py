@@ -91,3 +91,23 @@ def test_a_transformer_runs_by_one_word_and_its_settings_are_recorded(
         assert again.pipeline == resolved(pipeline)
     finally:
         again.out.close()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "change", "message"),
+    [
+        ("irn", "backbone=mixer_b16_224", "does not accept images of any size"),
+        ("manifold_mixup", "backbone=test_vit", "cannot be changed in its forward pass"),
+        ("clip_text", "seeds.model=nowhere", "nowhere"),
+        ("irn", "backbone=nonesuch", "unknown backbone"),
+    ],
+)
+def test_what_cannot_serve_is_told_before_weights_are_asked_for(
+    recipe: str, change: str, message: str, folder_data: Path, tmp_path: Path
+) -> None:
+    weights = tmp_path / "weights"
+    weights.mkdir()  # holds none
+    pipeline = assign(tiny(RECIPES[recipe]()), [change, f"weights={weights}"])
+    with pytest.raises(InputError, match=message):
+        deft.run(pipeline, f"folder:{folder_data}", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
