@@ -173,7 +173,8 @@ def _add_row(table: Table, line: int, fields: list[str], delimiter: str) -> None
         fields = [*fields[: width - 1], joined]
     if len(fields) > width:
         what = f"expected {width} columns, got {len(fields)}"
-        table.wrong.append((line, what, f"separate labels by ';', not by {_NAMES.get(delimiter, repr(delimiter))}"))
+        other = "','" if delimiter == ";" else "';'"
+        table.wrong.append((line, what, f"separate labels by {other}, not by {_NAMES.get(delimiter, repr(delimiter))}"))
         return
     if len(fields) < width:
         table.cut[line] = len(fields)

@@ -7,9 +7,9 @@
     person,"person with clothes,people,human"
     background,sky;water;road
 
-Prompts are separated by ``;``; those of a class are averaged. The row ``background`` has words for what is around the
-objects. They compete with the classes of an image for its pixels, so a word that is a class, or a prompt of one, is
-refused. A class without a row has its own name, with spaces for ``_``.
+Prompts are separated by ``;``, and columns by a comma, ``;`` or a tab; prompts of a class are averaged. The row
+``background`` has words for what is around the objects. They compete with the classes of an image for its pixels, so a
+word that is a class, or a prompt of one, is refused. A class without a row has its own name, with spaces for ``_``.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ WORDS = (
 """Background words of CLIP-ES for VOC, used where the user gives none."""
 SHOWN = 5
 """Number of faults that a message lists."""
+_COLUMNS = ["class", "prompts"]
+_SEPARATORS = (",", ";", "\t")
 _LARGEST = 4_000_000
 """Largest file in bytes."""
 
@@ -113,26 +115,41 @@ def readable(name: str) -> str:
 
 
 def _rows(text: str, path: Path, faults: Faults) -> list[tuple[int, list[str]]]:
-    """Rows behind the header, each with its line; a header that is none is a fault."""
-    reader = csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
+    """Rows behind the header, each with its line; a header that is none is a fault.
+
+    Columns may be separated by ``;`` or tabs, as spreadsheets write them in many languages. What follows the second
+    one there are further prompts, while behind a comma it may be the rest of a prompt with a comma.
+    """
+    separator = next((mark for mark in _SEPARATORS if _header(text, mark) == _COLUMNS), ",")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
     rows: list[tuple[int, list[str]]] = []
     try:
         for cells in reader:
+            while len(cells) > len(_COLUMNS) and not cells[-1].strip():
+                cells.pop()
             if any(map(str.strip, cells)):
                 rows.append((reader.line_num, cells))
     except csv.Error as error:
         faults.add(path, reader.line_num, f"expected a table of class and prompts, got {error}", "correct the quotes")
         return []
     header = [visible(cell).casefold() for cell in rows[0][1]] if rows else []
-    if header != ["class", "prompts"]:
+    if header != _COLUMNS:
         came = f"got {', '.join(header)!r}" if header else "got an empty file"
         faults.add(path, rows[0][0] if rows else None, f"expected the header 'class,prompts', {came}", "write it first")
         return []
+    if separator != ",":
+        return rows[1:]
     for line, cells in rows[1:]:
         if len(cells) > 2:
             what = f"expected a class and its prompts, got {len(cells)} columns"
             faults.add(path, line, what, "put prompts with a comma in quotes, and separate prompts by ';'")
     return [row for row in rows[1:] if len(row[1]) <= 2]
+
+
+def _header(text: str, separator: str) -> list[str]:
+    """The cells of the first line."""
+    first = text.lstrip().partition("\n")[0].rstrip(f"{separator} \r")
+    return [visible(cell.strip(' "')).casefold() for cell in first.split(separator)]
 
 
 def _free(classes: Sequence[str], prompts: Sequence[tuple[str, ...]] = ()) -> tuple[str, ...]:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from deft.data.separators import split_cells
 from deft.data.tables import NotATable, read_records, read_table
 
 ROWS = [("a", "cow;dog"), ("b", ""), ("c", "polar bear")]
@@ -37,10 +40,17 @@ def test_a_list_that_its_commas_divided_is_joined(cell: str) -> None:
     assert fields[0] == "a" and fields[1].replace(" ", "") == cell.replace(" ", "")
 
 
-def test_labels_in_further_columns_are_told_with_their_line() -> None:
-    table = read_table("image,labels\na,cow\nb,cow,dog\n")
-    assert [(line, what) for line, what, _ in table.wrong] == [(3, "expected 2 columns, got 3")]
-    assert "not by ','" in table.wrong[0][2] and len(table.rows) == 1
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_labels_in_further_columns_are_told_with_their_line_and_a_remedy_that_is_one(delimiter: str) -> None:
+    text = "image,labels\na,cow\nb,cow,dog\n".replace(",", delimiter)
+    [(line, what, remedy)] = read_table(text).wrong
+    assert (line, what) == (3, "expected 2 columns, got 3") and len(read_table(text).rows) == 1
+    named = re.match("separate labels by '(.)', not by (.*)", remedy)
+    assert named and named[2] == ("tabs" if delimiter == "\t" else repr(delimiter))
+    mended = read_table(text.replace(f"cow{delimiter}dog", f"cow{named[1]}dog"))
+    assert mended.wrong == []
+    cells = split_cells([(line, fields[1]) for line, fields in mended.rows])
+    assert cells.tags == [("cow",), ("cow", "dog")] and not cells.fault
 
 
 def test_quotes_of_other_programs_are_read() -> None:

@@ -34,6 +34,20 @@ def test_a_file_has_prompts_of_classes_and_words_for_the_background(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        'class;prompts\nbird;"owl;a hawk, brown"\nbackground;sky\n',
+        "class;prompts;\r\nbird;owl;a hawk, brown\r\nbackground;sky;\r\n",
+        "class\tprompts\nbird\towl;a hawk, brown\nbackground\tsky\n",
+        '"class","prompts",\n"bird","owl;a hawk, brown",\n"background","sky",\n',
+    ],
+)
+def test_columns_are_separated_as_spreadsheets_do(text: str, tmp_path: Path) -> None:
+    found = read_prompts(written(tmp_path, text), CLASSES)
+    assert found.classes[0] == ("owl", "a hawk, brown") and found.background == ("sky",)
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", r"prompts\.csv: expected the header 'class,prompts', got an empty file; write it first"),
