@@ -7,7 +7,8 @@ tagged images are kept away from. The class maps of the result are read by any o
 
 Differs from the published code: negatives are rows without tags and photographs of a folder, and none of them is left
 out because of the class that it resembles; no checkpoint is chosen with ground truth; the distance to a class is
-averaged over the tags of the batch, and that to negatives over each image's nearest clusters.
+averaged over the tags of the batch, and that to negatives over each image's nearest clusters; and distances are of
+directions, see :attr:`Ood.normalised`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Annotated, Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from deft.artifacts import load_tensors, save_tensors, told_damaged
 from deft.artifacts.contents import whole
@@ -77,6 +79,10 @@ class Ood:
     """Weight of the distances of tagged images to the means of their classes, minus those to clusters of negatives."""
     clusters: Count = 50
     """Number of clusters of the negatives, at most one for each negative."""
+    normalised: bool = True
+    """Scale all vectors to the mean length of the classes' means before their distances are measured. False is the
+    published code, in which the term has no lower bound: features that grow are farther from everything, and on a
+    network whose features are not pooled from a ReLU this outweighs the loss of the tags."""
     nearest: Share = 0.2
     """Share of the clusters, the nearest ones to an image, that it is kept away from."""
     freeze_stride: Annotated[int, Range(0, 64)] = 8
@@ -96,7 +102,7 @@ class Ood:
         """The settings that training depends on; the way the maps are read is not among them."""
         return (
             *(self.plan, self.crop, self.long_side, self.negative_weight, self.climb),
-            *(self.distance_weight, self.clusters, self.nearest, self.freeze_stride),
+            *(self.distance_weight, self.normalised, self.clusters, self.nearest, self.freeze_stride),
         )
 
     @property
@@ -182,6 +188,9 @@ class OodNetwork(nn.Module):
         if s.distance_weight:
             vectors = maps[-1].float().mean(dim=(2, 3))
             inside, outside = self.inside.to(vectors), self.outside.to(vectors)
+            if s.normalised:
+                length = inside.norm(dim=1).mean()
+                vectors, inside, outside = (length * F.normalize(each, dim=1) for each in (vectors, inside, outside))
             terms["distance"] = s.distance_weight * distance(vectors, labels, inside, outside, s.nearest)
         if s.negative_weight:
             negatives = self.hardened(self.backbone.normalise(batch["negative"]))

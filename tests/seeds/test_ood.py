@@ -87,9 +87,10 @@ def test_class_means() -> None:
     assert class_means(vectors, labels).tolist() == [[2.0, 4.0], [4.0, 3.0], [0.0, 0.0]]
 
 
+@pytest.mark.parametrize("normalised", [True, False])
 @pytest.mark.parametrize("head", [LinearHead(), DeftHead(maps=4)])
-def test_terms_against_the_formulas(head: Head) -> None:
-    network = trainee(head)
+def test_terms_against_the_formulas(head: Head, normalised: bool) -> None:
+    network = trainee(head, replace(SHORT, normalised=normalised))
     given = batch()
     terms = network.terms(given, 1, rng())
     x = network.backbone.normalise(given["negative"]).requires_grad_(True)
@@ -99,12 +100,27 @@ def test_terms_against_the_formulas(head: Head) -> None:
     scores = network.head.logits(network.backbone.features(x.detach() + 0.07 * steps)[-1])
     torch.testing.assert_close(terms["negatives"], 0.25 * soft_margin(scores, torch.zeros_like(scores)))
     features = network.backbone(given["image"])[-1]
-    away = distance(features.mean((2, 3)), given["labels"], network.inside, network.outside, 0.2)
+    vectors = [features.mean((2, 3)), network.inside, network.outside]
+    if normalised:
+        length = network.inside.square().sum(1).sqrt().mean()
+        vectors = [torch.stack([length * one / one.square().sum().sqrt() for one in group]) for group in vectors]
+    away = distance(vectors[0], given["labels"], vectors[1], vectors[2], 0.2)
     torch.testing.assert_close(terms["distance"], 0.007 * away)
     own = network.head.loss(features, given["labels"], AFTER, rng())
     for name, term in own.items():
         torch.testing.assert_close(terms[name], term)
     assert terms.keys() == own.keys() | {"negatives", "distance"}
+
+
+def test_features_that_grow_are_no_farther_from_negatives() -> None:
+    def term(growth: float, normalised: bool) -> float:
+        network = trainee(settings=replace(SHORT, normalised=normalised))
+        features = network._maps
+        network._maps = lambda x: [growth * each for each in features(x)]  # type: ignore[method-assign]
+        return float(network.terms(batch(), 1, rng())["distance"].detach())
+
+    assert term(9.0, normalised=True) == pytest.approx(term(1.0, normalised=True), abs=1e-6)
+    assert term(9.0, normalised=False) < term(1.0, normalised=False) - 1e-3  # the published term
 
 
 def test_the_step_makes_negatives_harder_and_parts_change_nothing() -> None:
