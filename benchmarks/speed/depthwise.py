@@ -12,27 +12,29 @@ from torch import Tensor, nn
 from deft.engine.layout import channels_last
 
 SHAPES = {
-    "3x3, dilation 2, 16 x 960 x 14 x 14 (MobileNetV2)": (16, 960, 14, 14, 3, 2),
-    "5x5, dilation 2, 16 x 1152 x 14 x 14 (EfficientNet-Lite0)": (16, 1152, 14, 14, 5, 2),
-    "5x5, 16 x 672 x 14 x 14 (EfficientNet-Lite0)": (16, 672, 14, 14, 5, 1),
-    "3x3, dilation 2, 4 x 96 x 57 x 63": (4, 96, 57, 63, 3, 2),
+    "3x3, dilation 2, 16 x 960 x 14 x 14 (MobileNetV2)": (16, 960, 14, 14, 3, 1, 2),
+    "5x5, dilation 2, 16 x 1152 x 14 x 14 (EfficientNet-Lite0)": (16, 1152, 14, 14, 5, 1, 2),
+    "5x5, 16 x 672 x 14 x 14 (EfficientNet-Lite0)": (16, 672, 14, 14, 5, 1, 1),
+    "3x3, dilation 2, 4 x 96 x 57 x 63": (4, 96, 57, 63, 3, 1, 2),
+    "3x3, stride 2, 16 x 96 x 112 x 112 (both)": (16, 96, 112, 112, 3, 2, 1),
+    "5x5, stride 2, 16 x 144 x 56 x 56 (EfficientNet-Lite0)": (16, 144, 56, 56, 5, 2, 1),
 }
-"""Images, channels, height, width, kernel and dilation."""
+"""Images, channels, height, width, kernel, stride and dilation."""
 
 
 def rows(device: torch.device, quick: bool) -> Iterator[Row]:
     """Forward and backward of both on the same maps; on the CPU, where the own pass is used."""
     cpu = torch.device("cpu")
-    shapes = {"5x5, 1 x 8 x 9 x 8": (1, 8, 9, 8, 5, 1)} if quick else SHAPES
-    for name, (images, channels, height, width, kernel, dilation) in shapes.items():
+    shapes = {"5x5, 1 x 8 x 9 x 8": (1, 8, 9, 8, 5, 1, 1)} if quick else SHAPES
+    for name, (images, channels, height, width, kernel, stride, dilation) in shapes.items():
         torch.manual_seed(0)
         padding = dilation * (kernel // 2)
-        plain = nn.Conv2d(channels, channels, kernel, 1, padding, dilation, channels, bias=False)
+        plain = nn.Conv2d(channels, channels, kernel, stride, padding, dilation, channels, bias=False)
         own = channels_last(copy.deepcopy(plain))
         exact = copy.deepcopy(plain).double()
         plain = plain.to(memory_format=torch.channels_last)
         maps = torch.randn(images, channels, height, width).to(memory_format=torch.channels_last)
-        slope = torch.randn_like(maps)
+        slope = torch.randn_like(plain(maps).detach())
         with torch.enable_grad():
             wanted = _weights(exact, exact(maps.double()), slope.double())
             theirs, ours = _step(plain, maps, slope), _step(own, maps, slope)

@@ -21,7 +21,8 @@ def channels_last(module: Module) -> Module:
     """
     for part in module.modules():
         if _is_slow(part):
-            part.__class__ = Depthwise
+            changed: Any = part
+            changed.before, changed.__class__ = type(part), Depthwise
     for part in module.modules():
         if (
             isinstance(part, nn.Conv2d)
@@ -34,50 +35,80 @@ def channels_last(module: Module) -> Module:
 
 
 class Depthwise(nn.Conv2d):
-    """A depthwise convolution of stride 1 whose backward pass on a CPU consists of convolutions that torch does fast.
+    """A depthwise convolution of stride 1 or 2 whose backward pass on a CPU consists of convolutions that are fast.
 
-    oneDNN has a fast backward pass only for undilated 3x3 depthwise kernels, and torch 2.14's weight gradient of
-    dilated ones in bfloat16 is wrong for some sizes. Here the gradient of the input is the forward convolution with the
-    mirrored kernel, and that of the weights is computed in blocks of 3x3 on the d x d phases of the maps (the rows and
-    columns whose index has the same remainder by the dilation d). ``benchmarks/speed/depthwise.py`` compares time and
-    error.
+    oneDNN has a fast backward pass only for 3x3 depthwise kernels without stride and dilation, and torch 2.14's weight
+    gradient of dilated ones in bfloat16 is wrong for some sizes. Here the gradient of the input is the forward
+    convolution with the mirrored kernel, and that of the weights is computed in blocks of 3x3 on the d x d phases of
+    the maps (the rows and columns whose index has the same remainder by the dilation d). A convolution of stride 2 is
+    one of stride 1 of which every second row and column is kept: its gradient is 0 in the others.
+    ``benchmarks/speed/depthwise.py`` compares time and error.
     """
 
+    before: type[nn.Conv2d]
+    """The class that the module had: timm's pads by itself."""
+
     def forward(self, x: Tensor) -> Tensor:
-        """Convolve as ``nn.Conv2d`` with a padding that keeps the size: (N, C, h, w) to (N, C, h, w)."""
-        weight, dilation = self.weight, self.dilation[0]
+        """Convolve as ``nn.Conv2d`` with a padding that keeps the size: (N, C, h, w) to (N, C, h / s, w / s)."""
+        weight, dilation, stride = self.weight, self.dilation[0], self.stride[0]
         learns = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
         if torch.is_autocast_enabled("cpu"):
             x, weight = x.to(torch.get_autocast_dtype("cpu")), weight.to(torch.get_autocast_dtype("cpu"))
-        in_blocks = learns and not x.is_cuda and (self.kernel_size[0] == 3 or x.dtype == torch.bfloat16)
-        if not in_blocks:  # float32 kernels of more than 3x3 are faster in torch
+        slower = x.dtype != torch.bfloat16 and (self.kernel_size[0] > 3 or stride > 1)
+        in_blocks = learns and not x.is_cuda and not slower
+        if not in_blocks and stride > 1:
+            return self.before.forward(self, x)
+        if not in_blocks:
             return F.conv2d(x, weight, self.bias, 1, _reach(weight, dilation), dilation, self.groups)
+        padding = self._padding(x.shape[-1]) + self._padding(x.shape[-2])
         with torch.autocast("cpu", enabled=False):
-            made: Tensor = _Depthwise.apply(x, weight, dilation)
+            made: Tensor = _Depthwise.apply(x, weight, stride, dilation, padding)
         return made if self.bias is None else made + self.bias.to(made.dtype)[:, None, None]
+
+    def _padding(self, side: int) -> tuple[int, int]:
+        """Cells before the first of ``side`` cells and after the last; TensorFlow's may be one less before."""
+        reach, stride = _reach(self.weight, self.dilation[0]), self.stride[0]
+        if stride == 1 or self.padding != (0, 0):
+            return reach, reach
+        both = max((-(-side // stride) - 1) * stride + self.kernel_size[0] - side, 0)
+        return both // 2, both - both // 2
 
 
 class _Depthwise(torch.autograd.Function):
     """The convolution of :class:`Depthwise`, without its bias."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, dilation: int) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, stride: int, dilation: int, padding: tuple[int, int, int, int]
+    ) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.dilation = dilation
-        return F.conv2d(x, weight, None, 1, _reach(weight, dilation), dilation, len(weight))
+        ctx.stride, ctx.dilation, ctx.padding = stride, dilation, padding
+        reach = _reach(weight, dilation)
+        if padding != (reach,) * 4:
+            x, reach = F.pad(x, padding), 0
+        return F.conv2d(x, weight, None, stride, reach, dilation, len(weight))
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        (gradient,) = gradients
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         x, weight = ctx.saved_tensors
+        reach = _reach(weight, ctx.dilation)
+        gradient = _spread(gradients[0], x, ctx.stride, reach - ctx.padding[2], reach - ctx.padding[0])
         of_input = of_weight = None
         if ctx.needs_input_grad[0]:
             mirrored = weight.flip(2, 3).contiguous(memory_format=torch.channels_last)
-            reach = _reach(weight, ctx.dilation)
             of_input = F.conv2d(gradient, mirrored, None, 1, reach, ctx.dilation, len(weight))
         if ctx.needs_input_grad[1]:
             of_weight = _weight_gradient(_phases(x, ctx.dilation), _phases(gradient, ctx.dilation), weight)
-        return of_input, of_weight, None
+        return of_input, of_weight, None, None, None
+
+
+def _spread(gradient: Tensor, x: Tensor, stride: int, top: int, left: int) -> Tensor:
+    """The gradient of all cells that a convolution of stride 1 makes of x, of which every ``stride``-th was kept."""
+    if stride == 1:
+        return gradient
+    spread = torch.zeros_like(x, memory_format=torch.channels_last)
+    spread[..., top::stride, left::stride] = gradient
+    return spread
 
 
 def _weight_gradient(x: Tensor, gradient: Tensor, weight: Tensor) -> Tensor:
@@ -134,6 +165,7 @@ def _is_slow(part: nn.Module) -> bool:
         return False
     (rows, columns), (down, right) = part.kernel_size, part.dilation
     keeps_size = type(part).__name__ == "Conv2dSame" or part.padding == (down * (rows - 1) // 2,) * 2
-    square = rows == columns and rows % 2 == 1 and rows >= 3 and down == right and (down > 1 or rows > 3)
+    square = rows == columns and rows % 2 == 1 and rows >= 3 and down == right
+    slow = (part.stride == (1, 1) and (down > 1 or rows > 3)) or (part.stride == (2, 2) and down == 1)
     depthwise = part.groups == part.in_channels == part.out_channels
-    return depthwise and square and part.stride == (1, 1) and keeps_size and part.padding_mode == "zeros"
+    return depthwise and square and slow and keeps_size and part.padding_mode == "zeros"

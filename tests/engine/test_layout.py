@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from timm.layers import Conv2dSame
 from torch import nn
 
 from deft.backbone import build_backbone
@@ -77,6 +78,33 @@ def test_bfloat16_gradients_are_as_near_to_float64_as_its_mantissa(
         assert float((a.grad - b.grad).abs().max()) < 0.01 * float(a.grad.abs().max())
 
 
+@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("size", [(8, 8), (7, 10), (9, 7), (2, 1)])
+@pytest.mark.parametrize("kind", [nn.Conv2d, Conv2dSame])
+def test_every_second_cell_has_the_gradients_of_torch(
+    kind: type[nn.Conv2d], size: tuple[int, int], kernel: int
+) -> None:
+    torch.manual_seed(0)
+    padding = 0 if kind is Conv2dSame else kernel // 2
+    plain = kind(16, 16, kernel, stride=2, padding=padding, groups=16, bias=True).bfloat16().double()
+    own = channels_last(copy.deepcopy(plain)).float()
+    assert isinstance(own, Depthwise)
+    x = torch.rand(2, 16, *size).bfloat16().double().requires_grad_()
+    y = x.detach().float().requires_grad_()
+    one = plain(x)
+    weights = torch.rand_like(one).bfloat16().double()
+    (one * weights).sum().backward()
+    with torch.autocast("cpu", torch.bfloat16):
+        other = own(y)
+    (other * weights.bfloat16()).sum().backward()
+    pairs = [(x, y), *zip(plain.parameters(), own.parameters(), strict=True)]
+    for a, b in pairs:
+        assert a.grad is not None and b.grad is not None
+        assert float((a.grad - b.grad).abs().max()) < 0.01 * float(a.grad.abs().max())
+    assert float((one - other).detach().abs().max()) < 0.01 * float(one.detach().abs().max())
+    assert torch.allclose(plain.float()(y), own(y))  # float32 and inference are torch's own
+
+
 def test_weights_that_are_frozen_get_no_gradient() -> None:
     _, own = depthwise(6, 3, 2, bias=False)
     own.weight.requires_grad_(False)
@@ -102,7 +130,9 @@ def test_other_convolutions_stay_what_they_are() -> None:
         nn.Conv2d(6, 6, 3, padding=1, dilation=2, groups=6),
         nn.Conv2d(6, 6, 3, padding=2, dilation=2, groups=6, stride=2),
         nn.Conv2d(6, 12, 3, padding=2, dilation=2, groups=6),
-        nn.Conv2d(6, 6, 5, padding=2, groups=6, stride=2),
+        nn.Conv2d(6, 6, 5, padding=1, groups=6, stride=2),
+        nn.Conv2d(6, 6, 3, groups=6, stride=2),
+        nn.Conv2d(6, 6, 3, padding=1, groups=6, stride=3),
         nn.Conv2d(6, 6, 1, groups=6),
     ]
     assert not any(isinstance(part, Depthwise) for part in channels_last(nn.Sequential(*others)))
@@ -113,5 +143,6 @@ def test_timms_networks_make_the_same_maps() -> None:
     images = torch.randint(256, (1, 3, 66, 66), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     before = backbone.eval()(images)[-1]
     own = channels_last(backbone)
-    assert sum(isinstance(part, Depthwise) for part in own.modules()) == 3
+    found = [part for part in own.modules() if isinstance(part, Depthwise)]
+    assert [part.stride for part in found] == [(2, 2)] * 3 + [(1, 1)] * 3  # three are dilated
     assert float((before - own(images)[-1]).detach().abs().max()) < 1e-4 * float(before.detach().abs().max())
