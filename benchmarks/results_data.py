@@ -76,10 +76,10 @@ VOTES = tuple(f"{name}{twin}" for name in ("pamr", "par", "sam_vote", "seam") fo
 BOTH = ("irn", "irn_deft")
 UNTUNED = (
     "Settings are those of the papers, which train on 10,000 photographs, but for what was chosen on MSRC's `test`: "
-    "the rates of DRS, ReCAM and B-CAM, and that SIPE compares cells around the mean of the image. `ood` has the "
-    "photographs without objects as negatives, and its maps are plain class maps. Puzzle-CAM asks for the same score "
-    "of a cell with and without the rest of the image in sight; where the scene gives a class away, the cheapest such "
-    "score is one of the scene, and its maps cover most of an image."
+    "the rates of DRS, ReCAM and B-CAM, that SIPE compares cells around the mean of the image, and that W-OoD compares "
+    "directions of features. `ood` has the photographs without objects as negatives, and its maps are plain class "
+    "maps. Puzzle-CAM asks for the same score of a cell with and without the rest of the image in sight; where the "
+    "scene gives a class away, the cheapest such score is one of the scene, and its maps cover most of an image."
 )
 REPAIRED = ("recam", "recam_deft", "sipe", "sipe_deft", "bcam")
 STUDIES = (
