@@ -53,7 +53,8 @@ class Study:
             found = read(f"msrc/{backbone}/{name}.json").get("found", {})
             left_out = self.outdated if name == self.name else ()
             rows |= {row: each for row, each in found.items() if row not in left_out}
-        return known[0] | {"found": rows}
+        ordered = {row: rows[row] for row in self.rows if row in rows}
+        return known[0] | {"found": ordered | rows}
 
 
 SYSTEMS = tuple(f"{name}{twin}" for name in ("psa", "irn", "advcam", "amn") for twin in ("", "_deft"))
