@@ -137,7 +137,7 @@ def test_steps_lower_the_loss_and_every_weight_is_in_a_group(head: Head) -> None
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
     assert losses[-1] < losses[0]
 
 
