@@ -115,9 +115,7 @@ STUDIES = (
         (*BOTH, *VOTES),
         "`sam_vote` votes with superpixels (SLIC) here. Its own threshold is 0.5, a majority, at which masks are no "
         "worse than the seeds that vote: 54.5 for seeds of 54.2 (MobileNetV2), and 56.5 for 56.2 (EfficientNet-Lite0). "
-        "The table has the threshold that is chosen from the maps, as in all other rows. `pamr` and `par` have the "
-        "threshold here at which they cover as much as their seeds; it is chosen from the refined maps since, which "
-        "cover less and come nearer to the best one in brackets.",
+        "The table has the threshold that is chosen from the maps, as in all other rows.",
     ),
     Study("segmentation", "2b", "Segmentation network", "network val", "", "", SYSTEMS),
     Study("ablation", "4", "Ablation of DEFT", *SEED_SCORES, ABLATION),
