@@ -34,6 +34,7 @@ from deft.engine.plan import Plan
 from deft.metrics import ThresholdSweep
 from deft.seedmaps import upsample
 from deft.seeds.cam import Cam
+from studies import names_of, relisted
 
 SMALL = DeftHead(maps=64)
 VARIANTS: dict[str, Head] = {
@@ -66,7 +67,8 @@ def main() -> None:
     given = reader.parse_args()
     place = Path(__file__).with_suffix(".json")
     with tempfile.TemporaryDirectory() as folder:
-        splits = open_data(f"voc:{selection(given.data, Path(folder))}")
+        lists = {split: names_of(given.data, other) for split, other in (("train", "train"), ("val", "test"))}
+        splits = open_data(f"voc:{relisted(given.data, Path(folder), **lists)}")
         assert splits.val is not None
         for role in given.roles:
             for seed in given.seeds:
@@ -78,18 +80,6 @@ def main() -> None:
                         known[key] = score(learn(VARIANTS[name], train, given.weights, seed), splits.val)
                         write_json(place, known)
                     write(known, place.with_suffix(".md"))
-
-
-def selection(data: Path, folder: Path) -> Path:
-    """The same photographs with `test` in the place of `val`."""
-    for item in data.iterdir():
-        if item.name != "ImageSets":
-            (folder / item.name).symlink_to(item.resolve())
-    lists = folder / "ImageSets" / "Segmentation"
-    lists.mkdir(parents=True)
-    for ours, theirs in (("train.txt", "train.txt"), ("val.txt", "test.txt")):
-        (lists / ours).write_text((data / "ImageSets" / "Segmentation" / theirs).read_text())
-    return folder
 
 
 def learn(head: Head, train: Dataset, weights: str, seed: int) -> ClassifierNetwork:

@@ -19,7 +19,7 @@ from typing import Any
 
 from deft.artifacts import read_json, write_json
 from deft.studies.origin import commit, machine, versions
-from studies import NETWORK, PROTOCOL, REFINED
+from studies import NETWORK, PROTOCOL, REFINED, names_of, relisted
 
 BASE = "as the recipe"
 VARIANTS = {
@@ -41,7 +41,9 @@ def main() -> None:
     reader.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     reader.add_argument("--out", type=Path, default=Path("runs/networks"))
     given = reader.parse_args()
-    data = thirds(given.data, given.out)
+    names = names_of(given.data, "test")
+    learned = [name for place, name in enumerate(names) if place % 3]
+    data = relisted(given.data, given.out / "photographs", train=learned, val=names[::3])
     found = {
         backbone: {
             name: [score(given, data, backbone, seed, number) for seed in given.seeds]
@@ -55,20 +57,6 @@ def main() -> None:
     write_json(place.with_suffix(".json"), record)
     place.with_suffix(".md").write_text(page(record), encoding="utf-8")
     print(page(record))
-
-
-def thirds(data: Path, out: Path) -> Path:
-    """The same photographs with two of three of `test` as `train`, and the others as `val`."""
-    folder = out / "photographs"
-    lists = folder / "ImageSets" / "Segmentation"
-    lists.mkdir(parents=True, exist_ok=True)
-    for item in data.iterdir():
-        if item.name != "ImageSets" and not (folder / item.name).exists():
-            (folder / item.name).symlink_to(item.resolve())
-    names = (data / "ImageSets" / "Segmentation" / "test.txt").read_text().split()
-    (lists / "train.txt").write_text("\n".join(name for place, name in enumerate(names) if place % 3) + "\n")
-    (lists / "val.txt").write_text("\n".join(names[::3]) + "\n")
-    return folder
 
 
 def score(given: argparse.Namespace, data: Path, backbone: str, seed: int, number: int) -> float:

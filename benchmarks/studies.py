@@ -126,14 +126,24 @@ def without_objects(given: argparse.Namespace) -> Path:
 
 def test_as_train(data: Path, out: Path) -> Path:
     """The same photographs with `test` in the place of `train`, and none held out; settings are chosen on these."""
-    folder = out / "photographs"
-    lists = folder / "ImageSets" / "Segmentation"
-    lists.mkdir(parents=True, exist_ok=True)
+    return relisted(data, out / "photographs", train=names_of(data, "test"))
+
+
+def relisted(data: Path, folder: Path, **lists: list[str]) -> Path:
+    """The same photographs in other splits, by the names that each of them lists."""
+    places = folder / "ImageSets" / "Segmentation"
+    places.mkdir(parents=True, exist_ok=True)
     for item in data.iterdir():
         if item.name != "ImageSets" and not (folder / item.name).exists():
             (folder / item.name).symlink_to(item.resolve())
-    (lists / "train.txt").write_text((data / "ImageSets" / "Segmentation" / "test.txt").read_text())
+    for split, names in lists.items():
+        (places / f"{split}.txt").write_text("\n".join(names) + "\n")
     return folder
+
+
+def names_of(data: Path, split: str) -> list[str]:
+    """The names of a split's photographs."""
+    return (data / "ImageSets" / "Segmentation" / f"{split}.txt").read_text().split()
 
 
 def seconds(runner: StudyRunner, path: Path) -> None:
