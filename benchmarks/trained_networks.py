@@ -1,6 +1,6 @@
 """What the loss and the CRF of `deft quick`'s network would do for a trained one: balanced loss, CRF at inference.
 
-    python benchmarks/networks.py --data PATH --weights FOLDER
+    python benchmarks/trained_networks.py --data PATH --weights FOLDER
 
 `irn_deft` in the protocol of ``benchmarks/studies.py``, on photographs of MSRC's `test`, which no table reports: two of
 three to learn from, every third held out. The variants of one seed have the same masks; those with a CRF have the same
@@ -51,7 +51,7 @@ def main() -> None:
         }
         for backbone in given.backbones
     }
-    facts = {"command": "python benchmarks/networks.py --data PATH", "seeds": given.seeds, "commit": commit()}
+    facts = {"command": "python benchmarks/trained_networks.py --data PATH", "seeds": given.seeds, "commit": commit()}
     record = {**facts, "machine": machine(), "versions": versions(), "found": found}
     place = Path(__file__)
     write_json(place.with_suffix(".json"), record)
