@@ -59,7 +59,7 @@ def test_terms_against_the_formulas() -> None:
                 for x in range(4):
                     own = weight @ features[n, :, y, x]
                     other = weight @ tiles[4 * n + 2 * (y // 2) + x // 2, :, y % 2, x % 2]
-                    difference += float(((own - other).abs() * LABELS[n]).sum())
+                    difference += float(((own - other).abs() * LABELS[n]).sum().detach())
         assert float(terms["reconstruct"].detach()) == pytest.approx(4 * factor * difference / (2 * 3 * 16), rel=1e-5)
         merged = head.base.loss(together(tiles, 2), LABELS, epoch, rng())["classify"]
         torch.testing.assert_close(terms["puzzle_classify"], merged)
