@@ -54,8 +54,8 @@ class Depthwise(nn.Conv2d):
         learns = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
         if torch.is_autocast_enabled("cpu"):
             x, weight = x.to(torch.get_autocast_dtype("cpu")), weight.to(torch.get_autocast_dtype("cpu"))
-        slower = x.dtype != torch.bfloat16 and (self.kernel_size[0] > 3 or stride > 1)
-        in_blocks = learns and not x.is_cuda and not slower
+        torch_is_faster = x.dtype != torch.bfloat16 and (self.kernel_size[0] > 3 or stride > 1)
+        in_blocks = learns and not x.is_cuda and not torch_is_faster
         if not in_blocks and stride > 1:
             return self.before.forward(self, x)
         if not in_blocks:

@@ -148,7 +148,7 @@ def _rows(text: str, path: Path, faults: Faults) -> list[tuple[int, list[str]]]:
 
 def _header(text: str, separator: str) -> list[str]:
     """The cells of the first line."""
-    first = text.lstrip().partition("\n")[0].rstrip(f"{separator} \r")
+    first = "".join(text.lstrip().splitlines()[:1]).rstrip(f"{separator} ")
     return [visible(cell.strip(' "')).casefold() for cell in first.split(separator)]
 
 

@@ -39,6 +39,7 @@ def test_a_file_has_prompts_of_classes_and_words_for_the_background(tmp_path: Pa
         'class;prompts\nbird;"owl;a hawk, brown"\nbackground;sky\n',
         "class;prompts;\r\nbird;owl;a hawk, brown\r\nbackground;sky;\r\n",
         "class\tprompts\nbird\towl;a hawk, brown\nbackground\tsky\n",
+        "class;prompts\rbird;owl;a hawk, brown\rbackground;sky\r",
         '"class","prompts",\n"bird","owl;a hawk, brown",\n"background","sky",\n',
     ],
 )
