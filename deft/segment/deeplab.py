@@ -78,7 +78,7 @@ class DeepLab:
     """Let the background count as much in the loss as a class does on average, instead of as many pixels as it has. A
     network that is sure of an object, but not of its class, divides the probability among the classes, and background
     wins. That matters where the backbone is frozen, and classes are told apart less well; it lowers trained networks,
-    see ``benchmarks/trained_networks.md``."""
+    see ``benchmarks/variants.md``."""
 
     def __post_init__(self) -> None:
         """Refuse settings outside their ranges."""
