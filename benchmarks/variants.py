@@ -19,6 +19,8 @@ from subprocess import DEVNULL, run
 from typing import Any
 
 from deft.artifacts import read_json, write_json
+from deft.recipes import RECIPES
+from deft.settings import fields_of
 from deft.studies.origin import commit, machine, versions
 from studies import NETWORK, OUTSIDE, PROTOCOL, REFINED, names_of, relisted, without_objects
 
@@ -105,7 +107,9 @@ def answer(given: argparse.Namespace, name: str, backbone: str) -> dict[str, lis
     if every:
         lists["val"] = names[::every]
     data = relisted(given.data, given.out / name / "photographs", **lists)
-    shared = [*PROTOCOL, *question.settings, "threads=1"]
+    fields = fields_of(RECIPES[question.recipe]())
+    shared = [setting for setting in PROTOCOL if setting.partition("=")[0] in fields]
+    shared += [*question.settings, "threads=1"]
     if question.recipe.startswith("ood"):
         shared.append(f"seeds.folder={without_objects(argparse.Namespace(data=str(given.data), out=given.out))}")
     found: dict[str, list[float]] = {variant: [] for variant in question.variants}
