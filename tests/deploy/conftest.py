@@ -1,11 +1,14 @@
-"""A run and its export as ONNX, which takes seconds and is made once."""
+"""A run and its export as ONNX, which takes long and is made once for all processes of the tests."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
+from deft.artifacts import read_json, write_json
 from deft.deploy.folder import Exported, export_model
 from trained_run import write_run
 
@@ -17,7 +20,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Exported]:
+def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> tuple[Path, Exported]:
     """Its export as ONNX; read only."""
-    out = tmp_path_factory.mktemp("exported") / "model"
-    return out, export_model(trained, out)
+    own = tmp_path_factory.getbasetemp()
+    shared = own if worker_id == "master" else own.parent
+    out, record = shared / "exported", shared / "exported.json"
+    with FileLock(shared / "exported.lock"):
+        if not record.exists():
+            write_json(record, asdict(export_model(trained, out)))
+    return out, Exported(**{**read_json(record), "remarks": tuple(read_json(record)["remarks"])})

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import builtins
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from deft.deploy.folder import Exported
 from deft.deploy.graphs import ClassifierGraph, SegmentationGraph
 from deft.deploy.onnx import OPSET, needs_export, onnx_file
 from deft.refine.crf import DenseCrf
+from deft.refine.pamr import Pamr
 from deft.segment.deeplab import load_network
 from deft.segment.inference import Inference
 from fakes import classifier, segmenter
@@ -49,7 +51,9 @@ def test_onnxruntime_computes_what_torch_does(name: str, trained: Path, exported
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", [SegmentationGraph, ClassifierGraph])
-def test_a_frozen_backbone_is_written_with_its_views_and_pamr(kind: type[Any]) -> None:
+def test_a_frozen_backbone_is_written_with_its_views_and_pamr(kind: type[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    # Each of PAMR's means, at each distance, is written anew: as many as it has would take most of a minute.
+    monkeypatch.setattr("deft.deploy.graphs.Pamr", partial(Pamr, iterations=2, distances=(1, 3)))
     views, inference = Views(64, (1.5,), False, 2, 1, 8), Inference(crf=DenseCrf(), crf_side=40)
     graph = kind(segmenter(views=views), inference) if kind is SegmentationGraph else kind(classifier(views=views))
     content, difference = onnx_file(graph, {})

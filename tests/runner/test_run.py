@@ -5,10 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -320,30 +316,6 @@ def test_classes_and_remarks_are_told_before_anything_is_made(
     assert told.startswith("3 classes, 4 training images, 2 held out\n  cat  2 images, 1 held out: img_00, img_03\n")
     assert "columns are read as separated by ';'" in told and "labels are read as separated by '|'" in told
     assert f"folder:{own_folder}: warning: class 'dog' is on a single training image" in told
-
-
-@pytest.mark.slow
-def test_killed_anywhere_it_ends_at_the_same_masks(done: Path, folder_data: Path, tmp_path: Path) -> None:
-    """SIGKILL as soon as each stage has begun to work, then the same command: all files are the unbroken run's."""
-    out = tmp_path / "run"
-    command = [sys.executable, "-m", "deft", "run", "irn_deft", "--data", f"folder:{folder_data}", "--out", str(out)]
-    settings = [(name, value) for name, value in fields_of(tiny(irn_deft())).items() if value != FIELDS[name]]
-    command += [word for name, value in settings for word in ("--set", f"{name}={value}")]
-    for trace in ("classifier/stage.json", "seeds/train/*.npz", "refine/labels/*.png", "segment/stage.json"):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while not any(out.glob(trace)) and process.poll() is None:
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL, trace
-    subprocess.run(command, check=True, capture_output=True)
-    products = [
-        path.relative_to(done)
-        for pattern in ("masks/*.png", "predictions/*/*.png", "seeds/*/*.npz", "*/model.safetensors")
-        for path in sorted(done.glob(pattern))
-    ]
-    assert len(products) == 8 + len(list(done.glob("predictions/*/*.png"))) + 12 + 3
-    for product in products:
-        assert (out / product).read_bytes() == (done / product).read_bytes(), product
 
 
 @pytest.mark.parametrize(
