@@ -45,7 +45,8 @@ class SuperMix:
     sparsity: Weight = 25.0
     """Weight of pixels that show several images."""
     steps: Annotated[int, Range(0, 1000)] = 4
-    """Most steps in which masks are improved; an image whose mixture is found fit takes no further part."""
+    """Most steps in which masks are improved; an image whose mixture is found fit takes no further part, and costs
+    nothing more."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
@@ -60,14 +61,15 @@ class SuperMix:
         tags = torch.stack([labels.roll(-place, 0) for place in range(count)], dim=1)
         targets = (shares[..., None] * tags).sum(1).clamp(0, 1)
         variables = torch.zeros(len(x), count, self.cells, self.cells, device=x.device)
+        left = torch.arange(len(x), device=x.device)  # mixtures that are not found fit yet
         for _ in range(self.steps):
-            mixed = mixture(sets, variables)
-            scores, gradient = gradients(mixed, targets)
-            searched = ~fits(scores, tags.amax(dim=1))
-            if not searched.any():
-                return mixed, targets
-            variables = torch.where(
-                searched[:, None, None, None], self.improved(variables, sets, scores, gradient, targets), variables
+            scores, gradient = gradients(mixture(sets[left], variables[left]), targets[left])
+            searched = ~fits(scores, tags[left].amax(dim=1))
+            left = left[searched]
+            if not len(left):
+                break
+            variables[left] = self.improved(
+                variables[left], sets[left], scores[searched], gradient[searched], targets[left]
             )
         return mixture(sets, variables), targets
 

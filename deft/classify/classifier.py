@@ -24,7 +24,7 @@ from deft.engine.head import AllMapsHead, Head, HeadModule, checked, maps_for
 from deft.engine.layout import channels_last
 from deft.engine.optimise import ParamGroup, Sgd
 from deft.engine.plan import Plan
-from deft.engine.ranks import gathered, own
+from deft.engine.ranks import gathered, own, world
 from deft.extend.members import check_augmentation, check_head
 from deft.ranges import Multiple, MultipleRange, Range, Share, check_ranges
 from deft.settings import later
@@ -188,13 +188,17 @@ class ClassifierNetwork(nn.Module):
         return maps_for(self.head, self.backbone, x, self.parts)
 
     def _gradients(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """:class:`deft.contracts.Gradients` for the global batch, to which each process contributes its own images."""
+        """:class:`deft.contracts.Gradients` of images that all processes have; each computes its part of them."""
+        count = len(x)
+        spare = -count % world()  # repeated, so that every process has as many
+        if spare:
+            x, labels = (torch.cat([each, each[:1].expand(spare, *each.shape[1:])]) for each in (x, labels))
 
         def score(part: Tensor) -> Tensor:
             return self.head.logits(self.backbone.features(part)[-1])
 
         scores, gradients = image_gradients(self, score, own(x), own(labels), self.parts)
-        return gathered(scores), gathered(gradients)
+        return gathered(scores)[:count], gathered(gradients)[:count]
 
     def groups(self) -> list[ParamGroup]:
         """The backbone at the base learning rate, the head at its own multiples of it."""

@@ -72,6 +72,29 @@ def test_a_mixture_whose_tags_lead_is_left_as_it_is() -> None:
     assert fits(scores, tags).tolist() == [True, False, False]
 
 
+def test_mixtures_that_are_found_fit_cost_nothing_more_and_change_nothing() -> None:
+    x, labels = torch.randn(8, 3, 16, 16, generator=rng(7)), torch.eye(4)[[0, 1, 2, 3, 1, 0, 3, 2]]
+    asked = []
+
+    def counted(mixed: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        asked.append(len(mixed))
+        return gradients(mixed, targets)
+
+    settings = SuperMix(cells=4, steps=5)
+    mixed, targets = settings(x, labels, rng(3), counted)
+    assert asked[0] == 8 and asked == sorted(asked, reverse=True) and 0 < asked[1] < 8
+    sets = torch.stack([x, x.roll(-1, 0)], 1)
+    tags = torch.stack([labels, labels.roll(-1, 0)], 1).amax(1)
+    for index in range(8):  # each for itself
+        one, target, masks = sets[index : index + 1], targets[index : index + 1], torch.zeros(1, 2, 4, 4)
+        for _ in range(5):
+            scores, gradient = gradients(mixture(one, masks), target)
+            if fits(scores, tags[index : index + 1]):
+                break
+            masks = settings.improved(masks, one, scores, gradient, target)
+        torch.testing.assert_close(mixed[index : index + 1], mixture(one, masks), rtol=0.01, atol=0.01)
+
+
 def test_steps_change_the_masks_and_leave_the_arguments() -> None:
     x, labels = batch()
     before = x.clone(), labels.clone()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,7 +29,7 @@ from deft.classify.puzzle_cam import PuzzleHead
 from deft.classify.seam import SeamHead
 from deft.classify.sipe import SipeHead
 from deft.classify.sma import SmaHead
-from deft.contracts import Augmentation, SalientAugmentation
+from deft.contracts import Augmentation, Gradients, SalientAugmentation
 from deft.engine.head import AllMapsHead, Head
 from deft.engine.optimise import ParamGroup
 from deft.engine.ranks import own, rank, world
@@ -78,6 +79,18 @@ class Small(nn.Module):
 
     def depths(self) -> tuple[int, ...]:
         return (0,) * len(list(self.parameters()))
+
+
+@dataclass(frozen=True)
+class ThreeLit:
+    """Adds the gradient of the loss to three of the images."""
+
+    salient = True
+
+    def __call__(self, x: Tensor, labels: Tensor, rng: torch.Generator, gradients: Gradients) -> tuple[Tensor, Tensor]:
+        scores, gradient = gradients(x[1:4], labels[1:4])
+        assert len(scores) == 3
+        return torch.cat([x[:1], x[1:4] + 5 * gradient, x[4:]]), labels
 
 
 class SmallSegmentation(SegmentationNetwork):
@@ -132,6 +145,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "deft, puzzle mix, in parts": lambda: classifier(SWAPPING, PuzzleMix(cells=(2, 4))),
     "plain, co-mixup": lambda: classifier(LinearHead(), CoMixup(rounds=2)),
     "plain, super mix": lambda: classifier(LinearHead(), SuperMix(cells=4, steps=2)),
+    "plain, gradients of three": lambda: classifier(LinearHead(), ThreeLit()),
     "plain, noisy feature mixup": lambda: classifier(LinearHead(), NoisyFeatureMixup(layers=(0, 1, 2))),
     "plain, hide and seek": lambda: classifier(LinearHead(), HideAndSeek()),
     "segmentation, in parts": SmallSegmentation,
