@@ -39,6 +39,7 @@ def _tree(root: Path, module: str) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8") if path.is_file() else "")
 
 
+@cache  # asked for each name in each signature
 def imports(root: Path, module: str) -> dict[str, str]:
     """Names that a module takes from others of its package, each with its full name there."""
     found: dict[str, str] = {}
