@@ -50,7 +50,13 @@ def main() -> int:
     reader = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, number in ALL.items():
         reader.add_argument(f"--{name}", type=int, metavar="N", help=f"{number} where nothing is chosen")
-    reader.add_argument("--at", nargs="+", default=[], metavar="STAGE", help="instead: SIGKILL in each of these stages")
+    reader.add_argument(
+        "--at",
+        nargs="+",
+        default=[],
+        metavar="STAGE",
+        help="instead: SIGKILL in each of these stages (or a folder in one)",
+    )
     reader.add_argument("--recipe", default="irn_deft")
     reader.add_argument("--workers", type=int, nargs="+", default=[0, 2], help="reading processes")
     reader.add_argument("--seed", type=int, default=0, help="of the moments")

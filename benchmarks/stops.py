@@ -211,7 +211,7 @@ def fill(unbroken: Unbroken, folder: Path, chance: random.Random) -> Stop:
 
 
 class At:
-    """SIGKILL in the middle of the given stages, one after another."""
+    """SIGKILL in the middle of the given stages, or folders of stages such as `refine/labels`, one after another."""
 
     def __init__(self, stages: Sequence[str]) -> None:
         self.stages = list(stages)

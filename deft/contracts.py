@@ -215,7 +215,7 @@ class Gradients(Protocol):
         The network is in eval mode meanwhile, each image counts for itself, and nothing of the network changes.
 
         Args:
-            x: normalised images (N, 3, H, W), as many as are asked for; the same in every process.
+            x: at least one normalised image, (N, 3, H, W); every process gives the same ones.
             labels: targets in [0, 1], (N, K).
 
         Returns:

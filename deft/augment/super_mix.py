@@ -45,8 +45,8 @@ class SuperMix:
     sparsity: Weight = 25.0
     """Weight of pixels that show several images."""
     steps: Annotated[int, Range(0, 1000)] = 4
-    """Most steps in which masks are improved; an image whose mixture is found fit takes no further part, and costs
-    nothing more."""
+    """Most steps in which masks are improved; a mixture that is found fit is left as it is, and costs nothing
+    more."""
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""

@@ -28,4 +28,5 @@ def exported(trained: Path, tmp_path_factory: pytest.TempPathFactory, worker_id:
     with FileLock(shared / "exported.lock"):
         if not record.exists():
             write_json(record, asdict(export_model(trained, out)))
-    return out, Exported(**{**read_json(record), "remarks": tuple(read_json(record)["remarks"])})
+        done = read_json(record)
+    return out, Exported(done["files"], tuple(done["remarks"]), done["address"])

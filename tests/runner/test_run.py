@@ -1,4 +1,4 @@
-"""Every recipe end to end, tiny; skipping, going on after a kill, sharing stages, refusing other settings."""
+"""Every recipe end to end, tiny; skipping, sharing stages, refusing other settings."""
 
 from __future__ import annotations
 
@@ -27,13 +27,11 @@ from deft.runner import run as runner
 from deft.runner.recorded import reopen
 from deft.runner.run import check_reuse, description, needed_bytes, resolved
 from deft.seedmaps import to_mask, upsample
-from deft.settings import fields_of, restore
+from deft.settings import restore
 from deft.stages import make
 from deft.thresholds import MapStatistics, choose, choose_refined
 from references import stored_miou
 from short import tiny
-
-FIELDS = fields_of(irn_deft())
 
 
 @pytest.fixture(scope="module")
