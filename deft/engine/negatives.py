@@ -108,10 +108,16 @@ def photographs_of(folder: Path) -> ImageFiles:
         InputError: it is no folder, or holds no photographs.
     """
     if not folder.is_dir():
-        raise InputError(f"{shown(folder)}: expected a folder of photographs that show none of the classes, found none")
+        raise InputError(
+            f"{shown(folder)}: expected a folder of photographs that show none of the classes, found none; "
+            "correct the path"
+        )
     found = image_files(folder)
     if not found.paths:
-        raise InputError(f"{shown(folder)}: expected photographs that show none of the classes, found no image")
+        raise InputError(
+            f"{shown(folder)}: expected photographs that show none of the classes, found no image; put some into the "
+            "folder, or name another"
+        )
     return found
 
 

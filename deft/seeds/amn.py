@@ -13,7 +13,6 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -24,7 +23,6 @@ from deft.artifacts import file_stem, load_mask, load_seeds, save_seeds
 from deft.contracts import (
     BACKGROUND,
     DigestFiles,
-    InputError,
     KnowsFiles,
     ReadsFiles,
     Sample,
@@ -43,18 +41,8 @@ from deft.ranges import Factor, Multiple, MultipleRange, Multiples, PartialShare
 from deft.seedmaps import STRIDE, grid
 from deft.seeds.advcam import AdvCam
 from deft.seeds.amn_network import AmnNetwork
+from deft.seeds.base import Base, check_base
 from deft.seeds.cam import Cam
-
-
-class Base(Protocol):
-    """A seed method that trains nothing, on whose maps another one builds."""
-
-    @property
-    def learning(self) -> object:
-        """None."""
-
-    def prepare(self, context: Any) -> Callable[[Sample], SeedMaps]:
-        """Function that returns the maps of an image for its tags."""
 
 
 @dataclass(frozen=True)
@@ -88,11 +76,7 @@ class Amn:
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
-        if self.base.learning is not None:
-            raise InputError(
-                "expected seeds.base to be a method that trains nothing itself, such as Cam, got "
-                f"{type(self.base).__name__}"
-            )
+        check_base(self.base)
         check_ranges(self)
 
     @property

@@ -17,7 +17,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from deft.artifacts import load_tensors, save_tensors, told_damaged
 from deft.artifacts.contents import whole
 from deft.backbone import Backbone
-from deft.contracts import Dataset, DigestFiles, InputError, Sample, SeedMaps, Splits
+from deft.contracts import Dataset, DigestFiles, Sample, SeedMaps, Splits
 from deft.engine import ranks
 from deft.engine.head import HeadModule, maps_for, soft_margin
 from deft.engine.infer import device, for_each
@@ -38,23 +38,10 @@ from deft.engine.optimise import ParamGroup, Sgd
 from deft.engine.plan import Plan
 from deft.ranges import Count, Multiple, MultipleRange, Range, Share, Weight, check_ranges
 from deft.seeds.advcam import AdvCam
+from deft.seeds.base import AFTER, Base, check_base
 from deft.seeds.cam import Cam
 from deft.seeds.views import last_map, pixels, resize
 from deft.settings import place
-
-AFTER = 1_000_000
-"""Epoch that a head is told: all that begins late in a training (DEFT's swaps, SMA's ramp) has begun."""
-
-
-class Base(Protocol):
-    """A seed method that trains nothing, which reads the maps."""
-
-    @property
-    def learning(self) -> object:
-        """None."""
-
-    def prepare(self, context: Any) -> Callable[[Sample], SeedMaps]:
-        """Function that returns the maps of an image for its tags."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +78,7 @@ class Ood:
     def __post_init__(self) -> None:
         """Refuse values out of range."""
         check_ranges(self)
-        if self.base.learning is not None:
-            raise InputError(
-                "expected seeds.base to be a method that trains nothing itself, such as Cam, got "
-                f"{type(self.base).__name__}"
-            )
+        check_base(self.base)
 
     @property
     def learning(self) -> tuple[object, ...]:

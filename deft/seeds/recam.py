@@ -33,8 +33,8 @@ from deft.engine.optimise import ParamGroup, Sgd
 from deft.engine.plan import Plan
 from deft.ranges import Multiple, MultipleRange, Range, Weight, check_ranges
 from deft.seeds.advcam import AdvCam
+from deft.seeds.base import AFTER, Base, check_base
 from deft.seeds.cam import Cam
-from deft.seeds.ood import AFTER, Base
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,7 @@ class ReCam:
     def __post_init__(self) -> None:
         """Refuse values out of range, and a base that trains something."""
         check_ranges(self)
-        if self.base.learning is not None:
-            raise InputError(
-                "expected seeds.base to be a method that trains nothing itself, such as Cam, got "
-                f"{type(self.base).__name__}"
-            )
+        check_base(self.base)
 
     @property
     def learning(self) -> tuple[object, ...]:
