@@ -1,12 +1,15 @@
-"""Names of files in messages: on one line, and without characters that a terminal would obey."""
+"""Names in messages and on pages: without characters that a terminal or a browser would obey."""
 
 from __future__ import annotations
 
 import os
+import re
 import unicodedata
 
 _UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 """Unicode categories that are escaped: control characters, marks that reorder text, halves of pairs, separators."""
+_UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Control characters but for tabs and line breaks, halves of pairs, and marks that turn text around."""
 
 
 def shown(name: str | os.PathLike[str]) -> str:
@@ -18,6 +21,11 @@ def shown(name: str | os.PathLike[str]) -> str:
 def printable(text: str) -> str:
     r"""A message of several lines for a terminal: all that :func:`shown` escapes, but for line breaks and tabs."""
     return "".join(letter if letter in "\n\t" else _visible(letter) for letter in text)
+
+
+def harmless(text: str) -> str:
+    """Text for a page or a table: what does harm there even after escaping is replaced by U+FFFD."""
+    return _UNSAFE.sub("\ufffd", text)
 
 
 def first_line(error: BaseException, most: int = 200) -> str:

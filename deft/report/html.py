@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import unicodedata
 from importlib.resources import files
 
 import numpy as np
@@ -16,6 +15,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from deft.artifacts import palette
+from deft.guards.words import harmless
 from deft.report import plots, tables
 from deft.report.data import DoubtfulTag, PictureRow, ReportData
 from deft.report.embed import picture_uri, uri
@@ -125,18 +125,10 @@ def _policy(style: str) -> str:
 
 
 def _clean(value: object) -> object:
-    """Replace characters in user text that are unsafe even after escaping: control and text-direction characters."""
+    """Replace what is unsafe in users' text even after escaping."""
     if isinstance(value, Markup) or not isinstance(value, str):
         return value
-    return "".join(
-        "\ufffd"
-        if (letter not in "\n\t" and unicodedata.category(letter) in ("Cc", "Cs")) or letter in _DIRECTION_MARKS
-        else letter
-        for letter in value
-    )
-
-
-_DIRECTION_MARKS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f")
+    return harmless(value)
 
 
 def _chart(png: bytes) -> dict[str, object]:

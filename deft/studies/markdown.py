@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import unicodedata
+
+from deft.guards.words import harmless
 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!~^$-])")
-_DIRECTION_MARKS = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069\u200e\u200f"
 
 
 def escape_markdown(text: str, limit: int = 80) -> str:
@@ -18,8 +18,5 @@ def escape_markdown(text: str, limit: int = 80) -> str:
     """
     line = " ".join(text.split())
     line = line if len(line) <= limit else line[: limit - 1] + "…"
-    line = "".join(
-        "\ufffd" if unicodedata.category(one) in ("Cc", "Cs") or one in _DIRECTION_MARKS else one for one in line
-    )
-    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    line = harmless(line).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _SPECIAL.sub(r"\\\1", line) or "–"
