@@ -140,6 +140,8 @@ class Splits:
 
     train: Dataset
     val: Dataset | None
+    max_side: int | None = None
+    """Most pixels of the longer side at which a run reads images; None reads them as they are."""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ class KnowsSizes(Protocol):
     """A dataset that knows the size of its images without decoding them."""
 
     def size_of(self, index: int) -> tuple[int, int]:
-        """(H, W) of a photograph, upright or as stored."""
+        """(H, W) of a photograph, upright."""
 
 
 @runtime_checkable

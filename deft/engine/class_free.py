@@ -16,7 +16,7 @@ class, one that was prompted for, votes only for it. No code in a file is execut
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -27,8 +27,9 @@ from PIL import Image
 
 from deft.artifacts import BROKEN_ARRAYS, array_header, file_stem, read_arrays, read_json
 from deft.artifacts.contents import joined
-from deft.contracts import Dataset, DigestFiles, InputError, Splits
+from deft.contracts import DigestFiles, InputError, Splits
 from deft.data.layouts.run_lengths import checked_counts, counts_to_mask
+from deft.data.scaling import fitted
 from deft.data.working_size import KnowsSizes
 from deft.guards.opening import UnreadableError, exists
 from deft.guards.pictures import MAX_PIXELS, read_png
@@ -152,7 +153,7 @@ def check_segments(root: Path, splits: Splits, max_faults: int = SHOWN) -> None:
     faults = []
     for index, name in enumerate(train.names):
         if train.labels[index].any():
-            faults += [fault] if (fault := _fault(root, name, train, index)) else []
+            faults += [fault] if (fault := _fault(root, name, splits, index)) else []
     if faults:
         more = [f"... and {len(faults) - max_faults} more"] if len(faults) > max_faults else []
         raise InputError("\n".join([*faults[:max_faults], *more]))
@@ -161,7 +162,14 @@ def check_segments(root: Path, splits: Splits, max_faults: int = SHOWN) -> None:
 def segments_digest(root: Path, names: Sequence[str], digests: DigestFiles) -> str:
     """Digest of the files of some images, by their names and bytes."""
     sources = [source for name in names if (source := source_of(root, name)) is not None]
-    files = sorted(path for one in sources for path in (one.glob("*.png") if one.is_dir() else [one]))
+    return files_digest(
+        root, (path for one in sources for path in (one.glob("*.png") if one.is_dir() else [one])), digests
+    )
+
+
+def files_digest(root: Path, paths: Iterable[Path], digests: DigestFiles) -> str:
+    """Digest of files below a folder, by their names and bytes."""
+    files = sorted(paths)
     lines = [os.fsencode(path.relative_to(root)).hex() for path in files]
     return joined([f"{line} {one}" for line, one in zip(lines, digests(files), strict=True)])
 
@@ -175,8 +183,8 @@ def source_of(root: Path, name: str) -> Path | None:
     return root / stem if (root / stem).is_dir() and any((root / stem).glob("*.png")) else None
 
 
-def _fault(root: Path, name: str, data: Dataset, index: int) -> str:
-    source = source_of(root, name)
+def _fault(root: Path, name: str, splits: Splits, index: int) -> str:
+    data, source = splits.train, source_of(root, name)
     if source is None:
         return _missing(root, name)
     try:
@@ -192,9 +200,10 @@ def _fault(root: Path, name: str, data: Dataset, index: int) -> str:
             f"not have; its classes are {', '.join(data.classes)}. Correct the name, or leave the class out"
         )
     if size is not None and isinstance(data, KnowsSizes):
-        height, width = data.size_of(index)
-        if size not in ((height, width), (width, height)) and size[0] * width != size[1] * height:
-            return _other_size(source, size, [(height, width)])
+        photograph = data.size_of(index)
+        sizes = [photograph, fitted(photograph, splits.max_side)]
+        if size not in sizes:
+            return _other_size(source, size, sizes)
     return ""
 
 
@@ -213,6 +222,8 @@ def _header(source: Path) -> tuple[tuple[int, int] | None, tuple[str, ...]]:
         if len(shape) != 3 or dtype not in (np.dtype(np.bool_), np.dtype(np.uint8)):
             raise ValueError(f"masks {shape} of type {dtype}, not (M, H, W) of bool or uint8")
         names = read_arrays(source, (), ("classes",)).get("classes")
+        if names is not None and names.dtype.kind != "U":
+            raise ValueError(f"classes of type {names.dtype}, not names")
         classes = ("",) * shape[0] if names is None else tuple(str(one) for one in np.atleast_1d(names))
         if len(classes) != shape[0]:
             raise ValueError(f"{len(classes)} classes for {shape[0]} masks")
@@ -221,7 +232,7 @@ def _header(source: Path) -> tuple[tuple[int, int] | None, tuple[str, ...]]:
     sizes = {_rle_size(entry) for entry in entries}
     if len(sizes) > 1:
         raise ValueError(f"masks of several sizes, {_few(sizes)}")
-    return next(iter(sizes), None), tuple(str(entry.get("class") or "") for entry in entries)
+    return next(iter(sizes), None), tuple(_class_of(entry) for entry in entries)
 
 
 def _read(source: Path, size: tuple[int, int], classes: tuple[str, ...]) -> Stack | Partition:
@@ -246,6 +257,13 @@ def _entries(source: Path) -> list[dict[str, Any]]:
     return found
 
 
+def _class_of(entry: dict[str, Any]) -> str:
+    name = entry.get("class")
+    if not isinstance(name, str | None):
+        raise ValueError(f"a mask of class {name!r}, not a name")
+    return name or ""
+
+
 def _rle_size(entry: dict[str, Any]) -> tuple[int, int]:
     lengths = entry.get("segmentation")
     shape: Any = lengths.get("size") if isinstance(lengths, dict) else None
@@ -268,11 +286,17 @@ def _grey(path: Path) -> NDArray[np.int64]:
 
 
 def _binary(path: Path) -> Bools:
-    """Pixels above half of the range; of a palette or of 0 and 1, those above 0."""
+    """Pixels above half of the range; of a palette or of 0 and 1, those above 0.
+
+    Raises:
+        InputError: there are values, but none above half of the range.
+    """
     image: Image.Image = read_png(path)
     values = np.array(image)
     half = 32767 if image.mode in ("I;16", "I") else 127
     inside: Bools = values > (0 if image.mode in ("1", "P") or values.max(initial=0) <= 1 else half)
+    if not inside.any() and values.any():
+        raise InputError(_broken(path, ValueError(f"values up to {values.max()}, none of them above {half}")))
     return inside
 
 

@@ -21,6 +21,7 @@ from deft.engine.class_free import (
     Segments,
     Stack,
     check_segments,
+    files_digest,
     partition,
     read_segments,
     segments_digest,
@@ -93,8 +94,8 @@ class SamVote:
         """Digest of all files of the folder; empty without one."""
         if not isinstance(self.masks, MaskFolder):
             return ""
-        stems = [path.relative_to(self.masks.root).with_suffix("").as_posix() for path in self.masks.root.rglob("*")]
-        return segments_digest(self.masks.root, sorted(set(stems)), whole)
+        root = self.masks.root
+        return files_digest(root, (path for path in root.rglob("*") if path.is_file()), whole)
 
     def fingerprint_of(self, names: Sequence[str], digests: DigestFiles) -> str:
         """Digest of the masks of some images; empty without a folder."""

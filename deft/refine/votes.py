@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from deft.engine.class_free import Floats, Segments
+from deft.engine.class_free import Bools, Floats, Segments
 from deft.ranges import Factor, Share, check_ranges
 from deft.thresholds import AUTO, Threshold, check_threshold, number
 
@@ -44,8 +44,12 @@ class MeanVote:
     ``class / (largest class + background)``: above 0.5 where the largest class exceeds the background, which is the
     rule's argmax.
 
-    Differs from the published code: it paints whole objects, which its mask generator tells from parts, before it
-    orders by certainty; masks of other tools have no such level.
+    A mask that was prompted for a class votes for it alone, and counts as background only where all maps say so; one
+    without any response of its class is left out.
+
+    Differs from the published code: that divides after subtracting the smallest mean, with which an image of one mask
+    is all background; it calls pixels without a mask background; and it paints whole objects, which its mask generator
+    tells from parts, before it orders by certainty, where masks of other tools have no such level.
     """
 
     power: Factor = 0.7
@@ -59,16 +63,17 @@ class MeanVote:
         """As :meth:`Rule.__call__`."""
         sums, area = segments.sums(maps)
         means = sums / np.maximum(area, 1)[:, None]
-        for index, only in enumerate(allowed):
-            if only is not None:
-                means[index, np.arange(len(maps)) != only] = 0
-        largest = means.max(axis=0, initial=0)
-        votes = means / np.where(largest > 0, largest, 1)
-        background = self.background(votes.max(axis=1, initial=0))
-        certainty = np.maximum(votes.max(axis=1, initial=0), background)
-        found = self._shares(maps.reshape(len(maps), -1).T).T.reshape(maps.shape)
-        order = [int(index) for index in np.argsort(certainty, kind="stable") if area[index]]
-        segments.paint(found, self._shares(votes), order)
+        may = np.array([[only in (None, place) for place in range(len(maps))] for only in allowed], dtype=np.bool_)
+        may = may.reshape(means.shape)
+        largest = np.where(may, means, 0).max(axis=0, initial=0)
+        scaled = np.clip(means / np.where(largest > 0, largest, 1), 0, 1)
+        votes, background = np.where(may, scaled, 0), self.background(scaled.max(axis=1, initial=0))
+        strongest = votes.max(axis=1, initial=0)
+        voting = (area > 0) & (may.all(axis=1) | (strongest > 0))
+        order = np.argsort(np.maximum(strongest, background), kind="stable")
+        pixels = maps.reshape(len(maps), -1).T
+        found = _shares(pixels, self.background(pixels.max(axis=1, initial=0))).T.reshape(maps.shape)
+        segments.paint(found, _shares(votes, background), [int(index) for index in order if voting[index]])
         return found
 
     def background(self, largest: Floats) -> Floats:
@@ -76,11 +81,12 @@ class MeanVote:
         score: Floats = np.clip(1 - largest, 0, 1) ** self.power
         return score
 
-    def _shares(self, scores: Floats) -> Floats:
-        """``class / (largest class + background)`` of scores (n, P)."""
-        largest = scores.max(axis=1, initial=0)
-        shares: Floats = scores / (largest + self.background(largest))[:, None]
-        return shares
+
+def _shares(scores: Floats, background: Floats) -> Floats:
+    """``class / (largest class + background)`` of scores (n, P) and (n,)."""
+    whole = scores.max(axis=1, initial=0) + background
+    shares: Floats = scores / np.where(whole > 0, whole, 1)[:, None]
+    return shares
 
 
 @dataclass(frozen=True)
@@ -89,8 +95,8 @@ class OverlapVote:
 
     The class of each pixel is decided by a threshold first. In the order of the classes, a mask is taken if more than
     ``inside`` of it are pixels of the class, or if it has at least ``covered`` of the class's pixels; later classes
-    skip masks that are taken, and where masks overlap, the later class wins. Pixels of a class that no mask covers keep
-    it. Refined maps are 1 and 0.
+    skip masks that are taken, and where masks overlap, the later class wins. Pixels of a class outside all masks that
+    were not taken before its turn keep it. Refined maps are 1 and 0.
     """
 
     inside: Share = 0.5
@@ -109,21 +115,23 @@ class OverlapVote:
         """As :meth:`Rule.__call__`."""
         strongest = maps.max(axis=0, initial=0) > number(self.threshold)
         planes = (np.arange(len(maps))[:, None, None] == maps.argmax(axis=0)) & strongest
-        ones = np.ones((1, *maps.shape[1:]))
         common, area = segments.sums(planes.astype(np.float64))
         size = planes.sum(axis=(1, 2))
-        uncovered = ones.copy()
-        segments.paint(uncovered, np.zeros((len(area), 1)), range(len(area)))
         taken = np.zeros(len(area), dtype=np.bool_)
         found = np.zeros_like(maps)
         for place in range(len(maps)):
             free = np.array([only in (None, place) for only in allowed], dtype=np.bool_) & ~taken & (area > 0)
             within = common[:, place] > self.inside * area
             most = (common[:, place] >= self.covered * size[place]) & (size[place] > 0)
-            chosen = np.flatnonzero(free & (within | most))
-            taken[chosen] = True
-            values = np.zeros((len(area), len(maps)))
-            values[:, place] = 1
-            segments.paint(found, values, [int(index) for index in chosen])
-        found[planes & (uncovered[0] > 0)] = 1
+            chosen = free & (within | most)
+            taken |= chosen
+            own = np.eye(1, len(maps), place)
+            segments.paint(found, np.repeat(own, len(area), axis=0), _places(chosen))
+            outside = np.ones((1, *maps.shape[1:]))
+            segments.paint(outside, np.zeros((len(area), 1)), _places(free))
+            found[:, planes[place] & (outside[0] > 0)] = own.T
         return found
+
+
+def _places(chosen: Bools) -> list[int]:
+    return [int(index) for index in np.flatnonzero(chosen)]

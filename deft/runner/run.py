@@ -114,7 +114,7 @@ def working(
     pipeline, changes = fitted(pipeline)
     for method in (pipeline.seeds, pipeline.refine):
         if isinstance(method, ReadsFiles):
-            method.check(splits)
+            method.check(replace(splits, max_side=pipeline.max_side))
     if isinstance(pipeline.seeds, NeedsHead) and pipeline.classifier is not None:
         small = pipeline.classifier.small_head(_CHANNELS)
         if small is not None:

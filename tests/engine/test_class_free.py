@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,14 @@ def test_every_form_gives_the_same_masks(write: Callable[[Path, str], None], tmp
     assert {(count, *row.round(6)) for count, row in zip(area, sums, strict=True)} == expected
 
 
+def test_a_mask_whose_values_are_all_low_is_told(tmp_path: Path) -> None:
+    as_folder(tmp_path, "one")
+    Image.fromarray(MASKS[1].astype(np.uint8) * 100).save(tmp_path / "one" / "1.png")
+    segments, _ = read_segments(tmp_path, "one", [SIZE])
+    with pytest.raises(InputError, match=r"1\.png: expected masks of one image, got values up to 100, none .* 127"):
+        segments.sums(np.ones((1, *SIZE)))
+
+
 def test_masks_may_be_of_the_photograph_or_of_the_image_as_read(tmp_path: Path) -> None:
     as_json(tmp_path, "one")
     assert read_segments(tmp_path, "one", [(3, 4), SIZE])[1] == SIZE
@@ -132,6 +141,9 @@ def broken_counts(root: Path) -> None:
         (lambda root: np.savez(root / "one.npz", masks=MASKS[0]), r"not \(M, H, W\)"),
         (lambda root: np.savez(root / "one.npz", masks=MASKS * 1.5), "of type float64"),
         (lambda root: np.savez(root / "one.npz", masks=MASKS, classes=["cow"]), "1 classes for 2 masks"),
+        (lambda root: np.savez(root / "one.npz", masks=MASKS, classes=[b"cow", b""]), r"classes of type \|S3"),
+        (lambda root: (root / "one.json").write_text(json.dumps([rle(MASKS[0], **{"class": 0})])), "class 0, not a"),
+        (lambda root: (root / "one.json").write_text(json.dumps([rle(MASKS[0], **{"class": True})])), "class True, "),
         (lambda root: (root / "one.npz").write_bytes(b"PK\x03\x04 cut"), "expected masks of one image"),
         (lambda root: (root / "one.png").write_bytes(b"no picture"), "expected a PNG"),
         (lambda root: Image.fromarray(np.zeros((6, 8, 3), np.uint8)).save(root / "one.png"), "in mode RGB"),
@@ -157,8 +169,13 @@ def test_all_files_are_checked_before_a_run(splits: Splits, tmp_path: Path) -> N
     untagged = train.names[int(np.flatnonzero(~train.labels.any(axis=1))[0])]
     (tmp_path / f"{untagged}.json").unlink()  # nothing votes there
     check_segments(tmp_path, splits)
-    as_json(tmp_path, "img_00", np.ones((1, 32, 32), dtype=bool))  # half of the size, of the same shape
-    check_segments(tmp_path, splits)
+    as_json(tmp_path, "img_00", np.ones((1, 32, 32), dtype=bool))
+    check_segments(tmp_path, replace(splits, max_side=32))  # the size at which the image is read
+    with pytest.raises(InputError, match=r"img_00\.json: expected masks of 64 x 64 pixels, .*, got 32 x 32"):
+        check_segments(tmp_path, splits)
+    with pytest.raises(InputError, match=r"img_00\.json: expected masks of 64 x 64 or 48 x 48 pixels"):
+        check_segments(tmp_path, replace(splits, max_side=48))
+    as_json(tmp_path, "img_00", np.ones((1, 64, 64), dtype=bool))
     as_json(tmp_path, "img_01", np.ones((1, 64, 32), dtype=bool))
     (tmp_path / "img_02.json").write_text(json.dumps([rle(np.ones((64, 64), dtype=bool), **{"class": "sheep"})]))
     (tmp_path / "img_03.json").unlink()

@@ -104,14 +104,15 @@ def test_masks_of_the_photograph_are_brought_to_the_image(tmp_path: Path) -> Non
 def test_a_mask_for_an_unknown_class_is_told() -> None:
     seeds = Scenes().seeds(0)
     whole = np.ones((1, *seeds.size), dtype=bool)
-    for name, known in (("square", True), ("nothing", True), ("unicorn", False)):
-        segments = Stack(seeds.size, (name,), lambda index: whole[index])
-        if known:
-            found = vote(seeds, segments, MeanVote(), Scenes.classes)
-            assert bool(found.maps.any()) == (name == "square")  # of the other class nothing can be here
-        else:
-            with pytest.raises(InputError, match="got one for 'unicorn'"):
-                vote(seeds, segments, MeanVote(), Scenes.classes)
+    segments = {
+        name: Stack(seeds.size, (name,), lambda index: whole[index]) for name in ("square", "nothing", "unicorn")
+    }
+    without = vote(seeds, Stack(seeds.size, (), lambda index: whole[index]), MeanVote(), Scenes.classes)
+    assert (vote(seeds, segments["square"], MeanVote(), Scenes.classes).maps != without.maps).any()
+    other = vote(seeds, segments["nothing"], MeanVote(), Scenes.classes)  # a class that this image is not tagged with
+    assert (other.maps == without.maps).all()
+    with pytest.raises(InputError, match="got one for 'unicorn'"):
+        vote(seeds, segments["unicorn"], MeanVote(), Scenes.classes)
 
 
 def test_one_mask_a_pixel_changes_only_the_scale() -> None:
@@ -144,6 +145,15 @@ def test_only_files_have_a_fingerprint(tmp_path: Path) -> None:
     assert moved.fingerprint() == before
     Image.new("L", (56, 40)).save(next(iter((tmp_path / "moved").rglob("*.png"))))
     assert moved.fingerprint() != before
+
+
+def test_a_name_that_no_file_can_have_is_in_the_fingerprint(tmp_path: Path) -> None:
+    settings = SamVote(MaskFolder(str(tmp_path)))
+    found = []
+    for content in ("[]", "[ ]"):
+        (tmp_path / "a%3Fb.json").write_text(content)  # of the image a?b
+        found.append(settings.fingerprint())
+    assert found[0] != found[1]
 
 
 @pytest.mark.parametrize("background", [1.5, -0.1, 0.123])

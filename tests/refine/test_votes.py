@@ -75,13 +75,16 @@ def slow_overlap(maps: np.ndarray, masks: np.ndarray, rule: OverlapVote) -> np.n
     found, taken = np.zeros_like(labels), set()
     for c in range(1, len(maps) + 1):
         own = labels == c
+        under = np.zeros_like(own)
         for m, mask in enumerate(masks):
+            if m not in taken:
+                under |= mask
             common = (mask & own).sum()
             most = own.sum() > 0 and common / max(own.sum(), 1) >= rule.covered
             if m not in taken and (common / mask.sum() > rule.inside or most):
                 taken.add(m)
                 found[mask] = c
-        found[own & ~masks.any(axis=0)] = c
+        found[own & ~under] = c
     return found
 
 
@@ -106,14 +109,64 @@ def test_a_label_map_votes_as_its_masks(rule: MeanVote | OverlapVote) -> None:
     assert found == pytest.approx(rule(maps, stack(masks), FREE[:4]))
 
 
-@pytest.mark.parametrize("rule", [MeanVote(), OverlapVote(threshold=0.1, inside=0.1)])
-def test_a_mask_that_was_prompted_votes_for_its_class_alone(rule: MeanVote | OverlapVote) -> None:
+@pytest.mark.parametrize(("rule", "wins"), [(MeanVote(), 1), (OverlapVote(threshold=0.1, inside=0.1), 0)])
+def test_a_mask_that_was_prompted_votes_for_its_class_alone(rule: MeanVote | OverlapVote, wins: int) -> None:
     maps = np.full((2, 4, 4), 0.3)
     maps[0] = 0.9
     whole = np.ones((1, 4, 4), dtype=bool)
     free, first, second, neither = (rule(maps, stack(whole), [only]) for only in (None, 0, 1, -1))
     assert free[0].min() > 0.5 and first[0].min() > 0.5
-    assert not second[0].any() and not neither.any()
+    assert second[wins].min() > 0.5 and not second[1 - wins].any()  # by overlap, the second class has no pixel there
+    assert (neither == rule(maps, stack(whole[:0]), [])).all()  # of a class that the image is not tagged with
+
+
+@pytest.mark.parametrize("rule", [MeanVote(), OverlapVote(threshold=0.1, inside=0.1)])
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+@pytest.mark.parametrize("only", [-1, 1])
+def test_a_false_box_erases_no_object(rule: MeanVote | OverlapVote, order: tuple[int, int], only: int) -> None:
+    maps = np.zeros((2, 6, 6))
+    maps[0, 1:4, 1:5] = 0.9  # the cow
+    cow, box = np.zeros((6, 6), dtype=bool), np.zeros((6, 6), dtype=bool)
+    cow[1:4, 1:5], box[:, 2:] = True, True
+    allowed = [(None, only)[place] for place in order]
+    found = rule(maps, stack(np.stack([cow, box])[list(order)]), allowed)
+    assert (found[0] > 0.5).tolist() == cow.tolist() and not found[1].any()
+
+
+def test_where_the_maps_see_another_class_a_prompted_mask_is_unsure() -> None:
+    maps = np.zeros((2, 4, 8))
+    maps[0, :, :4], maps[1, :, 4:], maps[1, :, :4] = 0.9, 0.8, 0.08
+    cow, boat, box = (np.zeros((4, 8), dtype=bool) for _ in range(3))
+    cow[:, :4], boat[:, 4:], box[:, :4] = True, True, True
+    found = MeanVote()(maps, stack(np.stack([cow, boat, box])), [None, None, 1])
+    assert (found.argmax(axis=0) == np.repeat([0, 1], 4)).all() and found.max(axis=0).min() > 0.5
+
+
+def test_surely_background_is_painted_over_an_unsure_object() -> None:
+    maps = np.zeros((1, 4, 4))
+    maps[0, :, :2], maps[0, 0, 0] = 0.9, 1.0
+    object_, nothing, sure = (np.zeros((4, 4), dtype=bool) for _ in range(3))
+    object_[1:, :3], nothing[1:, 1:], sure[0, :1] = True, True, True
+    found = MeanVote()(maps, stack(np.stack([object_, nothing, sure])), FREE[:3])
+    assert (found[0] > 0.5).tolist() == [[True, True, False, False], *[[True, False, False, False]] * 3]
+
+
+def test_a_mask_with_exactly_the_share_is_taken() -> None:
+    maps = np.zeros((1, 1, 40))
+    maps[0, 0, :20] = 1.0
+    mask = np.zeros((1, 1, 40), dtype=bool)
+    mask[0, 0, 3:] = True  # 17 of the 20 pixels: 0.85 of the class, and not half of the mask
+    found = OverlapVote(threshold=0.5)(maps, stack(mask), FREE[:1])
+    assert found[0, 0].tolist() == [1.0] * 40
+    mask[0, 0, 3] = False
+    assert OverlapVote(threshold=0.5)(maps, stack(mask), FREE[:1])[0, 0].sum() == 4
+
+
+def test_a_class_keeps_what_lies_under_a_mask_of_another() -> None:
+    maps = np.zeros((2, 1, 10))
+    maps[0, 0, :6], maps[1, 0, 6:] = 1.0, 1.0
+    found = OverlapVote(threshold=0.5)(maps, stack(np.ones((1, 1, 10), dtype=bool)), FREE[:1])
+    assert found.argmax(axis=0)[0].tolist() == [0] * 6 + [1] * 4
 
 
 @pytest.mark.parametrize("rule", [MeanVote(), OverlapVote(threshold=0.5)])
