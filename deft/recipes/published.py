@@ -59,7 +59,7 @@ def published(pipeline: Pipeline) -> Pipeline:
         threshold, labels = 0.26, (0.30, 0.05)  # it has no labels for IRN; these are IRN's
     elif isinstance(head, PuzzleHead):
         # The code takes the best threshold of the seeds on ground truth; 0.15 is IRN's.
-        threshold, labels = 0.15, (0.40, 0.10)
+        threshold, labels, background = 0.15, (0.40, 0.10), 0.35
     else:
         threshold, labels = 0.15, (0.30, 0.05)
     if isinstance(refine, Irn):

@@ -125,7 +125,7 @@ class ReCamModule(HeadModule):
             Scalar.
         """
         maps = normalise(self.first.cell_scores(features).float().relu()).flatten(2)
-        pooled = maps @ features.float().flatten(2).mT / maps.shape[2]  # (N, K, C)
+        pooled = (maps / maps.shape[2]) @ features.float().flatten(2).mT  # (N, K, C); in 16 bits a sum would overflow
         images, classes = labels.nonzero(as_tuple=True)
         losses = F.cross_entropy(self.second(pooled[images, classes]).float(), classes, reduction="none")
         return (losses / (labels > 0).sum(dim=1)[images]).sum() / len(labels)
