@@ -211,6 +211,10 @@ class LayerAugmentation(Augmentation, Protocol):
 class Gradients(Protocol):
     """What the classifier that is being trained makes of images; for a :class:`SalientAugmentation`."""
 
+    @property
+    def std(self) -> Tensor:
+        """Standard deviations by which colours in [0, 1] were divided, (3, 1, 1)."""
+
     def __call__(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Scores of images, and the gradient of their loss.
 
@@ -242,6 +246,9 @@ class SalientAugmentation(Protocol):
             labels: float multi-hot, (N, K).
             rng: the only source of randomness, on the CPU.
             gradients: scores and gradients of images, as often as they are needed.
+
+        Returns:
+            The images that the step learns from, (N, 3, H, W) or a multiple of N, and their labels in [0, 1].
         """
 
 

@@ -2,12 +2,14 @@
 
 As many images are made as there are. Each cell of each of them shows one of the images of the batch, in place. The cost
 that is minimised has what the classifier looks at and is not shown, borders between cells, images that are shown too
-often in all, and the images' random shares. Labels are mixed by area.
+often in all, and the images' random shares. Labels are mixed by area. The images as they were are learned from too.
 
 As in the authors' code the new images are improved in turn, with a cost for what the others show already. Differs: a
 new image is improved by expansions (Boykov, Veksler and Zabih, 2001), each of which is the exact best
 (:mod:`deft.augment.grid_labels`), until none helps, where theirs makes alpha-beta swaps. Cells that show blends of two
-images, and the change of images that turned out alike, are left out. Saliency is taken in eval mode.
+images, and the change of images that turned out alike, are left out. Saliency is taken in eval mode. How far apart two
+images are salient is measured between the centres of cells; theirs is between pixels, row and column apart. The loss is
+the mean of new images and those they are made of; theirs is the sum of both means.
 """
 
 from __future__ import annotations
@@ -34,7 +36,11 @@ class CoMixup:
     salient: ClassVar[bool] = True
 
     alpha: Factor = 2.0
-    """Random shares of the images are drawn from a Dirichlet distribution with this parameter."""
+    """Random shares of the images are drawn from a Dirichlet distribution with this parameter; the authors advise a
+    smaller one without ``clean``."""
+    clean: bool = True
+    """Whether images as they are follow the new ones (their clean_lam, 1 or 0): a step then learns from twice as
+    many."""
     cells: Annotated[int, Range(1, 8)] = 4
     """Cells of the grid in each direction; crops must be a multiple of it."""
     part: Count = 20
@@ -57,7 +63,7 @@ class CoMixup:
         check_ranges(self)
 
     def __call__(self, x: Tensor, labels: Tensor, rng: torch.Generator, gradients: Gradients) -> tuple[Tensor, Tensor]:
-        """Mix images (N, 3, H, W) and labels (N, K)."""
+        """New images of images (N, 3, H, W) and labels (N, K), and then, with ``clean``, these themselves."""
         source = numpy_generator(rng)
         salience = cell_saliency(gradients(x, labels)[1], self.cells).cpu().numpy()
         pieces, mixed, targets = cut(x, self.cells), [], []
@@ -68,6 +74,8 @@ class CoMixup:
             mixed.append(joined(pieces[few][sources, own]))
             shares = torch.nn.functional.one_hot(sources, len(sources)).to(labels.dtype).mean(dim=1)
             targets.append(shares @ labels[few])
+        if self.clean:
+            mixed, targets = [*mixed, x], [*targets, labels]
         return torch.cat(mixed), torch.cat(targets).clamp(0, 1)
 
     def sources(self, salience: Floats, source: np.random.Generator) -> NDArray[np.int64]:

@@ -9,8 +9,8 @@ Differs from the authors' code: the mask is the exact minimum of the same cost (
 they approach by alpha-beta swaps, and the transport is the cheapest assignment (:mod:`deft.augment.assignment`), for
 which they have a parallel approximation. Where a cell shows a blend, the difference of the images on both sides of a
 border is the mean over what is blended; theirs is another interpolation between the same values. They draw grids of 2
-to 16 cells a side; at most 8 are possible here. Their variant with adversarial noise is left out. Saliency is taken in
-eval mode.
+to 16 cells a side; at most 8 are possible here. The cells that move are those of the mask's grid, as in their code for
+ImageNet; for CIFAR they move cells of an eighth of the image. Their variant with adversarial noise is left out.
 """
 
 from __future__ import annotations
@@ -31,9 +31,6 @@ from deft.augment.grid_labels import Floats, best_labels
 from deft.augment.mixup import beta
 from deft.contracts import Gradients
 from deft.ranges import Factor, Range, Weight, check_ranges
-
-DEVIATION = 0.226
-"""Standard deviation of ImageNet's colours, the unit of normalised images; weights are for colours in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +69,8 @@ class PuzzleMix:
         perm = torch.randperm(len(x), generator=rng).to(x.device)
         salience = cell_saliency(gradients(x, labels)[1], cells)
         other, theirs = x[perm], salience[perm]
-        shown = self.masks(x, other, salience.cpu().numpy(), theirs.cpu().numpy(), share)
+        colours = x * gradients.std  # but for their mean, which differences do not have
+        shown = self.masks(colours, colours[perm], salience.cpu().numpy(), theirs.cpu().numpy(), share)
         if self.transport:
             x = moved(x, self.plans(salience.cpu().numpy(), shown > 0))
             other = moved(other, self.plans(theirs.cpu().numpy(), shown < 1))
@@ -85,8 +83,8 @@ class PuzzleMix:
         """Share of the first image in each cell, (N, cells, cells), of the least cost.
 
         Args:
-            x: the first images, (N, 3, H, W).
-            other: the second images, likewise.
+            x: colours of the first images, in units of [0, 1], from any origin, (N, 3, H, W).
+            other: those of the second images, likewise.
             salience: of the cells of the first images, (N, cells, cells), of sum 1.
             theirs: that of the second.
             share: expected share of the first image, in [0, 1].
@@ -122,7 +120,7 @@ class PuzzleMix:
             pair = [image.mT if turned else image for image in (other, x)]
             height, width = (side // cells for side in pair[0].shape[-2:])
             strip = math.gcd(math.gcd(height, width), self.strip)
-            pooled = [F.avg_pool2d(image.float(), strip) * DEVIATION for image in pair]
+            pooled = [F.avg_pool2d(image.float(), strip) for image in pair]
             each, rows = width // strip, height // strip
             costs = torch.zeros(len(x), cells, cells - 1, 2, 2, dtype=torch.float64)
             for left in (0, 1):

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from deft.artifacts import load_tensors, save_tensors, told_damaged
 from deft.backbone import Backbone, from_spec, frozen_net, views_of
 from deft.classify.base import innermost
-from deft.classify.gradients import image_gradients
+from deft.classify.gradients import ImageGradients, image_gradients
 from deft.contracts import Augmentation, InputError, LayerAugmentation, SalientAugmentation, SampleAugmentation
 from deft.engine.head import AllMapsHead, Head, HeadModule, checked, maps_for
 from deft.engine.layout import channels_last
@@ -157,7 +157,8 @@ class ClassifierNetwork(nn.Module):
             return self._loss(self.backbone.normalise(images), labels, epoch, rng)
         tags = gathered(labels)
         if isinstance(augment, SalientAugmentation):
-            x, tags = augment(self.backbone.normalise(gathered(images)), tags, rng, self._gradients)
+            gradients = ImageGradients(self._gradients, self.backbone.std)
+            x, tags = augment(self.backbone.normalise(gathered(images)), tags, rng, gradients)
             return self._loss(own(x), own(tags), epoch, rng)
         layer = augment.layer(len(self.backbone.channels), rng) if isinstance(augment, LayerAugmentation) else 0
         if layer == 0:
@@ -188,7 +189,7 @@ class ClassifierNetwork(nn.Module):
         return maps_for(self.head, self.backbone, x, self.parts)
 
     def _gradients(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """:class:`deft.contracts.Gradients` of images that all processes have; each computes its part of them."""
+        """Gradients of images that all processes have; each computes its part of them."""
         count = len(x)
         spare = -count % world()  # repeated, so that every process has as many
         if spare:

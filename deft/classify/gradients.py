@@ -8,10 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class ImageGradients:
+    """A :class:`deft.contracts.Gradients`."""
+
+    function: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+    std: Tensor
+    """(3, 1, 1)."""
+
+    def __call__(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores of images and the gradient of their loss."""
+        return self.function(x, labels)
+
 
 LOSS_SCALE = 1024.0
 """Factor of the loss, taken back from the gradient: float16 would round small ones to 0; a power of 2 is exact."""

@@ -7,17 +7,15 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from deft.augment.cells import cut
 from deft.augment.co_mixup import CoMixup, expanded
+from deft.classify.gradients import ImageGradients
 from deft.contracts import InputError, SalientAugmentation
 from fakes import rng
 
-
-def gradients(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Brighter pixels count more."""
-    return torch.zeros_like(labels), x.square()
+gradients = ImageGradients(lambda x, labels: (torch.zeros_like(labels), x.square()), torch.ones(3, 1, 1))
+"""Brighter pixels count more."""
 
 
 def energy(labels: np.ndarray, unary: np.ndarray, border: float) -> float:
@@ -61,8 +59,9 @@ def test_what_is_shown_already_costs_and_so_images_differ() -> None:
 def test_cells_stay_in_place_and_labels_are_shares_of_area() -> None:
     x, labels = torch.randn(5, 3, 16, 16, generator=rng()), torch.eye(5)
     before = x.clone(), labels.clone()
-    mixed, soft = CoMixup(part=3)(x, labels, rng(1), gradients)
+    mixed, soft = CoMixup(part=3, clean=False)(x, labels, rng(1), gradients)
     assert torch.equal(x, before[0]) and torch.equal(labels, before[1])
+    assert len(mixed) == len(soft) == 5
     pieces, found = cut(x, 4), cut(mixed, 4)
     shares = torch.zeros(5, 5)
     for new, cell in product(range(5), range(16)):
@@ -71,12 +70,12 @@ def test_cells_stay_in_place_and_labels_are_shares_of_area() -> None:
         shares[new, source] += 1 / 16
     assert torch.allclose(soft, shares)
     again = CoMixup(part=3)(x, labels, rng(1), gradients)
-    assert torch.equal(again[0], mixed) and torch.equal(again[1], soft)
+    assert torch.equal(again[0], torch.cat([mixed, x])) and torch.equal(again[1], torch.cat([soft, labels]))
 
 
 def test_settings() -> None:
     assert isinstance(CoMixup(), SalientAugmentation)
     alone = torch.randn(1, 3, 8, 8, generator=rng())
-    assert torch.equal(CoMixup()(alone, torch.ones(1, 2), rng(), gradients)[0], alone)
+    assert torch.equal(CoMixup(clean=False)(alone, torch.ones(1, 2), rng(), gradients)[0], alone)
     with pytest.raises(InputError, match=r"^CoMixup\.cells: expected a whole number from 1 to 8"):
         CoMixup(cells=9)

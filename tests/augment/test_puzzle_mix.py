@@ -12,7 +12,8 @@ from torch import Tensor
 from deft.augment.cells import cut
 from deft.augment.grid_labels import best_labels
 from deft.augment.mixup import beta
-from deft.augment.puzzle_mix import DEVIATION, PuzzleMix, moved
+from deft.augment.puzzle_mix import PuzzleMix, moved
+from deft.classify.gradients import ImageGradients
 from deft.contracts import InputError, SalientAugmentation
 from fakes import rng
 
@@ -25,9 +26,8 @@ def saliency_of(*corners: tuple[int, int]) -> np.ndarray:
     return found
 
 
-def gradients(x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Brighter pixels count more."""
-    return torch.zeros_like(labels), x.square()
+gradients = ImageGradients(lambda x, labels: (torch.zeros_like(labels), x.square()), torch.full((3, 1, 1), 0.25))
+"""Brighter pixels count more."""
 
 
 def written_out(
@@ -57,7 +57,7 @@ def written_out(
                     below = below[:, y * h + h : y * h + h + 2, x * w : x * w + w]
                     pooled = [one.unflatten(2, (-1, 2)).mean((1, 3)) for one in (above, below)]
                 chance_of = (own if a else 1 - own) * (other if b else 1 - other)
-                difference = float((pooled[0] - pooled[1]).abs().mean()) * DEVIATION
+                difference = float((pooled[0] - pooled[1]).abs().mean())
                 cost += smooth * settings.contrast * chance_of * difference
     return cost
 

@@ -49,6 +49,7 @@ class Small(nn.Module):
     """What the networks ask of a backbone, without batch norms."""
 
     channels, reductions, stride, pretrained = (4, 6, 8), (2, 4, 4), 4, False
+    std = torch.ones(3, 1, 1)
 
     def __init__(self) -> None:
         super().__init__()

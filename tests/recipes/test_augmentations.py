@@ -54,7 +54,7 @@ def test_settings_of_the_papers() -> None:
     assert (puzzle.smooth, puzzle.contrast, puzzle.prior, puzzle.strip) == (1.2, 0.5, 0.2, 4)
     assert (puzzle.levels, puzzle.transport_cost) == (3, 0.8)
     assert (co.smooth, co.overlap, co.prior, co.allowed, co.distance) == (0.32, 1.0, 0.05, 0.83, 0.001)
-    assert (SuperMix().alpha, SuperMix().sigma, SuperMix().sparsity, SuperMix().cells) == (3.0, 1.0, 25.0, 16)
+    assert (SuperMix().alpha, SuperMix().sigma, SuperMix().sparsity, SuperMix().cells) == (3.0, 2.0, 25.0, 16)
 
 
 def test_settings_are_reached_from_the_command_line() -> None:
