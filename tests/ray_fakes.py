@@ -82,14 +82,14 @@ def refuses(what: str) -> Callable[[Sequence[int]], int]:
     return work
 
 
-def meets(folder: Path, code: int = 0, dies: str = "never") -> int:
-    """What a process of a run does: it meets the others, prints what it knows, and dies ``once``, ``always`` or not."""
+def meets(folder: Path, code: int = 0, dies: bool = False) -> int:
+    """What a process of a run does: it meets the others, prints what it knows, and may die, once."""
     total = torch.ones(1)
     dist.all_reduce(total)
     print(f"process {dist.get_rank()} of {int(total)} in {Path.cwd()}, {launched()}")
     print("a fault", file=sys.stderr)
     dist.barrier()
-    if dist.get_rank() == 1 and (dies == "always" or (dies == "once" and not (folder / "died").exists())):
+    if dist.get_rank() == 1 and dies and not (folder / "died").exists():
         (folder / "died").touch()
         os.kill(os.getpid(), signal.SIGKILL)
     dist.barrier()

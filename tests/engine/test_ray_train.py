@@ -73,29 +73,38 @@ def cluster() -> Iterator[Ray]:
 
 
 @pytest.mark.slow
-def test_processes_meet_and_what_they_print_is_printed(
+def test_processes_meet_print_and_the_exit_code_is_that_of_one_that_failed(
     cluster: Ray, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert start(Call.of(meets, folder=tmp_path), 2, cluster) == 0
+    before = signal.getsignal(signal.SIGINT)
+    assert start(Call.of(meets, folder=tmp_path, code=3), 2, cluster) == 3
+    assert signal.getsignal(signal.SIGINT) is before  # Ray Train's own is put away
     out, err = capfd.readouterr()
     assert sorted(out.splitlines()) == [f"process {rank} of 2 in {Path.cwd()}, True" for rank in range(2)]
     assert err.splitlines().count("a fault") == 2
 
 
 @pytest.mark.slow
-def test_the_exit_code_is_that_of_a_process_that_failed(cluster: Ray, tmp_path: Path) -> None:
-    before = signal.getsignal(signal.SIGINT)
-    assert start(Call.of(meets, folder=tmp_path, code=3), 2, cluster) == 3
-    assert signal.getsignal(signal.SIGINT) is before  # Ray Train's own is put away
+def test_a_run_that_lost_a_process_is_started_again(
+    cluster: Ray, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert start(Call.of(meets, folder=tmp_path, dies=True), 2, cluster) == 0
+    err = capfd.readouterr().err
+    assert err.count("deft: a process of the run was lost: ") == err.count("starting again") == 1
 
 
 @pytest.mark.slow
-def test_a_run_that_lost_a_process_is_started_again(
+def test_a_run_that_goes_on_losing_processes_is_given_up(
     cluster: Ray, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert start(Call.of(meets, folder=tmp_path, dies="once"), 2, cluster) == 0
+    from ray.train import TrainingFailedError
+
+    def loses(trainer: object) -> None:
+        raise TrainingFailedError("a worker died")
+
+    monkeypatch.setattr(deft.engine.ray_train, "RESTARTS", 2)
+    monkeypatch.setattr(deft.engine.ray_train, "_fit", loses)  # each loss of a real one takes half a minute
+    with pytest.raises(InputError, match="the run lost a process 3 times; finished work is kept"):
+        start(Call.of(meets, folder=tmp_path), 2, cluster)
     err = capfd.readouterr().err
-    assert err.count("deft: a process of the run was lost: ") == err.count("starting again") == 1
-    monkeypatch.setattr(deft.engine.ray_train, "RESTARTS", 0)
-    with pytest.raises(InputError, match="the run lost a process 1 times; finished work is kept"):
-        start(Call.of(meets, folder=tmp_path, dies="always"), 2, cluster)
+    assert err.count("a process of the run was lost: a worker died") == 3 and err.count("starting again") == 2
