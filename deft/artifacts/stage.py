@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from deft.artifacts.files import read_json, write_json
+from deft.artifacts.files import carries, read_json, write_json
 from deft.artifacts.hashes import Damage, damages, hashes
 from deft.contracts import InputError
 from deft.guards.opening import exists
@@ -23,6 +23,8 @@ from deft.guards.words import shown
 RECORD = "stage.json"
 HASHES = "files"
 """Entry of ``stage.json``: the hash of every file that the stage has made."""
+NETWORK = "model.safetensors"
+"""The file of what a stage has trained."""
 HELD_OUT_SEEDS = "seeds/val"
 """The one stage within the folder of another: maps of held-out images, from which nothing is learned."""
 
@@ -90,7 +92,7 @@ class Stage:
     def verify(self) -> None:
         """Check the files of a finished stage; if any is damaged, say so and make the stage unfinished.
 
-        A stage of one file per image loses the damaged ones, and any other all of its files.
+        A stage of one file per image loses the damaged ones, and one that has trained something all of its files.
         """
         found = self.damages()
         if not found:
@@ -98,7 +100,7 @@ class Stage:
         more = f", and {len(found) - 1} more" if len(found) > 1 else ""
         print(f"{found[0]}{more}; the stage {self.name} is made again", file=sys.stderr)
         record, names = self.record, made_files(self.folder)
-        whole = any(name.endswith(".safetensors") for name in record[HASHES])
+        whole = NETWORK in record[HASHES]
         for path in [self.folder / name for name in names] if whole else self._own(one.path for one in found):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink(missing_ok=True)
         record.pop(HASHES)
@@ -127,6 +129,29 @@ class Stage:
                 os.replace(temporary, self.folder)
                 return True
         return False
+
+    def borrow(self, others: Iterable[Path], names: Iterable[str]) -> None:
+        """Take over single files of a stage of one file per image, as :meth:`adopt` does all of them.
+
+        Other runs may have finished the stage of the same key or not. Damaged files stay where they are.
+
+        Args:
+            others: run folders, those that are preferred first.
+            names: of the files that are wanted.
+        """
+        wanted = [name for name in names if not os.path.lexists(self.folder / name)]
+        for other in others:
+            source = Stage(self.name, other / self.name, self.key)
+            made = source.record.get(HASHES)
+            there = [name for name in wanted if source.record and carries(source.folder / name, self.key)]
+            known = {name: made[name] for name in there if name in made} if isinstance(made, dict) else {}
+            broken = {one.path for one in damages(source.folder, known)}
+            for name in there:
+                if source.folder / name not in broken:
+                    temporary = self.folder / f".part-{name}"
+                    _link(os.fspath(source.folder / name), os.fspath(temporary))
+                    os.replace(temporary, self.folder / name)
+                    wanted.remove(name)
 
 
 def stage_records(folder: Path) -> list[Path]:

@@ -2,8 +2,8 @@
 
 A folder holds the answers to one question, ``OUT/1``, ``OUT/2`` and so on, each of them a run. As long as tags and
 settings are what they were, the last one is continued, and what was reviewed in it meanwhile teaches its next round. If
-they are not, the next answer is begun: it takes over every stage that is still right from the last one, the features of
-images first of all, and its review.
+they are not, the next answer is begun: it takes over every stage that an earlier one has made of the same, the features
+of images first of all, and the last review.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def next_round(folder: Path, data: str | None = None, begins: Callable[[str], No
     beside = answers(folder.parent) if folder.name.isdecimal() else []
     before = [path for path in beside if int(path.name) < int(folder.name)]
     given = data_of(folder, record, data)
-    return run(pipeline, given, folder, reuse=before[-1:], name=str(record["recipe"]), begins=begins)
+    return run(pipeline, given, folder, reuse=before[::-1], name=str(record["recipe"]), begins=begins)
 
 
 def answers(out: Path) -> list[Path]:
@@ -82,7 +82,7 @@ def _answer(pipeline: Pipeline, data: str | Splits, folder: Path, before: list[P
     reviewed = [path for path in before if (path / FOLDER).is_dir()]
     own = folder / FOLDER
     source = reviewed[-1] if reviewed and not own.is_dir() else None
-    page = run(pipeline, data, folder, reuse=before[-1:], name=name, corrected=source)
+    page = run(pipeline, data, folder, reuse=before[::-1], name=name, corrected=source)
     if source is not None:
         # A person goes on where the last answer was left. What the network showed there follows from the new one.
         refuse_link(own)

@@ -40,7 +40,7 @@ from deft.pipeline import Pipeline
 from deft.runner.images import Images, told
 from deft.runner.preset import fitted
 from deft.settings import flat, places_of, plain
-from deft.stages.context import Run
+from deft.stages.context import FEATURES, Run
 from deft.stages.corrections import take_over
 from deft.stages.make import make_all
 
@@ -257,7 +257,7 @@ def _begun(
     path: Path, record: dict[str, Any], pipeline: Pipeline, splits: Splits, images: Images, contents: Contents
 ) -> RunFolder:
     """The run folder, locked, in which is written what the run learns from."""
-    folder = RunFolder(path, record, needed_bytes(splits, pipeline), told=told(path, record, pipeline, images))
+    folder = RunFolder(path, record, needed_bytes(splits, pipeline, path), told=told(path, record, pipeline, images))
     try:
         if remark := images.held_out_remark(path):
             print(remark, file=sys.stderr)
@@ -337,14 +337,16 @@ def _foreign(settings: Any) -> list[str]:
     return sorted({package for module in modules for package in known.get(module, ())})
 
 
-def needed_bytes(splits: Splits, pipeline: Pipeline) -> int:
-    """Upper estimate of the bytes a run writes, so that a full disk is reported before training."""
+def needed_bytes(splits: Splits, pipeline: Pipeline, path: Path) -> int:
+    """Upper estimate of the bytes that a run will write, so that a full disk is reported before training.
+
+    What is in its folder already is not written again. Features of a frozen backbone are not counted: their stage, the
+    first, knows how large they are.
+    """
     images = len(splits.train) + (len(splits.val) if splits.val is not None else 0)
     networks = 400e6 if pipeline.backbone.startswith("resnet") else 150e6
     augment = pipeline.classifier.augment if pipeline.classifier is not None else None
     rounds = augment.rounds if isinstance(augment, SampleAugmentation) else 0
-    features = 0.0
-    if (frozen := pipeline.frozen) is not None:
-        # The number of channels is known when the network is built: few have more than a thousand.
-        features = min(frozen.gigabytes * 1e9, images * 2048 * (frozen.side / frozen.stride) ** 2)
-    return int((networks + images * 60e3) * (1 + rounds) + features)
+    stages = [found for found in path.iterdir() if found.name != FEATURES] if exists(path / "run.json") else []
+    there = sum(found.stat().st_size for stage in stages for found in stage.rglob("*") if found.is_file())
+    return max(0, int((networks + images * 60e3) * (1 + rounds)) - there)

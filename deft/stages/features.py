@@ -2,10 +2,14 @@
 
 Its key is that of the network and of how it looks, and says nothing of the data: files are named after the contents of
 images. A run with other tags, other masks or some other images therefore takes over the files of the images that it
-shares with a run in ``--reuse``, and looks at the rest. Files of images that the run does not have are removed.
+shares with runs in ``--reuse``, finished or not, and looks at the rest. Files of images that the run does not have are
+removed.
 """
 
 from __future__ import annotations
+
+import shutil
+from pathlib import Path
 
 from deft.artifacts import Stage
 from deft.backbone import Backbone
@@ -15,6 +19,8 @@ from deft.engine import ranks
 from deft.engine.features import Frozen, find_features, save_features
 from deft.engine.infer import device
 from deft.engine.share import Share
+from deft.guards.opening import exists
+from deft.guards.words import shown
 from deft.refine.affinity import affinities_of
 from deft.stages.context import FEATURES, Run
 
@@ -23,7 +29,8 @@ def find_all_features(run: Run, frozen: Frozen) -> Stage:
     """Look at the images of both splits that have not been looked at.
 
     Raises:
-        InputError: the features would take more space than ``frozen.gigabytes``; nothing is computed then.
+        InputError: the features would take more space than ``frozen.gigabytes``, or than the disk has; nothing is
+            computed then.
     """
     p = run.pipeline
     stage = run.stage(FEATURES, (frozen.identity, p.backbone, run.initial_weights, p.stride, p.precision))
@@ -42,9 +49,22 @@ def find_all_features(run: Run, frozen: Frozen) -> Stage:
         if ranks.first():
             for left in set(stage.folder.glob("*.safetensors")) - set(files):
                 left.unlink()
+            stage.borrow(run.reuse, [path.name for path in files])
+        ranks.barrier()
+        _refuse_full_disk(stage.folder, needed / len(files) * sum(not exists(path) for path in files))
         for part, data in run.parts():
             run.engine.make(describing(run, stage, part, data, backbone, frozen))
     return stage
+
+
+def _refuse_full_disk(folder: Path, needed: float) -> None:
+    """Refuse features that the disk has no room for, before any is made."""
+    free = -ranks.highest(-shutil.disk_usage(folder).free)
+    if free < needed:
+        raise InputError(
+            f"--out {shown(folder.parent)}: features of the images may take {needed / 1e6:,.0f} MB and the disk has "
+            f"{free / 1e6:,.0f} MB free; make room, name a folder on another disk, or take a larger frozen.stride"
+        )
 
 
 def describing(run: Run, stage: Stage, part: str, data: Dataset, backbone: Backbone, frozen: Frozen) -> Share:

@@ -13,6 +13,7 @@ from deft.cli.main import main
 from deft.recipes import frozen
 from deft.runner import quick as module
 from deft.runner.quick import answers, quick
+from deft.settings import assign
 from short import tiny
 
 PIPELINE = tiny(frozen(), "precision=32-true", "segment=none", "corrections.held_out=0.0")
@@ -38,6 +39,15 @@ def test_answers(make_folder: Any, tmp_path: Path) -> None:
         assert os.path.samefile(path, out / "2" / "features" / path.name)
     assert json.loads((out / "2" / "corrected" / "corrections.json").read_text())
     assert set(Review(out / "2", ("cat", "cow", "dog")).read()) == {"img_01"}
+
+
+def test_an_answer_takes_over_from_all_earlier_ones(make_folder: Any, tmp_path: Path) -> None:
+    data, out = f"folder:{make_folder(tmp_path / 'data', count=8, side=64)}", tmp_path / "answers"
+    for number, settings in enumerate((["seed=1"], ["seed=2", "frozen.stride=16"], ["seed=1"]), 1):
+        assert quick(assign(PIPELINE, settings), data, out, "frozen") == out / str(number) / "report.html"
+    for stage in ("features", "classifier", "seeds"):
+        for path in (out / "1" / stage).rglob("*.*"):
+            assert path.is_dir() or os.path.samefile(path, out / "3" / path.relative_to(out / "1")), path
 
 
 def accept(review: Review, name: str) -> None:

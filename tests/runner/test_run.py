@@ -327,10 +327,17 @@ def test_classes_and_remarks_are_told_before_anything_is_made(
     ],
 )
 def test_the_guess_of_bytes_grows_with_images_network_and_rounds(
-    change: dict[str, Any], expected: float, folder_data: Path
+    change: dict[str, Any], expected: float, folder_data: Path, tmp_path: Path
 ) -> None:
     splits = open_data(f"folder:{folder_data}")
-    assert needed_bytes(splits, replace(tiny(cam()), **change)) == expected
+    pipeline = replace(tiny(cam()), **change)
+    assert needed_bytes(splits, pipeline, tmp_path / "run") == expected
+    for name, size in (("classifier/model.safetensors", 1000), ("features/one.safetensors", 500), ("a/run.json", 0)):
+        (tmp_path / "run" / name).parent.mkdir(parents=True)
+        (tmp_path / "run" / name).write_bytes(bytes(size))
+    assert needed_bytes(splits, pipeline, tmp_path / "run") == expected  # the folder holds no run
+    (tmp_path / "run" / "run.json").touch()
+    assert needed_bytes(splits, pipeline, tmp_path / "run") == expected - 1000
 
 
 def test_the_precision_is_that_of_the_run_that_was_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import json
 import os
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -66,3 +69,48 @@ def test_too_little_space_is_said_before_anything_is_computed(folder_data: Path,
     with pytest.raises(InputError, match=r"frozen\.gigabytes: .* 12 images"):
         described(run)
     assert names(tmp_path / "run") == set()
+
+
+def test_files_of_unfinished_and_of_damaged_stages_are_taken_over(
+    make_folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = f"folder:{make_folder(tmp_path / 'data', count=6, side=64)}"
+    described(run_of(tmp_path / "one", open_data(data)))
+    first, second, *others = sorted((tmp_path / "one" / "features").glob("*.safetensors"))
+    (tmp_path / "two").mkdir()
+    shutil.copytree(tmp_path / "one" / "features", tmp_path / "two" / "features")  # a stage that was stopped
+    record = tmp_path / "two" / "features" / "stage.json"
+    record.write_text(json.dumps({"key": json.loads(record.read_text())["key"], "state": "begun", "seconds": 1}))
+    for path in others:
+        (tmp_path / "two" / "features" / path.name).unlink()
+    first.write_bytes(first.read_bytes()[:-1] + b"!")
+    second.write_bytes(b"!")
+
+    looked: list[int] = []
+    make = Share.make
+    monkeypatch.setattr(
+        Share, "make", lambda self, indices, **more: looked.extend(indices) or make(self, indices, **more)
+    )
+    described(run_of(tmp_path / "three", open_data(data), tmp_path / "two", tmp_path / "one"))
+    assert not looked and len(names(tmp_path / "three")) == 6
+    for path, source in ((first, "two"), (second, "two"), *((path, "one") for path in others)):
+        assert (tmp_path / "three" / "features" / path.name).samefile(tmp_path / source / "features" / path.name)
+
+    # A damaged file is made again, and no other.
+    described(run_of(tmp_path / "one", open_data(data)))
+    assert len(looked) == 2 and first.read_bytes() == (tmp_path / "two" / "features" / first.name).read_bytes()
+
+
+def test_a_disk_without_room_for_features_is_told_first(
+    folder_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = lambda path: SimpleNamespace(free=1000)  # noqa: E731
+    monkeypatch.setattr("deft.stages.features.shutil.disk_usage", full)
+    with pytest.raises(InputError, match=r"run: features of the images may take .* the disk has 0 MB free"):
+        described(run_of(tmp_path / "run", open_data(f"folder:{folder_data}")))
+    assert names(tmp_path / "run") == set()
+    monkeypatch.undo()
+    described(run_of(tmp_path / "run", open_data(f"folder:{folder_data}")))
+    monkeypatch.setattr("deft.stages.features.shutil.disk_usage", full)
+    described(run_of(tmp_path / "other", open_data(f"folder:{folder_data}"), tmp_path / "run"))  # all are there
+    assert len(names(tmp_path / "other")) == 12
