@@ -123,7 +123,7 @@ class SeamModule(HeadModule):
         terms = {name: (both[0][name] + both[1][name]) / 2 for name in both[0]}
         # On the small view's pixels, where the published code compares: its cells are few.
         cams = [self.class_maps(view[-1], labels) for view in (maps, small)]
-        seen = [resized(cam, size) for cam in cams]
+        seen = [resized(stretched(cam), size) for cam in cams]
         if s.consistency:
             terms["consistency"] = s.consistency * (seen[0] - seen[1]).abs().mean()
         if not (s.quiet or s.cross):
@@ -135,7 +135,7 @@ class SeamModule(HeadModule):
             terms["quiet"] = s.quiet * (lows[0] + lows[1]) / 2
         if s.cross:
             tags = torch.cat([torch.ones_like(present[:, :1]), present], dim=1)
-            wide = [resized(normalise(one.relu()) * tags, size) for one in refined]
+            wide = [resized(stretched(one) * tags, size) for one in refined]
             sure = [strongest(planes(one.detach())) for one in seen]
             hard = [hardest((sure[1] - wide[0]).abs(), s.hardest), hardest((sure[0] - wide[1]).abs(), s.hardest)]
             terms["cross"] = s.cross * (hard[0] + hard[1])
@@ -166,8 +166,7 @@ class SeamModule(HeadModule):
         """
         features = self.affinity(maps[0], maps[1:])
         with torch.no_grad():
-            given = planes(cams)
-            given[:, 1:] *= cams >= cams.amax(dim=1, keepdim=True)
+            given = strongest(planes(cams))
         return correlated(given, features)
 
     def logits(self, features: Tensor) -> Tensor:
@@ -194,8 +193,7 @@ class SeamModule(HeadModule):
 
     def combine(self, activation: Tensor) -> Tensor:
         """Each class of the summed maps (1, K, h, w), stretched from its minimum to its maximum: (K, h, w)."""
-        total = activation[0]
-        return normalise(total - total.amin(dim=(-2, -1), keepdim=True))
+        return stretched(activation[0])
 
     def groups(self) -> list[tuple[list[nn.Parameter], float]]:
         """The base's groups, and the module's convolutions at the settings' multiple of the base learning rate."""
@@ -208,8 +206,17 @@ def planes(cams: Tensor) -> Tensor:
 
 
 def strongest(maps: Tensor) -> Tensor:
-    """Maps (N, K + 1, h, w), 1 in each cell for the largest and 0 for the others."""
-    return F.one_hot(maps.argmax(dim=1), maps.shape[1]).to(maps).permute(0, 3, 1, 2)
+    """Maps of background and classes (N, K + 1, h, w), of whose classes only the largest in each cell is left."""
+    classes = maps[:, 1:]
+    return torch.cat([maps[:, :1], classes * (classes >= classes.amax(dim=1, keepdim=True))], dim=1)
+
+
+def stretched(maps: Tensor) -> Tensor:
+    """Maps (..., h, w), each from 0 at its minimum to 1 at its maximum.
+
+    Means over cells that look alike are far from 0 everywhere.
+    """
+    return normalise(maps - maps.amin(dim=(-2, -1), keepdim=True))
 
 
 def hardest(differences: Tensor, share: float) -> Tensor:

@@ -172,7 +172,8 @@ class OodNetwork(nn.Module):
             vectors = maps[-1].float().mean(dim=(2, 3))
             inside, outside = self.inside.to(vectors), self.outside.to(vectors)
             if s.normalised:
-                length = inside.norm(dim=1).mean()
+                lengths = inside.norm(dim=1)
+                length = lengths[lengths > 0].mean()  # classes without images have no mean
                 vectors, inside, outside = (length * F.normalize(each, dim=1) for each in (vectors, inside, outside))
             terms["distance"] = s.distance_weight * distance(vectors, labels, inside, outside, s.nearest)
         if s.negative_weight:
@@ -215,7 +216,9 @@ class OodNetwork(nn.Module):
 
 
 def distance(vectors: Tensor, labels: Tensor, inside: Tensor, outside: Tensor, nearest: float) -> Tensor:
-    """Mean distance to the means of an image's classes times K / M, minus that to its nearest clusters of negatives.
+    """Distances to the means of an image's classes, minus those to its nearest clusters of negatives.
+
+    Both sums are divided by M, as by the published means over all classes, times K / M, and over all clusters.
 
     Args:
         vectors: features of tagged images, (N, C).
@@ -225,13 +228,12 @@ def distance(vectors: Tensor, labels: Tensor, inside: Tensor, outside: Tensor, n
         nearest: share of the clusters that count for an image, at least one of them.
 
     Returns:
-        Scalar; distances are Euclidean.
+        Scalar, the mean over images; distances are Euclidean.
     """
     own = torch.cdist(vectors, inside) * labels
     count = max(1, round(nearest * len(outside)))
     away = torch.cdist(vectors, outside).topk(count, dim=1, largest=False).values
-    tags = ranks.mean_over_ranks(labels.sum()).clamp(min=1 / ranks.world())
-    return own.sum() / tags * (len(inside) / len(outside)) - away.mean()
+    return (own.sum(dim=1) - away.sum(dim=1)).mean() / len(outside)
 
 
 def class_means(vectors: Tensor, labels: Tensor) -> Tensor:

@@ -47,6 +47,11 @@ def at(maps: Tensor, side: int) -> Tensor:
     return F.interpolate(maps, size=(side, side), mode="bilinear", align_corners=False)
 
 
+def from_least(maps: Tensor) -> Tensor:
+    least, most = maps.amin((2, 3), keepdim=True), maps.amax((2, 3), keepdim=True)
+    return (maps - least) / (most - least + 1e-5)
+
+
 def slow_terms(own: SeamModule, views: list[list[Tensor]], tags: Tensor, side: int) -> dict[str, float]:
     """One image at a time, with sorted lists in the place of the largest and lowest values."""
     n, classes = tags.shape
@@ -56,7 +61,7 @@ def slow_terms(own: SeamModule, views: list[list[Tensor]], tags: Tensor, side: i
         for one in views:
             cam = F.relu(F.conv2d(one[-1][i : i + 1], own.base.classifier.weight))
             cam = cam / (cam.amax((2, 3), keepdim=True) + 1e-5) * tags[i, :, None, None]
-            seen.append(at(cam, side)[0])
+            seen.append(at(from_least(cam), side)[0])
             given = torch.cat([1 - cam.amax(1, keepdim=True), cam], 1)
             top = cam[0].max(0).values
             for k in range(classes):
@@ -69,11 +74,13 @@ def slow_terms(own: SeamModule, views: list[list[Tensor]], tags: Tensor, side: i
             count = max(1, int(0.25 * len(low)))
             quiet.append(sum(low[:count]) / count)
         for mine, other in ((0, 1), (1, 0)):
-            wide = refined[mine] / (refined[mine].amax((2, 3), keepdim=True) + 1e-5)
+            wide = from_least(refined[mine])
             wide[0, 1:] *= tags[i, :, None, None]
             wide = at(wide, side)[0]
             full = torch.cat([1 - seen[other].amax(0, keepdim=True), seen[other]])
-            sure = torch.zeros_like(full).scatter_(0, full.argmax(0, keepdim=True), 1.0)
+            sure = full.clone()
+            for k in range(classes):
+                sure[k + 1][seen[other][k] < seen[other].max(0).values] = 0
             hard = sorted((sure - wide).abs().flatten().tolist(), reverse=True)
             count = int(0.2 * len(hard))
             cross.append(sum(hard[:count]) / count)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from sklearn.cluster import KMeans
 
@@ -61,15 +62,47 @@ def test_distances_against_a_loop() -> None:
     generator = torch.Generator().manual_seed(0)
     z, inside, outside = (torch.randn(n, 5, generator=generator) for n in (4, 3, 10))
     labels = torch.tensor([[1.0, 0, 0], [0, 1, 1], [0, 0, 1], [1, 1, 1]])
-    near, far = [], []
+    near, far = np.zeros((4, 3)), np.zeros((4, 10))
     for n in range(4):
-        near += [float((z[n] - inside[k]).norm()) for k in range(3) if labels[n, k]]
-        far += sorted(float((z[n] - centre).norm()) for centre in outside)[:2]  # a fifth of ten
-    expected = np.mean(near) * 3 / 10 - np.mean(far)
-    assert float(distance(z, labels, inside, outside, 0.2)) == pytest.approx(expected, abs=1e-5)
+        for k in range(3):
+            near[n, k] = (z[n] - inside[k]).norm() * labels[n, k]
+        away = [float((z[n] - centre).norm()) for centre in outside]
+        for m in sorted(range(10), key=away.__getitem__)[:2]:  # a fifth of ten
+            far[n, m] = away[m]
+    # The published means are over all entries, 0 or not.
+    found = distance(z, labels, inside, outside, 0.2)
+    assert float(found) == pytest.approx(near.mean() * 3 / 10 - far.mean(), abs=1e-5)
     closest = distance(z, labels, inside, outside, 0.0)  # at least one cluster counts
-    nearest = np.mean([min(float((one - centre).norm()) for centre in outside) for one in z])
-    assert float(closest) == pytest.approx(np.mean(near) * 3 / 10 - nearest, abs=1e-5)
+    nearest = np.mean([min(float((one - centre).norm()) for centre in outside) for one in z]) / 10
+    assert float(closest) == pytest.approx(near.mean() * 3 / 10 - nearest, abs=1e-5)
+
+
+def test_images_are_drawn_to_their_classes_and_away_from_negatives() -> None:
+    vectors, labels = torch.zeros(2, 2, requires_grad=True), torch.tensor([[1.0, 0.0], [0.0, 0.0]])
+    inside, outside = torch.tensor([[3.0, 0.0], [0.0, 9.0]]), torch.tensor([[0.0, 4.0], [0.0, 50.0]])
+    distance(vectors, labels, inside, outside, 0.5).backward()
+    assert vectors.grad is not None  # steps down the slope: towards the mean at the right, and down
+    torch.testing.assert_close(vectors.grad, torch.tensor([[-0.25, 0.25], [0.0, 0.25]]))
+
+
+def test_the_distance_alone_trains_the_backbone() -> None:
+    network = trainee(settings=replace(SHORT, negative_weight=0.0))
+    network.terms(batch(), 1, rng())["distance"].backward()
+    assert any(p.grad is not None and bool(p.grad.any()) for p in network.backbone.parameters())
+
+
+def test_classes_without_images_have_no_part_in_the_length() -> None:
+    network = trainee()
+    network.inside = torch.cat([network.inside, torch.zeros(5, network.inside.shape[1])])
+    given = batch()
+    given["labels"] = F.pad(given["labels"], (0, 5))
+    few = trainee()
+    features = few.backbone(given["image"])[-1].mean((2, 3))
+    length = few.inside.norm(dim=1).mean()
+    vectors = [length * F.normalize(one, dim=1) for one in (features, few.inside, few.outside)]
+    expected = 0.007 * distance(vectors[0], given["labels"][:, :3], vectors[1], vectors[2], 0.2)
+    network.head = LinearHead().build(network.backbone.channels[-1], 8)
+    torch.testing.assert_close(network.terms(given, 1, rng())["distance"], expected)
 
 
 def test_clusters_are_those_of_scikit_learn() -> None:
