@@ -10,6 +10,7 @@ from dataclasses import replace
 from deft.classify.drs import DrsHead
 from deft.classify.puzzle_cam import PuzzleHead
 from deft.classify.seam import SeamHead
+from deft.classify.sipe import SipeHead
 from deft.contracts import InputError
 from deft.pipeline import Pipeline
 from deft.refine.irn import Irn
@@ -52,8 +53,8 @@ def published(pipeline: Pipeline) -> Pipeline:
         threshold, labels, background = 0.21, (0.35, 0.10), 0.28
     elif not isinstance(seeds, Cam):
         raise InputError(f"no thresholds were published for seeds of {type(seeds).__name__}; leave --thresholds out")
-    elif isinstance(head, DrsHead):
-        # Its masks need saliency maps, which are not made here.
+    elif isinstance(head, DrsHead | SipeHead):
+        # DRS's masks need saliency maps; SIPE's the map of its background prototype. Neither is made here.
         raise InputError(f"no thresholds were published for maps of {type(head).__name__}; leave --thresholds out")
     elif isinstance(head, SeamHead):
         threshold, labels = 0.26, (0.30, 0.05)  # it has no labels for IRN; these are IRN's

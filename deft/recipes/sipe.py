@@ -7,6 +7,7 @@ from dataclasses import replace
 from deft.classify.sipe import SipeHead
 from deft.pipeline import Pipeline
 from deft.recipes.irn import irn, irn_deft
+from deft.refine.irn import Irn
 
 
 def sipe() -> Pipeline:
@@ -26,6 +27,7 @@ def sipe_deft() -> Pipeline:
 
 
 def with_sipe(pipeline: Pipeline) -> Pipeline:
-    """The same system with prototypes on top of its classifier's head."""
+    """The same system with prototypes on top of its classifier's head; IRN walks its maps to the power of 1.5."""
     classifier = pipeline.own_classifier
-    return replace(pipeline, classifier=replace(classifier, head=SipeHead(base=classifier.head)))
+    head = replace(classifier, head=SipeHead(base=classifier.head))
+    return replace(pipeline, classifier=head, refine=Irn(power=1.5))

@@ -12,7 +12,7 @@ import pytest
 from deft.cli.main import main
 from deft.contracts import InputError
 from deft.pipeline import Pipeline
-from deft.recipes import RECIPES, cam, drs, external, icd, irn, psa, published, sam_vote
+from deft.recipes import RECIPES, cam, drs, external, icd, irn, psa, published, sam_vote, sipe
 from deft.seeds.cam import Cam
 from deft.settings import assign, fields_of
 
@@ -56,7 +56,7 @@ NUMBERS: Mapping[str, Mapping[str, float]] = {
     **{name: {**CAM, "refine.background": math.nan} for name in ("pamr", "pamr_deft", "par", "par_deft")},
 }
 """By recipe; all others have IRN's."""
-UNPUBLISHED = ("external", "clip_text", "frozen", "icd", "drs", "sam_vote", "pamr", "par")
+UNPUBLISHED = ("external", "clip_text", "frozen", "icd", "drs", "sipe", "sam_vote", "pamr", "par")
 NAMES = sorted(name for name in RECIPES if name.removesuffix("_deft") not in UNPUBLISHED)
 """Recipes with published thresholds."""
 
@@ -96,8 +96,11 @@ def test_where_nothing_was_published_that_is_told() -> None:
     for make, seeds in ((external, "External"), (icd, "Icd")):
         with pytest.raises(InputError, match=f"no thresholds were published for seeds of {seeds}; leave --thresholds"):
             published(make())
-    with pytest.raises(InputError, match="no thresholds were published for maps of DrsHead; leave --thresholds out"):
-        published(drs())
+    for make, head in ((drs, "DrsHead"), (sipe, "SipeHead")):
+        with pytest.raises(
+            InputError, match=f"no thresholds were published for maps of {head}; leave"
+        ):
+            published(make())
     with pytest.raises(InputError, match="no thresholds were published for SamVote; leave --thresholds out"):
         published(sam_vote())
 
