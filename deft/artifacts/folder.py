@@ -19,13 +19,13 @@ from deft.settings import plain, refuse_other
 
 UNBOUND = (
     *("versions.", "thresholds.", "given.", "settings.max_side", "settings.corrections", "threads", "memory"),
-    *("data.given", "data.held out", "data.fingerprint of held out"),
+    *("data.given", "data.held out", "data.fingerprint of held out", "settings.frozen.gigabytes"),
 )
 """Prefixes of entries in ``run.json`` that a resumed run need not match: package versions (a patch release must not
 make a run unfinishable), thresholds the run chose itself (they follow from its settings), the bound on photographs,
 which is also an entry of the data where it scales any of them down, the number of threads and the memory (a run may be
-finished on another machine), where weights and data lie, the held-out images, from which nothing is learned, and how
-much is learned from a review, which changes between two rounds."""
+finished on another machine), where weights and data lie, the held-out images, from which nothing is learned, how much
+is learned from a review, which changes between two rounds, and how much space features may take."""
 _FOLLOWS = ("settings", "data", "given")
 """Entries that are written again when a run is resumed: they name the places and the held-out images of now."""
 MADE = "made.json"

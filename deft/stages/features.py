@@ -8,8 +8,11 @@ removed.
 
 from __future__ import annotations
 
+import math
 import shutil
 from pathlib import Path
+
+import numpy as np
 
 from deft.artifacts import Stage
 from deft.backbone import Backbone
@@ -41,9 +44,9 @@ def find_all_features(run: Run, frozen: Frozen) -> Stage:
     needed = frozen.bytes_of(backbone, len(files))
     if needed > frozen.gigabytes * 1e9:
         raise InputError(
-            f"frozen.gigabytes: expected features that fit into {frozen.gigabytes:g} GB, got {len(files):,} images "
-            f"that may take {needed / 1e9:.1f} GB; raise it, or take a larger frozen.stride, a smaller frozen.side or "
-            "fewer frozen.taps"
+            f"frozen.gigabytes: expected features that fit into {_gigabytes(frozen.gigabytes * 1e9)} GB, got "
+            f"{len(files):,} images that may take {_gigabytes(needed)} GB; raise it to that, or take a larger "
+            "frozen.stride, a smaller frozen.side or fewer frozen.taps"
         )
     with run.making(stage):
         if ranks.first():
@@ -55,6 +58,13 @@ def find_all_features(run: Run, frozen: Frozen) -> Stage:
         for part, data in run.parts():
             run.engine.make(describing(run, stage, part, data, backbone, frozen))
     return stage
+
+
+def _gigabytes(size: float) -> str:
+    """Bytes in GB with three digits, rounded up and never to 0, as a setting takes them."""
+    digits = 2 - math.floor(math.log10(size / 1e9))
+    step = 10.0**digits
+    return np.format_float_positional(math.ceil(round(size / 1e9 * step, 6)) / step, trim="-")
 
 
 def _refuse_full_disk(folder: Path, needed: float) -> None:

@@ -17,6 +17,7 @@ from deft.artifacts import (
 )
 from deft.artifacts.folder import is_as_made
 from deft.contracts import InputError
+from deft.engine.features import Frozen
 from deft.predict.masks import network_file
 from deft.runner.rewrite import rewrite_report
 from deft.runner.tune import tune
@@ -113,6 +114,19 @@ def test_places_and_held_out_images_do_not_bind_and_are_written_again(tmp_path: 
             RunFolder(tmp_path / "run", {"data": {**other, name: value}})
     with pytest.raises(InputError, match="with other settings:\n  other images\nname another"):
         RunFolder(tmp_path / "run", {"data": {**other, "fingerprint": "x"}}, told={"data.fingerprint": "other images"})
+
+
+def test_how_much_space_features_may_take_does_not_bind_and_is_written_again(tmp_path: Path) -> None:
+    def opened(gigabytes: float, radius: int = 5) -> None:
+        settings = {"frozen": Frozen(gigabytes=gigabytes, radius=radius)}
+        RunFolder(tmp_path / "run", {"settings": settings}).close()
+
+    opened(1)
+    atomic_write(tmp_path / "run" / "features" / "a.safetensors", b"work")
+    opened(2)
+    assert read_json(tmp_path / "run" / "run.json")["settings"]["frozen"]["gigabytes"] == 2
+    with pytest.raises(InputError, match=r"settings\.frozen\.radius: 5 in the folder, 7 now"):
+        opened(2, radius=7)
 
 
 def test_a_file_is_as_made_while_it_has_its_hash(tmp_path: Path) -> None:

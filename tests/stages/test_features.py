@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -63,12 +64,20 @@ def test_each_image_is_looked_at_once(make_folder: Any, tmp_path: Path, monkeypa
 
 
 def test_too_little_space_is_said_before_anything_is_computed(folder_data: Path, tmp_path: Path) -> None:
-    run = run_of(
-        tmp_path / "run", open_data(f"folder:{folder_data}"), pipeline=assign(PIPELINE, ["frozen.gigabytes=1e-5"])
-    )
-    with pytest.raises(InputError, match=r"frozen\.gigabytes: .* 12 images"):
+    def begun(gigabytes: str) -> Run:
+        pipeline = assign(PIPELINE, [f"frozen.gigabytes={gigabytes}"])
+        return run_of(tmp_path / "run", open_data(f"folder:{folder_data}"), pipeline=pipeline)
+
+    said = r"frozen\.gigabytes: expected features that fit into 0\.00001 GB, got 12 images that may take (0\.\d+) GB"
+    run = begun("1e-5")
+    with pytest.raises(InputError, match=said) as told:
         described(run)
+    run.out.close()
     assert names(tmp_path / "run") == set()
+    found = re.search(said, str(told.value))
+    assert found is not None and float(found[1]) > 1e-5
+    described(begun(found[1]))  # the number that the message names is enough
+    assert len(names(tmp_path / "run")) == 12
 
 
 def test_files_of_unfinished_and_of_damaged_stages_are_taken_over(
