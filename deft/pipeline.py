@@ -96,6 +96,8 @@ class Pipeline:
                 f"expected seeds of FrozenCam with frozen, got {type(self.seeds).__name__}, which looks at images in "
                 "its own way; take FrozenCam, or set frozen to none"
             )
+        if isinstance(self.refine, FeatureAffinity) and self.frozen is not None:
+            self.refine.check_radius(self.frozen.radius)
         if segment is not None and (self.inference.scales != (1.0,) or self.inference.flip):
             raise InputError(
                 "expected inference.scales=(1.0,) and inference.flip=false with frozen, whose own scales and flip are "

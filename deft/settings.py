@@ -6,6 +6,7 @@ import ast
 import dataclasses
 import difflib
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -106,39 +107,83 @@ def places_of(settings: Any, prefix: str = "") -> list[str]:
 def assign(settings: Settings, assignments: Sequence[str]) -> Settings:
     """Change fields of nested dataclasses by ``dotted.field=value``, each checked against the field's type and range.
 
+    Fields of one dataclass change together, so that two of them that have to fit may be given in any order. Of one
+    field, the last value counts.
+
     Raises:
-        InputError: no such field (the message lists all fields), or a value of another type or out of its range.
+        InputError: no such field (the message lists all fields), a value of another type or out of its range, or
+            settings that do not fit together.
 
     >>> from deft import recipes
     >>> assign(recipes.irn(), ["classifier.crop=0.7"]).classifier.crop
     0.7
     """
-
-    def change(value: Any, path: list[str], text: str, whole: str) -> Any:
-        known = {item.name: item for item in dataclasses.fields(value)} if dataclasses.is_dataclass(value) else {}
-        if path[0] not in known:
-            fields = fields_of(settings)
-            near = difflib.get_close_matches(whole, fields, n=1, cutoff=0.3)
-            hint = f"; did you mean {near[0]!r}?" if near else "."
-            listed = "\n  ".join(f"{field} = {current!r}" for field, current in fields.items())
-            raise InputError(f"--set {whole}: this recipe has no such field{hint} Its fields are:\n  {listed}")
-        if path[1:]:
-            new = change(getattr(value, path[0]), path[1:], text, whole)
-        else:
-            current, named = getattr(value, path[0]), known[path[0]].metadata.get(_CHOICES)
-            kind = get_type_hints(type(value))[path[0]]
-            new = _chosen(named, text, whole, current) if named else _typed(kind, text, whole, current)
-        try:
-            return dataclasses.replace(value, **{path[0]: new})
-        except RangeError as error:
-            raise InputError(f"--set {whole}={text}: {error.reason}") from None
-
+    changes = []
     for assignment in assignments:
-        whole, equals, text = assignment.partition("=")
+        field, equals, text = assignment.partition("=")
         if not equals:
             raise InputError(f"--set {assignment}: expected FIELD=VALUE, as in --set seed=1")
-        settings = change(settings, whole.split("."), text, whole)
-    return settings
+        changes.append(_Change(field, tuple(field.split(".")), text))
+    changed: Settings = _changed(settings, changes, settings) if changes else settings
+    return changed
+
+
+@dataclasses.dataclass(frozen=True)
+class _Change:
+    """One assignment."""
+
+    field: str
+    path: tuple[str, ...]
+    """What of the dotted name is still to be followed."""
+    text: str
+
+
+def _changed(value: Any, changes: Sequence[_Change], settings: Any) -> Any:
+    """A dataclass with other fields; ``settings`` are those that it is a part of."""
+    by_name: dict[str, list[_Change]] = {}
+    for change in changes:
+        by_name.setdefault(change.path[0], []).append(change)
+    new = {name: _changed_field(value, name, own, settings) for name, own in by_name.items()}
+    try:
+        return dataclasses.replace(value, **new)
+    except RangeError as error:
+        for name, own in by_name.items():  # which of them it is
+            try:
+                dataclasses.replace(value, **{name: new[name]})
+            except RangeError as fault:
+                raise InputError(f"--set {own[-1].field}={own[-1].text}: {fault.reason}") from None
+            except InputError:
+                continue
+        raise InputError(str(error)) from None
+
+
+def _changed_field(value: Any, name: str, changes: Sequence[_Change], settings: Any) -> Any:
+    """The new value of a field; changes of the field itself and of fields inside it, in their order."""
+    known = {item.name: item for item in dataclasses.fields(value)} if dataclasses.is_dataclass(value) else {}
+    if name not in known:
+        raise _no_such_field(changes[0], value, settings)
+    kind, named = get_type_hints(type(value))[name], known[name].metadata.get(_CHOICES)
+    current = getattr(value, name)
+    for whole, run in itertools.groupby(changes, lambda change: len(change.path) == 1):
+        if whole:
+            for one in run:
+                given = one.text, one.field, current
+                current = _chosen(named, *given) if named else _typed(kind, *given)
+        else:
+            inner = [dataclasses.replace(one, path=one.path[1:]) for one in run]
+            current = _changed(current, inner, settings)
+    return current
+
+
+def _no_such_field(change: _Change, value: Any, settings: Any) -> InputError:
+    fields = fields_of(settings)
+    if dataclasses.is_dataclass(value):  # which may have taken the place of another one
+        inside = change.field.removesuffix(".".join(change.path))
+        fields |= {f"{inside}{name}": current for name, current in fields_of(value).items()}
+    near = difflib.get_close_matches(change.field, fields, n=1, cutoff=0.3)
+    hint = f"; did you mean {near[0]!r}?" if near else "."
+    listed = "\n  ".join(f"{field} = {current!r}" for field, current in fields.items())
+    return InputError(f"--set {change.field}: this recipe has no such field{hint} Its fields are:\n  {listed}")
 
 
 def _chosen(named: Mapping[str, type], text: str, field: str, current: Any) -> Any:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from importlib import import_module
+from typing import Annotated
 
 import pytest
 from torch import Tensor
@@ -13,6 +14,7 @@ from deft.classify.swap_forms import SWAP_FORMS, MlpSwap, SharedSwap
 from deft.contracts import InputError
 from deft.engine.optimise import AdamW
 from deft.engine.plan import Plan
+from deft.ranges import Range, check_ranges
 from deft.recipes import irn_deft
 from deft.refine.crf import DenseCrf
 from deft.segment.inference import Inference
@@ -83,6 +85,37 @@ def test_fields_are_set_by_type() -> None:
 def test_wrong_fields_and_types_are_told(assignment: str, says: str) -> None:
     with pytest.raises(InputError, match=says):
         assign(irn_deft(), [assignment])
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """Two fields that have to fit, beside a group."""
+
+    low: Annotated[int, Range(0, 9)] = 1
+    high: Annotated[int, Range(0, 9)] = 2
+    plan: Plan = field(default_factory=lambda: Plan(epochs=5, min_steps=0, batch=16))
+
+    def __post_init__(self) -> None:
+        check_ranges(self)
+        if self.low >= self.high:
+            raise InputError(f"expected low below high, got {self.low} and {self.high}")
+
+
+def test_fields_that_have_to_fit_are_given_in_any_order() -> None:
+    for order in (["low=5", "high=7"], ["high=7", "low=5"]):
+        assert assign(Fitting(), order) == Fitting(5, 7)
+    with pytest.raises(InputError, match="expected low below high, got 5 and 2"):
+        assign(Fitting(), ["low=5"])
+    assert assign(Fitting(), ["low=5", "high=7", "low=3"]) == Fitting(3, 7)
+    with pytest.raises(InputError, match=r"^--set high=12: expected a whole number from 0 to 9, got 12"):
+        assign(Fitting(), ["low=5", "high=12", "plan.epochs=3"])
+    with pytest.raises(InputError, match=r"^--set plan\.epochs=-1: expected a whole number"):
+        assign(Fitting(), ["low=5", "plan.epochs=-1", "high=7"])
+    words = ["plan.epochs=7", "plan.optimiser=AdamW", "plan.optimiser.lr=0.5", "plan.batch=2"]
+    assert assign(Fitting(), words).plan == Plan(epochs=7, min_steps=0, batch=2, optimiser=AdamW(lr=0.5))
+    with pytest.raises(InputError, match=r"did you mean 'plan\.optimiser\.layer_decay'"):  # of the chosen group
+        assign(Fitting(), ["plan.optimiser=AdamW", "plan.optimiser.layer_deca=1"])
+    assert assign(Fitting(), []) == Fitting()
 
 
 @pytest.mark.parametrize("field", ["seed_threshold", "refine.labels.fg", "refine.labels.bg", "refine.background"])

@@ -84,6 +84,18 @@ class FeatureAffinity:
 
         return refine
 
+    def check_radius(self, stored: int) -> None:
+        """Refuse a radius above the one for which affinities are stored.
+
+        Raises:
+            InputError: it is larger.
+        """
+        if self.radius > stored:
+            raise InputError(
+                f"refine.radius={self.radius}: expected at most {stored}, which is frozen.radius, for which affinities "
+                f"are stored; set refine.radius={stored}, or raise frozen.radius"
+            )
+
     def spread(self, features: Features, seeds: SeedMaps, image: NDArray[np.uint8]) -> SeedMaps:
         """Refined maps of one image (H, W, 3), on the grid of its seeds; the largest value is 1, or 0 if all are 0."""
         maps = seeds.maps.float() ** self.power
@@ -105,12 +117,9 @@ class FeatureAffinity:
         """Affinity of every pair of cells within the radius, (D, h, w); 0 where there is no second cell."""
         if features.affinity is None:
             raise ValueError("expected features with affinities")
-        known = {way: number for number, way in enumerate(directions(radius_of(len(features.affinity))))}
-        if not set(directions(self.radius)) <= set(known):
-            raise InputError(
-                f"refine.radius={self.radius}: expected at most frozen.radius, for which affinities are stored; make "
-                "them equal"
-            )
+        radius = radius_of(len(features.affinity))
+        self.check_radius(radius)
+        known = {way: number for number, way in enumerate(directions(radius))}
         stored = features.affinity.float()
         return stored[[known[way] for way in directions(self.radius)]]
 

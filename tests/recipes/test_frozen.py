@@ -33,11 +33,22 @@ def test_records_of_other_recipes_do_not_change() -> None:
         ({"classifier": None}, "no classifier"),
         ({"seeds": Cam()}, "FrozenCam"),
         ({"frozen": None}, "frozen backbone"),
+        (
+            {"refine": FeatureAffinity(radius=9)},
+            r"refine\.radius=9: expected at most 5, which is frozen\.radius.*; set refine\.radius=5",
+        ),
     ],
 )
 def test_parts_that_do_not_fit(change: dict[str, object], said: str) -> None:
     with pytest.raises(InputError, match=said):
         dataclasses.replace(frozen(), **change)  # type: ignore[arg-type]
+
+
+def test_radii_that_fit_are_given_in_any_order() -> None:
+    for order in (["refine.radius=9", "frozen.radius=9"], ["frozen.radius=9", "refine.radius=9"]):
+        changed = assign(frozen(), order)
+        assert (changed.refine, changed.frozen) == (FeatureAffinity(radius=9), Frozen(radius=9))
+    assert assign(frozen(), ["refine.radius=3"]).refine == FeatureAffinity(radius=3)
 
 
 def test_heads_of_several_maps_are_refused() -> None:
