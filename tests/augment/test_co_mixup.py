@@ -1,4 +1,4 @@
-"""Co-Mixup: labels that no expansion improves, images that differ, labels by area."""
+"""Co-Mixup: labels that no expansion improves, the written-out cost of a new image, labels by area."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from deft.augment import co_mixup
 from deft.augment.cells import cut
 from deft.augment.co_mixup import CoMixup, expanded
 from deft.classify.gradients import ImageGradients
@@ -43,6 +44,81 @@ def test_two_labels_are_the_best_of_all() -> None:
     found = expanded(np.zeros((2, 3), dtype=np.int64), unary, 0.4)
     every = [np.array(one).reshape(2, 3) for one in product(range(2), repeat=6)]
     assert energy(found, unary, 0.4) == pytest.approx(min(energy(one, unary, 0.4) for one in every))
+
+
+def times_shown(settings: CoMixup, image: int, salience: np.ndarray, others: np.ndarray) -> float:
+    """In how many cells of other new images (m, cells, cells) an image is shown, or one that is salient elsewhere.
+
+    The latter counts by how far away that is, divided such that all distances between n images are n in all.
+    """
+    count, found = len(salience), 0.0
+    places = [np.unravel_index(one.argmax(), one.shape) for one in salience]
+    far = {(a, b): float(np.hypot(*np.subtract(places[a], places[b]))) for a, b in np.ndindex(count, count)}
+    for label in others.ravel():
+        found += (1 - settings.distance) * float(label == image)
+        found += settings.distance * far[image, label] * count / sum(far.values())
+    return found
+
+
+def written_out(
+    settings: CoMixup, z: np.ndarray, salience: np.ndarray, chances: np.ndarray, others: np.ndarray
+) -> float:
+    """Cost of one new image ``z`` (cells, cells) beside the others (n - 1, cells, cells), cell by cell."""
+    cells, cost = len(z), 0.0
+    often = [times_shown(settings, image, salience, others) for image in range(len(salience))]
+    for y, x in np.ndindex(z.shape):
+        cost -= salience[z[y, x], y, x]
+        cost -= settings.prior / cells**2 * np.log(chances[z[y, x]] + 1e-8)
+        if often[z[y, x]] > settings.allowed * cells**2:
+            # The cost of a pair of new images counts for either of them.
+            cost += 2 * settings.overlap / cells**2 * often[z[y, x]]
+        for below, beside in ((y + 1, x), (y, x + 1)):
+            if below < cells and beside < cells and z[y, x] != z[below, beside]:
+                cost += settings.smooth / cells**2
+    return cost
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_each_update_has_the_cost_that_is_written_out(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    count, cells, source = 4, 3, np.random.default_rng(seed + 10)
+    settings = CoMixup(smooth=0.7, overlap=0.6, prior=0.4, allowed=0.57, distance=0.3, rounds=3)
+    salience = source.dirichlet(np.ones(cells**2), count).reshape(count, cells, cells)
+    asked = []
+
+    def any_labels(labels: np.ndarray, unary: np.ndarray, border: float) -> np.ndarray:
+        asked.append((labels.copy(), unary, border, source.integers(0, count, labels.shape)))
+        return asked[-1][-1]
+
+    monkeypatch.setattr(co_mixup, "expanded", any_labels)
+    found = settings.sources(salience, np.random.default_rng(seed))
+    chances = np.random.default_rng(seed).dirichlet(np.full(count, settings.alpha))
+    assert len(asked) == 3 * count  # one after the other, in each of the rounds
+    now, dear = np.array([labels for labels, *_ in asked[:count]]), set()
+    for turn, (labels, unary, border, improved) in enumerate(asked):
+        index = turn % count
+        assert np.array_equal(labels, now[index])
+        others = np.delete(now, index, axis=0)
+        for z in source.integers(0, count, (5, cells, cells)):
+            expected = written_out(settings, z, salience, chances, others)
+            assert energy(z, unary, border) == pytest.approx(expected, rel=1e-9)
+        dear |= {times_shown(settings, image, salience, others) > 0.57 * cells**2 for image in range(count)}
+        now[index] = improved
+    assert dear == {False, True}
+    assert np.array_equal(found, now)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_in_the_end_no_expansion_improves_any_new_image(seed: int) -> None:
+    settings = CoMixup(smooth=0.1, overlap=0.3, prior=0.4, distance=0.3, rounds=100)
+    salience = np.random.default_rng(seed + 10).dirichlet(np.ones(4), 3).reshape(3, 2, 2)
+    found = settings.sources(salience, np.random.default_rng(seed))
+    chances = np.random.default_rng(seed).dirichlet(np.full(3, settings.alpha))
+    for index, new in product(range(3), range(3)):
+        others = np.delete(found, index, axis=0)
+        least = written_out(settings, found[index], salience, chances, others)
+        for chosen in product((False, True), repeat=4):
+            other = np.where(np.array(chosen).reshape(2, 2), new, found[index])
+            assert least <= written_out(settings, other, salience, chances, others) + 1e-9
 
 
 def test_what_is_shown_already_costs_and_so_images_differ() -> None:
