@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from deft.augment.cells import cut
-from deft.augment.grid_labels import best_labels
+from deft.augment.grid_labels import total_cost
 from deft.augment.mixup import beta
 from deft.augment.puzzle_mix import PuzzleMix, moved
 from deft.classify.gradients import ImageGradients
@@ -36,7 +36,10 @@ def written_out(
     """Cost of shares ``z`` (cells, cells) of the second of two images, as the paper writes it, cell by cell."""
     cells, (height, width) = len(z), images[0].shape[1:]
     h, w, cost = height // cells, width // cells, 0.0
-    chance = {0.0: (1 - share) ** 2, 0.5: 2 * share * (1 - share), 1.0: share**2}
+    chance: dict[float, float] = {}  # of each share of successes in several draws
+    for draws in product((0, 1), repeat=settings.levels - 1):
+        own = sum(draws) / len(draws)
+        chance[own] = chance.get(own, 0.0) + float(np.prod([share if draw else 1 - share for draw in draws]))
     for y, x in product(range(cells), repeat=2):
         own = float(z[y, x])
         cost += own * salience[0][y, x] + (1 - own) * salience[1][y, x]
@@ -62,21 +65,20 @@ def written_out(
     return cost
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_the_mask_is_the_best_of_all_by_the_papers_cost(seed: int) -> None:
-    settings = PuzzleMix(smooth=6.0, contrast=2.0, strip=2)
+@pytest.mark.parametrize(("levels", "seed"), [(2, 0), (3, 1), (3, 2), (4, 3)])
+def test_the_mask_is_the_best_of_all_by_the_papers_cost(levels: int, seed: int) -> None:
+    settings = PuzzleMix(levels=levels, smooth=6.0, contrast=2.0, strip=2)
     x, other = torch.randn(1, 3, 8, 12, generator=rng(seed)), torch.randn(1, 3, 8, 12, generator=rng(seed + 9))
     salience = np.random.default_rng(seed).dirichlet(np.ones(4), 2).reshape(2, 1, 2, 2)
-    found = torch.from_numpy(settings.masks(x, other, salience[0], salience[1], 0.4))[0]
-
-    def cost(z: Tensor) -> float:
-        return written_out(settings, [other[0], x[0]], [salience[1][0], salience[0][0]], 0.4, z)
-
-    every = [torch.tensor(z, dtype=torch.float64).view(2, 2) for z in product((0.0, 0.5, 1.0), repeat=4)]
-    assert cost(found) == pytest.approx(min(map(cost, every)))
-    unary, right, down = settings.costs(x, other, salience[0], salience[1], 0.4)
-    best = best_labels(unary, right, down)
-    assert torch.equal(torch.from_numpy(best[0] / 2), found)
+    costs = settings.costs(x, other, salience[0], salience[1], 0.4)
+    least = np.inf
+    for labels in product(range(levels), repeat=4):
+        z = torch.tensor([label / (levels - 1) for label in labels], dtype=torch.float64).view(2, 2)
+        cost = written_out(settings, [other[0], x[0]], [salience[1][0], salience[0][0]], 0.4, z)
+        assert total_cost(np.array(labels).reshape(1, 2, 2), *costs) == pytest.approx(cost, abs=1e-6)
+        if cost < least:
+            least, best = cost, z
+    assert torch.equal(torch.from_numpy(settings.masks(x, other, salience[0], salience[1], 0.4))[0], best)
 
 
 def test_each_image_is_shown_where_it_is_salient() -> None:
@@ -91,10 +93,30 @@ def test_a_salient_cell_that_is_hidden_moves_to_where_its_image_is_shown() -> No
     plan = PuzzleMix().plans(saliency_of((2, 0)), wanted)[0].reshape(4, 4)
     assert sorted(plan.ravel()) == list(range(16))
     assert plan[2, 1] == 2 * 4 + 0  # it went to the next column
+    # Two columns further it is worth it only by the squares of distances: 0.9 - 0.1 / 15 lies between 0.8 times
+    # 4/9 + 1/9 + 1/9, where cells in between move aside, and 0.8 times 2/3 + 1/3 + 1/3.
+    wanted[0, :, 1] = False
+    assert PuzzleMix().plans(saliency_of((2, 0)), wanted)[0, 2 * 4 + 2] == 2 * 4 + 0
     still = PuzzleMix(transport_cost=1000).plans(saliency_of((2, 0)), wanted)
     assert (still[0] == np.arange(16)).all()
     x = torch.randn(1, 3, 8, 8, generator=rng())
     assert torch.equal(cut(moved(x, plan.reshape(1, -1)), 4)[0, 9], cut(x, 4)[0, 8])
+
+
+def test_hidden_cells_of_both_images_move_to_where_their_image_is_shown() -> None:
+    """Two images of 2 x 2 cells, each of one colour whose brightness is the saliency of the cell."""
+    settings = PuzzleMix(alpha=1e6, cells=(2,), smooth=0, prior=0.5, transport_cost=0.05)  # halves are favoured
+    brightness = torch.tensor([[[0.50, 0.25], [0.20, 0.05]], [[0.30, 0.45], [0.05, 0.20]]])
+    x = brightness[:, None].repeat(1, 3, 1, 1).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    looked = ImageGradients(lambda x, labels: (torch.zeros_like(labels), x), torch.ones(3, 1, 1))
+    # Where one is by far the more salient it is shown alone: the first one on the left, the second one on the right.
+    # Below, both are shown. Of each, the more salient cell that is hidden goes below, to the next cell.
+    first, second = torch.tensor([[0.50, 0.05], [0.20, 0.25]]), torch.tensor([[0.05, 0.45], [0.30, 0.20]])
+    expected = torch.stack([first[0, 0], second[0, 1], *(first[1] + second[1]) / 2]).view(2, 2)
+    mixed, soft = settings(x, torch.eye(2), rng(3), looked)
+    assert torch.allclose(soft, torch.full((2, 2), 0.5))  # each is mixed with the other
+    for one in mixed:
+        assert torch.allclose(one, expected.repeat_interleave(4, 0).repeat_interleave(4, 1).expand(3, 8, 8))
 
 
 def test_labels_are_mixed_by_area_and_arguments_stay() -> None:
