@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from deft.artifacts.files import read_json, write_json
 from deft.artifacts.hashes import digest, hashes
-from deft.artifacts.lock import is_lock, take_lock
+from deft.artifacts.lock import claim, is_lock, take_lock
 from deft.artifacts.stage import RECORD, Stage, stage_records
 from deft.contracts import InputError
 from deft.guards.opening import exists
@@ -32,6 +33,8 @@ MADE = "made.json"
 """The hashes of a finished run's own files, and of the records of its stages."""
 CONTENTS = "contents.json"
 """Digests of the data's files with their sizes and times: a cache, which no hash is kept of."""
+_BEGUN = ("run.json", "images.json", CONTENTS, "corrected", "review")
+"""What a run folder holds before its first stage."""
 
 
 class RunFolder:
@@ -126,6 +129,33 @@ class RunFolder:
         if self._release is not None:
             self._release()
             self._release = None
+
+
+def discard(path: Path) -> None:
+    """Remove the folder of a run that was refused before any stage had made a file; any other folder stays.
+
+    What it has taken over from the review of another run is no work of its own. A folder that another process holds
+    stays too.
+    """
+    with suppress(InputError, OSError):  # what cannot be removed is in nobody's way
+        if exists(path / "run.json"):
+            with claim(path / "lock"):
+                entries = [entry for entry in path.iterdir() if not is_lock(entry)]
+                if any(map(_is_work, entries)):
+                    return
+                refuse_links(path)
+                for entry in entries:
+                    shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+            for entry in filter(is_lock, path.iterdir()):
+                entry.unlink()
+        path.rmdir()
+
+
+def _is_work(entry: Path) -> bool:
+    """Whether anything in the folder of a run is more than what was read and taken over when it was begun."""
+    if entry.name in _BEGUN or entry.name.startswith(".part-"):
+        return False
+    return not entry.is_dir() or any(path.name != RECORD for path in entry.rglob("*") if not path.is_dir())
 
 
 def is_as_made(path: Path) -> bool:

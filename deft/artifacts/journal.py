@@ -14,7 +14,7 @@ ACCEPTED, CORRECTED, REJECTED = STATES = ("accepted", "corrected", "rejected")
 UNREVIEWED = "unreviewed"
 MOST_STEPS = 50
 """Steps of an image that can be undone; older ones, and masks that only they need, are left out."""
-_TEXTS = ("mask", "replaces", "what", "time")
+_TEXTS = ("mask", "replaces", "what", "time", "image")
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,13 @@ class Reviewed:
     """One word for the step that led here."""
     time: str = ""
     """When, UTC in ISO 8601."""
+    image: str = ""
+    """Digest of the photograph that was looked at (:mod:`deft.artifacts.photographs`); empty if it is not known."""
+
+    @property
+    def decided(self) -> bool:
+        """Whether anything follows from it: a state, or other tags."""
+        return self.state != UNREVIEWED or self.tags is not None
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,16 @@ class Journal:
     def masks(self) -> set[str]:
         """Digests of the masks that any of the states needs."""
         return {step.mask for step in self.steps if step.mask}
+
+    @property
+    def latest(self) -> str:
+        """Time of the last step, also of one that was undone; empty if none has a time."""
+        return max(step.time for step in self.steps)
+
+    def seen(self, image: str) -> Journal:
+        """The journal with the digest of a photograph in steps that somebody has made and that have none."""
+        steps = tuple(step if step.image or not step.time else replace(step, image=image) for step in self.steps)
+        return self if steps == self.steps else replace(self, steps=steps)
 
     def followed(self, step: Reviewed) -> Journal:
         """The journal after another step; steps that were undone are left out, and so are the oldest."""

@@ -22,7 +22,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -43,6 +43,8 @@ from deft.artifacts.journal import (
     journal_of,
 )
 from deft.artifacts.lock import InUseError, claim
+from deft.artifacts.photographs import RECORD as PHOTOGRAPHS
+from deft.artifacts.photographs import recorded
 from deft.contracts import IGNORE, InputError
 from deft.guards.opening import exists
 from deft.guards.output import make_folder, refuse_link
@@ -77,6 +79,10 @@ class Decision:
     tags: tuple[str, ...] | None = None
     threshold: float | None = None
     what: str = ""
+    time: str = ""
+    """When it was made, as in :class:`Reviewed`; empty for now."""
+    image: str = ""
+    """Digest of the photograph that was looked at; empty for the one that the run was made of."""
 
 
 Stamp = tuple[int, int, int]
@@ -95,11 +101,40 @@ class Review:
         """
         self.folder = run / FOLDER
         self.classes = tuple(classes)
+        self._photographs: tuple[Stamp | None, dict[str, str]] = (None, {})
+
+    @classmethod
+    def recorded(cls, run: Path, classes: Sequence[str]) -> Review:
+        """Open a review with the classes that it was made with, whatever those of now are.
+
+        Args:
+            run: the run folder.
+            classes: names of the classes of now, for a run without a review.
+
+        Raises:
+            InputError: its record is damaged, or of another version.
+        """
+        review = cls(run, classes)
+        if exists(review.record):
+            review.classes = review._recorded_classes()
+        return review
 
     @property
     def record(self) -> Path:
         """The file that says whose review it is."""
         return self.folder / RECORD
+
+    @property
+    def photographs(self) -> dict[str, str]:
+        """Digest of each photograph that the run was made of, by name, as far as it is known."""
+        run = self.folder.parent
+        try:
+            stamp: Stamp | None = _stamp(os.stat(run / PHOTOGRAPHS))
+        except OSError:
+            stamp = None
+        if stamp != self._photographs[0]:
+            self._photographs = (stamp, {} if stamp is None else recorded(run))
+        return self._photographs[1]
 
     def journal_file(self, name: str) -> Path:
         """The file of an image's steps, which need not exist."""
@@ -140,8 +175,7 @@ class Review:
         self._check_record()
         found: dict[str, tuple[Stamp, Journal]] = {}
         for entry in _entries(self.folder / "images"):
-            status = entry.stat(follow_symlinks=False)
-            stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
+            stamp = _stamp(entry.stat(follow_symlinks=False))
             before = (known or {}).get(entry.name)
             found[entry.name] = (
                 before if before is not None and before[0] == stamp else (stamp, self._journal(Path(entry.path)))
@@ -170,6 +204,10 @@ class Review:
             came = "damaged, or changed by another program" if exists(path) else "missing"
             raise InputError(f"{shown(path)}: {came}; bring the mask in again with deft import, or undo the step")
         return load_mask(path)
+
+    def begin(self) -> None:
+        """Write the record, that of a review without images."""
+        write_json(self.record, {"version": VERSION, "classes": list(self.classes)})
 
     def write(
         self,
@@ -227,6 +265,18 @@ class Review:
                 write_json(self.journal_file(name), after.to_json())
             return after
 
+    def begin_again(self, name: str, image: str) -> None:
+        """Count an image as unreviewed, because it is another photograph than was looked at; it can be undone.
+
+        Args:
+            name: of the image.
+            image: digest of the photograph of now; empty if it is not known.
+        """
+        with self._locked():
+            before = self.journal(name).seen(self.photographs.get(name, ""))
+            step = Reviewed(UNREVIEWED, what="photograph", time=_now(), image=image)
+            write_json(self.journal_file(name), before.followed(step).to_json())
+
     def _at(self, name: str, revision: int) -> Journal:
         """The journal of an image; StaleError if it has another revision."""
         found = self.journal(name)
@@ -242,10 +292,9 @@ class Review:
         mask = before.now.mask if picture is None else sha256(picture).hexdigest()
         if not mask and decision.state in (ACCEPTED, CORRECTED):
             raise ValueError(_needs_mask(decision))
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        after = before.followed(
-            Reviewed(decision.state, mask, decision.replaces, decision.tags, decision.threshold, decision.what, now)
-        )
+        step = Reviewed(decision.state, mask, decision.replaces, decision.tags, decision.threshold, decision.what)
+        image = decision.image or self.photographs.get(decision.name, "")
+        after = before.followed(replace(step, time=decision.time or _now(), image=image))
         if picture is not None:
             path = self.mask_file(decision.name, mask)
             refuse_link(path.parent)
@@ -289,7 +338,7 @@ class Review:
             try:
                 with claim(self.folder / "lock"):
                     if not exists(self.record):
-                        write_json(self.record, {"version": VERSION, "classes": list(self.classes)})
+                        self.begin()
                     yield
                 return
             except InUseError:
@@ -299,8 +348,11 @@ class Review:
 
     def _check_record(self) -> None:
         """Refuse the review of another run or version."""
-        if not exists(self.record):
-            return
+        if exists(self.record) and self._recorded_classes() != self.classes:
+            raise InputError(f"{shown(self.record)}: expected the classes of the run, got others; move the folder away")
+
+    def _recorded_classes(self) -> tuple[str, ...]:
+        """The classes that the review was made with."""
         content, where = read_json(self.record), shown(self.record)
         if not isinstance(content, dict) or "version" not in content:
             raise InputError(f"{where}: expected the record of a review, got other JSON; restore it, or move it away")
@@ -309,8 +361,12 @@ class Review:
                 f"{where}: expected version {VERSION} of a review, got {str(content['version'])[:40]!r}; use the "
                 "version of deft that wrote it"
             )
-        if content.get("classes") != list(self.classes):
-            raise InputError(f"{where}: expected the classes of the run, got others; move the folder away")
+        classes = content.get("classes")
+        if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes[:IGNORE]):
+            raise InputError(f"{where}: expected the classes of the run, got none; restore it, or move the folder away")
+        if len(classes) >= IGNORE:
+            raise InputError(f"{where}: expected fewer than {IGNORE} classes, got {len(classes)}; restore it")
+        return tuple(classes)
 
     def _journal(self, path: Path) -> Journal:
         """The journal in a file, checked."""
@@ -320,6 +376,14 @@ class Review:
         if f"{_flat(found.name)}.json" != path.name:
             raise InputError(f"{where}: holds the steps of {shown(found.name)!r}; rename the file, or remove it")
         return found
+
+
+def _stamp(status: os.stat_result) -> Stamp:
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _needs_mask(decision: Decision) -> str:

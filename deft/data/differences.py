@@ -32,7 +32,7 @@ def differences(before: Any, now: Taught) -> str:
         _named([name for name in here if name not in images], "is new", "are new"),
     ]
     if classes != list(now.classes):
-        parts.append(f"classes are {_listed(now.classes)} instead of {_listed(classes)}")
+        parts.append(f"classes are {listed(now.classes)} instead of {listed(classes)}")
     else:
         other = [name for name in both if list(images[name][1]) != list(here[name][1])]
         parts.append(_named(other, "has other tags", "have other tags"))
@@ -48,8 +48,9 @@ def _is_entry(entry: Any) -> bool:
 def _named(names: Sequence[str], one: str, many: str) -> str:
     if not names:
         return ""
-    return f"{counted(len(names), 'image')} {one if len(names) == 1 else many} ({_listed(names)})"
+    return f"{counted(len(names), 'image')} {one if len(names) == 1 else many} ({listed(names)})"
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """The first of some names, on one line."""
     return ", ".join(shown(name) for name in names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")

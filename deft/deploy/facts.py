@@ -16,13 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deft.artifacts import read_json
+from deft.artifacts.photographs import RECORD as IMAGES
 from deft.artifacts.record import run_record
 from deft.contracts import Dataset, InputError, Splits
 from deft.evaluate.compare import at, number
 from deft.guards.opening import exists
 from deft.metrics import Cooccurrence, class_by_class, class_by_context
 from deft.report.data import HOW
-from deft.runner.images import RECORD as IMAGES
 from deft.runner.recorded import open_data_of
 from deft.studies.bias import RECORD as BIAS
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from deft.artifacts import atomic_write, read_json
 from deft.artifacts.contents import DIGITS, whole
+from deft.artifacts.photographs import RECORD, digests, stored
 from deft.backbone import weights_key
 from deft.contracts import DigestFiles, InputError, Splits
 from deft.data.differences import differences
@@ -18,7 +19,6 @@ from deft.guards.opening import exists, read_regular
 from deft.pipeline import Pipeline
 from deft.settings import places_of
 
-RECORD = "images.json"
 _EARLIER = 64
 """Hex digits of the fingerprints of earlier versions, which were of the sizes and times of files."""
 
@@ -39,16 +39,29 @@ class Images:
         """
         return cls(taught(splits.train, digests), None if splits.val is None else taught(splits.val, digests))
 
+    @property
+    def photographs(self) -> dict[str, str]:
+        """Digest of each photograph by name, as far as it is known (:mod:`deft.artifacts.photographs`)."""
+        return digests(self._parts())
+
+    @property
+    def names(self) -> set[str]:
+        """Names of all images."""
+        return {*self.train.tags, *(() if self.val is None else self.val.tags)}
+
+    def _parts(self) -> dict[str, Any]:
+        parts = {"train": self.train} | ({} if self.val is None else {"val": self.val})
+        return {part: one.to_json() for part, one in parts.items()}
+
     def store(self, run: Path) -> None:
         """Write them into a run folder; names in any encoding are escaped."""
-        parts = {"train": self.train} | ({} if self.val is None else {"val": self.val})
-        content = json.dumps({part: one.to_json() for part, one in parts.items()}, separators=(",", ":"))
+        content = json.dumps(self._parts(), separators=(",", ":"))
         if not exists(run / RECORD) or read_regular(run / RECORD) != content.encode():
             atomic_write(run / RECORD, content.encode())
 
     def held_out_remark(self, run: Path) -> str:
         """What has changed among the held-out images, since a run folder was written; empty if nothing has."""
-        before = _stored(run).get("val")
+        before = stored(run).get("val")
         if before is None or self.val is None or not (found := differences(before, self.val)):
             return ""
         return f"held-out images: {found}; what was made of them is made again, and nothing that was trained"
@@ -80,10 +93,10 @@ def told(run: Path, now: Mapping[str, Any], pipeline: Pipeline, images: Images) 
         )
     if not isinstance(before, dict):
         return found
-    stored = _stored(run).get("train")
-    changed = differences(stored, images.train)
+    taught_before = stored(run).get("train")
+    changed = differences(taught_before, images.train)
     earlier = len(str(before.get("fingerprint"))) == _EARLIER != len(images.train.fingerprint) == DIGITS
-    if stored is None and earlier:
+    if taught_before is None and earlier:
         found["data.fingerprint"] = (
             "images: the folder is of an earlier version of deft, which knew images by the sizes and times of their "
             "files; whether they are these cannot be told, so that every stage has to be made again, in a new folder"
@@ -91,12 +104,3 @@ def told(run: Path, now: Mapping[str, Any], pipeline: Pipeline, images: Images) 
     elif changed:
         found["data.fingerprint"] = f"images to learn from: {changed}"
     return found
-
-
-def _stored(run: Path) -> dict[str, Any]:
-    """The images that a run folder was made from; empty if that is not known."""
-    try:
-        content = read_json(run / RECORD) if exists(run / RECORD) else {}
-    except InputError:
-        return {}
-    return content if isinstance(content, dict) else {}

@@ -3,20 +3,20 @@
 A folder holds the answers to one question, ``OUT/1``, ``OUT/2`` and so on, each of them a run. As long as tags and
 settings are what they were, the last one is continued, and what was reviewed in it meanwhile teaches its next round. If
 they are not, the next answer is begun: it takes over every stage that an earlier one has made of the same, the features
-of images first of all, and the last review.
+of images first of all, and what was reviewed so far (:mod:`deft.stages.inherited`). What is decided in an earlier
+answer after that is taken over by the last one when it is continued.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from deft.artifacts.folder import discard
 from deft.artifacts.record import run_record
-from deft.artifacts.review import FOLDER, NETWORK
-from deft.contracts import Splits
+from deft.contracts import InputError, Splits
+from deft.engine import ranks
 from deft.guards.opening import exists
-from deft.guards.output import refuse_link
 from deft.pipeline import Pipeline
 from deft.runner.recorded import data_of, recorded_pipeline, with_given_weights
 from deft.runner.run import run
@@ -43,7 +43,7 @@ def quick(pipeline: Pipeline, data: str | Splits, out: Path, name: str = "") -> 
     try:
         return _answer(pipeline, data, last, before[:-1], name)
     except OtherSettingsError:
-        return _answer(pipeline, data, out / str(int(last.name) + 1), before, name)
+        return _answer(pipeline, data, out / str(int(last.name) + 1), before, name, quiet=True)
 
 
 def next_round(folder: Path, data: str | None = None, begins: Callable[[str], None] = lambda name: None) -> Path:
@@ -77,17 +77,14 @@ def answers(out: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name))
 
 
-def _answer(pipeline: Pipeline, data: str | Splits, folder: Path, before: list[Path], name: str) -> Path:
-    """One answer; ``before`` are those whose stages and review it takes over."""
-    reviewed = [path for path in before if (path / FOLDER).is_dir()]
-    own = folder / FOLDER
-    source = reviewed[-1] if reviewed and not own.is_dir() else None
-    page = run(pipeline, data, folder, reuse=before[::-1], name=name, corrected=source)
-    if source is not None:
-        # A person goes on where the last answer was left. What the network showed there follows from the new one.
-        refuse_link(own)
-        left = own.with_name(f".part-{FOLDER}")
-        shutil.rmtree(left, ignore_errors=True)
-        shutil.copytree(source / FOLDER, left, ignore=shutil.ignore_patterns(NETWORK, "lock*", ".part-*"))
-        left.rename(own)
-    return page
+def _answer(
+    pipeline: Pipeline, data: str | Splits, folder: Path, before: list[Path], name: str, quiet: bool = False
+) -> Path:
+    """One answer; ``before`` are those whose stages and reviews it takes over."""
+    begun = exists(folder / "run.json")
+    try:
+        return run(pipeline, data, folder, reuse=before[::-1], name=name, earlier=before, quiet=quiet)
+    except InputError:
+        if not begun and ranks.first():
+            discard(folder)
+        raise

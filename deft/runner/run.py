@@ -42,6 +42,7 @@ from deft.runner.preset import fitted
 from deft.settings import flat, places_of, plain
 from deft.stages.context import FEATURES, Run
 from deft.stages.corrections import take_over
+from deft.stages.inherited import inherit
 from deft.stages.make import make_all
 
 SCORES, PAGE = "scores", "page"
@@ -61,6 +62,8 @@ def run(
     engine: Engine = HERE,
     corrected: Path | None = None,
     begins: Callable[[str], None] = lambda name: None,
+    earlier: Sequence[Path] = (),
+    quiet: bool = False,
 ) -> Path:
     """Run all stages, or resume where an earlier run in ``out`` stopped.
 
@@ -74,6 +77,8 @@ def run(
         corrected: the run whose reviewed masks teach; None takes those of ``out`` itself.
         begins: called with the name of each stage that is made, when its work begins, then with ``scores`` and with
             ``page``.
+        earlier: the runs, the last one last, whose reviews ``out`` goes on with (:mod:`deft.stages.inherited`).
+        quiet: what is read, and what is odd about it, has been said already.
 
     Returns:
         The report, ``out/report.html``.
@@ -81,7 +86,18 @@ def run(
     Raises:
         InputError: the data or the folder cannot be used; nothing has been trained then.
     """
-    with working(pipeline, data, out, reuse, name, engine=engine, corrected=corrected, begins=begins) as work:
+    with working(
+        pipeline,
+        data,
+        out,
+        reuse,
+        name,
+        engine=engine,
+        corrected=corrected,
+        begins=begins,
+        earlier=earlier,
+        quiet=quiet,
+    ) as work:
         begins(PAGE)
         return write_report(work) if ranks.first() else work.out.path / "report.html"
 
@@ -97,6 +113,8 @@ def working(
     engine: Engine = HERE,
     corrected: Path | None = None,
     begins: Callable[[str], None] = lambda name: None,
+    earlier: Sequence[Path] = (),
+    quiet: bool = False,
 ) -> Iterator[Run]:
     """A run with every stage made and scored; its folder is held until the block ends.
 
@@ -109,7 +127,8 @@ def working(
     check_reuse(reuse)
     if corrected is not None:
         check_reuse([corrected], "--corrected")
-    if ranks.first():
+    quiet = quiet or not ranks.first()
+    if not quiet:
         _tell(splits, remarks)
     pipeline, changes = fitted(pipeline)
     for method in (pipeline.seeds, pipeline.refine):
@@ -121,13 +140,13 @@ def working(
             pipeline.seeds.fits(small, _CHANNELS)
     # Weights come after all that refuses them, as they may be downloaded, and before anything is made.
     digest = weights_digest(pipeline.weights, pipeline.backbone, _recorded_weights(out))
-    for change in changes if ranks.first() else ():
+    for change in () if quiet else changes:
         print(f"for {pipeline.backbone}: {change}", file=sys.stderr)
     pipeline = resolved(pipeline, out)
     begun = _recorded(out)
     choice = threads.choose(pipeline.threads, begun.get("threads"))
     pipeline = replace(pipeline, memory=begun_with(pipeline.memory, begun.get("memory")))
-    folder, contents = _open(out, pipeline, data, splits, name, choice.number, digest, corrected)
+    folder, contents = _open(out, pipeline, data, splits, name, choice.number, digest, corrected, earlier)
     try:
         with threads.computing(choice):
             work = Run(pipeline, splits, folder, reuse, watch, contents=contents, engine=engine, begins=begins)
@@ -222,11 +241,13 @@ def _open(
     number: int,
     weights: str,
     corrected: Path | None,
+    earlier: Sequence[Path],
 ) -> tuple[RunFolder, Contents]:
     """The run folder, locked by rank 0, and the digests of the data's files; an error ends all processes.
 
     The first process reads the files, and the others find their digests in the run folder. ``number`` is that of the
-    threads, ``weights`` the digest of the initial ones, and ``corrected`` the run whose review teaches.
+    threads, ``weights`` the digest of the initial ones, ``corrected`` the run whose review teaches, and ``earlier`` are
+    those whose reviews go on.
     """
     fault: InputError | None = None
     folder: RunFolder | None = None
@@ -239,9 +260,10 @@ def _open(
                 "threads": number,
                 "memory": pipeline.memory,
             }
-            folder = _begun(path, record, pipeline, splits, images, contents)
+            needed, differs = needed_bytes(splits, pipeline, path), told(path, record, pipeline, images)
+            folder = RunFolder(path, record, needed, told=differs)
             try:
-                take_over(path, splits, pipeline.corrections, corrected)
+                _begin(path, pipeline, splits, images, contents, corrected, earlier)
             except BaseException:
                 folder.close()
                 folder = None
@@ -253,20 +275,24 @@ def _open(
     return (RunFolder(path, {}, own=False), Contents(path / CONTENTS)) if folder is None else (folder, contents)
 
 
-def _begun(
-    path: Path, record: dict[str, Any], pipeline: Pipeline, splits: Splits, images: Images, contents: Contents
-) -> RunFolder:
-    """The run folder, locked, in which is written what the run learns from."""
-    folder = RunFolder(path, record, needed_bytes(splits, pipeline, path), told=told(path, record, pipeline, images))
-    try:
-        if remark := images.held_out_remark(path):
-            print(remark, file=sys.stderr)
-        images.store(path)
-        contents.store()
-    except BaseException:
-        folder.close()
-        raise
-    return folder
+def _begin(
+    path: Path,
+    pipeline: Pipeline,
+    splits: Splits,
+    images: Images,
+    contents: Contents,
+    corrected: Path | None,
+    earlier: Sequence[Path],
+) -> None:
+    """Write into a run folder what the run learns from."""
+    if remark := images.held_out_remark(path):
+        print(remark, file=sys.stderr)
+    photographs = images.photographs
+    # What was reviewed is compared with the photographs of before, so that their record is the last to change.
+    inherit(path, earlier, splits.train.classes, images.names, photographs)
+    take_over(path, splits, pipeline.corrections, corrected, photographs)
+    images.store(path)
+    contents.store()
 
 
 def description(

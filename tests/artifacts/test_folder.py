@@ -15,7 +15,7 @@ from deft.artifacts import (
     read_run,
     write_json,
 )
-from deft.artifacts.folder import is_as_made
+from deft.artifacts.folder import discard, is_as_made
 from deft.contracts import InputError
 from deft.engine.features import Frozen
 from deft.predict.masks import network_file
@@ -157,3 +157,31 @@ def test_a_folder_of_runs_names_the_newest(tmp_path: Path) -> None:
     for call in (lambda: rewrite_report(tmp_path), lambda: tune(tmp_path), lambda: network_file(tmp_path)):
         with pytest.raises(InputError, match=said):
             call()
+
+
+def test_a_folder_in_which_nothing_was_made_is_discarded(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    begun = RunFolder(run, {"a": 1})
+    for name in ("features/stage.json", "corrected/masks/a.png", "review/review.json", "contents.json", ".part-1/a"):
+        atomic_write(run / name, b"{}")
+    discard(run)
+    assert (run / "features").exists()  # it is held
+    begun.close()
+    discard(run)
+    assert not run.exists()
+    discard(run)
+    run.mkdir()
+    discard(run)
+    assert not run.exists()
+
+
+@pytest.mark.parametrize("name", ["features/a.safetensors", "notes.txt", "seeds/val/a.npz"])
+def test_a_folder_with_work_or_other_files_is_not_discarded(name: str, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    for run in (tmp_path / "run", tmp_path / "other"):
+        if run.name == "run":
+            RunFolder(run, {"a": 1}).close()
+        atomic_write(run / name, b"work")
+        before = sorted(run.rglob("*"))
+        discard(run)
+        assert sorted(run.rglob("*")) == before

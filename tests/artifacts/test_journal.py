@@ -16,7 +16,15 @@ SOUND = {
     "at": 1,
     "steps": [
         {"state": "unreviewed"},
-        {"state": "corrected", "mask": DIGEST, "replaces": DIGEST, "tags": ["cat"], "what": "brush", "time": "now"},
+        {
+            "state": "corrected",
+            "mask": DIGEST,
+            "replaces": DIGEST,
+            "tags": ["cat"],
+            "what": "brush",
+            "time": "now",
+            "image": "1f",
+        },
         {"state": "unreviewed", "mask": DIGEST, "threshold": 0.25, "tags": []},
     ],
 }
@@ -57,10 +65,18 @@ def test_the_oldest_steps_are_left_out() -> None:
     assert (journal.now, journal.can_undo) == (step(2), False)
 
 
+def test_photographs_are_kept_of_steps_that_somebody_has_made() -> None:
+    early, late = (Reviewed("rejected", time=f"2031-01-0{day}", image=image) for day, image in ((1, ""), (2, "b")))
+    journal = Journal("a").followed(early).followed(late).moved(-1)
+    assert journal.latest == "2031-01-02" and Journal("a").latest == ""
+    assert [one.image for one in journal.seen("a").steps] == ["", "a", "b"]
+    assert journal.seen("") == journal and journal.seen("a").seen("c") == journal.seen("a")
+
+
 def test_json_is_a_round_trip() -> None:
     journal = journal_of(SOUND)
     assert journal is not None
-    assert journal.now == Reviewed("corrected", DIGEST, DIGEST, ("cat",), None, "brush", "now")
+    assert journal.now == Reviewed("corrected", DIGEST, DIGEST, ("cat",), None, "brush", "now", "1f")
     assert journal.steps[2] == Reviewed("unreviewed", DIGEST, tags=(), threshold=0.25)
     assert json.loads(json.dumps(journal.to_json())) == SOUND
     assert journal_of(journal.to_json()) == journal

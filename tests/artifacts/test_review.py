@@ -358,3 +358,40 @@ def test_only_a_folder_with_a_record_is_a_review(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "review").symlink_to(tmp_path / "review")
     assert not is_review(tmp_path / "other" / "review")
+
+
+def test_a_decision_keeps_the_photograph_that_the_run_was_made_of(tmp_path: Path) -> None:
+    def made_of(digest: str) -> None:
+        images = {"a": [digest, []], "b": [f"{digest} 3", []]}
+        (tmp_path / "images.json").write_text(json.dumps({"train": {"classes": list(CLASSES), "images": images}}))
+
+    review = Review(tmp_path, CLASSES)
+    review.write("a", mask(), "corrected")
+    assert review.journal("a").now.image == ""  # not known
+    made_of("1" * 40)
+    for name in "ab":
+        review.write(name, mask(2), "corrected")
+    assert review.journal("a").now.image == "1" * 40 and review.journal("b").now.image == ""  # a row of a file
+    made_of("22" * 20)
+    assert review.photographs == {"a": "22" * 20}
+    review.begin_again("a", "22" * 20)
+    found = review.journal("a")
+    assert (found.now.state, found.now.mask, found.now.image, found.now.what) == (
+        UNREVIEWED,
+        "",
+        "22" * 20,
+        "photograph",
+    )
+    assert review.mask("a") is None and found.revision == 3
+    assert review.move("a", 3, -1).now.image == "1" * 40 and (review.mask("a") == mask(2)).all()
+
+
+def test_a_review_can_be_opened_with_its_own_classes(tmp_path: Path) -> None:
+    assert Review.recorded(tmp_path, CLASSES).classes == CLASSES
+    Review(tmp_path, ("dog",)).write("a", mask(), "corrected")
+    assert Review.recorded(tmp_path, CLASSES).classes == ("dog",)
+    assert set(Review.recorded(tmp_path, CLASSES).read()) == {"a"}
+    for classes, said in (([1], "the classes of the run, got none"), (["a"] * 255, "fewer than 255 classes, got 255")):
+        (tmp_path / "review" / "review.json").write_text(json.dumps({"version": 2, "classes": classes}))
+        with pytest.raises(InputError, match=f"expected {said}"):
+            Review.recorded(tmp_path, CLASSES)
