@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 import torch
 from torch import Tensor
@@ -69,6 +71,28 @@ def test_terms_against_the_formulas() -> None:
         "classify",
         "puzzle_classify",
     }
+
+
+def test_the_difference_trains_the_whole_and_the_tiles() -> None:
+    torch.manual_seed(0)
+    head = PuzzleHead().build(5, 3)
+    images = torch.randn(2, 3, 64, 64, generator=rng(1))
+    features = torch.randn(2, 5, 4, 4, generator=rng(2)).requires_grad_(True)
+    tiles = torch.randn(8, 5, 2, 2, generator=rng(3)).requires_grad_(True)
+    (weight,) = head.parameters()
+    term = head.loss_of_views([images, features], lambda _: [tiles], LABELS, 8, rng())["reconstruct"]
+    found = torch.autograd.grad(term, (features, tiles, weight))
+    of_features, of_tiles, of_weight = (torch.zeros_like(one) for one in found)
+    rows = weight.detach()[:, :, 0, 0]
+    for n, k, y, x in product(range(2), range(3), range(4), range(4)):
+        place, inside = (n, slice(None), y, x), (4 * n + 2 * (y // 2) + x // 2, slice(None), y % 2, x % 2)
+        apart = features[place].detach() - tiles[inside].detach()
+        slope = 4 / (2 * 3 * 16) * LABELS[n, k] * (rows[k] @ apart).sign()
+        of_features[place] += slope * rows[k]
+        of_tiles[inside] -= slope * rows[k]
+        of_weight[k, :, 0, 0] += slope * apart
+    for one, expected in zip(found, (of_features, of_tiles, of_weight), strict=True):
+        torch.testing.assert_close(one, expected)
 
 
 def test_a_network_that_sees_one_cell_at_a_time_finds_no_difference() -> None:
