@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 import deft
 from deft.classify.classifier import Classifier
@@ -52,22 +53,26 @@ def batch() -> dict[str, torch.Tensor]:
     return {"image": image, "labels": torch.tensor([[1.0, 0, 1.0], [0, 1.0, 0], [0, 0, 0]])}
 
 
+def single(network: ReCamNetwork, features: Tensor, labels: Tensor) -> Tensor:
+    """The second classifier's loss of features (N, C, h, w) and labels (N, K), tag by tag."""
+    maps, total = network.head.first.cell_scores(features).relu(), torch.zeros(())
+    for n in range(len(labels)):
+        own = []
+        for k in range(labels.shape[1]):
+            if labels[n, k]:
+                cam = maps[n, k] / (maps[n, k].max() + 1e-5)
+                vector = (cam * features[n]).mean((1, 2))
+                own.append(F.cross_entropy(network.head.second(vector)[None], torch.tensor([k])))
+        total = total + (sum(own) / len(own) if own else 0.0)
+    return total / len(labels)
+
+
 @pytest.mark.parametrize("head", HEADS)
 def test_terms_against_the_formulas(head: Head) -> None:
     network, given = trainee(head), batch()
     terms = network.terms(given, 1, rng())
     features = network.backbone(given["image"])[-1]
-    maps = network.head.first.cell_scores(features).relu()
-    total = 0.0
-    for n in range(3):
-        own = []
-        for k in range(3):
-            if given["labels"][n, k]:
-                cam = maps[n, k] / (maps[n, k].max() + 1e-5)
-                vector = (cam * features[n]).mean((1, 2))
-                own.append(float(F.cross_entropy(network.head.second(vector)[None], torch.tensor([k])).detach()))
-        total += float(np.mean(own)) if own else 0.0
-    assert float(terms["single"].detach()) == pytest.approx(total / 3, rel=1e-4)
+    torch.testing.assert_close(terms["single"], single(network, features, given["labels"]), rtol=1e-4, atol=0)
     first = network.head.first.loss(features, given["labels"], AFTER, rng())
     for name, term in first.items():
         torch.testing.assert_close(terms[name], term)
@@ -75,6 +80,30 @@ def test_terms_against_the_formulas(head: Head) -> None:
     network.parts = 3
     torch.testing.assert_close(network.terms(given, 1, rng())["single"], terms["single"])
     assert "single" not in trainee(head, replace(SHORT, weight=0.0)).terms(given, 1, rng())
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_slopes_are_those_of_the_formula(head: Head) -> None:
+    """Nothing is detached: neither the features that are pooled, nor the maps that weight them."""
+    network, labels = trainee(head), batch()["labels"]
+    features = torch.randn(3, network.backbone.channels[-1], 3, 4, generator=rng(4)).requires_grad_(True)
+    weight = network.head.first.classifier.weight if isinstance(head, LinearHead) else network.head.first.f_fg.weight
+    to = (features, weight, network.head.second.weight)
+    found = torch.autograd.grad(network.head.single(features, labels), to)
+    for slope, expected in zip(found, torch.autograd.grad(single(network, features, labels), to), strict=True):
+        torch.testing.assert_close(slope, expected, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("stride", "frozen"), [(2, ("net.conv1.", "net.bn1.")), (4, ("net.conv1.", "net.bn1.", "net.layer1."))]
+)
+def test_early_layers_and_the_statistics_of_batch_norms_stay(stride: int, frozen: tuple[str, ...]) -> None:
+    network = trainee(LinearHead(), replace(SHORT, freeze_stride=stride)).train()
+    for name, parameter in network.backbone.named_parameters():
+        assert parameter.requires_grad == (not name.startswith(frozen))
+    norms = [module for module in network.backbone.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    assert norms and not any(norm.training for norm in norms)
+    assert network.head.training and all(parameter.requires_grad for parameter in network.head.parameters())
 
 
 def test_gradients_reach_all_that_is_trained() -> None:
