@@ -29,6 +29,24 @@ def test_noise_has_the_levels_that_were_set() -> None:
         assert factor.abs().max() <= 0.2 and abs(factor.mean()) < 0.01
     assert float(torch.stack(added).mean()) == pytest.approx(0.4 * 2 / 7, rel=0.1)  # the mean of Beta(2, 5) is 2/7
     assert float(torch.stack(factors).mean()) == pytest.approx(0.2 * 2 / 7, rel=0.1)
+    # A level of its own for each kind, from seed to seed: the standard deviation of Beta(2, 5) is 0.16.
+    levels = torch.stack([torch.stack(added) / 0.4, torch.stack(factors) / 0.2])
+    assert levels.std(dim=1).tolist() == pytest.approx([0.16, 0.16], rel=0.15)
+    assert abs(float(torch.corrcoef(levels)[0, 1])) < 0.25
+
+
+def test_the_blend_is_multiplied_and_the_noise_is_added_to_the_product() -> None:
+    x, labels = torch.randn(4, 3, 64, 64, generator=rng(1)), torch.eye(4)
+    blended, soft = ManifoldMixup(alpha=1.0)(x, labels, rng(2))
+    factor, _ = NoisyFeatureMixup(additive=0)(torch.ones_like(x), labels, rng(2))
+    noise, _ = NoisyFeatureMixup(multiplicative=0)(torch.zeros_like(x), labels, rng(2))
+    found, also = NoisyFeatureMixup()(x, labels, rng(2))
+    torch.testing.assert_close(found, blended * factor + noise)
+    assert torch.equal(also, soft)
+    assert factor.mean() == pytest.approx(1, abs=1e-2) and noise.mean() == pytest.approx(0, abs=1e-2)
+    for values, kurtosis in ((factor - 1, 9 / 5), (noise, 3)):  # of uniform and of normal numbers
+        assert float(values.pow(4).mean() / values.square().mean() ** 2) == pytest.approx(kurtosis, rel=0.05)
+    assert abs(float(torch.corrcoef(torch.stack([factor.flatten(), noise.flatten()]))[0, 1])) < 0.02
 
 
 def test_chance_comes_from_the_generator_only_and_the_type_stays() -> None:
