@@ -32,6 +32,24 @@ COLOURS = torch.ones(3, 1, 1)
 gradients = ImageGradients(looked, COLOURS)
 
 
+def enlarging(cells: int, pixels: int) -> Tensor:
+    """Share of each cell in the value of each pixel along one side, (pixels, cells): bilinear between centres."""
+    found = torch.zeros(pixels, cells)
+    for pixel in range(pixels):
+        at = min(max((pixel + 0.5) * cells / pixels - 0.5, 0), cells - 1)  # in cells, from the centre of the first one
+        for cell in range(cells):
+            found[pixel, cell] = max(0.0, 1 - abs(at - cell))
+    return found
+
+
+def written_out(variables: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Masks (M, 1, H, W) of variables (M, cells, cells) and the mixture (3, H, W) of images (M, 3, H, W)."""
+    down, right = (enlarging(len(variables[0]), side) for side in images.shape[-2:])
+    fine = [1 / (1 + (-(down @ one @ right.mT)).exp()) for one in variables]
+    masks = torch.stack([one / sum(fine) for one in fine])[:, None]
+    return masks, (masks * images).sum(0)
+
+
 def batch() -> tuple[Tensor, Tensor]:
     return torch.randn(5, 3, 16, 16, generator=rng()), torch.eye(4)[[0, 1, 2, 3, 1]]
 
@@ -44,13 +62,43 @@ def test_a_step_follows_the_slope_of_the_whole_loss() -> None:
     scores, gradient = gradients(mixture(sets, variables), targets)
     found = settings.improved(variables, sets, scores, gradient, targets)
     for index in range(5):
-        leaf = variables[index : index + 1].clone().requires_grad_(True)
-        masks = pixel_masks(leaf, sets[index : index + 1])
-        value = excess(score(mixture(sets[index : index + 1], leaf)), targets[index : index + 1])[0]
-        value = value + 25 * (masks * (1 - masks)).mean()
+        leaf = variables[index].clone().requires_grad_(True)
+        masks, mixed = written_out(leaf, sets[index])
+        value = excess(score(mixed[None]), targets[index : index + 1])[0] + 25 * (masks * (1 - masks)).mean()
         (slope,) = torch.autograd.grad(value, leaf)
-        length = (value / slope.square().sum()).clamp(1e-4, 2000)
-        torch.testing.assert_close(found[index : index + 1], leaf - length * slope, rtol=1e-3, atol=1e-4)
+        length = float(value.detach() / slope.square().sum())
+        assert 1e-4 < length < 2000
+        torch.testing.assert_close(found[index], leaf.detach() - length * slope, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(("factor", "length"), [(1e-4, 2000.0), (1e4, 1e-4)])
+def test_steps_are_neither_too_long_nor_too_short(factor: float, length: float) -> None:
+    """Where the loss is flat Newton's step would be as long as one likes, and where it is steep next to none."""
+    x, labels = batch()
+    sets, variables = torch.stack([x, x.roll(-1, 0)], 1), torch.randn(5, 2, 4, 4, generator=rng(2))
+    gradient = factor * torch.randn(5, 3, 16, 16, generator=rng(3))
+    settings = SuperMix(cells=4, sigma=0.01, sparsity=0)
+    found = settings.improved(variables, sets, torch.zeros(5, 4), gradient, labels)
+    for index in range(5):
+        leaf = variables[index].clone().requires_grad_(True)
+        (slope,) = torch.autograd.grad((written_out(leaf, sets[index])[1] * gradient[index]).sum(), leaf)
+        torch.testing.assert_close(variables[index] - found[index], length * slope, rtol=1e-3, atol=1e-5)
+
+
+def test_masks_are_sigmoids_of_enlarged_variables() -> None:
+    variables, sets = 3 * torch.randn(2, 3, 4, 4, generator=rng(2)), torch.randn(2, 3, 3, 10, 14, generator=rng(3))
+    for index in range(2):
+        masks, mixed = written_out(variables[index], sets[index])
+        torch.testing.assert_close(pixel_masks(variables, sets)[index], masks)
+        torch.testing.assert_close(mixture(sets, variables)[index], mixed)
+
+
+@pytest.mark.parametrize(("settings", "alpha"), [(SuperMix(steps=0), 3), (SuperMix(steps=0, alpha=1), 1)])
+def test_shares_are_from_a_dirichlet_distribution(settings: SuperMix, alpha: float) -> None:
+    x, labels = torch.zeros(2000, 3, 1, 1), torch.eye(2).repeat(1000, 1)
+    shares = settings(x, labels, rng(), gradients)[1][labels > 0]  # of each image in the mixture with the next one
+    assert float(shares.mean()) == pytest.approx(0.5, abs=0.03)
+    assert float(shares.var()) == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.1)  # of Beta(alpha, alpha)
 
 
 def test_masks_share_each_pixel_and_become_decided() -> None:
