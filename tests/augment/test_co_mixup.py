@@ -109,6 +109,7 @@ def test_each_update_has_the_cost_that_is_written_out(seed: int, monkeypatch: py
 
 @pytest.mark.parametrize("seed", range(3))
 def test_in_the_end_no_expansion_improves_any_new_image(seed: int) -> None:
+    """One seed in a hundred has no end: beyond the hard threshold, images may change in turns."""
     settings = CoMixup(smooth=0.1, overlap=0.3, prior=0.4, distance=0.3, rounds=100)
     salience = np.random.default_rng(seed + 10).dirichlet(np.ones(4), 3).reshape(3, 2, 2)
     found = settings.sources(salience, np.random.default_rng(seed))
