@@ -203,9 +203,8 @@ def _typed(kind: Any, text: str, field: str, current: Any) -> Any:
     if dataclasses.is_dataclass(current):
         if text in _NOTHING and type(None) in get_args(kind):
             return None
-        others = "".join(
-            f", or {name} to replace the whole group" for name in choices if not isinstance(current, choices[name])
-        )
+        listed = ", ".join(name for name in choices if not isinstance(current, choices[name]))
+        others = f", or replace the whole group by {' or '.join(listed.rsplit(', ', 1))}" if listed else ""
         none = ", or none to leave it out" if type(None) in get_args(kind) else ""
         raise InputError(f"--set {field}={text}: {field} is a group of fields; set one of them{others}{none}")
     if text in _NOTHING and type(None) in get_args(kind) and str not in get_args(kind):

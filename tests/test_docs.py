@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 import deft
 from deft.cli.arguments import parser
+from deft.contracts import InputError
 from deft.pipeline import Pipeline
 from deft.recipes import RECIPES
 from deft.recipes.finding import find_recipe
@@ -70,6 +72,14 @@ def fields() -> dict[str, Any]:
     return known
 
 
+def settable(name: str, value: str) -> bool:
+    """Whether some recipe takes a value for a field."""
+    for recipe in RECIPES.values():
+        with suppress(InputError):
+            return bool(assign(recipe(), [f"{name}={value}"]))
+    return False
+
+
 def own_methods() -> list[Path]:
     return [path for path in sorted((ROOT / "examples").glob("*.py")) if "def recipe()" in path.read_text()]
 
@@ -109,6 +119,8 @@ def test_fields_are_ones_that_can_be_set(page: Path) -> None:
             assert span in fields(), span
         for name in re.findall(r"^--set ([\w.]+)=", span):
             assert name in fields() or name == "FIELD", span
+        for name, value in re.findall(r"^--set ([\w.]+)=(\S+)", span):
+            assert value.isupper() or value == "..." or settable(name, value), span  # capitals are the user's
 
 
 @each_page

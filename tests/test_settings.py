@@ -1,12 +1,14 @@
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, is_dataclass, replace
 from importlib import import_module
+from pathlib import Path
 from typing import Annotated
 
 import pytest
 from torch import Tensor
 
+from deft import classify
 from deft.classify.deft import DeftHead
 from deft.classify.linear import LinearHead
 from deft.classify.readings import READINGS, Eq7, ObjectMap
@@ -15,7 +17,7 @@ from deft.contracts import InputError
 from deft.engine.optimise import AdamW
 from deft.engine.plan import Plan
 from deft.ranges import Range, check_ranges
-from deft.recipes import irn_deft
+from deft.recipes import frozen_deft, irn_deft
 from deft.refine.crf import DenseCrf
 from deft.segment.inference import Inference
 from deft.settings import (
@@ -77,7 +79,8 @@ def test_fields_are_set_by_type() -> None:
         ("classifier.head.map.powr=2", "did you mean 'classifier.head.map.power'"),
         ("classifier=3", "a group of fields"),
         ("classifier.plan=none", "a group of fields"),
-        ("classifier.plan.optimiser=Lion", "or AdamW to replace the whole group"),
+        ("classifier.plan.optimiser=Lion", "set one of them, or replace the whole group by AdamW or Adam$"),
+        ("classifier.head=Deft", "or replace the whole group by LinearHead, FrozenDeftHead, .* or BackgroundHead$"),
         ("seed", "expected FIELD=VALUE"),
         ("seed.more=1", "no such field"),
     ],
@@ -288,6 +291,24 @@ def test_a_number_that_may_be_left_out_takes_a_word_for_it(word: str) -> None:
     assert assign(irn_deft(), [f"classifier.plan.workers={word}"]).own_classifier.plan.workers is None
     with pytest.raises(InputError, match="seed=none: expected int"):
         assign(irn_deft(), ["seed=none"])
+
+
+def test_a_head_of_the_package_is_named_by_its_class() -> None:
+    heads = [kind for path in Path(classify.__path__[0]).glob("*.py") for kind in _heads(path.stem)]
+    assert len(heads) == 10
+    for head in heads:
+        changed = assign(irn_deft(), [f"classifier.head={head.__name__}"])
+        assert changed.own_classifier.head == head() and restore(plain(changed)) == changed
+    assert assign(irn_deft(), ["classifier.head=DeftHead"]) == irn_deft()
+    changed = assign(frozen_deft(), ["classifier.head=DeftHead", "classifier.head.maps=8"])
+    assert changed.own_classifier.head == DeftHead(maps=8)
+
+
+def _heads(module: str) -> list[type]:
+    """Settings of the heads that a module of the package defines."""
+    found = vars(import_module(f"deft.classify.{module}")).values()
+    own = [kind for kind in found if is_dataclass(kind) and isinstance(kind, type) and kind.__name__.endswith("Head")]
+    return [kind for kind in own if kind.__module__ == f"deft.classify.{module}"]
 
 
 def test_a_group_that_a_recipe_leaves_out_is_named_by_its_class() -> None:

@@ -18,7 +18,16 @@ from torch import Tensor, nn
 from deft.artifacts import load_tensors, save_tensors, told_damaged
 from deft.backbone import Backbone, from_spec, frozen_net, views_of
 from deft.classify.base import innermost
+from deft.classify.bcam import BcamHead
+from deft.classify.deft import DeftHead
+from deft.classify.drs import DrsHead
+from deft.classify.frozen_deft import FrozenDeftHead
 from deft.classify.gradients import ImageGradients, image_gradients
+from deft.classify.linear import BackgroundHead, LinearHead
+from deft.classify.puzzle_cam import PuzzleHead
+from deft.classify.seam import SeamHead
+from deft.classify.sipe import SipeHead
+from deft.classify.sma import SmaHead
 from deft.contracts import Augmentation, InputError, LayerAugmentation, SalientAugmentation, SampleAugmentation
 from deft.engine.head import AllMapsHead, Head, HeadModule, checked, maps_for
 from deft.engine.layout import channels_last
@@ -34,7 +43,10 @@ from deft.settings import later
 class Classifier:
     """Settings of the classifier and its training."""
 
-    head: Head
+    head: (LinearHead | DeftHead | FrozenDeftHead | SmaHead | BcamHead | SipeHead | SeamHead | PuzzleHead | DrsHead) | (
+        BackgroundHead | Head
+    )
+    """What turns features into scores and class maps; ``--set`` takes the class name of any but one of the user's."""
     plan: Plan = field(default_factory=lambda: Plan(epochs=5, min_steps=360, batch=16, optimiser=Sgd()))
     crop: Multiple = 1.0
     """Side of the training crop as a multiple of the images' typical long side (512 for VOC's 500 pixels, IRN's)."""
