@@ -5,16 +5,21 @@ The network is made without memory for its weights (torch's device ``meta``), wh
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
-from deft.backbone.network import Backbone, check_name, created, not_any_size
+from deft.backbone.network import Backbone, build_network, check_name, created, probe_sizes, try_size
 from deft.contracts import InputError
 
 _BatchNorm = nn.modules.batchnorm._BatchNorm
+_LOOKUPS = (F.embedding, torch.gather, Tensor.gather, torch.index_select, Tensor.index_select, torch.take)
 
 
 @dataclass(frozen=True)
@@ -61,15 +66,42 @@ def _described(name: str, stride: int) -> Backbone:
 
 
 def _try(network: Backbone) -> None:
-    """Refuse a network that refuses a small image; what cannot be computed without values is found out later."""
-    side = 2 * max(network.reductions)
-    try:
-        with torch.no_grad():
-            network.eval()(torch.zeros(1, 3, side, side, device=network.mean.device))
-    except NotImplementedError:
-        return
-    except (RuntimeError, AssertionError, ValueError) as error:
-        raise not_any_size(network.name, error) from None
+    """Refuse a network that refuses an image of some size.
+
+    What depends on values is not seen without memory for them: a network that looks something up, such as a row of a
+    table of relative positions, is made and tried with them, as is one that fails without them.
+    """
+    network.eval()
+    if network.mean.device.type == "meta":
+        with _Lookups() as lookups:
+            try:
+                for size in probe_sizes(network):
+                    try_size(network, size)
+                if not lookups.found:
+                    return
+            except InputError:  # perhaps only for lack of values
+                pass
+        build_network(network.name, network.stride, None, own_stride=True)
+    else:
+        for size in probe_sizes(network):
+            try_size(network, size)
+
+
+class _Lookups(TorchFunctionMode):
+    """Hears whether anything is looked up by computed numbers within the block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = False
+
+    def __torch_function__(
+        self, function: Any, types: Any, arguments: Sequence[Any] = (), named: Mapping[str, Any] | None = None
+    ) -> Any:
+        if function is Tensor.__getitem__:
+            places = arguments[1] if isinstance(arguments[1], tuple) else (arguments[1],)
+            self.found |= any(isinstance(place, Tensor) for place in places)
+        self.found |= function in _LOOKUPS
+        return function(*arguments, **(named or {}))
 
 
 def _changeable(network: Backbone) -> bool:

@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deft.contracts import InputError
+from deft.guards.memory import is_shortage
+from deft.guards.words import first_line, shown
 
 FITTING = (
     *("resnet50", "mobilenetv2_100", "regnety_016", "efficientnetv2_rw_s", "convnext_tiny"),
@@ -229,7 +231,7 @@ def check_name(name: str) -> None:
 def build_network(
     name: str, stride: int, pad_type: str | None, weights: Path | None = None, own_stride: bool = False
 ) -> Backbone:
-    """Build the network with the first set of options that its architecture accepts, and try it on a small image.
+    """Build the network with the first set of options that its architecture accepts, and try it on images of several sizes.
 
     Args:
         name: timm name.
@@ -319,19 +321,44 @@ def _same_padding(side: int, kernel: int, stride: int, dilation: int) -> int:
 
 def _probe(backbone: Backbone) -> None:
     """Find out whether the network accepts images of any size, or only multiples of its coarsest reduction."""
-    side = 2 * max(backbone.reductions)
+    unit, (small, beyond) = max(backbone.reductions), probe_sizes(backbone)
     training = backbone.training
     backbone.eval()
-    with torch.no_grad():
-        try:
-            backbone(torch.zeros(1, 3, side, side))
-        except (RuntimeError, AssertionError, ValueError) as error:
-            raise not_any_size(backbone.name, error) from None
-        try:
-            backbone(torch.zeros(1, 3, side + 5, side + 3))
-        except (RuntimeError, AssertionError, ValueError):
-            backbone._multiple = max(backbone.reductions)
+    try_size(backbone, small)
+    rests = [(small, 5, 3), (small, 1, unit // 2), (small, unit - 1, unit // 2 + 1), (beyond, 5, 3)]
+    try:
+        for (height, width), below, beside in rests:
+            try_size(backbone, (height + below, width + beside))
+    except InputError:
+        backbone._multiple = unit
+        try_size(backbone, beyond)
     backbone.train(training)
+
+
+def probe_sizes(backbone: Backbone) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Sizes (H, W) of whole cells to try a network on: a small one, and one beyond that of the pretraining.
+
+    Tables of relative positions are often as large as the images of the pretraining need, and fail only beyond.
+    """
+    unit = max(backbone.reductions)
+    config: Any = cast(Any, backbone.net).pretrained_cfg
+    known = max(224, *config["input_size"][1:])
+    return (2 * unit, 2 * unit), (2 * unit, (known // unit + 1) * unit)
+
+
+def try_size(backbone: Backbone, size: tuple[int, int]) -> None:
+    """Refuse a network, in eval mode, that cannot look at an image of ``size`` (H, W), whatever it raises.
+
+    Raises:
+        InputError: it cannot.
+    """
+    try:
+        with torch.no_grad():
+            backbone(torch.zeros(1, 3, *size, device=backbone.mean.device))
+    except Exception as error:  # each network fails in its own way
+        if is_shortage(error):
+            raise
+        raise not_any_size(backbone.name, error) from None
 
 
 def _layer(name: str) -> str:
@@ -347,7 +374,8 @@ def not_any_size(name: str, error: Exception) -> InputError:
     """The error for a network that refused an image, with the most similar network that is known to fit."""
     nearest = max(FITTING, key=lambda known: difflib.SequenceMatcher(None, name, known).ratio())
     return InputError(
-        f"backbone {name!r} does not accept images of any size ({error}); choose another one, such as {nearest}"
+        f"backbone {name!r} does not accept images of any size ({shown(first_line(error))}); choose another one, such "
+        f"as {nearest}"
     )
 
 

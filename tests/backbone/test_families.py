@@ -49,7 +49,6 @@ FAMILIES = {
     "metaformer": "caformer_s18",
     "mobilenetv3": "lcnet_035",
     "mobilevit": "mobilevit_xxs",
-    "mvitv2": "mvitv2_tiny",
     "nextvit": "nextvit_small",
     "nfnet": "nf_regnet_b0",
     "pvt_v2": "pvt_v2_b0",
@@ -102,6 +101,7 @@ FIXED = {
     "levit": "levit_384_s8",
     "maxxvit": "maxvit_pico_rw_256",
     "mlp_mixer": "gmlp_ti16_224",
+    "mvitv2": "mvitv2_tiny",
     "nest": "nest_tiny",
     "pit": "pit_xs_224",
     "tnt": "tnt_s_patch16_224",
@@ -109,7 +109,8 @@ FIXED = {
     "vision_transformer_relpos": "vit_relpos_small_patch16_224",
     "volo": "volo_d1_384",
 }
-"""Refused: they accept one size of images only, or multiples of a window, or nothing as small as two cells."""
+"""Refused: they accept one size of images only, nothing larger, multiples of a window, or nothing as small as two
+cells."""
 TOO_LARGE = frozenset({"deepseek_vit", "gemma4_vit", "mobilenetv5", "naflexvit", "nasnet", "pnasnet", "qwen3_vit"})
 """Families whose smallest network is too large for a test; a step and their feature maps were tried once."""
 
@@ -137,8 +138,11 @@ def test_a_family_trains_and_makes_maps(family: str) -> None:
     with torch.no_grad():
         features = network.eval().backbone(images)
         found = network.head.activation(features[-1])
+        wide = network.backbone(torch.zeros(1, 3, 90, 410))[-1]
     assert tuple(each.shape[1] for each in features) == network.backbone.channels
     assert found.shape[-2:] == features[-1].shape[-2:] and bool(found.isfinite().all())
+    stride = network.backbone.reductions[-1]
+    assert abs(wide.shape[-1] - 410 / stride) <= 1.5 and abs(wide.shape[-2] - 90 / stride) <= 1.5
 
 
 @pytest.mark.slow

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import pytest
 
 from deft.backbone import build_backbone
 from deft.backbone.kind import Kind, kind_of
+from deft.backbone.network import probe_sizes, try_size
 from deft.contracts import InputError
 
 
@@ -38,6 +42,26 @@ def test_unknown_names_and_networks_without_maps_are_refused() -> None:
         kind_of("resnet51")
     with pytest.raises(InputError, match=r"'gmlp_ti16_224' does not accept images of any size .* such as \w+"):
         kind_of("gmlp_ti16_224")
+
+
+@pytest.mark.parametrize("ask", [kind_of, partial(build_backbone, stride=32)])
+def test_a_network_that_fails_beyond_the_size_of_its_pretraining_is_refused(ask: Callable[[str], object]) -> None:
+    """Its tables of relative positions are those of 224 pixels, which shows only where values are known."""
+    with pytest.raises(InputError, match=r"'mvitv2_tiny' does not accept .*index \d+ is out .* such as \w+"):
+        ask("mvitv2_tiny")
+
+
+def test_whatever_a_network_raises_is_a_refusal_but_for_lack_of_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = build_backbone("test_resnet")
+    assert probe_sizes(network) == ((32, 32), (32, 240))
+    for error, refusal in [(KeyError("x"), InputError), (MemoryError(), MemoryError)]:
+        monkeypatch.setattr(network, "forward", partial(_raise, error))
+        with pytest.raises(refusal):
+            try_size(network, (32, 32))
+
+
+def _raise(error: Exception, _images: object) -> None:
+    raise error
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_convnext", "test_vit", "test_efficientnet"])
