@@ -354,7 +354,10 @@ def try_size(backbone: Backbone, size: tuple[int, int]) -> None:
     """
     try:
         with torch.no_grad():
-            backbone(torch.zeros(1, 3, *size, device=backbone.mean.device))
+            maps = backbone(torch.zeros(1, 3, *size, device=backbone.mean.device))
+        found = tuple(one.shape[1] for one in maps)
+        if found != backbone.channels:  # cells that a network miscounted become channels
+            raise ValueError(f"{found} channels instead of {backbone.channels} at {size[0]} x {size[1]} pixels")
     except Exception as error:  # each network fails in its own way
         if is_shortage(error):
             raise

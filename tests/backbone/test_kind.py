@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 import pytest
+import torch
 
 from deft.backbone import build_backbone
 from deft.backbone.kind import Kind, kind_of
@@ -77,3 +78,10 @@ def test_depths_count_the_layers_above(name: str) -> None:
             layers.setdefault(block, set()).add(depth)
     assert all(len(found) == 1 for found in layers.values())  # a block is one layer
     assert len({min(found) for found in layers.values()}) == len(layers)
+
+
+def test_a_network_that_miscounts_its_cells_sees_whole_cells_only() -> None:
+    """vit_tiny_r_s16_p8_224 returns 288 channels of 192 for 65 x 64 pixels, unless they are padded."""
+    network = build_backbone("vit_tiny_r_s16_p8_224", "none", 32).eval()
+    with torch.no_grad():
+        assert network(torch.zeros(1, 3, 97, 130))[-1].shape == (1, 192, 4, 5)
