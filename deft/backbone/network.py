@@ -231,7 +231,7 @@ def check_name(name: str) -> None:
 def build_network(
     name: str, stride: int, pad_type: str | None, weights: Path | None = None, own_stride: bool = False
 ) -> Backbone:
-    """Build the network with the first set of options that its architecture accepts, and try it on images of several sizes.
+    """Build the network with the first options that its architecture accepts, and try it on images of several sizes.
 
     Args:
         name: timm name.

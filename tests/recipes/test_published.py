@@ -97,9 +97,7 @@ def test_where_nothing_was_published_that_is_told() -> None:
         with pytest.raises(InputError, match=f"no thresholds were published for seeds of {seeds}; leave --thresholds"):
             published(make())
     for make, head in ((drs, "DrsHead"), (sipe, "SipeHead")):
-        with pytest.raises(
-            InputError, match=f"no thresholds were published for maps of {head}; leave"
-        ):
+        with pytest.raises(InputError, match=f"no thresholds were published for maps of {head}; leave"):
             published(make())
     with pytest.raises(InputError, match="no thresholds were published for SamVote; leave --thresholds out"):
         published(sam_vote())
