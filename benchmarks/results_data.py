@@ -82,7 +82,7 @@ UNTUNED = (
     "maps. Puzzle-CAM asks for the same score of a cell with and without the rest of the image in sight; where the "
     "scene gives a class away, the cheapest such score is one of the scene, and its maps cover most of an image."
 )
-REPAIRED = ("recam", "recam_deft", "sipe", "sipe_deft", "bcam")
+REPAIRED = ("seam", "seam_deft", "recam", "recam_deft", "sipe", "sipe_deft", "bcam")
 STUDIES = (
     Study("localisation", "1a", "Seeds of each system", *SEED_SCORES, SYSTEMS),
     Study("augmentations", "1b", "Seeds by augmentation", *SEED_SCORES, AUGMENTED),
