@@ -6,24 +6,26 @@ no other. Everything that works on a backbone works on it. What it finds in an i
 standardised depends on that image alone, so that it can be stored once (:mod:`deft.engine.features`).
 
 Cells of the inner network's maps are centred on pixels ``j * stride`` of views of ``k * stride + 1`` pixels if it pads
-its convolutions, and on the middle of patches otherwise (transformers, networks that begin with patches). Those of the
-result are centred on the middle of ``stride`` x ``stride`` pixels of the image.
+its convolutions; otherwise views are whole cells, whose centres are measured (:mod:`deft.backbone.geometry`). Those of
+the result are centred on the middle of ``stride`` x ``stride`` pixels of the image.
 
 Shapes: images (N, 3, H, W), maps (N, C, ceil(H / stride), ceil(W / stride)).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.overrides import TorchFunctionMode
 
 from deft.backbone import network
+from deft.backbone.attention import Attention, Listening, attends, tokens_before
+from deft.backbone.geometry import offsets_of, sees_patches
 from deft.backbone.network import Backbone
 from deft.contracts import InputError
 
@@ -55,21 +57,7 @@ class Look:
     similar: Tensor
     """The inner network's feature map in which neighbours are compared, on the same grid, (N, C', h, w)."""
     attention: Attention | None
-    """The last self-attention of the view at scale 1; None without any."""
-
-
-@dataclass(frozen=True)
-class Attention:
-    """Queries and keys of the last self-attention of a view."""
-
-    query: Tensor
-    """(N, heads, T, d), T tokens: those of the cells come last."""
-    key: Tensor
-    """(N, heads, T, d)."""
-    scale: float
-    """Factor of their products before the softmax."""
-    grid: tuple[int, int]
-    """Cells (h, w)."""
+    """The last self-attention of the view at scale 1; None without any among all cells."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +94,10 @@ class FrozenNet(nn.Module):
         taps = min(views.taps, len(inner.channels))
         self._taps = range(len(inner.channels) - taps, len(inner.channels))
         self._similar = len(inner.channels) - views.similar
-        self.patches = _sees_patches(inner)
+        self.patches = sees_patches(inner)
+        self.offsets = offsets_of(inner, self.patches)
+        self.attends = attends(inner, self.extra)
+        self._before = tokens_before(inner)
         self.pretrained_cfg = cast(Any, inner.net).pretrained_cfg
         count = sum(inner.channels[tap] for tap in self._taps)
         self.feature_info = _Maps(count, views.stride)
@@ -167,17 +158,17 @@ class FrozenNet(nn.Module):
         for scale in self.views.scales:
             view = (resized or self._view)(x, scale)
             for mirrored in (False, True) if self.views.flip else (False,):
-                with _Listening() as heard:
+                with Listening() if self.attends else nullcontext() as heard:
                     maps = self.inner.features(view.flip(-1) if mirrored else view)
                 if mirrored:
                     maps = [one.flip(-1) for one in maps]
-                elif scale == middle:
-                    attention = heard.attention((maps[-1].shape[-2], maps[-1].shape[-1]))
+                elif scale == middle and heard is not None:
+                    attention = heard.attention(len(x), (maps[-1].shape[-2], maps[-1].shape[-1]), self._before)
                 seen = (view.shape[-2], view.shape[-1])
-                parts = [self._on_grid(maps[tap], tap, seen, size) for tap in self._taps]
+                parts = [self._on_grid(maps[tap], tap, seen, size, mirrored) for tap in self._taps]
                 joined = torch.cat(parts, dim=1)
                 total = joined if total is None else total + joined
-                one = self._on_grid(maps[self._similar], self._similar, seen, size)
+                one = self._on_grid(maps[self._similar], self._similar, seen, size, mirrored)
                 similar = one if similar is None else similar + one
         if total is None or similar is None:
             raise AssertionError("scales are never empty")
@@ -193,13 +184,17 @@ class FrozenNet(nn.Module):
             return x
         return F.interpolate(x, size=size, mode="bicubic", align_corners=False, antialias=True)
 
-    def _on_grid(self, cells: Tensor, index: int, seen: tuple[int, int], size: tuple[int, int]) -> Tensor:
-        """A feature map of a view, resampled to the grid of its image."""
-        own, stride = self.inner.reductions[index], self.views.stride
-        offset = (own - 1) / 2 if self.patches else 0.0
+    def _on_grid(
+        self, cells: Tensor, index: int, seen: tuple[int, int], size: tuple[int, int], mirrored: bool
+    ) -> Tensor:
+        """A feature map of a view, resampled to the grid of its image; that of a mirrored view is mirrored back."""
+        own, stride, offset = self.inner.reductions[index], self.views.stride, self.offsets[index]
+        offsets = [offset, offset]
+        if mirrored and self.patches and offset != (own - 1) / 2:  # else centres are as far from either border
+            offsets[1] = seen[1] - 1 - offset - own * (cells.shape[-1] - 1)
         rows, columns = (
-            between(number, -(-side // stride), (stride * view, side), own, offset).to(cells)
-            for number, side, view in zip(cells.shape[-2:], size, seen, strict=True)
+            between(number, -(-side // stride), (stride * view, side), own, first).to(cells)
+            for number, side, view, first in zip(cells.shape[-2:], size, seen, offsets, strict=True)
         )
         return rows @ cells @ columns.T
 
@@ -265,44 +260,6 @@ def from_spec(spec: Mapping[str, Any]) -> Backbone:
     """
     inner = network.from_spec(spec)
     return inner if "views" not in spec else with_views(inner, _recorded(spec["views"]))
-
-
-class _Listening(TorchFunctionMode):
-    """Keeps the arguments of the last scaled dot product attention of this thread within the block."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.heard: tuple[Tensor, Tensor, float] | None = None
-
-    def __torch_function__(
-        self, function: Any, types: Any, arguments: Sequence[Any] = (), named: Mapping[str, Any] | None = None
-    ) -> Any:
-        named = named or {}
-        if function is F.scaled_dot_product_attention:
-            query, key = arguments[0], arguments[1]
-            self.heard = query, key, float(named.get("scale") or query.shape[-1] ** -0.5)
-        return function(*arguments, **named)
-
-    def attention(self, grid: tuple[int, int]) -> Attention | None:
-        """What was heard, if its tokens are those of a grid of cells behind others."""
-        if self.heard is None or self.heard[0].ndim != 4:
-            return None
-        query, key, scale = self.heard
-        if query.shape[2] != key.shape[2] or query.shape[2] < grid[0] * grid[1]:
-            return None  # attention in windows, or a pooled query
-        return Attention(query, key, scale, grid)
-
-
-def _sees_patches(inner: Backbone) -> bool:
-    """Whether cells are the middles of patches: transformers, and networks that do not pad their convolutions."""
-    if any("patch_embed" in name for name, _ in inner.named_modules()) or inner._multiple > 1:
-        return True
-    training, side = inner.training, 2 * inner.reductions[-1] + 1
-    inner.eval()
-    with torch.no_grad():
-        cells = inner(torch.zeros(1, 3, side, side))[-1].shape[-1]
-    inner.train(training)
-    return int(cells) != 3
 
 
 def _recorded(value: Mapping[str, Any]) -> Views:

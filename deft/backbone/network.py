@@ -28,6 +28,8 @@ FITTING = (
     *("swin_tiny_patch4_window7_224", "vit_small_patch16_224", "vit_base_patch16_dinov3", "eva02_tiny_patch14_224"),
 )
 """Networks of several kinds that accept images of any size, for messages."""
+_LOST = 4
+"""Cells by which a map may differ from its image: some networks do not pad their first convolutions."""
 _BatchNorm = nn.modules.batchnorm._BatchNorm
 
 
@@ -358,6 +360,9 @@ def try_size(backbone: Backbone, size: tuple[int, int]) -> None:
         found = tuple(one.shape[1] for one in maps)
         if found != backbone.channels:  # cells that a network miscounted become channels
             raise ValueError(f"{found} channels instead of {backbone.channels} at {size[0]} x {size[1]} pixels")
+        for one, own in zip(maps, backbone.reductions, strict=True):
+            if any(abs(cells - side / own) > _LOST for cells, side in zip(one.shape[-2:], size, strict=True)):
+                raise ValueError(f"a map of {tuple(one.shape[-2:])} cells of stride {own} for {size} pixels")
     except Exception as error:  # each network fails in its own way
         if is_shortage(error):
             raise

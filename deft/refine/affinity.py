@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from deft.backbone import Look, frozen_net
-from deft.backbone.frozen import Attention
+from deft.backbone.attention import Attention
 from deft.contracts import InputError, Sample, SeedMaps
 from deft.engine.features import Features, find_features
 from deft.engine.infer import device

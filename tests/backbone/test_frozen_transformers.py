@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import pytest
@@ -12,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deft.backbone import Views, build_backbone, from_spec, frozen_net, with_views
-from deft.refine.affinity import affinities_of
+from deft.backbone.attention import Listening
+from deft.refine.affinity import affinities_of, cosine_affinities
 from deft.refine.neighborhood import directions
 
 NAMES = {
@@ -24,11 +24,21 @@ NAMES = {
     "vit_small_patch16_dinov3": (16, 5),
 }
 """Pixels of a patch, and tokens before those of the patches."""
+_SMALL = {"depth": 3, "embed_dim": 48, "num_heads": 3}
+_DEPTHS: dict[str, dict[str, Any]] = {
+    "swin": {"depths": (1, 1, 1, 1), "embed_dim": 24, "num_heads": (1, 2, 3, 6)},
+    "tiny": {"depths": (1, 1, 1, 1), "embed_dims": (16, 24, 24, 48), "num_heads": (1, 2, 2, 4)},
+}
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timm, "create_model", partial(timm.create_model, depth=3, embed_dim=48, num_heads=3))
+    made = timm.create_model
+
+    def create(name: str, **options: Any) -> Any:
+        return made(name, **options, **(_DEPTHS[name[:4]] if name[:4] in _DEPTHS else _SMALL))
+
+    monkeypatch.setattr(timm, "create_model", create)
 
 
 def frozen(name: str, **views: Any) -> Any:
@@ -92,10 +102,46 @@ def test_positions_are_resized_for_every_scale() -> None:
         torch.testing.assert_close(again(pixels(80, 56))[-1], one)
 
 
-def test_attention_in_windows_is_not_taken_for_that_of_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
-    backbone = frozen("test_convnext", stride=8)
+WINDOWS = ["swin_base_patch4_window12_384", "swin_tiny_patch4_window7_224", "tiny_vit_21m_512", "tiny_vit_5m_224"]
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+@pytest.mark.parametrize(("height", "width"), [(96, 96), (224, 224), (270, 480), (64, 320)])
+def test_attention_in_windows_is_not_taken_for_that_of_the_image(
+    name: str, height: int, width: int, windowed: dict[str, Any]
+) -> None:
+    """Whatever its shape, even where one window is as large as the image."""
+    backbone = windowed.get(name) or windowed.setdefault(name, frozen(name, side=480))
+    net = frozen_net(backbone)
+    assert any(hasattr(part, "fused_attn") for part in backbone.modules()) and not net.attends
     with torch.no_grad():
-        look = frozen_net(backbone).look(backbone.normalise(pixels()))
-    assert look.attention is None and frozen_net(backbone).patches
-    assert affinities_of(look, 2).shape == (4, 8, 12)
+        look = net.look(backbone.normalise(pixels(height, width)))
+    assert look.attention is None
+    torch.testing.assert_close(affinities_of(look, 2), cosine_affinities(look.similar[0], 2))
+
+
+@pytest.fixture(scope="module")
+def windowed() -> dict[str, Any]:
+    return {}
+
+
+@pytest.mark.parametrize(
+    ("tokens", "images", "grid", "before", "mask", "taken"),
+    [
+        (13, 1, (3, 4), 1, None, True),
+        (12, 1, (3, 4), 0, None, True),
+        (13, 1, (3, 4), 0, None, False),  # a cell that was padded
+        (12, 2, (3, 4), 0, None, False),  # two windows
+        (12, 1, (3, 4), 0, torch.zeros(12, 12), False),  # a bias of positions
+    ],
+)
+def test_what_is_heard_counts_if_its_tokens_are_the_cells(
+    tokens: int, images: int, grid: tuple[int, int], before: int, mask: Tensor | None, taken: bool
+) -> None:
+    query = torch.rand(images, 2, tokens, 8)
+    with Listening() as heard:
+        F.scaled_dot_product_attention(query, query, query, attn_mask=mask)
+    found = heard.attention(1, grid, before)
+    assert (found is not None) == taken
+    if found is not None:
+        assert found.query is query and found.scale == 8**-0.5

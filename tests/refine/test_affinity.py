@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from deft.backbone.frozen import Attention
+from deft.backbone.attention import Attention
 from deft.contracts import SeedMaps
 from deft.engine.features import Features
 from deft.refine.affinity import (
