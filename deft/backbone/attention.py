@@ -78,17 +78,13 @@ def tokens_before(inner: Backbone) -> int:
     return counts[0] if counts else 0
 
 
-def attends(inner: Backbone, extra: int) -> bool:
+def attends(inner: Backbone) -> bool:
     """Whether the last self-attention of a network is that of all cells of an image, of any size.
 
     It looks at two strips, one lying and one standing, that are longer than the images of the pretraining and so than
     every window, and at two images at once, so that windows are more than there are images.
-
-    Args:
-        inner: the network.
-        extra: pixels of its views beside whole cells.
     """
-    unit = inner.reductions[-1]
+    unit, extra = inner.reductions[-1], inner.extra
     config: Any = cast(Any, inner.net).pretrained_cfg
     short, long = 2 * unit + extra, (max(224, *config["input_size"][1:]) // unit + 1) * unit + extra
     training, where = inner.training, inner.mean

@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from deft.backbone import network
 from deft.backbone.attention import Attention, Listening, attends, tokens_before
-from deft.backbone.geometry import offsets_of, sees_patches
+from deft.backbone.geometry import offsets_of
 from deft.backbone.network import Backbone
 from deft.contracts import InputError
 
@@ -94,9 +94,10 @@ class FrozenNet(nn.Module):
         taps = min(views.taps, len(inner.channels))
         self._taps = range(len(inner.channels) - taps, len(inner.channels))
         self._similar = len(inner.channels) - views.similar
-        self.patches = sees_patches(inner)
-        self.offsets = offsets_of(inner, self.patches)
-        self.attends = attends(inner, self.extra)
+        self.extra = inner.extra
+        self.patches = not self.extra
+        self.offsets = offsets_of(inner)
+        self.attends = attends(inner)
         self._before = tokens_before(inner)
         self.pretrained_cfg = cast(Any, inner.net).pretrained_cfg
         count = sum(inner.channels[tap] for tap in self._taps)
@@ -105,11 +106,6 @@ class FrozenNet(nn.Module):
         self.deviation: Tensor
         self.register_buffer("mean", torch.zeros(count, 1, 1))
         self.register_buffer("deviation", torch.ones(count, 1, 1))
-
-    @property
-    def extra(self) -> int:
-        """Pixels of a view beside a whole number of cells."""
-        return 0 if self.patches else 1
 
     @property
     def least_cells(self) -> int:

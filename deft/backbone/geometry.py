@@ -1,13 +1,13 @@
-"""Where the cells of a network's feature maps lie in its image: which sizes of views suit it, and their centres.
+"""Where the cells of a network's feature maps are centred in its image.
 
-Networks that pad their convolutions have k + 1 cells for ``k * stride + 1`` pixels, centred on every ``stride``-th pixel
+Networks that pad their convolutions have k + 1 cells for ``k * stride + 1`` pixels, centred on every ``stride``-th one
 from the first. All others look at views of whole cells, ``k * stride`` pixels. Their cells are centred on the middle of
 patches if they begin with patches that they do not overlap, as ViT, Swin and ConvNeXt do; but pooling and convolutions
 without padding move them, and so do convolutions that are dilated for a finer stride. Their centres are measured: the
-gradient of a cell with regard to the image is centred on it. The network that is measured has the layers of the one that
-is used and other weights, so that the result depends on its architecture alone: spatial kernels are the same everywhere,
-activations are left out and averages are pooled instead of maxima. The gradient of a chain of convolutions is then
-centred exactly; where paths with several centres are added it lies between them.
+gradient of a cell with regard to the image is centred on it. The network that is measured has the layers of the one
+that is used and other weights, so that the result depends on its architecture alone: spatial kernels are the same
+everywhere, activations are left out, and pools take means instead of maxima. The gradient of a chain of convolutions is
+then centred exactly; where paths with several centres are added it lies between them.
 """
 
 from __future__ import annotations
@@ -28,30 +28,17 @@ _CELLS = 7
 _NEAR = 1 / 8
 """Share of a cell up to which a measured centre counts as the usual one."""
 _PASSED = frozenset(
-    "relu relu_ relu6 hardtanh hardtanh_ leaky_relu leaky_relu_ elu elu_ gelu silu silu_ mish hardswish hardswish_".split()
+    [
+        *("relu", "relu_", "relu6", "hardtanh", "hardtanh_", "leaky_relu", "leaky_relu_", "elu", "elu_"),
+        *("gelu", "silu", "silu_", "mish", "hardswish", "hardswish_"),
+    ]
 )
+"""Activations that are left out, as torch calls them."""
 
 
-def sees_patches(inner: Backbone) -> bool:
-    """Whether views are whole cells: transformers, and networks that do not pad their convolutions."""
-    if any("patch_embed" in name for name, _ in inner.named_modules()) or inner._multiple > 1:
-        return True
-    training, side = inner.training, 2 * inner.reductions[-1] + 1
-    inner.eval()
-    with torch.no_grad():
-        cells = inner(torch.zeros(1, 3, side, side, device=inner.mean.device))[-1].shape[-1]
-    inner.train(training)
-    return int(cells) != 3
-
-
-def offsets_of(inner: Backbone, patches: bool) -> tuple[float, ...]:
-    """Pixel of a view on which the first cell of each feature map is centred.
-
-    Args:
-        inner: the network.
-        patches: whether views are whole cells.
-    """
-    if not patches:
+def offsets_of(inner: Backbone) -> tuple[float, ...]:
+    """Pixel of a view, of the size that suits the network, on which the first cell of each feature map is centred."""
+    if inner.extra:
         return (0.0,) * len(inner.reductions)
     return _measured(inner.name, inner.stride, inner.pad_type, inner._multiple)
 

@@ -62,6 +62,7 @@ class Backbone(nn.Module):
         self.reductions: tuple[int, ...] = tuple(info.reduction())
         self._channels_last = str(getattr(net, "output_fmt", "NCHW")).endswith("NHWC")
         self._multiple = 1
+        self._extra: int | None = None
         self._frozen_statistics = False
         self.register_buffer("mean", torch.tensor(config["mean"], dtype=torch.float32).view(3, 1, 1))
         self.register_buffer("std", torch.tensor(config["std"], dtype=torch.float32).view(3, 1, 1))
@@ -71,6 +72,18 @@ class Backbone(nn.Module):
         """Padding colour (R, G, B) in 0..255: the mean colour, so that padding is zero after normalisation."""
         red, green, blue = (self.mean.flatten() * 255).round().int().tolist()
         return red, green, blue
+
+    @property
+    def extra(self) -> int:
+        """Pixels of the views that suit the network, beside whole cells.
+
+        1 of a network that pads its convolutions: of ``k * stride + 1`` pixels it makes k + 1 cells, whose centres are
+        the first pixel, the last one and every ``stride``-th between. 0 of transformers and of networks that do not
+        pad: their cells are patches of ``k * stride`` pixels.
+        """
+        if self._extra is None:
+            self._extra = 0 if self._sees_patches() else 1
+        return self._extra
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Feature maps of a batch.
@@ -183,6 +196,16 @@ class Backbone(nn.Module):
             **getattr(self.net, "spec", dict)(),
         }
 
+    def _sees_patches(self) -> bool:
+        if self._multiple > 1 or any("patch_embed" in name for name, _ in self.named_modules()):
+            return True
+        training, side = self.training, 2 * self.reductions[-1] + 1
+        self.eval()
+        with torch.no_grad():
+            cells = self(torch.zeros(1, 3, side, side, device=self.mean.device))[-1].shape[-1]
+        self.train(training)
+        return int(cells) != 3
+
     def _parameters_behind(self, until: int) -> list[nn.Parameter]:
         """Parameters on which feature map ``until`` depends."""
         training = self.training
@@ -233,7 +256,7 @@ def check_name(name: str) -> None:
 def build_network(
     name: str, stride: int, pad_type: str | None, weights: Path | None = None, own_stride: bool = False
 ) -> Backbone:
-    """Build the network with the first options that its architecture accepts, and try it on images of several sizes.
+    """Build the network with the first set of options that its architecture accepts, and try it on images.
 
     Args:
         name: timm name.

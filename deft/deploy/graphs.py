@@ -86,6 +86,7 @@ class ClassifierGraph(nn.Module):
     def __init__(self, network: ClassifierNetwork) -> None:
         super().__init__()
         self.network = network
+        self._extra = network.backbone.extra if views_of(network.backbone) is None else 0  # found out before tracing
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Scores and maps of a batch.
@@ -100,11 +101,12 @@ class ClassifierGraph(nn.Module):
             maps = from_cells(head.activation(features), (image.shape[-2], image.shape[-1]))
             return head.logits(features).sigmoid(), torch.vmap(head.combine)(maps).clamp(0, 1)
         rows, columns = _whole(torch.round(_sizes(image) / stride), at_least=1)
-        seen = resize(image.float(), (rows * stride + 1, columns * stride + 1))
+        size = (image.shape[-2], image.shape[-1])
+        view = (rows * stride + self._extra, columns * stride + self._extra)
+        seen = resize(image.float(), view)
         features = self.network.backbone(seen)[-1]
         activation = head.activation(features)
-        size = (image.shape[-2], image.shape[-1])
-        maps = torch.vmap(head.combine)(on_grid(activation, (rows * stride + 1, columns * stride + 1), size))
+        maps = torch.vmap(head.combine)(on_grid(activation, view, size, self._extra))
         return head.logits(features).sigmoid(), maps.clamp(0, 1)
 
 

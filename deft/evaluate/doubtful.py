@@ -89,7 +89,7 @@ def pooled_features(data: Dataset, backbone: Backbone, indices: Sequence[int]) -
     place = {index: row for row, index in enumerate(indices)}
 
     def work(index: int, sample: Sample) -> None:
-        view = resize(pixels(sample.image, device()), 1.0, backbone.stride)
+        view = resize(pixels(sample.image, device()), 1.0, backbone.stride, backbone.extra)
         found = backbone(view.contiguous(memory_format=torch.channels_last))[-1].float()
         features[place[index]] = found.mean(dim=(2, 3))[0].cpu().numpy()
 

@@ -147,7 +147,7 @@ class AdvCam:
 
     def _views(self, network: Localiser, whole: Tensor, scale: float) -> Tensor:
         """Normalised images (I, 3, H, W) at a scale and, with ``flip``, their mirror images: (I, V, 3, H', W')."""
-        view = network.backbone.normalise(resize(whole, scale, network.backbone.stride))
+        view = network.backbone.normalise(resize(whole, scale, network.backbone.stride, network.backbone.extra))
         return torch.stack([view, view.flip(-1)], dim=1) if self.flip else view[:, None]
 
     def _at_scale(self, network: Localiser, whole: Tensor, at: Tensor, classes: Tensor, scale: float) -> Tensor:
@@ -159,9 +159,8 @@ class AdvCam:
             self.climb(network, views[at[start : start + rows]], classes[start : start + rows], iterations)
             for start in range(0, len(classes), rows)
         ]
-        return weight * on_grid(
-            torch.cat(parts), (views.shape[-2], views.shape[-1]), (whole.shape[-2], whole.shape[-1])
-        )
+        seen, size = (views.shape[-2], views.shape[-1]), (whole.shape[-2], whole.shape[-1])
+        return weight * on_grid(torch.cat(parts), seen, size, network.backbone.extra)
 
     def climb(self, network: Localiser, views: Tensor, classes: Tensor, iterations: int) -> Tensor:
         """Gradient ascent on a batch of independent rows: classes of one image, or of several images of one size.

@@ -110,12 +110,13 @@ class AmnNetwork(nn.Module):
         tags = torch.from_numpy(labels.astype(np.float32)).to(device)[None]
         views = []
         for scale in scales:
-            view = resize(whole, scale, self.backbone.reductions[-1])
+            view = resize(whole, scale, self.backbone.reductions[-1], self.backbone.extra)
             batch = torch.cat([view, view.flip(-1)]) if mirror else view
             batch = batch.contiguous(memory_format=torch.channels_last)
             with autocast(precision, device):
                 logits = self(batch, tags.expand(len(batch), -1)).float()
             if mirror:
                 logits = (logits[:1] + logits[1:].flip(-1)) / 2
-            views.append(on_grid(logits[0], (view.shape[-2], view.shape[-1]), (image.shape[0], image.shape[1])))
+            seen, size = (view.shape[-2], view.shape[-1]), (image.shape[0], image.shape[1])
+            views.append(on_grid(logits[0], seen, size, self.backbone.extra))
         return torch.stack(views).mean(dim=0).softmax(dim=0)

@@ -77,7 +77,7 @@ class Cam:
         scales = sorted(self.scales, key=lambda scale: scale != 1.0) if head.reads_maps else self.scales
         with autocast(precision, device):  # one for all scales: weights are rounded once per image
             for scale in scales:
-                view = resize(whole, scale, network.backbone.stride)
+                view = resize(whole, scale, network.backbone.stride, network.backbone.extra)
                 batch = torch.cat([view, view.flip(-1)]) if self.flip else view
                 every = all_maps(network.backbone, batch) if head.reads_maps else [last_map(network.backbone, batch)]
                 features = every[-1].float()
@@ -91,7 +91,8 @@ class Cam:
                         activation = head.activation(features).float()
                     if self.flip:
                         activation = activation[:1] + activation[1:].flip(-1)
-                    branches = on_grid(activation[0], (view.shape[-2], view.shape[-1]), size)
+                    seen = (view.shape[-2], view.shape[-1])
+                    branches = on_grid(activation[0], seen, size, network.backbone.extra)
                     total = branches if total is None else total + branches
                     if scale == 1.0:
                         logits.append(head.logits(features).float().mean(0))

@@ -84,7 +84,7 @@ class Icd:
             moments = Moments(channels)
 
             def work(index: int, sample: Sample, k: int = k, moments: Moments = moments) -> None:
-                view = resize(pixels(sample.image, device()), 1.0, network.backbone.stride)
+                view = resize(pixels(sample.image, device()), 1.0, network.backbone.stride, network.backbone.extra)
                 with autocast(context.precision, view.device):
                     features = last_map(network.backbone, view).float()
                 activation = normalise(network.head.activation(features).float()[0, 0])[k]
@@ -118,16 +118,18 @@ class Icd:
         whole = pixels(sample.image, where)
         classes = tuple(int(index) for index in np.flatnonzero(sample.labels))
         total = activation = None
-        once = _features(network, resize(whole, 1.0, network.backbone.stride), self.flip, precision)
+        once = _features(
+            network, resize(whole, 1.0, network.backbone.stride, network.backbone.extra), self.flip, precision
+        )
         probability = tuple(head.logits(once).float().mean(0).sigmoid().cpu().tolist())
         if not classes:
             return SeedMaps((), torch.zeros(0, *grid(size)), size, probability)
         for scale in self.scales:
-            view = resize(whole, scale, network.backbone.stride)
+            view = resize(whole, scale, network.backbone.stride, network.backbone.extra)
             seen = (view.shape[-2], view.shape[-1])
             features = once if scale == 1.0 else _features(network, view, self.flip, precision)
-            scores = on_grid(_merged(cell_scores(features, weight, offset)), seen, size)
-            active = on_grid(_merged(head.activation(features).float()), seen, size)
+            scores = on_grid(_merged(cell_scores(features, weight, offset)), seen, size, network.backbone.extra)
+            active = on_grid(_merged(head.activation(features).float()), seen, size, network.backbone.extra)
             total = scores if total is None else total + scores
             activation = active if activation is None else activation + active
         if total is None or activation is None:

@@ -258,11 +258,12 @@ def k_means(vectors: Tensor, clusters: int, iterations: int = 10) -> Tensor:
 def _vectors(network: Localiser, data: Any, indices: Sequence[int], title: str) -> Tensor:
     """Mean features of whole images, (N, C) on the CPU."""
     found: dict[int, Tensor] = {}
-    where, stride = next(network.backbone.parameters()).device, network.backbone.stride
+    backbone = network.backbone
+    where = next(backbone.parameters()).device
 
     def work(index: int, sample: Sample) -> None:
-        view = resize(pixels(sample.image, where), 1.0, stride)
-        found[index] = last_map(network.backbone, view).float().mean(dim=(2, 3))[0].cpu()
+        view = resize(pixels(sample.image, where), 1.0, backbone.stride, backbone.extra)
+        found[index] = last_map(backbone, view).float().mean(dim=(2, 3))[0].cpu()
 
     images: Dataset = data
     for_each(images, list(indices), work, title=title)

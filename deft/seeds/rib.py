@@ -150,10 +150,10 @@ class Rib:
         """
         size = (sample.image.shape[0], sample.image.shape[1])
         tuned.restore()
-        whole, stride = pixels(sample.image, tuned.device), tuned.network.backbone.stride
+        whole, backbone = pixels(sample.image, tuned.device), tuned.network.backbone
         views = {}
         for scale in self.scales:
-            view = resize(whole, scale, stride)
+            view = resize(whole, scale, backbone.stride, backbone.extra)
             seen = (view.shape[-2], view.shape[-1])
             views[scale] = seen, tuned.before(torch.cat([view, view.flip(-1)]) if self.flip else view)
         classes = tuple(int(index) for index in np.flatnonzero(sample.labels))
@@ -179,7 +179,7 @@ class Rib:
                         score += float(loss.detach())
                         gradients.add(loss)
                 merged = activation[:1] + activation[1:].flip(-1) if self.flip else activation
-                part = on_grid(merged[0], seen, size)
+                part = on_grid(merged[0], seen, size, backbone.extra)
                 seen_now = part if seen_now is None else seen_now + part
             if seen_now is None:
                 raise AssertionError("scales are never empty")

@@ -36,7 +36,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     made = timm.create_model
 
     def create(name: str, **options: Any) -> Any:
-        return made(name, **options, **(_DEPTHS[name[:4]] if name[:4] in _DEPTHS else _SMALL))
+        return made(name, **options, **_DEPTHS.get(name[:4], _SMALL))
 
     monkeypatch.setattr(timm, "create_model", create)
 

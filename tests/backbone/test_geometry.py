@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from deft.backbone import Backbone, Views, build_backbone, frozen_net, with_views
-from deft.backbone.geometry import _snapped, centres, offsets_of, sees_patches
+from deft.backbone.geometry import _snapped, centres, offsets_of
 
 
 class Chain(nn.Module):
@@ -96,8 +96,8 @@ def test_a_usual_centre_is_taken_if_it_is_near(measured: float, own: int, expect
 def test_centres_of_networks(name: str, stride: int, patches: bool, expected: float) -> None:
     inner = build_backbone(name, "none", stride, own_stride=True)
     state = torch.get_rng_state()
-    assert sees_patches(inner) == patches
-    assert offsets_of(inner, patches)[-1] == pytest.approx(expected, abs=0.5 if patches else 0)
+    assert inner.extra == (not patches)
+    assert offsets_of(inner)[-1] == pytest.approx(expected, abs=0.5 if patches else 0)
     assert torch.equal(torch.get_rng_state(), state)
 
 

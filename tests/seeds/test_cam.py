@@ -62,7 +62,7 @@ def test_a_bright_spot_stays_where_it_is() -> None:
     """The map of a network that answers to brightness peaks on the bright pixels, at every scale and in both views."""
 
     class Bright(nn.Module):
-        stride = 16
+        stride, extra = 16, 1
 
         def __init__(self) -> None:
             super().__init__()
