@@ -15,7 +15,6 @@ from deft.seeds.cam import Cam
 from deft.seeds.ood import Ood
 from deft.seeds.recam import ReCam
 
-
 AMN = partial(Amn, labels=ConfidentLabels())
 
 
