@@ -67,9 +67,10 @@ class Ood:
     clusters: Count = 50
     """Number of clusters of the negatives, at most one for each negative."""
     normalised: bool = True
-    """Scale all vectors to the mean length of the classes' means before their distances are measured. False is the
-    published code, in which the term has no lower bound: features that grow are farther from everything, and on a
-    network whose features are not pooled from a ReLU this outweighs the loss of the tags."""
+    """Scale all vectors to the mean length of the classes' means before their distances are measured, and take means
+    over an image's tags and over its nearest clusters. False is the published code, whose means are over all classes
+    and clusters, and whose term has no lower bound: features that grow are farther from everything, and on a network
+    whose features are not pooled from a ReLU this outweighs the loss of the tags."""
     nearest: Share = 0.2
     """Share of the clusters, the nearest ones to an image, that it is kept away from."""
     freeze_stride: Annotated[int, Range(0, 64)] = 8
@@ -175,7 +176,7 @@ class OodNetwork(nn.Module):
                 lengths = inside.norm(dim=1)
                 length = lengths[lengths > 0].mean()  # classes without images have no mean
                 vectors, inside, outside = (length * F.normalize(each, dim=1) for each in (vectors, inside, outside))
-            terms["distance"] = s.distance_weight * distance(vectors, labels, inside, outside, s.nearest)
+            terms["distance"] = s.distance_weight * distance(vectors, labels, inside, outside, s.nearest, s.normalised)
         if s.negative_weight:
             negatives = self.hardened(self.backbone.normalise(batch["negative"]))
             scores = self.head.logits(self._maps(negatives)[-1])
@@ -215,10 +216,8 @@ class OodNetwork(nn.Module):
         return self.head.logits(self.backbone(images)[-1]).float()
 
 
-def distance(vectors: Tensor, labels: Tensor, inside: Tensor, outside: Tensor, nearest: float) -> Tensor:
-    """Distances to the means of an image's classes, minus those to its nearest clusters of negatives.
-
-    Both sums are divided by M, as by the published means over all classes, times K / M, and over all clusters.
+def distance(vectors: Tensor, labels: Tensor, inside: Tensor, outside: Tensor, nearest: float, chosen: bool) -> Tensor:
+    """Mean distance to the means of an image's classes times K / M, minus that to its nearest clusters of negatives.
 
     Args:
         vectors: features of tagged images, (N, C).
@@ -226,14 +225,19 @@ def distance(vectors: Tensor, labels: Tensor, inside: Tensor, outside: Tensor, n
         inside: mean features of each class, (K, C).
         outside: clusters of negatives, (M, C).
         nearest: share of the clusters that count for an image, at least one of them.
+        chosen: means are over what counts; else over all K classes and M clusters, as in the published code, with 0 for
+            what does not count.
 
     Returns:
-        Scalar, the mean over images; distances are Euclidean.
+        Scalar; distances are Euclidean.
     """
     own = torch.cdist(vectors, inside) * labels
     count = max(1, round(nearest * len(outside)))
     away = torch.cdist(vectors, outside).topk(count, dim=1, largest=False).values
-    return (own.sum(dim=1) - away.sum(dim=1)).mean() / len(outside)
+    if not chosen:
+        return (own.sum(dim=1) - away.sum(dim=1)).mean() / len(outside)
+    tags = ranks.mean_over_ranks(labels.sum()).clamp(min=1 / ranks.world())
+    return own.sum() / tags * (len(inside) / len(outside)) - away.mean()
 
 
 def class_means(vectors: Tensor, labels: Tensor) -> Tensor:

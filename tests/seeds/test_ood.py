@@ -70,17 +70,21 @@ def test_distances_against_a_loop() -> None:
         for m in sorted(range(10), key=away.__getitem__)[:2]:  # a fifth of ten
             far[n, m] = away[m]
     # The published means are over all entries, 0 or not.
-    found = distance(z, labels, inside, outside, 0.2)
+    found = distance(z, labels, inside, outside, 0.2, chosen=False)
     assert float(found) == pytest.approx(near.mean() * 3 / 10 - far.mean(), abs=1e-5)
-    closest = distance(z, labels, inside, outside, 0.0)  # at least one cluster counts
-    nearest = np.mean([min(float((one - centre).norm()) for centre in outside) for one in z]) / 10
-    assert float(closest) == pytest.approx(near.mean() * 3 / 10 - nearest, abs=1e-5)
+    closest = distance(z, labels, inside, outside, 0.0, chosen=False)  # at least one cluster counts
+    nearest = np.mean([min(float((one - centre).norm()) for centre in outside) for one in z])
+    assert float(closest) == pytest.approx(near.mean() * 3 / 10 - nearest / 10, abs=1e-5)
+    found = distance(z, labels, inside, outside, 0.2, chosen=True)
+    assert float(found) == pytest.approx(near.sum() / 7 * 3 / 10 - far.sum() / 8, abs=1e-5)
+    closest = distance(z, labels, inside, outside, 0.0, chosen=True)
+    assert float(closest) == pytest.approx(near.sum() / 7 * 3 / 10 - nearest, abs=1e-5)
 
 
 def test_images_are_drawn_to_their_classes_and_away_from_negatives() -> None:
     vectors, labels = torch.zeros(2, 2, requires_grad=True), torch.tensor([[1.0, 0.0], [0.0, 0.0]])
     inside, outside = torch.tensor([[3.0, 0.0], [0.0, 9.0]]), torch.tensor([[0.0, 4.0], [0.0, 50.0]])
-    distance(vectors, labels, inside, outside, 0.5).backward()
+    distance(vectors, labels, inside, outside, 0.5, chosen=False).backward()
     assert vectors.grad is not None  # steps down the slope: towards the mean at the right, and down
     torch.testing.assert_close(vectors.grad, torch.tensor([[-0.25, 0.25], [0.0, 0.25]]))
 
@@ -100,7 +104,10 @@ def test_classes_without_images_have_no_part_in_the_length() -> None:
     features = few.backbone(given["image"])[-1].mean((2, 3))
     length = few.inside.norm(dim=1).mean()
     vectors = [length * F.normalize(one, dim=1) for one in (features, few.inside, few.outside)]
-    expected = 0.007 * distance(vectors[0], given["labels"][:, :3], vectors[1], vectors[2], 0.2)
+    # K / M of the mean to the tags counts classes without images too.
+    own, away = (torch.cdist(vectors[0], vectors[place]) for place in (1, 2))
+    labels = given["labels"][:, :3]
+    expected = 0.007 * ((own * labels).sum() / labels.sum() * 8 / 10 - away.topk(2, largest=False).values.mean())
     network.head = LinearHead().build(network.backbone.channels[-1], 8)
     torch.testing.assert_close(network.terms(given, 1, rng())["distance"], expected)
 
@@ -137,7 +144,7 @@ def test_terms_against_the_formulas(head: Head, normalised: bool) -> None:
     if normalised:
         length = network.inside.square().sum(1).sqrt().mean()
         vectors = [torch.stack([length * one / one.square().sum().sqrt() for one in group]) for group in vectors]
-    away = distance(vectors[0], given["labels"], vectors[1], vectors[2], 0.2)
+    away = distance(vectors[0], given["labels"], vectors[1], vectors[2], 0.2, chosen=normalised)
     torch.testing.assert_close(terms["distance"], 0.007 * away)
     own = network.head.loss(features, given["labels"], AFTER, rng())
     for name, term in own.items():
