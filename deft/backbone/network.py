@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from deft.backbone.layers import depths_of, is_spared
 from deft.contracts import InputError
 from deft.guards.memory import is_shortage
 from deft.guards.words import first_line, shown
@@ -178,11 +179,13 @@ class Backbone(nn.Module):
     def depths(self) -> tuple[int, ...]:
         """How many layers lie above the layer of each parameter, in the order of ``parameters()``; 0 for the last.
 
-        A layer is what has a number in the names of modules: a block, a convolution of the stem.
+        See :mod:`deft.backbone.layers`.
         """
-        layers: dict[str, int] = {}
-        found = [layers.setdefault(_layer(name), len(layers)) for name, _ in self.named_parameters()]
-        return tuple(len(layers) - 1 - place for place in found)
+        return depths_of([name for name, _ in self.named_parameters()])
+
+    def undecayed(self) -> tuple[bool, ...]:
+        """Whether weight decay spares each parameter, in the order of ``parameters()``; see the same module."""
+        return tuple(is_spared(name, parameter.ndim) for name, parameter in self.named_parameters())
 
     def spec(self) -> dict[str, Any]:
         """Description as JSON values, from which :func:`deft.backbone.from_spec` builds the same network."""
@@ -390,15 +393,6 @@ def try_size(backbone: Backbone, size: tuple[int, int]) -> None:
         if is_shortage(error):
             raise
         raise not_any_size(backbone.name, error) from None
-
-
-def _layer(name: str) -> str:
-    """The part of a parameter's name up to the number of its block; the whole module's without one."""
-    parts = name.split(".")
-    numbered = [place for place, part in enumerate(parts) if part.isdecimal()]
-    block = next((place for place in numbered if place and parts[place - 1] in ("blocks", "layers")), None)
-    end = block if block is not None else numbered[-1] if numbered else len(parts) - 2
-    return ".".join(parts[: end + 1])
 
 
 def not_any_size(name: str, error: Exception) -> InputError:

@@ -25,6 +25,8 @@ class ParamGroup:
     """Whether weight decay acts on them."""
     depths: tuple[int, ...] = ()
     """How many layers lie above each of them, for a decay of the rate by layers; none if they all are the last."""
+    spared: tuple[bool, ...] = ()
+    """Whether weight decay spares each of them where the rate decays by layers; none if it spares none."""
 
 
 class Optimiser(Protocol):
@@ -73,15 +75,20 @@ def _groups(groups: list[ParamGroup], lr: float, decay: float) -> list[dict[str,
 
 
 def by_layers(groups: list[ParamGroup], factor: float) -> list[ParamGroup]:
-    """Groups of one layer each, whose rate is multiplied by ``factor`` for each layer above; unchanged for 1."""
+    """Groups of one layer each, whose rate is multiplied by ``factor`` for each layer above; unchanged for 1.
+
+    What weight decay spares is apart: decay by layers is for networks whose recipes have both.
+    """
     if factor == 1:
         return groups
     found = []
     for group in groups:
-        depths = group.depths or (0,) * len(group.params)
-        for depth in sorted(set(depths), reverse=True):
-            own = [one for one, above in zip(group.params, depths, strict=True) if above == depth]
-            found.append(replace(group, params=own, lr=group.lr * factor**depth, depths=()))
+        count = len(group.params)
+        kinds = list(zip(group.depths or (0,) * count, group.spared or (False,) * count, strict=True))
+        for depth, spared in sorted(set(kinds), key=lambda kind: (-kind[0], kind[1])):
+            own = [one for one, kind in zip(group.params, kinds, strict=True) if kind == (depth, spared)]
+            rate, decay = group.lr * factor**depth, group.decay and not spared
+            found.append(replace(group, params=own, lr=rate, decay=decay, depths=(), spared=()))
     return found
 
 
@@ -117,10 +124,12 @@ class AdamW:
 
     lr: Rate = 3e-4
     decay: Rate = 0.05
+    """Weight decay; with ``layer_decay``, biases, norms, tables of positions and tokens of the backbone have none."""
     warmup: Share = 0.05
     """Share of the steps over which the rate rises from 0."""
     layer_decay: Annotated[float, Range(0, 1, above=True)] = field(default=1.0, metadata=later())
-    """Factor on the rate for each layer that lies above, so that early layers of a pretrained network change less."""
+    """Factor on the rate for each layer that lies above, at most 12 times, so that early layers of a pretrained network
+    change less."""
 
     def __post_init__(self) -> None:
         """Refuse settings outside their ranges."""

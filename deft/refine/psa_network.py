@@ -88,12 +88,14 @@ class AffinityNetwork(nn.Module):
 
     def groups(self) -> list[ParamGroup]:
         """Parameters: weights and biases of the backbone, and the new convolutions; biases have no weight decay."""
-        every = zip(self.backbone.named_parameters(), self.backbone.depths(), strict=True)
-        trained = [(name.endswith("bias"), value, depth) for (name, value), depth in every if value.requires_grad]
+        network = self.backbone
+        every = zip(network.named_parameters(), network.depths(), network.undecayed(), strict=True)
+        trained = [(name.endswith("bias"), value, *rest) for (name, value), *rest in every if value.requires_grad]
 
         def group(bias: bool, lr: float) -> ParamGroup:
-            own = [(value, depth) for is_bias, value, depth in trained if is_bias == bias]
-            return ParamGroup([value for value, _ in own], lr, not bias, tuple(depth for _, depth in own))
+            own = [(value, depth, spared) for is_bias, value, depth, spared in trained if is_bias == bias]
+            depths, spared = tuple(depth for _, depth, _ in own), tuple(each for _, _, each in own)
+            return ParamGroup([value for value, _, _ in own], lr, not bias, depths, spared)
 
         new = ParamGroup([*self.reduce.parameters(), *self.join.parameters()], NEW_LR)
         return [group(False, 1.0), group(True, BIAS_LR), new]

@@ -209,7 +209,8 @@ class OodNetwork(nn.Module):
     def groups(self) -> list[ParamGroup]:
         """The backbone at the base learning rate, the head at its own multiples of it."""
         head = [ParamGroup(params, lr) for params, lr in self.head.groups()]
-        return [ParamGroup(list(self.backbone.parameters()), depths=self.backbone.depths()), *head]
+        depths, spared = self.backbone.depths(), self.backbone.undecayed()
+        return [ParamGroup(list(self.backbone.parameters()), depths=depths, spared=spared), *head]
 
     def logits(self, images: Tensor) -> Tensor:
         """Class scores before the sigmoid, (N, K), of uint8 images (N, 3, H, W)."""

@@ -65,7 +65,7 @@ def _raise(error: Exception, _images: object) -> None:
     raise error
 
 
-@pytest.mark.parametrize("name", ["test_resnet", "test_convnext", "test_vit", "test_efficientnet"])
+@pytest.mark.parametrize("name", ["test_resnet", "test_convnext", "test_vit"])
 def test_depths_count_the_layers_above(name: str) -> None:
     backbone = build_backbone(name, "none", kind_of(name).strides[-1])
     depths = backbone.depths()

@@ -88,3 +88,12 @@ def test_the_rate_falls_with_the_layers_above() -> None:
     assert [group["scale"] for group in found] == pytest.approx([0.5, 1.0, 2.0, 10.0])
     plain = built(AdamW(lr=0.01), groups).param_groups
     assert [len(group["params"]) for group in plain] == [4, 1]
+
+
+def test_weight_decay_spares_what_is_named_where_rates_fall() -> None:
+    parameters = [nn.Parameter(torch.full((3,), float(seed))) for seed in range(4)]
+    groups = [ParamGroup(parameters, depths=(1, 1, 0, 0), spared=(False, True, True, False))]
+    found = built(AdamW(lr=0.01, decay=0.05, layer_decay=0.5), groups).param_groups
+    decays = {id(p): (group["lr"], group["weight_decay"]) for group in found for p in group["params"]}
+    assert [decays[id(p)] for p in parameters] == [(0.005, 0.05), (0.005, 0.0), (0.01, 0.0), (0.01, 0.05)]
+    assert [group["weight_decay"] for group in built(AdamW(lr=0.01, decay=0.05), groups).param_groups] == [0.05]
