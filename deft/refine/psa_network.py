@@ -90,7 +90,11 @@ class AffinityNetwork(nn.Module):
         """Parameters: weights and biases of the backbone, and the new convolutions; biases have no weight decay."""
         network = self.backbone
         every = zip(network.named_parameters(), network.depths(), network.undecayed(), strict=True)
-        trained = [(name.endswith("bias"), value, *rest) for (name, value), *rest in every if value.requires_grad]
+        trained = [
+            (name.endswith("bias"), value, depth, spared)
+            for (name, value), depth, spared in every
+            if value.requires_grad
+        ]
 
         def group(bias: bool, lr: float) -> ParamGroup:
             own = [(value, depth, spared) for is_bias, value, depth, spared in trained if is_bias == bias]
