@@ -71,22 +71,31 @@ def test_seeds_against_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.equal(seeds_of(features * 7, planes, labels(), 0.5), expected)  # only angles count
 
 
-def test_prototypes_against_a_loop() -> None:
-    generator = rng(3)
-    features = torch.randn(2, 5, 3, 4, generator=generator)
-    seeds = F.one_hot(torch.randint(0, 3, (2, 3, 4), generator=generator), 4).permute(0, 3, 1, 2).float()
-    found = prototype_maps(features, seeds)
-    for n in range(2):
-        for k in range(4):
-            inside = features[n][:, seeds[n, k] > 0]
-            if inside.shape[1] == 0:
-                assert not found[n, k].any()
+def slow_prototype_maps(features: Tensor, seeds: Tensor) -> Tensor:
+    """One image, one seed and one cell at a time."""
+    rows = []
+    for z, chosen in zip(features, seeds, strict=True):
+        for seed in chosen:
+            cells = z[:, seed > 0]
+            if cells.shape[1] == 0:
+                rows += [z.new_zeros(())] * seed.numel()
                 continue
-            mean = inside.mean(dim=1)
-            for y in range(3):
-                for x in range(4):
-                    cosine = float(F.cosine_similarity(features[n, :, y, x], mean, dim=0))
-                    assert float(found[n, k, y, x]) == pytest.approx(max(0.0, cosine), abs=1e-5)
+            mean = sum(cells.unbind(1)) / cells.shape[1]
+            rows += [F.cosine_similarity(cell, mean, dim=0).relu() for cell in z.flatten(1).unbind(1)]
+    return torch.stack(rows).view_as(seeds)
+
+
+def test_prototypes_against_a_loop() -> None:
+    """In values, and in gradients, which reach both the cells that are compared and those of the seed."""
+    generator = rng(3)
+    features = torch.randn(2, 5, 3, 4, generator=generator, requires_grad=True)
+    seeds = F.one_hot(torch.randint(0, 3, (2, 3, 4), generator=generator), 4).permute(0, 3, 1, 2).float()
+    found, expected = prototype_maps(features, seeds), slow_prototype_maps(features, seeds)
+    assert not found[:, 3].any() and bool(found[:, :3].any())
+    torch.testing.assert_close(found, expected)
+    weights = torch.randn(found.shape, generator=generator)
+    slopes = [torch.autograd.grad((maps * weights).sum(), features)[0] for maps in (found, expected)]
+    torch.testing.assert_close(*slopes)
 
 
 def test_side_features_have_unit_length_and_train_nothing_behind_them() -> None:
@@ -132,19 +141,35 @@ def module(head: SipeHead | None = None) -> SipeModule:
     return (head or SipeHead(widths=(4, 4, 6, 6))).build_on(CHANNELS, 3)
 
 
+def test_side_features_learn_at_a_rate_of_their_own() -> None:
+    for rate in (10.0, 3.0):
+        own = module(SipeHead(widths=(4, 4, 6, 6), learning_rate=rate))
+        *base, (parameters, multiple) = own.groups()
+        assert base == own.base.groups() and multiple == rate
+        assert [id(p) for p in parameters] == [id(p) for p in own.sides.parameters()]
+    assert SipeHead().learning_rate == 10
+
+
 @pytest.mark.parametrize("centred", [True, False])
 def test_the_loss_against_the_formulas(centred: bool) -> None:
     head = SipeHead(widths=(4, 4, 6, 6), centred=centred)
     own, given, tags = module(head), maps(), labels()
+    given[-1].requires_grad_(True)
     images = torch.randn(3, 3, 64, 64, generator=rng(4)) + 1
     terms = own.loss_of_maps([images, *given], tags, 1, rng())
     cam = F.relu(F.conv2d(given[-1], own.base.classifier.weight)) * tags[:, :, None, None]
     cam = cam / (cam.amax((2, 3), keepdim=True) + 1e-5)
     planes = torch.cat([1 - cam.amax(1, keepdim=True), cam], 1)
     deep = given[-1] - given[-1].mean((2, 3), keepdim=True) if centred else given[-1]
-    found = prototype_maps(own.sides(given), slow_seeds(deep, planes.detach(), tags, 0.5))
+    seeds = slow_seeds(deep.detach(), planes.detach(), tags, 0.5)
+    found = slow_prototype_maps(own.sides(given), seeds)
     found = found / (found.amax((2, 3), keepdim=True) + 1e-5)
-    torch.testing.assert_close(terms["consistency"], (planes - found).abs().mean())
+    expected = (planes - found).abs().mean()
+    torch.testing.assert_close(terms["consistency"], expected)
+    trained = [given[-1], *own.parameters()]  # it teaches the features, the classifier and the side features
+    slopes = [torch.autograd.grad(term, trained, retain_graph=True) for term in (terms["consistency"], expected)]
+    torch.testing.assert_close(*slopes)
+    assert all(bool(slope.any()) for slope in slopes[0])
     torch.testing.assert_close(terms["classify"], own.base.loss(given[-1], tags, 1, rng())["classify"])
     assert module(SipeHead(weight=0.0)).loss_of_maps([images, *given], tags, 1, rng()).keys() == {"classify"}
 
