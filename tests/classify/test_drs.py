@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from deft.classify.deft import DeftHead
 from deft.classify.drs import DrsHead, Suppression
@@ -18,25 +19,44 @@ from references import learns
 LABELS = torch.tensor([[1.0, 0, 1.0], [0, 1.0, 0]])
 
 
+def slow_suppression(own: Suppression, features: Tensor, delta: float | None) -> Tensor:
+    """One image and one channel at a time."""
+    channels = []
+    for z in features:
+        means = [cells.sum() / cells.numel() for cells in z]
+        for c, cells in enumerate(z):
+            if own.control is None:
+                assert delta is not None
+                limit = delta * cells.max()
+            else:
+                score = sum(w * mean for w, mean in zip(own.control.weight[c], means, strict=True))
+                limit = cells.max() / (1 + torch.exp(-score))
+            channels += [torch.minimum(cells, limit)]
+    return torch.stack(channels).view_as(features)
+
+
 @pytest.mark.parametrize("delta", [None, 0.55, 1.0])
 def test_suppression_against_a_loop(delta: float | None) -> None:
+    """In values, and in gradients: what is cut off still trains the maximum and, by the means, the share."""
     torch.manual_seed(0)
     own, features = Suppression(4, delta), torch.randn(2, 4, 3, 5, generator=rng(1)) + 0.5
     features[0, 1] = -features[0, 1].abs() - 0.1
-    found = own(features).detach()
-    for n in range(2):
-        means = [float(features[n, c].mean()) for c in range(4)]
-        for c in range(4):
-            share = delta
-            if own.control is not None:
-                row = own.control.weight[c].tolist()
-                score = sum(w * mean for w, mean in zip(row, means, strict=True))
-                share = float(torch.tensor(score).sigmoid())
-            assert share is not None
-            highest = float(features[n, c].max())
-            expected = [min(value, share * highest) for value in features[n, c].flatten().tolist()]
-            assert found[n, c].flatten().tolist() == pytest.approx(expected, abs=1e-6)
+    features.requires_grad_(True)
+    found, expected = own(features), slow_suppression(own, features, delta)
+    torch.testing.assert_close(found, expected)
     assert torch.equal(found[0, 1], features[0, 1])  # nothing positive, nothing to suppress
+    assert torch.equal(found, features) == (delta == 1.0)
+    weights, trained = torch.randn(found.shape, generator=rng(2)), [features, *own.parameters()]
+    torch.testing.assert_close(*(torch.autograd.grad((z * weights).sum(), trained) for z in (found, expected)))
+
+
+def test_new_layers_learn_at_a_rate_of_their_own() -> None:
+    for rate in (10.0, 3.0):
+        own = DrsHead(width=6, learning_rate=rate).build(5, 3)
+        *base, (parameters, multiple) = own.groups()
+        assert base == own.base.groups() and multiple == rate
+        assert [id(p) for p in parameters] == [id(p) for p in (*own.convs.parameters(), *own.suppressions.parameters())]
+    assert DrsHead().learning_rate == 10
 
 
 def test_the_maps_against_plain_layers() -> None:
@@ -44,7 +64,7 @@ def test_the_maps_against_plain_layers() -> None:
     head = DrsHead(width=6, convs=2, delta=0.5).build(5, 3)
     features = torch.randn(2, 5, 4, 4, generator=rng(2)).relu()
 
-    def half(x: torch.Tensor) -> torch.Tensor:
+    def half(x: Tensor) -> Tensor:
         return torch.minimum(x, 0.5 * x.amax((2, 3), keepdim=True))
 
     z = half(features)
