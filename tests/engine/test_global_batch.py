@@ -81,6 +81,9 @@ class Small(nn.Module):
     def depths(self) -> tuple[int, ...]:
         return (0,) * len(list(self.parameters()))
 
+    def undecayed(self) -> tuple[bool, ...]:
+        return (False,) * len(list(self.parameters()))
+
 
 @dataclass(frozen=True)
 class ThreeLit:
