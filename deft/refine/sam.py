@@ -16,12 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from deft.backbone.from_transformers import from_transformers
+from deft.backbone.from_transformers import from_transformers, model_folder
 from deft.contracts import InputError
 from deft.engine.class_free import Stack
 from deft.engine.infer import device
+from deft.engine.pretrained import check_weights, load_whole
+from deft.guards.opening import exists
 from deft.guards.words import first_line, shown
 from deft.ranges import Count, Range, Share, check_ranges
+
+_MODEL = "refine.masks.model"
+_NEEDS = "masks of SAM, unless they are files in a folder, need"
+"""Begin of the message where transformers is missing."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +50,16 @@ class Sam:
         check_ranges(self)
 
     def check(self) -> None:
-        """Refuse a missing package, and a model that is not named, before the run starts."""
+        """Refuse a missing package, and a model that is not named, not there or not whole, before the run starts.
+
+        Raises:
+            InputError: says what is missing.
+        """
         pipeline()
-        if not self.model:
-            raise InputError(
-                "refine.masks.model: expected the folder of a model, or its name on the hub, got nothing; give --set "
-                "refine.masks.model=MODEL"
-            )
-        folder = Path(self.model).expanduser()
-        if folder.is_dir() and not (folder / "config.json").is_file():
-            raise InputError(f"{shown(folder)}: expected a model as transformers writes it, found no config.json in it")
+        folder = self._folder()
+        kind, config = _described(folder)
+        check_weights(kind, config, folder, _MODEL, _NEEDS)
+        _loaded("AutoImageProcessor", folder)
 
     def load(self) -> Callable[[NDArray[np.uint8]], Stack]:
         """The function of an RGB image (H, W, 3) that returns its masks.
@@ -61,19 +67,12 @@ class Sam:
         Raises:
             InputError: transformers is not installed, or cannot load the model.
         """
-        make, folder = pipeline(), Path(self.model).expanduser()
+        make, folder = pipeline(), self._folder()
+        model = load_whole(_described(folder)[0], folder, _MODEL, _NEEDS)
         try:
-            generator = make(
-                "mask-generation",
-                model=str(folder) if folder.is_dir() else self.model,
-                device=device(),
-                model_kwargs={"use_safetensors": True},
-            )
+            generator = make("mask-generation", model=model, image_processor=str(folder), device=device())
         except Exception as error:  # of any kind, from several libraries
-            raise InputError(
-                f"refine.masks.model: transformers cannot load {shown(self.model)} ({shown(first_line(error))}); name "
-                "a model for mask generation with safetensors"
-            ) from None
+            raise _unfit(folder, first_line(error)) from None
         turn = threading.Lock()
 
         def masks(image: NDArray[np.uint8]) -> Stack:
@@ -90,6 +89,16 @@ class Sam:
 
         return masks
 
+    def _folder(self) -> Path:
+        """The folder of the model."""
+        folder = model_folder(self.model, _MODEL)
+        if not exists(folder / "config.json"):
+            raise InputError(
+                f"{_MODEL}: {shown(folder)}: expected a model as transformers writes it, found no config.json in it; "
+                "name its folder"
+            )
+        return folder
+
 
 def pipeline() -> Any:
     """The function ``transformers.pipeline``.
@@ -97,4 +106,29 @@ def pipeline() -> Any:
     Raises:
         InputError: transformers is not installed.
     """
-    return from_transformers("pipeline", "masks of SAM, unless they are files in a folder, need")
+    return from_transformers("pipeline", _NEEDS)
+
+
+def _described(folder: Path) -> tuple[Any, Any]:
+    """Class and settings of the model of a folder."""
+    config = _loaded("AutoConfig", folder)
+    known = from_transformers("MODEL_FOR_MASK_GENERATION_MAPPING", _NEEDS)
+    if type(config) not in known:
+        raise _unfit(folder, f"its type is {config.model_type!r}")
+    return known[type(config)], config
+
+
+def _loaded(kind: str, folder: Path) -> Any:
+    """What a class of transformers, by its name, reads from a folder."""
+    reader = from_transformers(kind, _NEEDS)
+    try:
+        return reader.from_pretrained(str(folder), local_files_only=True)
+    except Exception as error:  # of any kind, from several libraries
+        raise _unfit(folder, first_line(error)) from None
+
+
+def _unfit(folder: Path, why: str) -> InputError:
+    return InputError(
+        f"{_MODEL}: transformers cannot load {shown(folder)} ({shown(why)}); name a model for mask generation with "
+        "safetensors"
+    )

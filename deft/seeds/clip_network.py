@@ -20,13 +20,13 @@ from torch import Tensor
 from deft.backbone.from_transformers import from_transformers
 from deft.contracts import InputError
 from deft.engine.precision import autocast
+from deft.engine.pretrained import check_weights, load_whole, weight_files
 from deft.guards.opening import exists, read_regular
 from deft.guards.words import first_line, shown
 from deft.seeds.caa import attend
 
 NEEDS = "seeds of CLIP need"
 """Begin of the message where transformers is missing."""
-_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 _WORDS = (("tokenizer.json",), ("vocab.json", "merges.txt"))
 _MEAN = (0.48145466, 0.4578275, 0.40821073)
 _STD = (0.26862954, 0.26130258, 0.27577711)
@@ -191,23 +191,20 @@ def check_folder(folder: Path, field: str) -> None:
         ) from None
     if kind != "clip":
         raise InputError(f"{where}: expected a model of the type 'clip', with both towers, got {str(kind)[:60]!r}")
-    if not any(exists(folder / name) for name in _WEIGHTS):
-        raise InputError(
-            f"{where}: found no weights, {_WEIGHTS[0]}; other formats are not read. Download it, or have transformers "
-            "write the model again"
-        )
+    weight_files(folder, field)
     if not any(all(exists(folder / name) for name in names) for names in _WORDS):
         raise InputError(f"{where}: found no tokeniser, tokenizer.json or vocab.json with merges.txt; add its files")
 
 
 def check_fit(folder: Path, field: str, layers: int, texts: Sequence[str]) -> None:
-    """Refuse settings and prompts that do not go with a model; its weights are not read.
+    """Refuse settings and prompts that do not go with a model, and one without all weights, of which none is read.
 
     Raises:
-        InputError: transformers is missing or cannot read its settings; the image tower has fewer blocks than
-            ``layers``; or a text is longer than the text tower reads.
+        InputError: transformers is missing or cannot read its settings; weights are missing; the image tower has fewer
+            blocks than ``layers``; or a text is longer than the text tower reads.
     """
     config = _loaded(from_transformers("CLIPConfig", NEEDS), folder, field, "settings")
+    check_weights(from_transformers("CLIPModel", NEEDS), config, folder, field, NEEDS)
     check_layers(layers, config.vision_config.num_hidden_layers)
     check_lengths(load_tokenizer(folder, field), texts, config.text_config.max_position_embeddings)
 
@@ -241,9 +238,9 @@ def load_clip(folder: Path, field: str, layers: int, precision: str, where: torc
         where: the device that computes.
 
     Raises:
-        InputError: transformers is missing, or cannot load it; or it has fewer blocks.
+        InputError: transformers is missing, or cannot load it; or it has fewer blocks, or not all weights.
     """
-    model = _loaded(from_transformers("CLIPModel", NEEDS), folder, field, "model", use_safetensors=True)
+    model = load_whole(from_transformers("CLIPModel", NEEDS), folder, field, NEEDS)
     return ClipNetwork(model.float().to(where), load_tokenizer(folder, field), layers, precision)
 
 
@@ -261,9 +258,9 @@ def check_lengths(tokenizer: Any, texts: Sequence[str], most: int) -> None:
             )
 
 
-def _loaded(kind: Any, folder: Path, field: str, what: str, **options: Any) -> Any:
+def _loaded(kind: Any, folder: Path, field: str, what: str) -> Any:
     try:
-        return kind.from_pretrained(str(folder), local_files_only=True, **options)
+        return kind.from_pretrained(str(folder), local_files_only=True)
     except Exception as error:  # of any kind, from several libraries
         raise InputError(
             f"{field}: transformers cannot load the {what} of {shown(folder)} ({shown(first_line(error))}); download "

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
 from deft.contracts import InputError
 from deft.refine.sam import Sam, pipeline
@@ -74,8 +76,33 @@ def test_models_that_cannot_be_loaded_are_told(model: Path, tmp_path: Path) -> N
     with pytest.raises(InputError, match=r"found no config\.json"):
         Sam(str(tmp_path)).check()
     (tmp_path / "config.json").write_text('{"model_type": "sam"}')
-    with pytest.raises(InputError, match=r"refine\.masks\.model: transformers cannot load"):
-        Sam(str(tmp_path)).load()
+    for work in (Sam(str(tmp_path)).check, Sam(str(tmp_path)).load):
+        with pytest.raises(InputError, match=r"refine\.masks\.model: .*(found no weights|transformers cannot load)"):
+            work()
+    for name, content, message in (
+        ("config.json", '{"model_type": "resnet"}', r"cannot load .* \(its type is 'resnet'\); name a model for mask"),
+        ("config.json", "[", r"refine\.masks\.model: transformers cannot load .*; name a model for mask generation"),
+        ("model.safetensors", "nothing", r"refine\.masks\.model: transformers cannot load the model of"),
+        ("preprocessor_config.json", None, r"refine\.masks\.model: transformers cannot load .*; name a model for mask"),
+    ):
+        folder = tmp_path / f"{len(message)} {name}"
+        shutil.copytree(model, folder)
+        (folder / name).unlink()
+        if content is not None:
+            (folder / name).write_text(content)
+        with pytest.raises(InputError, match=message):
+            Sam(str(folder)).check()
+
+
+def test_a_model_without_all_of_its_weights_is_refused(model: Path, tmp_path: Path) -> None:
+    state = load_file(model / "model.safetensors")
+    folder = shutil.copytree(model, tmp_path / "part")
+    save_file({name: one for name, one in state.items() if "mask_decoder" not in name}, folder / "model.safetensors")
+    for work in (Sam(str(folder)).check, Sam(str(folder)).load):
+        with pytest.raises(
+            InputError, match=r"all weights of a SamModel, got files without \d+ of them \(mask_decoder\."
+        ):
+            work()
 
 
 def test_without_transformers_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

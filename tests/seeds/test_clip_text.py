@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from clip_model import BLOCKS, PATCH, write_clip
@@ -168,7 +169,7 @@ def faulty(model: Path, folder: Path, **config: Any) -> Path:
 
 
 def test_what_is_missing_is_told_before_the_run(model: Path, tmp_path: Path) -> None:
-    splits = Splits(split(), None)
+    splits, context = Splits(split(), None), method_context(split(), tmp_path)
     settings(model).check(splits)
     for name, method, message in (
         ("none", ClipText(), r"seeds\.model: expected the folder of a model, or its name on the hub, got nothing"),
@@ -189,8 +190,14 @@ def test_what_is_missing_is_told_before_the_run(model: Path, tmp_path: Path) -> 
             settings(faulty(model, tmp_path / name, **changes)).check(splits)
     broken = faulty(model, tmp_path / "broken")
     (broken / "model.safetensors").write_bytes(b"nothing")
-    with pytest.raises(InputError, match=r"seeds\.model: transformers cannot load the model"):
-        settings(broken).prepare(method_context(split(), tmp_path))
+    for work in (lambda: settings(broken).check(splits), lambda: settings(broken).prepare(context)):
+        with pytest.raises(InputError, match=r"seeds\.model: transformers cannot load the model"):
+            work()
+    state = load_file(model / "model.safetensors")
+    save_file({name: one for name, one in state.items() if "text_model" not in name}, broken / "model.safetensors")
+    for work in (lambda: settings(broken).check(splits), lambda: settings(broken).prepare(context)):
+        with pytest.raises(InputError, match=r"seeds\.model: .*expected files with all weights of a CLIPModel"):
+            work()
     (broken / "config.json").write_text("[")
     with pytest.raises(InputError, match=r"its config\.json is not what transformers writes"):
         settings(broken).check(splits)
