@@ -20,8 +20,87 @@ def test_without_a_file_classes_have_their_names_and_the_usual_words_that_are_no
     found = plain_prompts(CLASSES)
     assert found.classes == (("bird",), ("potted plant",), ("grass",))
     assert found.background == tuple(word for word in WORDS if word != "grass")
-    with pytest.raises(InputError, match="expected words for the background, and all usual ones are classes"):
+    with pytest.raises(
+        InputError, match="expected words for the background, and all usual ones are words of the class"
+    ):
         plain_prompts(WORDS)
+
+
+def test_usual_words_that_a_class_is_made_of_do_not_compete_with_it(tmp_path: Path) -> None:
+    """In the plural, in compounds and in any case; not those that only surround it."""
+    assert left_out(["buildings", "Boats", "trees", "street_sign", "sea water"]) == {
+        *("building", "tree", "street", "sign", "sea", "water")
+    }
+    assert left_out(["ROCKS", "Railways", "valley-bridges", "skies", "Oceans"]) == {
+        *("rock", "railway", "valley", "bridge", "sky", "ocean")
+    }
+    assert left_out(["grasses", "glasses", "walls", "houses"]) == {"grass", "wall", "house"}
+    assert left_out(["seal", "skyscraper", "bus", "landing", "boat_on_water", "person in a house"]) == set()
+    text = "class,prompts\nboat,a ship on the sea;lake boats\ndog,house dog with a helmet\n"
+    found = read_prompts(written(tmp_path, text), ("boat", "dog"))
+    assert set(WORDS) - set(found.background) == {"lake", "house"}
+
+
+def left_out(classes: list[str]) -> set[str]:
+    return set(WORDS) - set(plain_prompts(classes).background)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "word"),
+    [
+        *(("ball", "balls"), ("Balls", "ball"), ("bus", "buses"), ("box", "Boxes"), ("berries", "berry")),
+        *(
+            ("wolf", "wolves"),
+            ("tennis_ball", "tennis-balls"),
+            ("glass", "glasses"),
+            ("potato", "potatoes"),
+            ("a ball", "The balls"),
+        ),
+    ],
+)
+def test_words_for_the_background_are_compared_in_the_singular(prompt: str, word: str, tmp_path: Path) -> None:
+    path = written(tmp_path, f"class,prompts\nbird,{prompt}\nbackground,sky;{word}\n")
+    with pytest.raises(
+        InputError, match=rf"csv:3: the background word '{word}' is a prompt of the class 'bird'; remov"
+    ):
+        read_prompts(path, CLASSES)
+    with pytest.raises(InputError, match=rf"csv:3: the background word '{word}' is a class of the data"):
+        read_prompts(written(tmp_path, f"class,prompts\nbird,owl\nbackground,{word}\n"), (*CLASSES[:1], prompt))
+
+
+def test_a_users_word_that_is_a_part_of_a_class_is_kept(tmp_path: Path) -> None:
+    text = "class,prompts\nbackground,street;water;as;plant pots\n"
+    found = read_prompts(written(tmp_path, text), ("street sign", "sea water", "ass", "potted_plant"))
+    assert found.background == ("street", "water", "as", "plant pots")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("red,thing\nblue,thing\n", r"csv:3: the prompt 'thing' is that of two classes, 'red' \(line 2\) and 'blue' "),
+        (
+            "blue,a;Red-Thing\nred,red thing\n",
+            r"csv:3: the prompt 'Red-Thing' .*'red' \(line 3\) and 'blue' \(line 2\)",
+        ),
+        ("blue,Red\n", r"csv:2: .*'red' \(which has no row\) and 'blue' \(line 2\), .*; write other words for one"),
+    ],
+)
+def test_two_classes_with_the_same_prompt_are_refused_with_both_lines(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        read_prompts(written(tmp_path, f"class,prompts\n{text}"), ("red", "blue"))
+
+
+def test_two_classes_with_the_same_name_are_told_apart_by_prompts_alone(tmp_path: Path) -> None:
+    classes = ("street_sign", "Street-Sign")
+    with pytest.raises(
+        InputError, match=r"the classes 'street_sign' and 'Street-Sign' have the same words.*prompts\.csv"
+    ):
+        plain_prompts(classes)
+    with pytest.raises(InputError, match=r"csv: the prompt 'Street-Sign' .*'street_sign' \(which has no row\) and"):
+        read_prompts(written(tmp_path, "class,prompts\nbackground,sky\n"), classes)
+    found = read_prompts(written(tmp_path, "class,prompts\nstreet_sign,a road sign\n"), classes)
+    assert found.classes == (("a road sign",), ("Street-Sign",))
+    assert plain_prompts(["car", "cars"]).classes == (("car",), ("cars",))  # one and several are another text
 
 
 def test_a_file_has_prompts_of_classes_and_words_for_the_background(tmp_path: Path) -> None:
@@ -29,7 +108,7 @@ def test_a_file_has_prompts_of_classes_and_words_for_the_background(tmp_path: Pa
     found = read_prompts(written(tmp_path, text), CLASSES)
     assert found.classes == (("bird avian", "a sparrow"), ("potted plant",), ("lawn, mown",))
     assert found.background == ("sky", "polar-ice")
-    own = read_prompts(written(tmp_path, "Class, Prompts\nbird,a tree"), CLASSES)
+    own = read_prompts(written(tmp_path, "Class, Prompts\nbird,a hawk on a tree"), CLASSES)
     assert "grass" not in own.background and "tree" in own.background
 
 
