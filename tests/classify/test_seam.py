@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -144,6 +145,37 @@ def test_a_backbone_of_few_maps_will_do() -> None:
     assert AffinityFeatures((8,), (4, 6), 5)(torch.randn(1, 3, 8, 8), [torch.randn(1, 8, 2, 2)]).shape == (1, 5, 2, 2)
     found = AffinityFeatures((7, 8), (4, 6), 5)
     assert [conv.weight.shape[:2] for conv in found.convs] == [(6, 7)]  # type: ignore[index]
+
+
+def test_affinity_features_against_a_loop() -> None:
+    """Colours, and the positive part of what is made of the two maps before the last, joined cell by cell.
+
+    A cell of the last map covers 4x4 pixels and 2x2 cells of a finer map; bilinear is then the mean of the middle 2x2.
+    """
+    torch.manual_seed(0)
+    own = AffinityFeatures((7, 8, 9, 10), (4, 6), 5)
+    sizes = {3: 16, 7: 8, 8: 8, 9: 4, 10: 4}
+    images, *maps = (torch.randn(2, c, side, side, generator=rng(c)) for c, side in sizes.items())
+    found = own(images, maps).detach()
+    fine, coarse, join = (weight.detach()[:, :, 0, 0] for weight in own.parameters())
+    assert found.shape == (2, 5, 4, 4)
+    for n in range(2):
+        for y in range(4):
+            for x in range(4):
+                colours = images[n, :, 4 * y + 1 : 4 * y + 3, 4 * x + 1 : 4 * x + 3].mean((1, 2))
+                four = [fine @ maps[1][n, :, 2 * y + dy, 2 * x + dx] for dy in (0, 1) for dx in (0, 1)]
+                one = torch.stack(four).clamp(min=0).mean(0)
+                other = (coarse @ maps[2][n, :, y, x]).clamp(min=0)
+                torch.testing.assert_close(found[n, :, y, x], join @ torch.cat([colours, one, other]))
+
+
+def test_the_convolutions_of_affinities_learn_at_a_rate_of_their_own() -> None:
+    for rate in (10.0, 3.0):
+        own = module(replace(SMALL, learning_rate=rate))
+        *base, (parameters, multiple) = own.groups()
+        assert base == own.base.groups() and multiple == rate
+        assert [id(p) for p in parameters] == [id(p) for p in own.affinity.parameters()]
+    assert SeamHead().learning_rate == 10
 
 
 def network(head: SeamHead) -> ClassifierNetwork:
