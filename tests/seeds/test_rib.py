@@ -147,6 +147,24 @@ def test_a_step_raises_the_weak_cells(network: ClassifierNetwork) -> None:
     assert float(again.detach()) == float(before.detach())
 
 
+def test_a_step_is_that_of_gradient_descent_with_weight_decay(network: ClassifierNetwork) -> None:
+    """The backbone at the rate itself, the head at ten times it; without a gradient nothing decays."""
+    settings = Rib(rate=0.02, decay=0.5)
+    tuned = Tuned(network, settings)
+    generator = torch.Generator().manual_seed(3)
+    gradients: list[Tensor | None] = [torch.randn(p.shape, generator=generator) for p in tuned.parameters]
+    gradients[1] = None
+    late, head = [[p.detach().clone() for p in part] for part in (tuned.parameters[:-1], tuned.parameters[-1:])]
+    groups = [{"params": late, "lr": 0.02}, {"params": head, "lr": 0.2}]
+    for parameter, gradient in zip([*late, *head], gradients, strict=True):
+        parameter.grad = gradient
+    torch.optim.SGD(groups, lr=0.02, weight_decay=0.5).step()
+    tuned.step(gradients)
+    assert [id(p) for p in tuned.head.parameters()] == [id(tuned.parameters[-1])]
+    torch.testing.assert_close([p.detach() for p in tuned.parameters], [*late, *head])
+    assert torch.equal(tuned.parameters[1], tuned.start[1])
+
+
 def test_strong_cells_are_not_averaged() -> None:
     head = LinearHead().build(1, 2)
     with torch.no_grad():
