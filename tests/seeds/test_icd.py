@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from deft.classify.deft import DeftHead
@@ -76,6 +77,23 @@ def test_units_of_channels_do_not_matter_and_the_map_gives_the_sign() -> None:
     torch.testing.assert_close(again @ (features * unit + 10 * unit) - shift, scores, atol=1e-3, rtol=0)
     other, turned = direction(features, 1 - inside.float())
     torch.testing.assert_close(other @ features - turned, -scores, atol=1e-3, rtol=0)
+
+
+def test_the_map_gives_the_sign_where_power_iteration_ends_opposite_to_it() -> None:
+    """It starts at the covariance with the map plus ones, and here the ones decide to which end it goes."""
+    generator = torch.Generator().manual_seed(1)
+    s, e = torch.randn(400, generator=generator), torch.randn(7, 400, generator=generator)
+    features = 5 + s + 0.7 * e
+    activation = (1 - 0.03 * s + 0.5 * (e[0] - e[1])).clamp(min=0)
+    standard = (features - features.mean(1, keepdim=True)) / features.std(1, keepdim=True)
+    start = F.normalize((standard * (activation - activation.mean())).mean(1), dim=0)
+    first = torch.linalg.eigh(standard @ standard.T).eigenvectors[:, -1]
+    assert float(first @ start) * float(first @ (start + 1 / 7**0.5)) < 0  # what makes this case special
+    weight, offset = direction(features, activation)
+    scores = (weight @ features - offset).numpy()
+    expected = (first @ standard).numpy()
+    expected *= np.sign(np.corrcoef(expected, activation)[0, 1]) / expected.std()
+    assert scores == pytest.approx(expected, abs=1e-3)
 
 
 def test_constant_channels_have_no_weight() -> None:
