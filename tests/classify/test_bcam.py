@@ -24,7 +24,9 @@ def head(**settings: float) -> BcamModule:
 
 
 def test_terms_against_the_formulas() -> None:
+    """In values, and in gradients: each term trains the features, its classifier and its attention."""
     features, labels = batch()
+    features.requires_grad_(True)
     own = head()
     expected = {name: torch.zeros(()) for name in own.loss(features, labels, 1, rng())}
     for z, y in zip(features, labels, strict=True):
@@ -41,8 +43,15 @@ def test_terms_against_the_formulas() -> None:
         ):
             scores = classifier.weight @ vector
             expected[name] = expected[name] + F.binary_cross_entropy_with_logits(scores, target) / 3
+    trained = [features, *own.parameters()]
     for name, term in own.loss(features, labels, 1, rng()).items():
         torch.testing.assert_close(term, expected[name])
+        slopes = [
+            torch.autograd.grad(one, trained, retain_graph=True, materialize_grads=True)
+            for one in (term, expected[name])
+        ]
+        torch.testing.assert_close(*slopes)
+        assert slopes[0][0].any()
     half = head(background_as_object=0.5).loss(features, labels, 1, rng())
     torch.testing.assert_close(half["background_as_object"], expected["background_as_object"] / 2)
 
