@@ -97,7 +97,7 @@ def drawn(count: int, side: int) -> Drawn:
 class Tiny(nn.Module):
     """A backbone of one layer, so that many images cost what the machinery around the network costs."""
 
-    stride = 8
+    stride, extra = 8, 1
 
     def __init__(self) -> None:
         super().__init__()

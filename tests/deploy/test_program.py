@@ -47,7 +47,7 @@ def test_a_program_holds_notes_no_pickle_and_no_path(made: tuple[ClassifierGraph
 class Fixed(nn.Module):
     """A backbone that computes with the value of a size, so that its graph would hold for that size only."""
 
-    name, stride = "fixed", 16
+    name, stride, extra, net = "fixed", 16, 1, None
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         side = math.sqrt(int(images.shape[-1]))
