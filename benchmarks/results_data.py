@@ -78,7 +78,8 @@ BOTH = ("irn", "irn_deft")
 UNTUNED = (
     "Settings are those of the papers, which train on 10,000 photographs, but for what was chosen on MSRC's `test`: "
     "the rates of DRS, ReCAM and B-CAM, that SIPE compares cells around the mean of the image, and that W-OoD compares "
-    "directions of features; what else differs is listed for each in [systems.md](systems.md). `ood` has the photographs without objects as negatives, and its maps are plain class "
+    "directions of features; what else differs is listed for each in [systems.md](systems.md). `ood` has the "
+    "photographs without objects as negatives, and its maps are plain class "
     "maps. Puzzle-CAM asks for the same score of a cell with and without the rest of the image in sight; where the "
     "scene gives a class away, the cheapest such score is one of the scene, and its maps cover most of an image."
 )
