@@ -63,12 +63,12 @@ class Decoded:
     """For a remark; empty if it is UTF-8 or was given."""
 
 
-def decode(data: bytes, encoding: str = "") -> Decoded:
+def decode(data: bytes, encoding: str | None = None) -> Decoded:
     """Decode a text file.
 
     Args:
         data: its bytes.
-        encoding: name of its encoding as Python knows it; empty detects it.
+        encoding: name of its encoding as Python knows it; empty detects it. None does too, where none can be named.
 
     Raises:
         Undecodable: the encoding cannot be determined, or the bytes are none of its.
@@ -83,7 +83,7 @@ def decode(data: bytes, encoding: str = "") -> Decoded:
             raise Undecodable(None, f"expected text, got {what}", remedy)
     if pointer := pointer_in(data):
         raise Undecodable(None, f"expected text, got a {pointer.system} pointer in its place", pointer.remedy)
-    name, said = (encoding, "") if encoding else _detect(data)
+    name, said = (encoding, "") if encoding else _detect(data, encoding is not None)
     try:
         text = data.decode(name)
     except LookupError:
@@ -103,8 +103,8 @@ def decode(data: bytes, encoding: str = "") -> Decoded:
     return Decoded(text.removeprefix("\ufeff"), said)
 
 
-def _detect(data: bytes) -> tuple[str, str]:
-    """Encoding for Python, and its name if that is worth a remark."""
+def _detect(data: bytes, nameable: bool) -> tuple[str, str]:
+    """Encoding for Python, and its name if that is worth a remark; ``nameable`` if the user may name another."""
     for mark, name, said in _MARKS:
         if data.startswith(mark):
             return name, said
@@ -116,12 +116,12 @@ def _detect(data: bytes) -> tuple[str, str]:
     try:
         data.decode("utf-8")
     except UnicodeDecodeError as error:
-        _refuse_unless_western(data, error.start)
+        _refuse_unless_western(data, error.start, nameable)
         return "cp1252", "Windows-1252"
     return "utf-8", ""
 
 
-def _refuse_unless_western(data: bytes, start: int) -> None:
+def _refuse_unless_western(data: bytes, start: int, nameable: bool) -> None:
     try:
         odd = _NOT_WESTERN.search(data.decode("cp1252"))
     except UnicodeDecodeError:
@@ -130,5 +130,6 @@ def _refuse_unless_western(data: bytes, start: int) -> None:
         raise Undecodable(
             data.count(b"\n", 0, start) + 1,
             f"expected UTF-8 text, got byte {data[start]:#04x}, and it is not Windows-1252 either",
-            "save it as 'CSV UTF-8' or as UTF-8 text, or name its encoding as in folder:PATH?encoding=gbk",
+            "save it as 'CSV UTF-8' or as UTF-8 text"
+            + (", or name its encoding as in folder:PATH?encoding=gbk" if nameable else ""),
         )

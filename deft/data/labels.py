@@ -67,7 +67,7 @@ def multi_hot(indices: Sequence[Sequence[int]], num_classes: int) -> NDArray[np.
 
 
 def read_label_csv(
-    path: Path, classes: tuple[str, ...], faults: Faults, images: ImageFiles | None = None, encoding: str = ""
+    path: Path, classes: tuple[str, ...], faults: Faults, images: ImageFiles | None = None, encoding: str | None = None
 ) -> list[Row]:
     """Rows of a table with the header ``image,labels``, or as other programs write it; other columns are ignored.
 
@@ -80,7 +80,7 @@ def read_label_csv(
         classes: names known beforehand, or empty.
         faults: collects faults, by line, one of each kind, and remarks.
         images: the images of the dataset, which help to find the column that names them.
-        encoding: of the file; empty detects it.
+        encoding: of the file; empty, or None where none can be named, detects it.
     """
     text = read_text(path, faults, encoding)
     if text is None:
@@ -159,7 +159,11 @@ class _Object(list[tuple[str, Any]]):
 
 
 def read_label_json(
-    path: Path, faults: Faults, classes: tuple[str, ...] = (), images: ImageFiles | None = None, encoding: str = ""
+    path: Path,
+    faults: Faults,
+    classes: tuple[str, ...] = (),
+    images: ImageFiles | None = None,
+    encoding: str | None = None,
 ) -> list[Row]:
     """Rows of ``{"image": ["cow", "grass"], ...}``, or of a list of objects that are the rows of a table.
 

@@ -30,7 +30,7 @@ from deft.engine.head import HeadModule
 from deft.engine.plan import Plan
 from deft.engine.reading import Examples
 from deft.engine.share import HERE, Engine, Share
-from deft.thresholds import MapStatistics, Threshold, kept_statistics
+from deft.thresholds import CONFIDENT, LONGER, MapStatistics, Threshold, choose, kept_statistics, needed
 
 Labels = Callable[[NDArray[np.uint8], SeedMaps], NDArray[np.uint8]]
 """Function of an image (H, W, 3) and its seeds that returns a mask (H, W), 255 where it is not confident."""
@@ -90,6 +90,8 @@ class MethodContext:
     """Stored features of an image of the run, if its backbone is frozen."""
     repeats: int = 1
     """How often an epoch of :meth:`crops` shows an image with a reviewed mask."""
+    remedy: str = LONGER
+    """What makes better seeds, for messages; see :func:`remedy_of`."""
 
     @property
     def classifier(self) -> TrainedClassifier:
@@ -211,6 +213,14 @@ def learning(method: object) -> object:
     return getattr(method, "learning", None)
 
 
+def remedy_of(seeds: SeedMethod) -> str:
+    """What makes better seeds than those of a method, for messages.
+
+    A method that reads its maps from something else than a classifier says so in an attribute or property ``remedy``.
+    """
+    return str(getattr(seeds, "remedy", LONGER))
+
+
 def covers_as_seeds(refiner: Refiner) -> bool:
     """Whether refined maps show as much of an image as their seeds, so that ``auto`` may choose a threshold by that.
 
@@ -275,9 +285,15 @@ class OpenLabels(Protocol):
 
 
 def settled(context: MethodContext, labels: Labels, seeds: Callable[[int], SeedMaps]) -> Labels:
-    """Labels with every threshold a number; arguments as for :func:`make_labels`."""
+    """Labels with every threshold a number; arguments as for :func:`make_labels`.
+
+    Raises:
+        InputError: the seeds have one value everywhere, or there are none.
+    """
     if isinstance(labels, OpenLabels) and labels.open:
-        return labels.settled(statistics_of(context, seeds))
+        found = statistics_of(context, seeds)
+        needed(choose(found), CONFIDENT, found.images, context.remedy)
+        return labels.settled(found)
     return labels
 
 
@@ -322,12 +338,13 @@ def make_labels(
     return paths
 
 
-def confident_indices(paths: list[Path], remedy: str) -> tuple[int, ...]:
+def confident_indices(paths: list[Path], change: str, remedy: str) -> tuple[int, ...]:
     """Indices of masks with at least one confident pixel.
 
     Args:
         paths: mask files.
-        remedy: which setting to change, for the error message.
+        change: which setting of the labels to change, for the error message.
+        remedy: what makes better seeds, likewise.
 
     Raises:
         InputError: no mask holds an object.
@@ -341,6 +358,6 @@ def confident_indices(paths: list[Path], remedy: str) -> tuple[int, ...]:
     if not objects:
         raise InputError(
             "expected confident labels of some object in some image, found none in any; "
-            f"look at the seeds, train the classifier for longer, or {remedy}"
+            f"look at the seeds, {remedy}, or {change}"
         )
     return tuple(useful)

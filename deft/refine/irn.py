@@ -106,7 +106,7 @@ class Irn:
         def examples() -> Examples:
             nonlocal useful
             paths = make_labels(context, self.labels, context.seeds)
-            useful = confident_indices(paths, "lower refine.labels.fg")
+            useful = confident_indices(paths, "lower refine.labels.fg", context.remedy)
             return context.crops(paths, useful, crop=self.crop, scale=self.scale, flip=self.flip, centred=True)
 
         def calibrate() -> None:

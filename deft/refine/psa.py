@@ -171,14 +171,15 @@ class Psa:
 
         def examples() -> Examples:
             paths = make_labels(context, self.labels, context.seeds)
-            useful = confident_indices(paths, "raise refine.labels.alpha_low")
+            useful = confident_indices(paths, "raise refine.labels.alpha_low", context.remedy)
             return context.crops(paths, useful, crop=self.crop, scale=(1.0, 1.0), flip=self.flip, jitter=self.jitter)
 
         learn(context, network, examples, self.plan, "affinities")
         channels_last(network).to(device()).eval()
         settings = self
         if self.alpha == AUTO:
-            choice = needed(choose(statistics_of(context, context.seeds)), "refine.alpha")
+            found = statistics_of(context, context.seeds)
+            choice = needed(choose(found), "refine.alpha", found.images, context.remedy)
             settings = replace(self, alpha=alpha_of(choice.threshold))
         refine = PsaRefine(network, settings, self.walk_steps(context.side), context.precision)
         return lambda sample, seeds: refine(sample.image, seeds)

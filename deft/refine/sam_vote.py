@@ -109,7 +109,8 @@ class SamVote:
         """
         rule = self.rule
         if isinstance(rule, OverlapVote) and rule.threshold == AUTO:
-            choice = needed(choose(statistics_of(context, context.seeds)), "refine.rule.threshold")
+            found = statistics_of(context, context.seeds)
+            choice = needed(choose(found), "refine.rule.threshold", found.images, context.remedy)
             rule = replace(rule, threshold=choice.threshold)
         masks_of, classes = self._masks(), context.data.classes
 

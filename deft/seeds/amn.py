@@ -136,7 +136,7 @@ class Amn:
 
         context.engine.make(Share("first maps", context.data, context.folder, maps, localise))
         masks = make_labels(context, self.labels, _stored(context))
-        useful = confident_indices(masks, "lower seeds.labels.fg")
+        useful = confident_indices(masks, "lower seeds.labels.fg", context.remedy)
         return context.crops(masks, useful, crop=self.crop, scale=self.scale, flip=self.flip, centred=True)
 
     def maps(

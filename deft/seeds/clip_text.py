@@ -32,7 +32,7 @@ from deft.contracts import DigestFiles, Sample, SeedMaps, Splits
 from deft.engine.infer import device
 from deft.engine.method import MethodContext
 from deft.engine.prompts import Prompts, plain_prompts, read_prompts
-from deft.ranges import Count, Range, RangeError, Share, check_ranges
+from deft.ranges import Count, PartialShare, Range, RangeError, Share, check_ranges
 from deft.seedmaps import STRIDE, grid
 from deft.seeds.caa import Affinity, refined, stretched
 from deft.seeds.clip_network import NEEDS, ClipNetwork, check_fit, check_folder, load_clip
@@ -61,7 +61,7 @@ class ClipText:
     """Rounds of Sinkhorn's scaling."""
     squarings: Annotated[int, Range(0, 8)] = 1
     """Maps are spread in 2^squarings steps."""
-    box: Share = 0.4
+    box: PartialShare = 0.4
     """Share of a map's maximum above which it is taken for the object, for the boxes it is spread from."""
     largest: Annotated[int, Range(32, 8192)] | None = 512
     """Longer side, in pixels, to which larger images are scaled down for CLIP; None for none."""
@@ -79,6 +79,12 @@ class ClipText:
     @property
     def learning(self) -> None:
         """None: nothing is trained."""
+
+    @property
+    def remedy(self) -> str:
+        """What makes better maps, for messages."""
+        presence = "lower seeds.presence, " if self.zero_shot else ""
+        return f"{presence}write other prompts (seeds.prompts), take another seeds.model"
 
     def check(self, splits: Splits) -> None:
         """Check package, model, tokeniser and prompts before the run starts.

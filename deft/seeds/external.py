@@ -51,6 +51,11 @@ class External:
     def learning(self) -> None:
         """None: nothing is trained."""
 
+    @property
+    def remedy(self) -> str:
+        """What makes better maps, for messages."""
+        return "look at the maps in seeds.folder and make better ones"
+
     def check(self, splits: Splits) -> None:
         """Check the header of every file, and that there is a map for each tag of each image.
 

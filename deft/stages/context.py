@@ -25,7 +25,7 @@ from deft.data.working_size import key_at, working_size
 from deft.engine import ranks
 from deft.engine.features import FeatureFiles, Features
 from deft.engine.layout import channels_last
-from deft.engine.method import NO_CLASSIFIER, MethodContext, covers_as_seeds
+from deft.engine.method import NO_CLASSIFIER, MethodContext, covers_as_seeds, remedy_of
 from deft.engine.plan import Watch
 from deft.engine.share import HERE, Engine
 from deft.guards.opening import exists
@@ -220,11 +220,12 @@ class Run:
         """All known thresholds for the maps of ``seeds`` or ``refined``."""
         pipeline = self.pipeline
         tuned, seeds = self.tuned.get(stage), self.statistics("seeds")
+        remedy = remedy_of(pipeline.seeds)
         if stage == "seeds" or pipeline.refine is None:
-            return Cuts("seed_threshold", pipeline.seed_threshold, choose(seeds), tuned)
+            return Cuts("seed_threshold", pipeline.seed_threshold, choose(seeds), tuned, seeds.images, remedy)
         found = self.statistics(stage)
         choice = choose_refined(found, seeds) if covers_as_seeds(pipeline.refine) else choose(found)
-        return Cuts("refine.background", pipeline.refine.background, choice, tuned)
+        return Cuts("refine.background", pipeline.refine.background, choice, tuned, found.images, remedy)
 
     @cached_property
     def tuned(self) -> dict[str, float]:
@@ -258,6 +259,7 @@ class Run:
             reviewed=self.taught if learns_masks else {},
             held_out=self.held_out if learns_masks else frozenset(),
             repeats=p.corrections.repeats,
+            remedy=remedy_of(p.seeds),
         )
 
     def untrained(self) -> Backbone:

@@ -32,7 +32,7 @@ from deft.stages.truth import usable_truth
 from deft.studies.outcome import NOTHING, Outcome, Table, cell
 from deft.studies.rows import Finding, Row, system_rows
 from deft.studies.runner import StudyRunner
-from deft.thresholds import AUTO, CRITERIA, best_of, needed, number
+from deft.thresholds import AUTO, CRITERIA, best_of, number
 from deft.thresholds.criterion import three_class_otsu
 
 SYSTEMS = ("cam", "irn", "irn_deft", "psa", "amn", "cutout")
@@ -71,7 +71,7 @@ def compare_criteria(run: Run) -> dict[str, Any]:
     for part in parts:
         curve = np.array(scores[part]["curve"])
         best = int(np.nanargmax(curve))
-        auto = needed(run.cuts(STAGE[part]).choice, "a threshold").threshold
+        auto = run.cuts(STAGE[part]).needed("a threshold").threshold
         chosen = {AUTO: auto, **{name: best_of(name, run.statistics(STAGE[part])) for name in CRITERIA}}
         if part in fixed:
             chosen[PUBLISHED] = fixed[part]

@@ -30,6 +30,10 @@ from deft.contracts import InputError
 from deft.metrics import THRESHOLDS
 from deft.thresholds.statistics import LEVELS, STEPS, MapStatistics
 
+LONGER = "train the classifier for longer"
+"""What to do about maps of a classifier that show nothing."""
+CONFIDENT = "the thresholds of the confident labels"
+"""What :func:`choose_confident` chooses, for messages."""
 FLAT = 0.98
 """Thresholds with at least this share of the best score count as equally good."""
 
@@ -91,21 +95,22 @@ def coverage_curve(counts: NDArray[np.int64]) -> Curve:
     return share
 
 
-def needed(choice: Choice | None, what: str) -> Choice:
+def needed(choice: Choice | None, what: str, images: int = 1, remedy: str = LONGER) -> Choice:
     """The choice, unless there is none.
 
     Args:
         choice: result of :func:`choose`.
         what: setting or threshold that it is for, for the message.
+        images: number of images with maps.
+        remedy: what makes better maps, for the message.
 
     Raises:
         InputError: there is none.
     """
     if choice is None:
-        raise InputError(
-            f"expected class maps to choose {what} from, got maps that have one value everywhere; train the classifier "
-            "for longer, or set numbers instead of auto"
-        )
+        got = "maps that have one value everywhere" if images else "no image with a class"
+        numbers = ", or set numbers instead of auto" if images else ""  # which are of no use without maps
+        raise InputError(f"expected class maps to choose {what} from, got {got}; {remedy}{numbers}")
     return choice
 
 
@@ -113,9 +118,9 @@ def choose_confident(statistics: MapStatistics) -> tuple[float, float]:
     """Thresholds of confident labels: pixels above the first are objects, pixels below the second background.
 
     Raises:
-        InputError: the maps have one value everywhere.
+        InputError: the maps have one value everywhere, or there are none.
     """
-    middle = round(100 * needed(choose(statistics), "the thresholds of the confident labels").threshold)
+    middle = round(100 * needed(choose(statistics), CONFIDENT, statistics.images).threshold)
     level = np.arange(LEVELS + 1)
     above = between_class_variance(np.where(STEPS[level] > middle, statistics.counts, 0))
     below = between_class_variance(np.where(STEPS[level] > middle, 0, statistics.counts))

@@ -11,7 +11,7 @@ from deft.artifacts import write_json
 from deft.artifacts.expected import read_expected
 from deft.guards.opening import exists
 from deft.thresholds.auto import AUTO, Threshold, number
-from deft.thresholds.criterion import Choice, needed
+from deft.thresholds.criterion import LONGER, Choice, needed
 
 How = Literal["fixed", "auto", "tuned"]
 """How a threshold was chosen: set to a number in advance, without masks, or on drawn masks."""
@@ -31,6 +31,10 @@ class Cuts:
     """Threshold chosen without masks; None for maps that have one value everywhere."""
     tuned: float | None = None
     """Threshold chosen on drawn masks; None if there is none."""
+    images: int = 1
+    """Number of images with maps."""
+    remedy: str = LONGER
+    """What makes better maps, for messages."""
 
     @property
     def how(self) -> How:
@@ -48,7 +52,18 @@ class Cuts:
         """
         if self.tuned is not None:
             return self.tuned
-        return needed(self.choice, self.field).threshold if self.setting == AUTO else number(self.setting)
+        return self.needed(self.field).threshold if self.setting == AUTO else number(self.setting)
+
+    def needed(self, what: str) -> Choice:
+        """The threshold chosen without masks.
+
+        Args:
+            what: it is for, for the message.
+
+        Raises:
+            InputError: the maps have one value everywhere, or there are none.
+        """
+        return needed(self.choice, what, self.images, self.remedy)
 
     @property
     def known(self) -> dict[str, float]:

@@ -53,9 +53,11 @@ def test_a_given_encoding_is_used_without_a_remark(encoding: str) -> None:
     ],
 )
 def test_other_encodings_are_one_fault_with_the_remedy(text: str, encoding: str) -> None:
-    with pytest.raises(Undecodable) as caught:
-        decode(text.encode(encoding))
-    assert caught.value.line in (2, 3) and "UTF-8" in caught.value.what and "encoding=" in caught.value.remedy
+    for nameable in ("", None):
+        with pytest.raises(Undecodable) as caught:
+            decode(text.encode(encoding), nameable)
+        assert caught.value.line in (2, 3) and "UTF-8" in caught.value.what
+        assert ("encoding=" in caught.value.remedy) == (nameable is not None)
 
 
 @pytest.mark.parametrize(

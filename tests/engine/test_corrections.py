@@ -63,7 +63,7 @@ def test_labels_are_the_reviewed_masks_and_held_out_images_have_none(folder_data
     assert (load_mask(paths[1]) == 255).all()
     assert (load_mask(paths[3]) == large[::2, ::2]).all()
     assert all((load_mask(paths[index]) == 1).all() for index in (0, 2, 4))
-    useful = confident_indices(paths, "look")
+    useful = confident_indices(paths, "look", "train")
     assert useful == (0, 2, 3, 4, 5, 6, 7)
     crops = place.crops(paths, useful, crop=1.0, scale=(1.0, 1.0), flip=False)
     assert crops.indices == (0, 2, 3, 3, 3, 3, 4, 5, 6, 7)

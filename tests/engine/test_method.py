@@ -11,11 +11,23 @@ from deft.artifacts import load_mask, save_mask
 from deft.contracts import InputError, SeedMaps
 from deft.data import open_data
 from deft.data.transforms import TrainCrop
-from deft.engine.method import MethodContext, confident_indices, learning, make_labels, settled, statistics_of
+from deft.engine.method import (
+    MethodContext,
+    confident_indices,
+    learning,
+    make_labels,
+    remedy_of,
+    settled,
+    statistics_of,
+)
 from deft.refine.irn import Irn
+from deft.refine.labels import ConfidentLabels
+from deft.seedmaps import grid
 from deft.seeds.cam import Cam
+from deft.seeds.clip_text import ClipText
+from deft.seeds.external import External
 from deft.thresholds import MapStatistics, best_of
-from fakes import classifier, method_context, no_seeds
+from fakes import Scenes, classifier, method_context, no_seeds
 
 
 def context(folder_data: Path, folder: Path) -> MethodContext:
@@ -100,9 +112,25 @@ def test_masks_that_are_sure_of_nothing_are_left_out(tmp_path: Path) -> None:
     paths = [tmp_path / f"{index}.png" for index in range(3)]
     for path, value in zip(paths, (255, 0, 2), strict=True):
         save_mask(path, np.full((4, 4), value, dtype=np.uint8))
-    assert confident_indices(paths, "lower it") == (1, 2)
-    with pytest.raises(InputError, match=r"found none in any; .* or lower it"):
-        confident_indices(paths[:2], "lower it")
+    assert confident_indices(paths, "lower it", "train") == (1, 2)
+    with pytest.raises(InputError, match=r"found none in any; look at the seeds, train, or lower it$"):
+        confident_indices(paths[:2], "lower it", "train")
+
+
+def test_what_makes_better_seeds_is_said_by_who_makes_them(tmp_path: Path) -> None:
+    assert remedy_of(Cam()) == "train the classifier for longer"
+    assert "classifier" not in remedy_of(External()) and "seeds.folder" in remedy_of(External())
+    assert "seeds.presence" not in remedy_of(ClipText()) and "seeds.prompts" in remedy_of(ClipText())
+    assert remedy_of(ClipText(zero_shot=True)).startswith("lower seeds.presence, ")
+    height, width = Scenes()[0].image.shape[:2]
+    flat = SeedMaps((0,), torch.zeros(1, *grid((height, width))), (height, width))
+    for seeds, said in (
+        (SeedMaps((), flat.maps[:0], flat.size), r"got no image with a class; look closer$"),
+        (flat, r"got maps that have one value everywhere; look closer, or set numbers instead of auto$"),
+    ):
+        context = replace(method_context(Scenes(), tmp_path / said[4:9]), remedy="look closer")
+        with pytest.raises(InputError, match=rf"choose the thresholds of the confident labels from, {said}"):
+            settled(context, ConfidentLabels(), lambda index, seeds=seeds: seeds)
 
 
 @pytest.mark.parametrize(

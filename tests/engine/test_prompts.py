@@ -155,6 +155,13 @@ def test_the_first_of_many_faults_are_listed(tmp_path: Path) -> None:
     assert str(caught.value).count("which is no class") == 5 and str(caught.value).endswith("... and 4 more")
 
 
+def test_a_file_that_is_no_text_is_told_without_an_option_that_it_cannot_have(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.csv"
+    path.write_bytes("class,prompts\nbird,\u72d7\n".encode("gbk"))
+    with pytest.raises(InputError, match=r"csv:2: expected UTF-8 text, .*; save it as 'CSV UTF-8' or as UTF-8 text$"):
+        read_prompts(path, CLASSES)
+
+
 def test_a_missing_file_and_a_class_named_background_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.csv: cannot be opened"):
         read_prompts(tmp_path / "none.csv", CLASSES)

@@ -217,7 +217,9 @@ def test_without_transformers_the_extra_is_named(model: Path, monkeypatch: pytes
         settings(model).prepare(method_context(split(), tmp_path))
 
 
-@pytest.mark.parametrize("wrong", [{"templates": ("a photo",)}, {"templates": ()}, {"box": 1.5}, {"presence": -1.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"templates": ("a photo",)}, {"templates": ()}, {"box": 1.5}, {"box": 1.0}, {"presence": -1.0}]
+)
 def test_settings_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=r"^ClipText\."):
         ClipText(**wrong)

@@ -171,7 +171,9 @@ def test_constant_maps_give_no_choice_and_are_refused(value: float) -> None:
     with pytest.raises(InputError) as told:
         needed(None, "seed_threshold")
     assert "to choose seed_threshold from, got maps that have one value everywhere" in str(told.value)
-    assert "set numbers instead of auto" in str(told.value)
+    assert str(told.value).endswith("; train the classifier for longer, or set numbers instead of auto")
+    with pytest.raises(InputError, match=r"from, got no image with a class; look at them$"):  # numbers would not help
+        needed(None, "seed_threshold", 0, "look at them")
     assert needed(choice := Choice(0.2, 0.1, 0.3, 4), "x") is choice
 
 

@@ -39,6 +39,11 @@ def test_constant_maps_are_refused_with_the_name_of_the_setting() -> None:
     assert (cuts.how, cuts.known) == ("auto", {})
     with pytest.raises(InputError, match=r"to choose refine\.background from, got maps that have one value everywhere"):
         _ = cuts.used
+    none = Cuts("seed_threshold", AUTO, None, images=0, remedy="lower seeds.presence")
+    with pytest.raises(
+        InputError, match=r"choose seed_threshold from, got no image with a class; lower seeds\.presence$"
+    ):
+        _ = none.used
 
 
 def test_tuned_thresholds_are_stored_in_the_run_folder(tmp_path: Path) -> None:

@@ -21,13 +21,14 @@ _REPEATS = 1000
 """Repeated names of a list that are told one by one."""
 
 
-def read_text(path: Path, faults: Faults, encoding: str = "", most: int = RECORD) -> str | None:
+def read_text(path: Path, faults: Faults, encoding: str | None = None, most: int = RECORD) -> str | None:
     """Read a text file; None and a fault if it is not text, a remark if its encoding is unusual.
 
     Args:
         path: the file.
         faults: collects the fault or the remark.
-        encoding: of the file, as Python names it; empty detects it as :func:`deft.data.decoding.decode` does.
+        encoding: of the file, as Python names it; empty, or None where none can be named, detects it as
+            :func:`deft.data.decoding.decode` does.
         most: number of bytes above which it is refused.
     """
     try:
@@ -47,7 +48,7 @@ def read_text(path: Path, faults: Faults, encoding: str = "", most: int = RECORD
     return decoded.text
 
 
-def read_names(path: Path, faults: Faults, encoding: str = "", most: int = _NAMES) -> list[tuple[int, str]]:
+def read_names(path: Path, faults: Faults, encoding: str | None = None, most: int = _NAMES) -> list[tuple[int, str]]:
     """Non-blank lines, each with its 1-based number; a repeated name is a fault and is dropped."""
     text = read_text(path, faults, encoding, most)
     if text is None:
@@ -69,7 +70,7 @@ def read_names(path: Path, faults: Faults, encoding: str = "", most: int = _NAME
     return [(line, name) for name, line in first.items()]
 
 
-def read_classes(path: Path, faults: Faults, encoding: str = "") -> tuple[str, ...]:
+def read_classes(path: Path, faults: Faults, encoding: str | None = None) -> tuple[str, ...]:
     """Class names, one per line; class k is mask value k + 1. ``background`` is not a class."""
     lines = read_names(path, faults, encoding, CLASSES)
     names = tuple(class_name(name) for _, name in lines)
