@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from deft.backbone.layers import depths_of, is_spared
+from deft.backbone.nearest import nearest_names
 from deft.contracts import InputError
 from deft.guards.memory import is_shortage
 from deft.guards.words import first_line, shown
@@ -243,17 +244,22 @@ def from_spec(spec: Mapping[str, Any]) -> Backbone:
 
 
 def check_name(name: str) -> None:
-    """Raise InputError, with the most similar names, if timm has no network of this name."""
+    """Raise InputError, with the most similar names, if timm has no network of this name, or no such tag of it."""
     import timm
 
+    base, _, tag = name.partition(".")
     if not timm.is_model(name):
         known = timm.list_models()
-        near = difflib.get_close_matches(name.split(".")[0], known, n=5, cutoff=0.5)
+        near = nearest_names(name, known, timm.list_pretrained(), FITTING)
         raise InputError(
             f"unknown backbone {name!r}; "
             + (f"the nearest names are {', '.join(near)}" if near else f"expected one of timm's {len(known)} names")
             + "; timm.list_models() lists all"
         )
+    tags = [one.partition(".")[2] for one in timm.list_pretrained(f"{base}.*")] if tag else []
+    if tag not in ("", *tags):
+        has = f"its pretrained weights are {', '.join(tags)}; name one of them, or" if tags else "it has none at all;"
+        raise InputError(f"backbone {base!r} has no pretrained weights {tag!r}; {has} give {base!r} alone")
 
 
 def build_network(

@@ -103,7 +103,11 @@ def test_a_broken_file_in_the_cache_is_named(kept: int, cached: Callable[..., Pa
 
 
 def test_a_backbone_without_weights_is_told(cached: Callable[..., Path]) -> None:
-    with pytest.raises(InputError, match=r"the hub has no weights for backbone 'resnet50\.nothing'"):
+    with pytest.raises(InputError, match=r"the hub has no weights for backbone 'coatnet_1_224'"):
+        hub.hub_file("coatnet_1_224")
+    with pytest.raises(
+        InputError, match=r"backbone 'resnet50' has no pretrained weights 'nothing'; its .* are a1_in1k, "
+    ):
         hub.hub_file("resnet50.nothing")
     with pytest.raises(InputError, match="unknown backbone 'resnet_50'; the nearest names are"):
         weights_digest("hub", "resnet_50")

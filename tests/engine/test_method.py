@@ -122,15 +122,18 @@ def test_what_makes_better_seeds_is_said_by_who_makes_them(tmp_path: Path) -> No
     assert "classifier" not in remedy_of(External()) and "seeds.folder" in remedy_of(External())
     assert "seeds.presence" not in remedy_of(ClipText()) and "seeds.prompts" in remedy_of(ClipText())
     assert remedy_of(ClipText(zero_shot=True)).startswith("lower seeds.presence, ")
-    height, width = Scenes()[0].image.shape[:2]
-    flat = SeedMaps((0,), torch.zeros(1, *grid((height, width))), (height, width))
-    for seeds, said in (
-        (SeedMaps((), flat.maps[:0], flat.size), r"got no image with a class; look closer$"),
-        (flat, r"got maps that have one value everywhere; look closer, or set numbers instead of auto$"),
+    for count, said in (
+        (0, r"got no image with a class; look closer$"),
+        (1, r"got maps that have one value everywhere; look closer, or set numbers instead of auto$"),
     ):
-        context = replace(method_context(Scenes(), tmp_path / said[4:9]), remedy="look closer")
+
+        def seeds(index: int, count: int = count) -> SeedMaps:
+            size = Scenes()[index].image.shape[:2]
+            return SeedMaps((0,)[:count], torch.zeros(count, *grid(size)), size)
+
+        context = replace(method_context(Scenes(), tmp_path / str(count)), remedy="look closer")
         with pytest.raises(InputError, match=rf"choose the thresholds of the confident labels from, {said}"):
-            settled(context, ConfidentLabels(), lambda index, seeds=seeds: seeds)
+            settled(context, ConfidentLabels(), seeds)
 
 
 @pytest.mark.parametrize(
