@@ -84,7 +84,7 @@ class ClipText:
     def remedy(self) -> str:
         """What makes better maps, for messages."""
         presence = "lower seeds.presence, " if self.zero_shot else ""
-        return f"{presence}write other prompts (seeds.prompts), take another seeds.model"
+        return f"{presence}write other prompts (seeds.prompts) or take another seeds.model"
 
     def check(self, splits: Splits) -> None:
         """Check package, model, tokeniser and prompts before the run starts.

@@ -146,7 +146,7 @@ def test_spec_rebuilds_the_same_network(backbone: Backbone) -> None:
 def test_names_and_strides_that_are_not_there() -> None:
     with pytest.raises(InputError, match=r"nearest names are.*resnet50"):
         build_backbone("resnet5")
-    with pytest.raises(InputError, match="Invalid pretrained tag"):
+    with pytest.raises(InputError, match="has no pretrained weights 'nobody'; its pretrained weights are c3_in1k"):
         build_backbone("resnet10t.nobody")
     with pytest.raises(InputError, match="strides 16, 16, 16; ask for stride 16"):
         build_backbone("test_vit", stride=8)
