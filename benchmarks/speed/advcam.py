@@ -89,10 +89,10 @@ def published(network: ClassifierNetwork, image: NDArray[np.uint8], settings: Ad
     for c in TAGS:
         summed: Tensor | None = None
         for scale in settings.scales:
-            view = network.backbone.normalise(resize(pixels(image, weight.device), scale, network.backbone.stride))
+            view = network.backbone.normalise(resize(pixels(image, weight.device), scale, network.backbone.stride, 1))
             small = scale < 1
             cam = _climb(network, view, c, max(1, settings.iterations // 2) if small else settings.iterations, settings)
-            cam = (settings.small_weight if small else 1) * on_grid(cam, (view.shape[-2], view.shape[-1]), size)
+            cam = (settings.small_weight if small else 1) * on_grid(cam, (view.shape[-2], view.shape[-1]), size, 1)
             summed = cam if summed is None else summed + cam
         if summed is not None:
             total.append(summed)

@@ -85,7 +85,7 @@ def published(network: ClassifierNetwork, one: Sample, images: Tensor, labels: T
     optimiser = torch.optim.SGD(groups, weight_decay=settings.decay)
     size = (one.image.shape[0], one.image.shape[1])
     whole, classes = pixels(one.image, weight.device), torch.from_numpy(np.flatnonzero(one.labels))
-    views = {scale: resize(whole, scale, net.backbone.stride) for scale in settings.scales}
+    views = {scale: resize(whole, scale, net.backbone.stride, 1) for scale in settings.scales}
     own = torch.from_numpy(one.labels.astype(np.float32)).to(weight.device)[None]
     total = whole.new_zeros(())
     for step in range(settings.steps + 1):
@@ -93,7 +93,7 @@ def published(network: ClassifierNetwork, one: Sample, images: Tensor, labels: T
             for view in views.values():
                 maps = F.conv2d(net.backbone(torch.cat([view, view.flip(-1)]))[-1], weight).relu()
                 merged = maps[0] + maps[1].flip(-1)
-                total = total + on_grid(merged[classes], (view.shape[-2], view.shape[-1]), size)
+                total = total + on_grid(merged[classes], (view.shape[-2], view.shape[-1]), size, 1)
         if step == settings.steps:
             break
         optimiser.zero_grad()

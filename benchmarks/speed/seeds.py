@@ -89,11 +89,11 @@ def published(network: ClassifierNetwork, image: NDArray[np.uint8]) -> Tensor:
     where = next(network.parameters()).device
     total: Tensor | None = None
     for scale in SCALES:
-        view = resize(pixels(image, where), scale, network.backbone.stride).contiguous()
+        view = resize(pixels(image, where), scale, network.backbone.stride, 1).contiguous()
         features = network.backbone(torch.cat([view, view.flip(-1)]))[-1]
         both = torch.relu(torch.nn.functional.conv2d(features, network.head.get_parameter("classifier.weight")))
         cam = both[0] + both[1].flip(-1)
-        strided = on_grid(cam, (view.shape[-2], view.shape[-1]), (image.shape[0], image.shape[1]))
+        strided = on_grid(cam, (view.shape[-2], view.shape[-1]), (image.shape[0], image.shape[1]), 1)
         total = strided if total is None else total + strided
     if total is None:
         raise AssertionError("there are scales")

@@ -59,7 +59,7 @@ def read(views: Sequence[View], size: tuple[int, int], stride: int) -> Tensor:
     total = torch.zeros(())
     for view in views:
         rows, columns = (
-            sampling(cells, seen, side, stride)
+            sampling(cells, seen, side, stride, 1)
             for cells, seen, side in zip(view.maps.shape[1:], view.seen, size, strict=True)
         )
         total = total + rows @ view.maps @ columns.T
@@ -114,7 +114,9 @@ def found_by(run: Path, images: int) -> Iterator[Found]:
         size = (sample.image.shape[0], sample.image.shape[1])
         views = []
         for scale in SCALES:
-            view = resize(pixels(sample.image, torch.device("cpu")), scale, network.backbone.stride)
+            view = resize(
+                pixels(sample.image, torch.device("cpu")), scale, network.backbone.stride, network.backbone.extra
+            )
             maps = head.activation(network.backbone(torch.cat([view, view.flip(-1)]))[-1])
             branches = maps.shape[1]
             both = (maps[0] + maps[1].flip(-1)).flatten(0, 1)

@@ -43,8 +43,18 @@ from deft.settings import later
 class Classifier:
     """Settings of the classifier and its training."""
 
-    head: (LinearHead | DeftHead | FrozenDeftHead | SmaHead | BcamHead | SipeHead | SeamHead | PuzzleHead | DrsHead) | (
-        BackgroundHead | Head
+    head: (
+        LinearHead
+        | DeftHead
+        | FrozenDeftHead
+        | SmaHead
+        | BcamHead
+        | SipeHead
+        | SeamHead
+        | PuzzleHead
+        | DrsHead
+        | BackgroundHead
+        | Head
     )
     """What turns features into scores and class maps; ``--set`` takes the class name of any but one of the user's."""
     plan: Plan = field(default_factory=lambda: Plan(epochs=5, min_steps=360, batch=16, optimiser=Sgd()))

@@ -14,6 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+LOSS_SCALE = 1024.0
+"""Factor of the loss, taken back from the gradient: float16 would round small ones to 0; a power of 2 is exact."""
+
 
 @dataclass(frozen=True)
 class ImageGradients:
@@ -26,10 +29,6 @@ class ImageGradients:
     def __call__(self, x: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Scores of images and the gradient of their loss."""
         return self.function(x, labels)
-
-
-LOSS_SCALE = 1024.0
-"""Factor of the loss, taken back from the gradient: float16 would round small ones to 0; a power of 2 is exact."""
 
 
 def image_gradients(

@@ -19,7 +19,7 @@ def pixels(image: NDArray[np.uint8], device: torch.device) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1)[None].float()
 
 
-def resize(pixels: Tensor, scale: float, stride: int, extra: int = 1) -> Tensor:
+def resize(pixels: Tensor, scale: float, stride: int, extra: int) -> Tensor:
     """Resize images (N, 3, H, W) to about ``scale``, with sides of k * stride + ``extra``.
 
     At sizes of k * stride + 1 cell j of a network that pads its convolutions is centred on pixel j * stride, whether it
@@ -49,7 +49,7 @@ def all_maps(backbone: Callable[[Tensor], Sequence[Tensor]], views: Tensor) -> S
     return large_in_parts(backbone, views.contiguous(memory_format=torch.channels_last))
 
 
-def on_grid(maps: Tensor, seen: tuple[int, int], size: tuple[int, int], extra: int = 1) -> Tensor:
+def on_grid(maps: Tensor, seen: tuple[int, int], size: tuple[int, int], extra: int) -> Tensor:
     """Resample maps (..., h, w) of a view of ``seen`` pixels (H', W') to the grid of its image of ``size`` pixels.
 
     ``extra`` is that of the view, see :func:`resize`.
@@ -61,7 +61,7 @@ def on_grid(maps: Tensor, seen: tuple[int, int], size: tuple[int, int], extra: i
     return rows @ maps @ columns.T
 
 
-def sampling(cells: int, seen: int, side: int, stride: int, extra: int = 1) -> Tensor:
+def sampling(cells: int, seen: int, side: int, stride: int, extra: int) -> Tensor:
     """Weights (g, cells) that interpolate a row of cells linearly at every ``stride``-th of ``side`` pixels.
 
     Args:

@@ -205,12 +205,12 @@ def test_plain_cam_reads_the_refined_maps_and_the_classifier_is_stored(tmp_path:
     total = torch.zeros(3, *grid((49, 65)))
     with torch.no_grad():
         for scale in (0.5, 1.0):
-            shown = resize(pixels(image, torch.device("cpu")), scale, 16)
+            shown = resize(pixels(image, torch.device("cpu")), scale, 16, 1)
             for mirrored in (False, True):
                 seen = own.backbone.normalise(shown.flip(-1) if mirrored else shown)
                 every = [seen, *own.backbone.features(seen)]
                 found = own.head.activation_of_maps(every, torch.from_numpy(tags))[0, 0]
-                total += on_grid(found.flip(-1) if mirrored else found, shown.shape[-2:], (49, 65))
+                total += on_grid(found.flip(-1) if mirrored else found, shown.shape[-2:], (49, 65), 1)
     assert not total[1].any()
     low = total.amin((1, 2), keepdim=True)
     torch.testing.assert_close(seeds.maps, normalise(total - low)[[0, 2]], atol=1e-3, rtol=0)

@@ -216,12 +216,12 @@ def test_plain_cam_reads_the_prototypes() -> None:
     total = torch.zeros(3, *grid((49, 65)))
     with torch.no_grad():
         for scale in (0.5, 1.0):
-            view = resize(pixels(image, torch.device("cpu")), scale, 16)
+            view = resize(pixels(image, torch.device("cpu")), scale, 16, 1)
             for mirrored in (False, True):
                 seen = own.backbone.normalise(view.flip(-1) if mirrored else view)
                 every = [seen, *own.backbone.features(seen)]
                 found = own.head.activation_of_maps(every, torch.from_numpy(tags))[0, 0]
-                total += on_grid(found.flip(-1) if mirrored else found, view.shape[-2:], (49, 65))
+                total += on_grid(found.flip(-1) if mirrored else found, view.shape[-2:], (49, 65), 1)
     assert not total[1].any()
     torch.testing.assert_close(seeds.maps, normalise(total)[[0, 2]], atol=1e-4, rtol=0)
     found = Cam(scales=(0.5, 1.0), present=sorted(seeds.scores)[1])(own, image)

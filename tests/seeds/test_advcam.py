@@ -48,7 +48,7 @@ def one_at_a_time(network: ClassifierNetwork, image: np.ndarray, classes: list[i
     total = torch.zeros(len(classes), *grid(size), dtype=weight.dtype)
     for place, c in enumerate(classes):
         for scale in settings.scales:
-            view = network.backbone.normalise(resize(pixels(image, weight.device), scale, 16))
+            view = network.backbone.normalise(resize(pixels(image, weight.device), scale, 16, 1))
             x = torch.cat([view, view.flip(-1)])
             times = settings.iterations // 2 if scale < 1 else settings.iterations
             cams, first = [], None
@@ -68,7 +68,7 @@ def one_at_a_time(network: ClassifierNetwork, image: np.ndarray, classes: list[i
                 objective = score - settings.coefficient * ((cam - first).abs() * held).sum()
                 (g,) = torch.autograd.grad(objective, x)
                 x = (x + settings.step * g / g.abs().max()).detach().clamp(*x.detach().aminmax())
-            total[place] += (2 if scale < 1 else 1) * on_grid(torch.stack(cams).sum(0), view.shape[-2:], size)
+            total[place] += (2 if scale < 1 else 1) * on_grid(torch.stack(cams).sum(0), view.shape[-2:], size, 1)
     return total / total.amax((1, 2), keepdim=True)
 
 

@@ -147,7 +147,7 @@ def test_maps_against_a_literal_computation(head: Head, tmp_path: Path) -> None:
     scores = []
     with torch.no_grad():
         for k, images in ((0, (0, 1)), (1, (2,))):
-            views = [resize(pixels(data[n].image, torch.device("cpu")), 1.0, 16) for n in images]
+            views = [resize(pixels(data[n].image, torch.device("cpu")), 1.0, 16, 1) for n in images]
             features = [network.backbone(view)[-1] for view in views]
             maps = [network.head.activation(z)[0, 0, k] for z in features]
             moments = Moments(network.backbone.channels[-1])
@@ -156,11 +156,11 @@ def test_maps_against_a_literal_computation(head: Head, tmp_path: Path) -> None:
             weight, offset = moments.direction(1000)
             total = torch.zeros(grid(seeds.size))
             for scale in settings.scales:
-                view = resize(pixels(data[3].image, torch.device("cpu")), scale, 16)
+                view = resize(pixels(data[3].image, torch.device("cpu")), scale, 16, 1)
                 for mirrored in (False, True):
                     z = network.backbone(view.flip(-1) if mirrored else view)[-1][0]
                     score = torch.einsum("c,chw->hw", weight, z) - offset
-                    total += on_grid(score.flip(-1) if mirrored else score, view.shape[-2:], seeds.size)
+                    total += on_grid(score.flip(-1) if mirrored else score, view.shape[-2:], seeds.size, 1)
             scores.append(total)
     cam = Cam(scales=settings.scales)(network, data[3].image, data[3].labels)
     expected = without_conflicts(torch.stack(scores), cam.maps)

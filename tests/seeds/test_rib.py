@@ -62,13 +62,13 @@ def published(network: ClassifierNetwork, one: Sample, settings: Rib) -> Tensor:
     for step in range(settings.steps + 1):
         rows = []
         for scale in settings.scales:
-            view = resize(whole, scale, 16)
+            view = resize(whole, scale, 16, 1)
             for mirrored in (False, True):
                 x = view.flip(-1) if mirrored else view
                 z = net.backbone(x)[-1]
                 maps = F.conv2d(z, head[0])
                 own = maps[0].relu().detach()[classes]
-                total += on_grid(own.flip(-1) if mirrored else own, view.shape[-2:], size)
+                total += on_grid(own.flip(-1) if mirrored else own, view.shape[-2:], size, 1)
                 if scale >= 1:
                     rows.append((maps[0], one.labels))
         if step == settings.steps:
