@@ -19,7 +19,7 @@ from deft.cli.main import main
 from deft.engine import reading, workers
 from deft.engine.plan import Plan
 from deft.engine.reading import reader
-from deft.engine.stop import ending_on_sigterm, interrupts_held
+from deft.engine.stop import ending_on_signals, interrupts_held
 
 START = "import sys; from deft.cli.main import main; sys.exit(main(sys.argv[1:]))"
 CONDITIONS = {
@@ -206,6 +206,6 @@ def test_a_program_that_keeps_signals_to_itself(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr("signal.signal", refuse)
     done = []
-    with ending_on_sigterm(lambda: None), interrupts_held():
+    with ending_on_signals(lambda: None), interrupts_held():
         done.append(1)
     assert done == [1]

@@ -15,7 +15,7 @@ from deft.cli.arguments import parser
 from deft.cli.streams import OutputError, guarded
 from deft.contracts import InputError
 from deft.engine.memory import keep_freed
-from deft.engine.stop import EXIT_CODE, Stopped, ending_on_sigterm
+from deft.engine.stop import EXIT_CODE, Stopped, ending_on_signals
 from deft.guards.output import NO_SPACE
 from deft.guards.words import printable, shown
 
@@ -81,7 +81,7 @@ def _answered(given: argparse.Namespace, words: Sequence[str]) -> int:
             print(again, file=sys.stderr, flush=True)
 
     try:
-        with ending_on_sigterm(last_words):
+        with ending_on_signals(last_words):
             return _act(given, words)
     except InputError as error:
         told = str(error)

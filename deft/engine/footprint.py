@@ -15,7 +15,6 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -88,34 +87,53 @@ def peak_of(work: Callable[[], object]) -> int:
     return living.peak
 
 
+class _Known(weakref.ref[torch.UntypedStorage]):
+    """A storage that is counted, for as long as it lives and until it is subtracted."""
+
+    __slots__ = ("key", "size")
+    key: int
+    size: int
+
+
 class _Living(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes of the storages that operations create, until they are freed."""
+    """Counts the bytes of the storages that operations create, until they are freed.
+
+    Freed storages are listed, and subtracted by the next operation: Python loses a Ctrl-C that arrives in a function of
+    Python's which is called because an object is freed.
+    """
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.now: int = 0
         self.peak: int = 0
-        self.known: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+        self.known: dict[int, _Known] = {}
+        self.freed: list[_Known] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        self._subtract_freed()
         for storage in _storages((args, kwargs)):  # those that it does not know were there before
             self._know(storage, 0)
         out = func(*args, **kwargs)
+        self._subtract_freed()
         for storage in _storages(out):
             self._know(storage, storage.nbytes())
         self.peak = max(self.peak, self.now)
         return out
 
     def _know(self, storage: torch.UntypedStorage, size: int) -> None:
-        key = storage._cdata
-        if key not in self.known:
-            self.known[key] = weakref.ref(storage, partial(self._freed, key, size))
+        if storage._cdata not in self.known:
+            known = _Known(storage, self.freed.append)
+            known.key, known.size = storage._cdata, size
+            self.known[known.key] = known
             self.now += size
 
-    def _freed(self, key: int, size: int, _: object) -> None:
-        self.known.pop(key, None)
-        self.now -= size
+    def _subtract_freed(self) -> None:
+        """Before storages are looked up: a new one may have the address of one that was freed."""
+        while self.freed:
+            gone = self.freed.pop()
+            del self.known[gone.key]
+            self.now -= gone.size
 
 
 def _storages(values: Any) -> list[torch.UntypedStorage]:

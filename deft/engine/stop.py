@@ -1,8 +1,9 @@
-"""SIGTERM, which schedulers send before they kill: stop soon, lose nothing, exit with code 143.
+"""Ctrl-C, and SIGTERM, which schedulers send before they kill: stop soon, lose nothing, exit with code 130 or 143.
 
-Training stops between two steps, where its state can be written; everything else stops at once, because its files are
-written whole or not at all. A step may take longer than a scheduler waits: after :data:`GRACE` seconds the process
-exits wherever it is, and the next start resumes from the last checkpoint, to the same result.
+At SIGTERM training stops between two steps, where its state can be written; everything else, and everything at Ctrl-C,
+stops at once, because files are written whole or not at all. A step may take longer than a scheduler or a user waits,
+and Python and libraries lose an interrupt that arrives in some places, such as a destructor: after :data:`GRACE`
+seconds the process exits wherever it is, and the next start resumes from the last checkpoint, to the same result.
 """
 
 from __future__ import annotations
@@ -72,8 +73,8 @@ def interrupts_held() -> Iterator[None]:
 
 
 @contextmanager
-def ending_on_sigterm(last_words: Callable[[], None]) -> Iterator[None]:
-    """Within, SIGTERM raises :class:`Stopped`, at once or between two training steps.
+def ending_on_signals(last_words: Callable[[], None]) -> Iterator[None]:
+    """Within, SIGTERM raises :class:`Stopped`, at once or between two training steps, and Ctrl-C ``KeyboardInterrupt``.
 
     Only the main thread can install signal handlers, and only if the program that Python is part of lets it: elsewhere
     this does nothing.
@@ -92,13 +93,13 @@ def ending_on_sigterm(last_words: Callable[[], None]) -> Iterator[None]:
         # Python runs signal handlers between two of its own instructions, and one may be a whole backward pass: the
         # byte that the system's handler writes comes through at once.
         while (came := read.recv(1)) != _NO_SIGNAL:
-            if came[0] == signal.SIGTERM and not ended.wait(GRACE):
+            if came[0] in (signal.SIGINT, signal.SIGTERM) and not ended.wait(GRACE):
                 last_words()
-                os._exit(EXIT_CODE)
+                os._exit(128 + came[0])
 
     before = signal.signal(signal.SIGTERM, _handle)
     fd_before = signal.set_wakeup_fd(write.fileno(), warn_on_full_buffer=False)
-    watcher = threading.Thread(target=watch, name="deft-sigterm", daemon=True)
+    watcher = threading.Thread(target=watch, name="deft-signals", daemon=True)
     watcher.start()
     try:
         yield

@@ -46,10 +46,10 @@ def main(run: str) -> None:
 
         asked: SimpleQueue[str] = SimpleQueue()
         Thread(target=_listen, args=(asked,), name="deft-asked", daemon=True).start()
-        from deft.engine.stop import EXIT_CODE, Stopped, ending_on_sigterm
+        from deft.engine.stop import EXIT_CODE, Stopped, ending_on_signals
 
         try:
-            with ending_on_sigterm(lambda: None):
+            with ending_on_signals(lambda: None):
                 prepare(Path(run))
                 tell({"ready": True})
                 while True:

@@ -16,7 +16,7 @@ from deft.engine import plan as module
 from deft.engine.fit import fit, read_history
 from deft.engine.optimise import Adam, AdamW, ParamGroup, Sgd
 from deft.engine.plan import Plan, TrainingError
-from deft.engine.stop import Stopped, ending_on_sigterm
+from deft.engine.stop import Stopped, ending_on_signals
 
 
 class Line(nn.Module):
@@ -184,7 +184,7 @@ def test_sigterm_stops_between_two_steps_and_loses_none(tmp_path: Path, monkeypa
         return terms(self, batch, epoch, rng)
 
     monkeypatch.setattr(Line, "terms", signalled)
-    with pytest.raises(Stopped), ending_on_sigterm(lambda: None):
+    with pytest.raises(Stopped), ending_on_signals(lambda: None):
         trained(tmp_path / "stopped", PLAN)
     monkeypatch.setattr(Line, "terms", terms)
     assert load_tensors(tmp_path / "stopped" / "checkpoint.safetensors")[1]["step"] == 14

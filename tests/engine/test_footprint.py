@@ -1,6 +1,10 @@
 from __future__ import annotations
 
 import gc
+import signal
+import weakref
+from _thread import interrupt_main
+from functools import partial
 
 import pytest
 import torch
@@ -80,6 +84,25 @@ def test_the_peak_is_that_of_storages_alive_together() -> None:
         del third, fourth
 
     assert peak_of(work) == 1500
+
+
+def test_ctrl_c_that_comes_as_a_storage_is_freed_is_not_lost() -> None:
+    held = []
+
+    def work() -> None:
+        values = torch.zeros(3)
+        # Called before any other callback, and without any code of Python's, where the interrupt would be raised.
+        interrupts = partial(next, map(interrupt_main, [signal.SIGINT]))
+        held.append(weakref.ref(values.untyped_storage(), interrupts))
+        del values
+        torch.zeros(3)
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            peak_of(work)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_what_was_there_before_is_not_counted() -> None:

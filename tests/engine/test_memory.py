@@ -67,12 +67,20 @@ def test_what_was_kept_is_returned_at_the_end() -> None:
     assert freed["usual"] < 100e6  # the allocator of other programs is left alone
 
 
-def test_peak_memory_does_not_fall() -> None:
-    before = peak_memory()
-    assert before is not None and before > 20e6
-    held = bytearray(80_000_000)
-    held[::4096] = b"\1" * len(held[::4096])
-    during = peak_memory()
-    del held
-    after = peak_memory()
-    assert during is not None and after is not None and before <= during <= after
+PEAKS = """
+from deft.engine.memory import peak_memory
+before = peak_memory()
+held = bytearray(80_000_000)
+held[::4096] = b"\\1" * len(held[::4096])
+during = peak_memory()
+del held
+print(before, during, peak_memory())
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the system does not tell")
+def test_peak_memory_rises_and_does_not_fall() -> None:
+    done = subprocess.run([sys.executable, "-c", PEAKS], capture_output=True, text=True, check=True)
+    before, during, after = map(int, done.stdout.split())
+    assert 70e6 < during - before < 100e6
+    assert abs(after - during) < 2e6  # Linux counts pages on each core, and adds them up now and then

@@ -173,10 +173,10 @@ def test_a_stopped_command_leaves_no_process_behind(sent: signal.Signals, code: 
 import signal, sys
 from pathlib import Path
 from deft.engine.ray_engine import Call, Ray
-from deft.engine.stop import EXIT_CODE, Stopped, ending_on_sigterm
+from deft.engine.stop import EXIT_CODE, Stopped, ending_on_signals
 from ray_fakes import notes
 signal.signal(signal.SIGINT, signal.default_int_handler)
-with ending_on_sigterm(lambda: None):
+with ending_on_signals(lambda: None):
     try:
         with Ray() as ray:
             list(ray.map(Call.of(notes, folder=Path({str(tmp_path)!r})), range(4_000)))
