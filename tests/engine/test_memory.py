@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from deft.engine import memory
-from deft.engine.memory import keep_freed, peak_memory
+from deft.engine.memory import keep_freed
 
 GLIBC = platform.libc_ver()[0] == "glibc"
 
