@@ -7,8 +7,8 @@ In training the class map and this map are made to agree.
 
 Differs from the published code: cells are compared by the angle of their features around the mean of the image, see
 :attr:`SipeHead.centred`; class maps of absent tags are left out of the background map and of the loss; padding is
-recognised by its colour; at inference the maps of an image and its mirror image are summed, not their features, and a
-tag without a seed keeps its class map.
+recognised by its colour at the sides; at inference the maps of an image and its mirror image are summed, not their
+features, and a tag without a seed keeps its class map.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from deft.ranges import Factor, Range, Weight, check_ranges
 BLOCK = 2**22
 """Affinities between cells that are in memory at once (16 MB)."""
 PADDING = 0.01
-"""Normalised values below this are padding: the mean colour, rounded to 8 bits."""
+"""Normalised values below this are those of padding: the mean colour, rounded to 8 bits."""
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ class SipeModule(HeadModule):
 
 
 def inside(images: Tensor, size: Sequence[int]) -> Tensor:
-    """1 in cells that show some of the image, and 0 in its padding.
+    """1 in cells that show some of the image, and 0 in its padding: rows and columns at its sides in the mean colour.
 
     Args:
         images: normalised, (N, 3, H, W).
@@ -198,7 +198,15 @@ def inside(images: Tensor, size: Sequence[int]) -> Tensor:
     Returns:
         float (N, 1, h, w).
     """
-    return (F.adaptive_max_pool2d(images.abs().amax(1, keepdim=True).float(), tuple(size)) > PADDING).float()
+    shown = images.abs().amax(1, keepdim=True) > PADDING
+    rows = _from_first_to_last(shown.any(3, keepdim=True).float(), 2)
+    columns = _from_first_to_last(shown.any(2, keepdim=True).float(), 3)
+    return F.adaptive_max_pool2d(rows, (size[0], 1)) * F.adaptive_max_pool2d(columns, (1, size[1]))
+
+
+def _from_first_to_last(found: Tensor, dim: int) -> Tensor:
+    """Fill what lies between the first and the last 1 of a dimension with 1."""
+    return found.cummax(dim).values * found.flip(dim).cummax(dim).values.flip(dim)
 
 
 def around_mean(features: Tensor, valid: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from deft.classify import sipe
 from deft.classify.classifier import ClassifierNetwork, load_classifier, save_classifier
 from deft.classify.deft import DeftHead
 from deft.classify.linear import LinearHead, LinearModule
-from deft.classify.sipe import SideFeatures, SipeHead, SipeModule, prototype_maps, seeds_of
+from deft.classify.sipe import SideFeatures, SipeHead, SipeModule, inside, prototype_maps, seeds_of
 from deft.classify.sma import SmaHead
 from deft.contracts import InputError
 from deft.engine.head import Head, normalise
@@ -268,3 +268,15 @@ def test_it_is_stored_and_loaded(tmp_path: Path) -> None:
 def test_settings_that_cannot_be_used_are_refused(settings: dict[str, object], said: str) -> None:
     with pytest.raises(InputError, match=said.replace(".", r"\.")):
         SipeHead(**settings)  # type: ignore[arg-type]
+
+
+def test_padding_is_what_lies_around_the_image_and_not_a_patch_of_its_colour() -> None:
+    images = torch.zeros(2, 3, 64, 48)
+    images[0, 1, 16:64, 8:32] = -1
+    images[0, :, 28:44, 8:32] = 0  # rows of the image that have the colour of padding in all of it
+    images[1] = 0.5
+    expected = torch.zeros(2, 1, 8, 6)
+    expected[0, :, 2:, 1:4] = 1
+    expected[1] = 1
+    assert torch.equal(inside(images, (8, 6)), expected)
+    assert torch.equal(inside(torch.zeros(1, 3, 64, 48), (8, 6)), torch.zeros(1, 1, 8, 6))
