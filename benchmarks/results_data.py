@@ -35,9 +35,6 @@ class Study:
     """Further files with rows of the table, which were run later, each beside the row that it is compared with; a row
     that two files have is that of the later one."""
 
-    outdated: tuple[str, ...] = ()
-    """Rows of its first file that are left out, because their system was repaired since."""
-
     @property
     def files(self) -> tuple[str, ...]:
         """The names of its files, in a folder for each backbone."""
@@ -50,9 +47,7 @@ class Study:
             return {}
         rows: Json = {}
         for name in self.files:
-            found = read(f"msrc/{backbone}/{name}.json").get("found", {})
-            left_out = self.outdated if name == self.name else ()
-            rows |= {row: each for row, each in found.items() if row not in left_out}
+            rows |= read(f"msrc/{backbone}/{name}.json").get("found", {})
         ordered = {row: rows[row] for row in self.rows if row in rows}
         return known[0] | {"found": ordered | rows}
 
@@ -83,7 +78,6 @@ UNTUNED = (
     "maps. Puzzle-CAM asks for the same score of a cell with and without the rest of the image in sight; where the "
     "scene gives a class away, the cheapest such score is one of the scene, and its maps cover most of an image."
 )
-REPAIRED = ("seam", "seam_deft", "recam", "recam_deft", "sipe", "sipe_deft", "bcam")
 STUDIES = (
     Study("localisation", "1a", "Seeds of each system", *SEED_SCORES, SYSTEMS),
     Study("augmentations", "1b", "Seeds by augmentation", *SEED_SCORES, AUGMENTED),
@@ -94,8 +88,7 @@ STUDIES = (
         *SEED_SCORES,
         (*BOTH, *FURTHER, "bcam"),
         UNTUNED,
-        ("further-localisation-later", "further-localisation-more"),
-        REPAIRED,
+        ("further-localisation-later", "further-localisation-more", "further-localisation-again"),
     ),
     Study(
         "further-augmentations",
@@ -117,6 +110,7 @@ STUDIES = (
         "`sam_vote` votes with superpixels (SLIC) here. Its own threshold is 0.5, a majority, at which masks are no "
         "worse than the seeds that vote: 54.5 for seeds of 54.2 (MobileNetV2), and 56.5 for 56.2 (EfficientNet-Lite0). "
         "The table has the threshold that is chosen from the maps, as in all other rows.",
+        ("further-masks-again",),
     ),
     Study("segmentation", "2b", "Segmentation network", "network val", "", "", SYSTEMS),
     Study("ablation", "4", "Ablation of DEFT", *SEED_SCORES, ABLATION),
