@@ -169,7 +169,13 @@ def parser() -> argparse.ArgumentParser:
     study.add_argument("--out", required=True, type=Path, help="folder of NAME.md and runs/; the command resumes there")
     study.add_argument("--seeds", type=int, default=3, metavar="N", help="number of random seeds (default 3)")
     study.add_argument("--first-seed", type=int, default=0, metavar="SEED", help="the first of them (default 0)")
-    study.add_argument("--systems", nargs="+", default=[], metavar="NAME", help="rows to make (default: the paper's)")
+    study.add_argument(
+        "--systems",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="rows to make, recipes or .py files of yours (default: the paper's)",
+    )
     study.add_argument("--backbone", help="any timm model with feature maps (default: the recipes', resnet50)")
     study.add_argument("--weights", help=WEIGHTS_HELP)
     study.add_argument("--thresholds", choices=["auto", "paper"], default="auto", help=THRESHOLDS_HELP)

@@ -75,7 +75,7 @@ def activation(runner: StudyRunner, settings: ProbeSettings | None = None) -> Ou
         InputError: no training image has a mask, or a backbone has no batch norm.
     """
     settings = settings or ProbeSettings()
-    rows = runner.choose([row for row in system_rows() if row.pipeline.classifier], SYSTEMS)
+    rows = runner.choose([row for row in system_rows(systems=runner.systems) if row.pipeline.classifier], SYSTEMS)
     rows = [_watched(row) for row in rows]
     data = runner.splits.train
     probe = ActivationProbe(data, settings)

@@ -46,10 +46,10 @@ LAYOUT = Layout(
 def augmentations(runner: StudyRunner) -> Outcome:
     """Train a classifier with each augmentation and score its seeds."""
     runner.require_ground_truth()
-    rows = runner.choose(system_rows(PAPER), tuple(PAPER))
+    rows = runner.choose(system_rows(PAPER, runner.systems), tuple(PAPER))
     rows = [replace(row, pipeline=up_to_seeds(row.pipeline)) for row in rows]
-    chosen = [row.name for row in rows]
-    rows = [replace(row, against=_rivals(row.name, chosen)) for row in rows]
+    names = {row.label: row.name for row in rows}
+    rows = [replace(row, against=tuple(names[one] for one in _rivals(row.label, list(names)))) for row in rows]
     return runner.survey(rows, runner.make, LAYOUT.compose)
 
 

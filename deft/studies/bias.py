@@ -97,7 +97,7 @@ def bias(runner: StudyRunner, settings: BiasSettings | None = None) -> Outcome:
         InputError: none of the chosen systems has DEFT's head.
     """
     settings = settings or BiasSettings()
-    rows = runner.choose([row for row in system_rows() if row.pipeline.classifier], SYSTEMS)
+    rows = runner.choose([row for row in system_rows(systems=runner.systems) if row.pipeline.classifier], SYSTEMS)
     if not any(has_two_vectors(row.pipeline) for row in rows):
         raise InputError(
             "this study swaps backgrounds: expected at least one system with DEFT's head, got "

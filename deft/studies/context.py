@@ -58,7 +58,7 @@ def context(runner: StudyRunner) -> Outcome:
             f"--data {runner.data}: expected a class with at least {AT_LEAST} images that have masks and show the same "
             "context, got none; add images or masks"
         )
-    rows = runner.choose(system_rows(), SYSTEMS)
+    rows = runner.choose(system_rows(systems=runner.systems), SYSTEMS)
     rows = [replace(row, pipeline=replace(row.pipeline, segment=None)) for row in rows]
 
     def work(row: Row, seed: int) -> None:

@@ -38,6 +38,6 @@ LAYOUT = Layout(
 def localisation(runner: StudyRunner) -> Outcome:
     """Train each system's classifier and score its seeds; later stages are not made."""
     runner.require_ground_truth()
-    rows = beside_irn(runner.choose(system_rows(PAPER | BEYOND), tuple(PAPER)), PAPER)
+    rows = beside_irn(runner.choose(system_rows(PAPER | BEYOND, runner.systems), tuple(PAPER)), PAPER)
     rows = [replace(row, pipeline=up_to_seeds(row.pipeline)) for row in rows]
     return runner.survey(rows, runner.make, LAYOUT.compose)

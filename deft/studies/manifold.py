@@ -92,7 +92,7 @@ def manifold(runner: StudyRunner, settings: ManifoldSettings | None = None) -> O
     """
     check_installed()
     settings = settings or ManifoldSettings()
-    rows = runner.choose([row for row in system_rows() if has_two_vectors(row.pipeline)], SYSTEMS)
+    rows = runner.choose([row for row in system_rows(systems=runner.systems) if has_two_vectors(row.pipeline)], SYSTEMS)
     rows = [replace(row, pipeline=replace(row.pipeline, refine=None, segment=None)) for row in rows]
     data = runner.splits.train
     indices = choose_images(data, settings)

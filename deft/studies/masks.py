@@ -36,6 +36,6 @@ LAYOUT = Layout(
 def masks(runner: StudyRunner) -> Outcome:
     """Make and score each system's pseudo-masks; no segmentation network is trained on them."""
     runner.require_ground_truth()
-    rows = beside_irn(runner.choose(system_rows(PAPER | BEYOND), tuple(PAPER)), PAPER)
+    rows = beside_irn(runner.choose(system_rows(PAPER | BEYOND, runner.systems), tuple(PAPER)), PAPER)
     rows = [replace(row, pipeline=replace(row.pipeline, segment=None)) for row in rows]
     return runner.survey(rows, runner.make, LAYOUT.compose)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from deft.contracts import InputError, SampleAugmentation
+from deft.guards.words import shown
 from deft.pipeline import Pipeline
 from deft.recipes import RECIPES, published
 from deft.recipes.finding import find_recipe, installed
@@ -19,7 +21,7 @@ class Row:
     """One system in a table."""
 
     name: str
-    """Name in ``--systems`` and of the run folders."""
+    """Name in ``--systems``, unless it is a file of the user, and of the run folders."""
     label: str
     """Name in the tables."""
     pipeline: Pipeline
@@ -27,6 +29,8 @@ class Row:
     """Names of the rows that it is compared with, seed by seed."""
     paper: str = ""
     """The paper's result for this row; empty if it reports none."""
+    file: str = ""
+    """The user's Python file with its recipe, as in ``--systems``; empty for systems that have a name."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ def choose_rows(rows: Sequence[Row], names: Sequence[str], settings: Sequence[st
 
     Args:
         rows: all rows of the study.
-        names: names of the rows to make.
+        names: names of the rows to make, or files of the user that are rows.
         settings: ``FIELD=VALUE`` for every row that has the field, or ``ROW:FIELD=VALUE`` for one row.
         as_published: use the published thresholds; settings override them.
 
@@ -56,7 +60,7 @@ def choose_rows(rows: Sequence[Row], names: Sequence[str], settings: Sequence[st
     Raises:
         InputError: the study has no such system, or none of the chosen systems has the field.
     """
-    known = {row.name: row for row in rows}
+    known = {row.file or row.name: row for row in rows}
     wanted = tuple(dict.fromkeys(names))
     if unknown := [name for name in wanted if name not in known]:
         if unknown[0] in installed():
@@ -72,7 +76,7 @@ def choose_rows(rows: Sequence[Row], names: Sequence[str], settings: Sequence[st
         if colon and only not in wanted:
             raise InputError(f"--set {setting}: {only!r} is not one of the systems to make: {', '.join(wanted)}")
         setting = setting.removeprefix(only + colon)
-        candidates = [row for row in chosen if not colon or row.name == only]
+        candidates = [row for row in chosen if not colon or (row.file or row.name) == only]
         having = [row for row in candidates if "=" not in setting or has_field(row.pipeline, name)]
         for row in having or candidates[:1]:  # if no row has the field, assigning to the first raises the error
             changed = replace(row, pipeline=assign(row.pipeline, [setting]))
@@ -89,22 +93,34 @@ def recipe(name: str) -> Pipeline:
     return find_recipe(name)[1]
 
 
-def system_rows(paper: Mapping[str, str] | None = None) -> list[Row]:
+def system_rows(paper: Mapping[str, str] | None = None, systems: Sequence[str] = ()) -> list[Row]:
     """Every recipe as a row; a ``_deft`` recipe is compared with the system that it extends.
 
-    Recipes of installed packages come last; those that cannot be made are left out.
+    Recipes of installed packages come after those of this one, and those that cannot be made are left out; files of the
+    user come last.
 
     Args:
         paper: the paper's results, by recipe.
+        systems: what the user asks for; Python files with a function ``recipe()`` are rows, and are executed.
+
+    Raises:
+        InputError: a file cannot be used, or has the name of another system.
     """
     results = paper or {}
     pipelines = {name: make() for name, make in RECIPES.items()}
     for name in installed():
         with suppress(InputError):
             pipelines[name] = recipe(name)
-    twins = {name: name.removesuffix("_deft") for name in pipelines if name.endswith("_deft")}
-    bases = {name: (base,) for name, base in twins.items() if base in pipelines}
-    return [Row(name, name, one, bases.get(name, ()), results.get(name, "")) for name, one in pipelines.items()]
+    rows = {name: Row(name, name, one, paper=results.get(name, "")) for name, one in pipelines.items()}
+    for path in dict.fromkeys(one for one in systems if one.endswith(".py")):
+        name, pipeline = find_recipe(path)
+        label = Path(path).stem
+        if label in rows:
+            of = f"the file {rows[label].file}" if rows[label].file else "a recipe"
+            raise InputError(f"{shown(path)}: {of} has the name {label!r} too, and tables name rows; rename the file")
+        rows[label] = Row(name, label, pipeline, file=path)
+    bases = {label: rows.get(label.removesuffix("_deft")) for label in rows if label.endswith("_deft")}
+    return [replace(row, against=(base.name,)) if (base := bases.get(label)) else row for label, row in rows.items()]
 
 
 def beside_irn(rows: Sequence[Row], paper: Mapping[str, str]) -> list[Row]:

@@ -42,5 +42,5 @@ def segmentation(runner: StudyRunner) -> Outcome:
             f"--data {runner.data}: expected held-out images with ground-truth masks to score the segmentation network "
             "on, got none; list some in val.txt, or run the study masks"
         )
-    rows = [row for row in system_rows(PAPER) if row.pipeline.segment is not None]
+    rows = [row for row in system_rows(PAPER, runner.systems) if row.pipeline.segment is not None]
     return runner.survey(runner.choose(rows, tuple(PAPER)), runner.make, LAYOUT.compose)

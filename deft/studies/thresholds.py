@@ -52,7 +52,7 @@ def thresholds(runner: StudyRunner, systems: Sequence[Row] | None = None) -> Out
         systems: rows to choose from; None for all recipes.
     """
     runner.require_ground_truth()
-    rows = runner.choose(systems or system_rows(), SYSTEMS)
+    rows = runner.choose(systems or system_rows(systems=runner.systems), SYSTEMS)
     rows = [replace(row, pipeline=replace(row.pipeline, segment=None)) for row in rows]
 
     def work(row: Row, seed: int) -> None:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from deft.contracts import InputError
+from deft.extend.files import code_digest
 from deft.recipes import RECIPES, cda, irn, irn_deft, psa, published
 from deft.settings import fields_of
 from deft.studies.rows import Row, beside_irn, choose_rows, has_field, recipe, system_rows, up_to_seeds
@@ -95,3 +97,38 @@ def test_unknown_recipes_are_refused() -> None:
     assert recipe("irn") == irn()
     with pytest.raises(InputError, match=r"no recipe 'irm'; did you mean 'irn'\? There are: cam, irn, "):
         recipe("irm")
+
+
+WALK = "from deft import recipes\n\n\ndef recipe():\n    return recipes.cam()\n"
+
+
+def test_a_file_of_the_user_is_a_row_named_after_it(tmp_path: Path) -> None:
+    mine, twin = tmp_path / "walk.py", tmp_path / "walk_deft.py"
+    for path in (mine, twin):
+        path.write_text(WALK)
+    systems = (str(twin), "cam", str(mine))
+    rows = choose_rows(system_rows(systems=systems), systems, (f"{mine}:seed_threshold=0.5", "stride=8"), False)
+    assert [row.label for row in rows] == ["walk_deft", "cam", "walk"]
+    assert [row.pipeline.seed_threshold for row in rows] == [AUTO, AUTO, 0.5]
+    assert [row.pipeline.stride for row in rows] == [8, 8, 8]
+    digest = code_digest(mine)
+    assert (rows[2].name, rows[2].file) == (f"walk ({digest})", str(mine))
+    assert rows[0].against == (rows[2].name,)
+    assert [row.against for row in beside_irn([*chosen(("irn",)), *rows], {})][-1] == ("irn",)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("irn.py",), "irn.py: a recipe has the name 'irn' too, .*rename the file"),
+        (("a/walk.py", "b/walk.py"), "b/walk.py: the file .*a/walk.py has the name 'walk' too"),
+        (("nowhere.py",), "nowhere.py: expected a Python file, found no file"),
+    ],
+)
+def test_a_file_that_cannot_be_a_row_is_refused(names: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    for name in names:
+        if name != "nowhere.py":
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text(WALK)
+    with pytest.raises(InputError, match=message):
+        system_rows(systems=[str(tmp_path / name) for name in names])

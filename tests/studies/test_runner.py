@@ -12,7 +12,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from deft.artifacts import InUseError, RunFolder, claim, write_json
 from deft.cli.arguments import STUDIES_HELP
@@ -145,6 +147,43 @@ def test_another_study_reuses_existing_stages(done: Path, folder_data: Path) -> 
     assert {inode for path, (inode, _) in after.items() if path in new and "/classifier/" in path} <= {
         inode for inode, _ in before.values()
     }
+
+
+OWN = """
+from dataclasses import dataclass, replace
+
+from deft import recipes
+
+
+@dataclass(frozen=True)
+class Constant:
+    background: float = 0.5
+
+    def prepare(self, context):
+        return lambda sample, seeds: replace(seeds, maps=seeds.maps * 0 + VALUE)
+
+
+def recipe():
+    return replace(recipes.cam(), refine=Constant())
+"""
+
+
+def test_a_users_file_is_a_row_and_is_made_again_when_it_changes(folder_data: Path, tmp_path: Path) -> None:
+    path, runs = tmp_path / "own.py", tmp_path / "out" / "runs" / "0"
+    shares = []
+    for value in ("0.25", "0.75", "0.25"):  # code, which is no setting, in which alone the runs differ
+        path.write_text(OWN.replace("VALUE", value))
+        settings = (*TINY, "seed_threshold=0.5", f"{path}:refine.background=0.4")
+        runner = StudyRunner(f"folder:{folder_data}", tmp_path / "out", (0,), settings, ("cam", str(path)), poll=0.05)
+        rows = masks(runner).values
+        assert [row["label"] for row in rows.values()] == ["cam", "own"]
+        plain, own = (next(runs.glob(f"{name}-*/run.json")).parent for name in rows)
+        # The classifier is one: its recorded seconds are equal too.
+        assert len({(run / "classifier" / "stage.json").read_text() for run in (plain, own)}) == 1
+        pixels = [np.array(Image.open(mask)).ravel() for mask in sorted((own / "masks").glob("*.png"))]
+        shares.append((np.concatenate(pixels) > 0).mean())
+    assert shares[0] == shares[2] == 0 < 0.5 < shares[1]
+    assert len(list(runs.glob("own*/run.json"))) == 2
 
 
 def test_only_missing_records_are_made(folder_data: Path, tmp_path: Path) -> None:
