@@ -130,6 +130,12 @@ def working(
     quiet = quiet or not ranks.first()
     if not quiet:
         _tell(splits, remarks)
+    foreign = [other for other in reuse if _of_other_code(name, other)]
+    reuse = [other for other in reuse if other not in foreign]
+    for other in () if quiet else foreign:
+        print(
+            f"{shown(other)} was made by other code of the same file: none of its stages is taken over", file=sys.stderr
+        )
     pipeline, changes = fitted(pipeline)
     for method in (pipeline.seeds, pipeline.refine):
         if isinstance(method, ReadsFiles):
@@ -204,6 +210,20 @@ def check_reuse(reuse: Sequence[Path], option: str = "--reuse") -> None:
                 f"{option} {shown(other)}: expected the folder of a run, found no run.json in it; correct the path"
             )
         run_record(other, "recipe", "settings", "data")  # else every stage would be trained in spite of it
+
+
+def _of_other_code(name: str, other: Path) -> bool:
+    """Whether a run is of an earlier content of the user's file that this one is of.
+
+    Keys of stages are made of settings and not of code, so that its stages would be taken for those of this run.
+
+    Args:
+        name: of this run, ``NAME (DIGEST)`` if its recipe is a file.
+        other: folder of a run.
+    """
+    file = name.rpartition(" (")[0]
+    recorded = str(run_record(other, "recipe")["recipe"])
+    return bool(file) and recorded != name and recorded.rpartition(" (")[0] == file
 
 
 def resolved(pipeline: Pipeline, out: Path | None = None) -> Pipeline:

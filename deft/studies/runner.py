@@ -151,7 +151,7 @@ class StudyRunner:
                     digest = hashlib.sha256(json.dumps(_classifier_settings(pipeline)).encode()).hexdigest()[:12]
                     held.enter_context(claim(folder.parent / f"classifier-{digest}.lock"))
                 reuse = [record.parent for record in sorted(folder.parent.glob("*/run.json"))]
-                reuse = [other for other in reuse if other != folder and not _of_other_code(name, other)]
+                reuse = [other for other in reuse if other != folder]
             yield held.enter_context(working(pipeline, self.data, folder, reuse, name, watch))
 
     def make(self, row: Row, seed: int) -> None:
@@ -280,18 +280,6 @@ class StudyRunner:
                 if {name: settings.get(name) for name in wanted} == wanted:
                     return True
         return False
-
-
-def _of_other_code(name: str, folder: Path) -> bool:
-    """Whether a run is of an earlier content of the user's file that a row is of: its stages would be taken for ours.
-
-    Args:
-        name: of the row, ``NAME (DIGEST)`` if it is of a file.
-        folder: of the run.
-    """
-    file = name.rpartition(" (")[0]
-    other = str(run_record(folder, "recipe")["recipe"])
-    return bool(file) and other != name and other.rpartition(" (")[0] == file
 
 
 def _classifier_settings(pipeline: Pipeline) -> dict[str, Any]:

@@ -168,7 +168,9 @@ def recipe():
 """
 
 
-def test_a_users_file_is_a_row_and_is_made_again_when_it_changes(folder_data: Path, tmp_path: Path) -> None:
+def test_a_users_file_is_a_row_and_is_made_again_when_it_changes(
+    folder_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path, runs = tmp_path / "own.py", tmp_path / "out" / "runs" / "0"
     shares = []
     for value in ("0.25", "0.75", "0.25"):  # code, which is no setting, in which alone the runs differ
@@ -184,6 +186,7 @@ def test_a_users_file_is_a_row_and_is_made_again_when_it_changes(folder_data: Pa
         shares.append((np.concatenate(pixels) > 0).mean())
     assert shares[0] == shares[2] == 0 < 0.5 < shares[1]
     assert len(list(runs.glob("own*/run.json"))) == 2
+    assert "made by other code of the same file" in capsys.readouterr().err
 
 
 def test_only_missing_records_are_made(folder_data: Path, tmp_path: Path) -> None:
